@@ -1,0 +1,40 @@
+# Everything runs in .venv; the constraints file pins the one set of packages that is tested.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What a fresh pip would otherwise take is a torch build with gigabytes of GPU libraries.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint types docs notebooks wheel clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## the main job on real input
+	$(BIN)/disco demo --out out
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed  ## examples in docstrings and in the README
+	$(BIN)/python -m pytest --doctest-modules disco_samplers integrations -p no:cacheprovider
+	$(BIN)/python tests/run_readme.py
+
+notebooks: $(VENV)/.installed  ## in short mode, without saving
+	DISCO_SHORT=1 $(BIN)/python notebooks/execute.py --check
+
+wheel: $(VENV)/.installed  ## a wheel in an empty environment, core only
+	sh tests/check_wheel.sh
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info

@@ -1,0 +1,245 @@
+"""The density estimate: what conditioning on samples returns."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from disco_samplers._arrays import as_points, like
+from disco_samplers.model.network import TILE, Encoding
+from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
+from disco_samplers.types import ArrayLike
+
+if TYPE_CHECKING:
+    from disco_samplers.adapt import AdaptationReport
+    from disco_samplers.model.discoformer import DiScoFormer
+
+_EDGE = 1e3
+"""Radius, in units of sqrt(d) standard deviations, beyond which the estimate goes on as a Gaussian tail."""
+
+Gradient = Literal["density", "score"]
+
+
+class DensityEstimate:
+    r"""A log-density and score estimated from samples; made by :meth:`DiScoFormer.condition`.
+
+    The context is encoded once; every query costs :math:`O(n)`. Answers come in the kind and precision of the
+    queries (numpy in, numpy out). Called as a function it is the score, so it stands wherever a score is wanted.
+
+    For a batch of data sets (b, n, d), queries are (b, m, d), answers (b, m) and (b, m, d).
+
+    In directions of no variance (constant or dependent columns) the estimate is a Gaussian of standard deviation 1e-3
+    times the data's scale. Very far from the samples, beyond 1000 sqrt(d) standard deviations, it goes on as a Gaussian tail.
+
+    Example:
+        >>> from disco_samplers import DiScoFormer
+        >>> x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+        >>> estimate = DiScoFormer.from_pretrained().condition(x)
+        >>> bool((estimate.score(2 * torch.ones(1, 3)) < 0).all())
+        True
+    """
+
+    def __init__(self, model: DiScoFormer, samples: Tensor, mask: Tensor | None, *, numpy: bool) -> None:
+        self.model, self.samples, self.mask = model, samples, mask
+        self._numpy = numpy
+        self.report: AdaptationReport | None = None
+        batched = samples if samples.ndim == 3 else samples[None]
+        with torch.no_grad():
+            self._whitening: Whitening = whiten(batched, mask)
+            self._encoding: Encoding = model.network.encode(self._whiten(batched), mask)
+
+    @property
+    def dim(self) -> int:
+        """Number of columns d."""
+        return self.samples.shape[-1]
+
+    @property
+    def num_samples(self) -> int:
+        """Number of rows n of the context."""
+        return self.samples.shape[-2]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the estimate is evaluated."""
+        return self.samples.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the network."""
+        return self.model.dtype
+
+    def log_prob(self, points: ArrayLike, *, gradient: Gradient = "density") -> Any:
+        """Log-density in nats at points (m, d), as (m,).
+
+        Arguments:
+            points: (m, d), or (b, m, d) for a batch of data sets.
+            gradient: what differentiating the answer with respect to ``points`` gives: "density" differentiates the density head;
+                "score" returns the score head, which is cheaper and usually more accurate.
+
+        Raises:
+            TypeError: if points is not numeric.
+            ValueError: if its shape or device does not fit, or it holds NaN or infinite values.
+        """
+        if gradient not in ("density", "score"):
+            raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
+        y = self._points(points)
+        if gradient == "score" and y.requires_grad:
+            with torch.no_grad():
+                log_prob, score = self._evaluate(y)
+            return like(_WithGradient.apply(y, log_prob, score), points)
+        return like(self._evaluate(y)[0], points)
+
+    def score(self, points: ArrayLike) -> Any:
+        """Score, the gradient of the log-density, at points (m, d), as (m, d). Raises as :meth:`log_prob` does."""
+        return like(self._evaluate(self._points(points))[1], points)
+
+    def log_prob_and_score(self, points: ArrayLike) -> tuple[Any, Any]:
+        """Both for the price of one. Raises as :meth:`log_prob` does."""
+        log_prob, score = self._evaluate(self._points(points))
+        return like(log_prob, points), like(score, points)
+
+    def __call__(self, points: ArrayLike) -> Any:
+        """The score."""
+        return self.score(points)
+
+    def sample(
+        self, num_samples: int, *, generator: torch.Generator | None = None, steps: int = 30, progress: bool = False
+    ) -> Any:
+        """New draws (num_samples, d) from the estimate.
+
+        Rows of the context, drawn with replacement and jittered, are moved by ``steps`` Metropolis-adjusted Langevin steps
+        of the estimate, so that mass between separated modes stays as it is in the samples.
+
+        Arguments:
+            num_samples: how many.
+            generator: source of randomness, on the estimate's device.
+            steps: Langevin steps; more give draws that depend less on the rows they came from.
+            progress: whether to show a progress bar.
+
+        Raises:
+            ValueError: if ``num_samples`` is not positive or the estimate is of a batch of data sets.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+            >>> DiScoFormer.from_pretrained().condition(x).sample(5, generator=torch.Generator().manual_seed(1)).shape
+            torch.Size([5, 2])
+        """
+        from disco_samplers.samplers.langevin import LangevinSampler
+
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        self._single("sample")
+        rows = torch.randint(self.num_samples, (num_samples,), generator=generator, device=self.device)
+        whitening = self._whitening
+        jitter = 0.5 * self.num_samples ** (-1 / (self.dim + 4))
+        noise = torch.randn(
+            num_samples, self.dim, generator=generator, device=self.device, dtype=whitening.matrix.dtype
+        )
+        start = self.samples[rows].double() + jitter * torch.linalg.solve(whitening.matrix[0].T, noise.T).T
+        sampler = LangevinSampler(score=self, method="mala")
+        result = sampler.run(
+            1,
+            initial=start.to(self.samples.dtype),
+            num_warmup=max(steps - 1, 0),
+            generator=generator,
+            progress=progress,
+        )
+        draws = result.draws[:, 0]
+        return draws.cpu().numpy() if self._numpy else draws
+
+    def adapt(self, steps: int = 8, **options: Any) -> DensityEstimate:
+        """A new estimate whose heads were adapted to these samples, without labels; see :func:`disco_samplers.adapt.adapt`."""
+        from disco_samplers.adapt import adapt
+
+        return adapt(self, steps, **options)
+
+    def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DensityEstimate:
+        """The same estimate on another device or in another precision (float32 or float64); this one is unchanged."""
+        if dtype not in (None, torch.float32, torch.float64):
+            raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
+        mask = None if self.mask is None else self.mask.to(model.device)
+        moved = DensityEstimate(model, self.samples.to(model.device), mask, numpy=self._numpy)
+        moved.report = self.report
+        return moved
+
+    def with_model(self, model: DiScoFormer) -> DensityEstimate:
+        """The estimate that another model gives for the same samples."""
+        return DensityEstimate(model, self.samples, self.mask, numpy=self._numpy)
+
+    def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
+        """Draws samples, log-density and score; see :func:`disco_samplers.plotting.plot_estimate`. Needs matplotlib."""
+        from disco_samplers.plotting import plot_estimate
+
+        return plot_estimate(self, dims, path)
+
+    def __repr__(self) -> str:
+        kind = f"batch={self.samples.shape[0]}, " if self.samples.ndim == 3 else ""
+        return f"DensityEstimate({kind}n={self.num_samples}, d={self.dim}, device={self.device}, dtype={self.dtype})"
+
+    def _single(self, what: str) -> None:
+        if self.samples.ndim == 3:
+            raise ValueError(f"{what} works on one data set; condition on samples of shape (n, d)")
+
+    def _points(self, points: ArrayLike) -> Tensor:
+        y = as_points(points, "points", self.dim, self.device)
+        if y.ndim != self.samples.ndim or (y.ndim == 3 and y.shape[0] != self.samples.shape[0]):
+            expected = "(m, d)" if self.samples.ndim == 2 else f"({self.samples.shape[0]}, m, d)"
+            raise ValueError(f"points must have shape {expected} for this estimate, got {tuple(y.shape)}")
+        return y
+
+    def _whiten(self, y: Tensor) -> Tensor:
+        """The whitened coordinates that the network sees, in its precision."""
+        return self._whitening(y)[..., : self._whitening.rank].to(self.model.dtype)
+
+    def _evaluate(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        if y.ndim == 2:
+            log_prob, score = self._evaluate(y[None])
+            return log_prob[0], score[0]
+        if y.shape[1] == 0:
+            return y.new_zeros(y.shape[:2]), y.new_zeros(y.shape)
+        tile = max(1, TILE // y.shape[0])
+        # Gradients are wanted with respect to the points, or to weights that an adaptation has set free.
+        wanted = torch.is_grad_enabled() and (y.requires_grad or any(p.requires_grad for p in self.model.parameters()))
+        with torch.set_grad_enabled(wanted):
+            parts = [self._evaluate_tile(part) for part in y.split(tile, 1)]
+        return torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
+
+    def _evaluate_tile(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        whitening = self._whitening
+        rank = whitening.rank
+        white = whitening(y).clamp(-1e100, 1e100)  # squares stay finite in float64
+        inner, null = white[..., :rank], white[..., rank:]
+        edge = _EDGE * math.sqrt(rank)
+        radius = torch.linalg.vector_norm(inner, dim=-1, keepdim=True)
+        beyond = (radius / edge).clamp_min(1.0)
+        inside = inner / beyond
+        log_prob, score = self.model.network.decode(self._encoding, inside.to(self.model.dtype))
+        log_prob, score = log_prob.to(white.dtype), score.to(white.dtype)
+        radial = (inside * score).sum(-1)
+        log_prob = log_prob + 0.5 * radial * (beyond.squeeze(-1).square() - 1)
+        score = score * beyond
+        if null.shape[-1]:
+            log_prob = log_prob + log_standard_normal(null.square().sum(-1), null.shape[-1])
+            score = torch.cat([score, -null], -1)
+        return log_prob + whitening.log_det[:, None], score @ whitening.matrix.mT
+
+
+class _WithGradient(torch.autograd.Function):
+    """A log-density whose gradient is the given score."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, log_prob: Tensor, score: Tensor) -> Tensor:
+        ctx.save_for_backward(score)
+        return log_prob.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (score,) = ctx.saved_tensors
+        return (grad[..., None] * score).to(score.dtype), None, None

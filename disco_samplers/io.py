@@ -1,0 +1,272 @@
+"""Tables of draws: reads and writes .csv, .npy, .npz, .parquet and ArviZ .nc by extension."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from disco_samplers._extras import optional
+from disco_samplers.checkpoint import write
+
+if TYPE_CHECKING:
+    from disco_samplers.samplers.result import SamplerResult
+
+_INDEX = ("chain", "draw")
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Named columns of numbers: values (n, d) in float64, and how many chains of equal length are stacked in the rows."""
+
+    values: np.ndarray
+    names: list[str]
+    chains: int = 1
+
+    @property
+    def by_chain(self) -> np.ndarray:
+        """The values as (chain, draw, d)."""
+        return self.values.reshape(self.chains, -1, self.values.shape[1])
+
+
+def read(path: str | Path) -> Table:
+    """Reads a table; nothing in the file is ever executed.
+
+    .csv with or without a header; .npy (n,), (n, d) or (chain, draw, d); .npz with one such array or one array a variable;
+    .parquet; .nc with an ArviZ posterior. Columns called chain and draw are taken as the index they are.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is empty, not numeric, or not of its extension's kind.
+        ImportError: if its format needs a package that is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in _READERS:
+        raise ValueError(f"{path}: the extension must be one of {', '.join(_READERS)}")
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty")
+    try:
+        table = _READERS[path.suffix](path)
+    except (ImportError, FileNotFoundError):
+        raise
+    except Exception as error:  # each format's reader has its own exceptions for a broken file
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(message if message.startswith(str(path)) else f"{path} cannot be read: {message}") from error
+    if table.values.size == 0:
+        raise ValueError(f"{path} holds no rows")
+    return table
+
+
+def write_table(path: str | Path, columns: dict[str, np.ndarray]) -> None:
+    """Writes columns (n,) to .csv, .npy, .npz or .parquet, whole or not at all.
+
+    Raises:
+        ValueError: if the extension is none of them.
+    """
+    path = Path(path)
+    if path.suffix not in _WRITERS:
+        raise ValueError(f"{path}: the extension must be one of {', '.join(_WRITERS)}")
+    write(path, lambda temporary: _WRITERS[path.suffix](temporary, columns))
+
+
+def write_draws(path: str | Path, result: SamplerResult) -> None:
+    """Writes draws by extension: .nc keeps chains as ArviZ has them, a table has columns chain and draw.
+
+    Raises:
+        ValueError: if the extension is unknown.
+    """
+    path = Path(path)
+    if path.suffix == ".nc":
+        data = to_arviz(result)
+        write(path, lambda temporary: data.to_netcdf(temporary, engine="h5netcdf"))
+        return
+    chains, draws, d = result.draws.shape
+    values = result.numpy()
+    if path.suffix == ".npy":
+        write(path, lambda temporary: np.save(temporary, values))
+        return
+    index = {"chain": np.repeat(np.arange(chains), draws), "draw": np.tile(np.arange(draws), chains)}
+    flat = values.reshape(-1, d)
+    write_table(path, index | {name: flat[:, i] for i, name in enumerate(result.names)})
+
+
+def writable(path: str | Path, *, draws: bool) -> None:
+    """Raises ValueError before any work is done if a result could not be written there."""
+    known = [*_WRITERS, ".nc"] if draws else list(_WRITERS)
+    if Path(path).suffix not in known:
+        raise ValueError(f"{path}: the extension must be one of {', '.join(known)}")
+
+
+def to_arviz(result: SamplerResult) -> Any:
+    """ArviZ data of a result; columns theta[0], theta[1], ... become one variable theta."""
+    arviz = optional("arviz", "files")
+    posterior = dict(_grouped(result.numpy(), list(result.names)))
+    stats = {"diverging": result.divergences.cpu().numpy()}
+    if int(arviz.__version__.split(".")[0]) >= 1:
+        return arviz.from_dict({"posterior": posterior, "sample_stats": stats})
+    return arviz.from_dict(posterior=posterior, sample_stats=stats)
+
+
+def _grouped(draws: np.ndarray, names: list[str]) -> list[tuple[str, np.ndarray]]:
+    groups: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        match = re.fullmatch(r"(.+)\[(\d+)\]", name)
+        base = match[1] if match else name
+        if match and int(match[2]) != len(groups.get(base, [])):
+            base = name  # indices with gaps, or not in order: a name of its own
+        groups.setdefault(base, []).append(i)
+    return [(base, draws[..., at] if f"{base}[0]" == names[at[0]] else draws[..., at[0]]) for base, at in groups.items()]
+
+
+def _read_csv(path: Path) -> Table:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        text = file.read()
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{path} is empty")
+    delimiter = max(",;\t", key=lines[0].count)
+    rows = list(csv.reader(lines, delimiter=delimiter))
+    header = None if all(_number(cell) is not None for cell in rows[0]) else [cell.strip() for cell in rows[0]]
+    body = rows if header is None else rows[1:]
+    width = len(rows[0])
+    values = np.empty((len(body), width))
+    for i, row in enumerate(body):
+        line = i + (1 if header is None else 2)
+        if len(row) != width:
+            raise ValueError(f"{path}, line {line}: {len(row)} cells where the first line has {width}")
+        for j, cell in enumerate(row):
+            number = _number(cell)
+            if number is None:
+                raise ValueError(f"{path}, line {line}, column {header[j] if header else j + 1}: {cell!r} is not a number")
+            values[i, j] = number
+    return _table(values, header or [f"x{j}" for j in range(width)])
+
+
+def _number(cell: str) -> float | None:
+    """A cell's number; an empty cell is a missing value, NaN."""
+    try:
+        return float(cell) if cell.strip() else float("nan")
+    except ValueError:
+        return None
+
+
+def _read_npy(path: Path) -> Table:
+    return _from_arrays({"x": np.load(path, allow_pickle=False)}, single=True)
+
+
+def _read_npz(path: Path) -> Table:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return _from_arrays(arrays, single=len(arrays) == 1)
+
+
+def _read_parquet(path: Path) -> Table:
+    table = optional("pyarrow.parquet", "files").read_table(path)
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    return _from_arrays({name: column for name, column in columns.items() if not name.startswith("__index_level")})
+
+
+def _read_netcdf(path: Path) -> Table:
+    optional("h5netcdf", "files")
+    xarray = optional("xarray", "files")
+    try:
+        opened = xarray.open_dataset(path, group="posterior", engine="h5netcdf")
+    except OSError as error:
+        raise ValueError(f"{path} is not an ArviZ file with a posterior group") from error
+    with opened as data:
+        parts, names = [], []
+        for name in data.data_vars:
+            variable = data[name]
+            if "chain" not in variable.dims or "draw" not in variable.dims:
+                raise ValueError(f"{path}: variable {name} has no chain and draw")
+            values = _numeric(variable.transpose("chain", "draw", ...).values, str(name))
+            chains, draws = values.shape[:2]
+            indices = ["[" + ",".join(map(str, at)) + "]" for at in np.ndindex(values.shape[2:])]
+            names += [f"{name}{index if values.ndim > 2 else ''}" for index in indices]
+            parts.append(values.reshape(chains * draws, -1))
+    if not parts:
+        raise ValueError(f"{path} holds no variables in its posterior")
+    return Table(np.concatenate(parts, 1), names, chains)
+
+
+def _from_arrays(arrays: dict[str, np.ndarray], *, single: bool = False) -> Table:
+    parts, names, chains = [], [], 1
+    for name, array in arrays.items():
+        values = _numeric(array, name)
+        if values.ndim == 3 and single:
+            chains = values.shape[0]
+            values = values.reshape(-1, values.shape[2])
+        if values.ndim not in (1, 2):
+            raise ValueError(f"array {name} must have one or two dimensions, got shape {array.shape}")
+        base = "x" if single else name
+        names += [base] if values.ndim == 1 and not single else [
+            f"{base}{j}" if single else f"{base}[{j}]" for j in range(1 if values.ndim == 1 else values.shape[1])
+        ]
+        parts.append(values.reshape(len(values), -1))
+    if not parts:
+        raise ValueError("there are no arrays in it")
+    if len({len(part) for part in parts}) > 1:
+        raise ValueError("its arrays differ in length: one row of each must belong to one draw")
+    table = _table(np.concatenate(parts, 1), names)
+    return table if chains == 1 else dataclasses.replace(table, chains=chains)
+
+
+def _numeric(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"column {name} is not numeric (dtype {array.dtype})")
+    return array.astype(np.float64)
+
+
+def _table(values: np.ndarray, names: Sequence[str]) -> Table:
+    """Takes out the index columns that a table of draws may carry."""
+    names = list(names)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"column name(s) {', '.join(repeated)} occur more than once")
+    chains = 1
+    if set(_INDEX) <= set(names):
+        chain = values[:, names.index("chain")]
+        kinds, counts = np.unique(chain, return_counts=True)
+        if len(set(counts.tolist())) == 1:
+            values, chains = values[np.argsort(chain, kind="stable")], len(kinds)
+        keep = [i for i, name in enumerate(names) if name not in _INDEX]
+        values, names = values[:, keep], [names[i] for i in keep]
+    return Table(np.ascontiguousarray(values), names, chains)
+
+
+def _write_csv(path: Path, columns: dict[str, np.ndarray]) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+
+def _write_npz(path: Path, columns: dict[str, np.ndarray]) -> None:
+    np.savez(path, **columns)  # type: ignore[arg-type]
+
+
+def _write_parquet(path: Path, columns: dict[str, np.ndarray]) -> None:
+    table = optional("pyarrow", "files").table(columns)
+    optional("pyarrow.parquet", "files").write_table(table, path)
+
+
+_READERS: dict[str, Callable[[Path], Table]] = {
+    ".csv": _read_csv,
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".parquet": _read_parquet,
+    ".nc": _read_netcdf,
+}
+_WRITERS: dict[str, Callable[[Path, dict[str, np.ndarray]], None]] = {
+    ".csv": _write_csv,
+    ".npy": lambda path, columns: np.save(path, np.stack(list(columns.values()), 1)),
+    ".npz": _write_npz,
+    ".parquet": _write_parquet,
+}

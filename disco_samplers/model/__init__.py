@@ -1,0 +1,1 @@
+"""The network: whitening, attention, blocks, heads, and the model that holds them."""

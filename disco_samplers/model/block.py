@@ -1,0 +1,243 @@
+r"""One block of the network: bandwidth attention, feed-forward, and (for symmetry "axes") a per-coordinate network.
+
+A token is a point with scalar channels a (b, n, c), vector channels V (b, n, d, c_v) and, for symmetry "axes", even
+channels E (b, n, d, c_e). Weights mix channels only, never coordinates, so one set of weights serves every d and the
+block commutes with every rotation ("rotations") or every signed permutation of the axes ("axes").
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from disco_samplers.model.attention import attend
+from disco_samplers.model.config import DiScoFormerConfig
+from disco_samplers.model.whitening import log_standard_normal
+
+
+class Tokens(NamedTuple):
+    """Points with their channels; ``sizes`` holds (log n, log d) of the context, (b, 1, 2)."""
+
+    position: Tensor  # (b, n, d)
+    r2: Tensor  # (b, n, 1)
+    sizes: Tensor  # (b, 1, 2)
+    scalars: Tensor  # (b, n, c)
+    vectors: Tensor  # (b, n, d, c_v)
+    even: Tensor | None  # (b, n, d, c_e)
+
+    def rows(self, index: slice) -> Tokens:
+        """The tokens of some of the points."""
+        even = None if self.even is None else self.even[:, index]
+        return Tokens(
+            self.position[:, index],
+            self.r2[:, index],
+            self.sizes,
+            self.scalars[:, index],
+            self.vectors[:, index],
+            even,
+        )
+
+
+class KeysValues(NamedTuple):
+    """What a block keeps of the context: keys and values (b, h, n, e)."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class KernelEstimates(NamedTuple):
+    """Each head's kernel density estimate at a token: log-density relative to N(0, I), score, and log-precision."""
+
+    log_ratio: Tensor  # (b, n, h)
+    score: Tensor  # (b, n, d, h)
+    log_beta: Tensor  # (b, n, h)
+
+
+def normalise(vectors: Tensor) -> Tensor:
+    """Brings the vector channels of each token to unit mean square; invariant to rotations."""
+    return vectors * (vectors.square().mean((-2, -1), keepdim=True) + 1e-6).rsqrt()
+
+
+class BandwidthAttention(nn.Module):
+    r"""Softmax attention whose heads are kernel density estimates with learned corrections.
+
+    .. math:: s_{ij} = q_i \cdot k_j + Q_i \cdot K_j + t_i \cdot (x_j - y_i) - \tfrac12 \beta_i |y_i - x_j|^2
+
+    with content features q, k, vector features Q, K, a tilt t and an inverse squared bandwidth :math:`\beta_i > 0` for
+    each head and token. All of it is one dot product of concatenated features. With q, Q and t zero a head's
+    log-normaliser is the Gaussian KDE's log-density and :math:`\beta (\sum_j p_{ij} x_j - y_i)` its score.
+    """
+
+    def __init__(self, config: DiScoFormerConfig) -> None:
+        super().__init__()
+        self.heads, self.width = config.heads, config.head_width
+        h, w, c, cv = self.heads, self.width, config.width, config.vector_channels
+        self.even = config.symmetry == "axes"
+        self.norm = nn.LayerNorm(c)
+        self.query = nn.Linear(c, h * w)
+        self.key_value = nn.Linear(c, 2 * h * w)
+        self.query_vector = nn.Linear(cv, 2 * h, bias=False)  # Q and the tilt
+        self.key_value_vector = nn.Linear(cv, 2 * h, bias=False)
+        self.tilt_gain = nn.Parameter(torch.full((h,), 0.3))
+        self.bandwidth = nn.Linear(c, h)
+        self.ladder = nn.Parameter(_ladder(h))
+        self.to_scalars = nn.Linear(h * (w + 4), c)
+        self.to_vectors = nn.Linear(3 * h, cv, bias=False)
+        nn.init.zeros_(self.bandwidth.weight)
+        nn.init.zeros_(self.bandwidth.bias)
+        if self.even:
+            self.to_even = nn.Linear(h, config.axis_channels)
+
+    def keys_values(self, context: Tokens, bias: Tensor | None) -> KeysValues:
+        """Keys and values of the context; ``bias`` (b, n) is added to the logits of a key (minus infinity masks it)."""
+        x = context.position
+        b, n, d = x.shape
+        key, value = self.key_value(self.norm(context.scalars)).to(x.dtype).view(b, n, 2, self.heads, -1).unbind(2)
+        kv = self.key_value_vector(normalise(context.vectors)).to(x.dtype).view(b, n, d, 2, self.heads)
+        key_vector, value_vector = kv.permute(3, 0, 1, 4, 2)
+        shared = x[:, :, None].expand(b, n, self.heads, d)
+        r2 = context.r2[:, :, None].expand(b, n, self.heads, 1)
+        one = torch.ones_like(r2)
+        log_weight = torch.zeros_like(r2) if bias is None else bias[:, :, None, None].expand_as(r2)
+        keys = torch.cat([key, key_vector, shared, r2, log_weight], -1)
+        values = [value, value_vector, shared] + ([shared.square()] if self.even else [])
+        gap = _width(keys.shape[-1], sum(v.shape[-1] for v in values) + 1)
+        keys = F.pad(keys, (0, gap - keys.shape[-1]))
+        pad = x.new_zeros(()).expand(b, n, self.heads, gap - 1 - sum(v.shape[-1] for v in values))
+        return KeysValues(keys.transpose(1, 2), torch.cat([*values, pad, one], -1).transpose(1, 2))
+
+    def forward(self, tokens: Tokens, context: KeysValues) -> tuple[Tokens, KernelEstimates]:
+        y = tokens.position
+        b, m, d = y.shape
+        h, w = self.heads, self.width
+        a, v = self.norm(tokens.scalars), normalise(tokens.vectors)
+        log_n, log_d = tokens.sizes.unbind(-1)
+        features = torch.stack([torch.ones_like(log_n), 2 * log_n / (d + 4), log_d], -1)  # (b, 1, 3)
+        log_beta = features @ self.ladder.to(y.dtype).T + 2 * torch.tanh(self.bandwidth(a).to(y.dtype))  # (b, m, h)
+        beta = log_beta.exp()
+        query = self.query(a).to(y.dtype).view(b, m, h, w) / math.sqrt(w)
+        qv = self.query_vector(v).to(y.dtype).view(b, m, d, 2, h)
+        query_vector, tilt = qv.permute(3, 0, 1, 4, 2)  # each (b, m, h, d)
+        tilt = tilt * (self.tilt_gain * beta.sqrt())[..., None]
+        position = beta[..., None] * y[:, :, None] + tilt
+        curvature = -0.5 * beta[..., None]
+        q = torch.cat(
+            [query, query_vector / math.sqrt(d), position, curvature, torch.ones_like(curvature)], -1
+        ).transpose(1, 2)
+        out, lse = attend(F.pad(q, (0, context.keys.shape[-1] - q.shape[-1])), context.keys, context.values)
+        out, lse = out.transpose(1, 2), lse.transpose(1, 2)  # (b, m, h, e), (b, m, h)
+
+        mean = out[..., w + d : w + 2 * d]
+        shift = mean - y[:, :, None]  # (b, m, h, d)
+        # The terms of the logits that are the same for every key were left out of them.
+        lse = lse - (tilt * y[:, :, None]).sum(-1) - 0.5 * beta * tokens.r2
+        log_density = lse - log_n[..., None] + 0.5 * d * (log_beta - math.log(2 * math.pi))
+        log_ratio = log_density - log_standard_normal(tokens.r2, d)
+        score = beta[..., None] * shift
+
+        root = math.sqrt(d)
+        scalars = torch.cat(
+            [
+                out[..., :w].flatten(2),
+                torch.asinh(log_ratio / root),
+                torch.log1p((shift * score).sum(-1) / d),
+                torch.asinh((score * y[:, :, None]).sum(-1) / root),
+                log_beta,
+            ],
+            -1,
+        )
+        vectors = torch.cat([out[..., w : w + d], beta.sqrt()[..., None] * shift, score], 2).transpose(2, 3)
+        even = tokens.even
+        if even is not None:
+            variance = out[..., w + 2 * d : w + 3 * d] - mean.square()
+            even = even + self.to_even(torch.log(beta[..., None] * variance.clamp_min(0) + 1e-3).transpose(2, 3))
+        tokens = tokens._replace(
+            scalars=tokens.scalars + self.to_scalars(scalars),
+            vectors=tokens.vectors + self.to_vectors(vectors),
+            even=even,
+        )
+        return tokens, KernelEstimates(log_ratio, score.transpose(2, 3), log_beta)
+
+
+class FeedForward(nn.Module):
+    r"""An MLP on scalars and on invariants :math:`\langle I_1 V, I_2 V \rangle`, whose output gates and mixes the vectors."""
+
+    def __init__(self, config: DiScoFormerConfig) -> None:
+        super().__init__()
+        c, cv = config.width, config.vector_channels
+        self.norm = nn.LayerNorm(c)
+        self.left = nn.Linear(cv, cv, bias=False)
+        self.right = nn.Linear(cv, cv, bias=False)
+        self.input = nn.Linear(c + cv, config.hidden)
+        self.output = nn.Linear(config.hidden, c + cv)
+        self.mix = nn.Linear(cv, cv, bias=False)
+        self.merge = nn.Linear(cv, cv, bias=False)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        v = normalise(tokens.vectors)
+        invariants = (self.left(v) * self.right(v)).mean(-2)
+        hidden = F.silu(self.input(torch.cat([self.norm(tokens.scalars), invariants], -1)))
+        delta, gate = self.output(hidden).split([tokens.scalars.shape[-1], v.shape[-1]], -1)
+        return tokens._replace(
+            scalars=tokens.scalars + delta,
+            vectors=tokens.vectors + self.merge(gate[:, :, None] * self.mix(v)),
+        )
+
+
+class AxisFeedForward(nn.Module):
+    """A small MLP applied to each coordinate alike, which sees squared odd channels, even channels and scalars."""
+
+    def __init__(self, config: DiScoFormerConfig) -> None:
+        super().__init__()
+        c, cv, ce = config.width, config.vector_channels, config.axis_channels
+        self.norm, self.even_norm = nn.LayerNorm(c), nn.LayerNorm(ce)
+        self.from_scalars = nn.Linear(c, 2 * cv)
+        self.input = nn.Linear(cv + ce, 2 * cv)
+        self.output = nn.Linear(2 * cv, cv + ce)
+        self.mix = nn.Linear(cv, cv, bias=False)
+        self.merge = nn.Linear(cv, cv, bias=False)
+        self.to_scalars = nn.Linear(ce, c)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        assert tokens.even is not None
+        v = normalise(tokens.vectors)
+        odd = torch.log1p(v.square())
+        hidden = self.input(torch.cat([odd, self.even_norm(tokens.even)], -1))
+        hidden = F.silu(hidden + self.from_scalars(self.norm(tokens.scalars))[:, :, None])
+        gate, delta = self.output(hidden).split([v.shape[-1], tokens.even.shape[-1]], -1)
+        even = tokens.even + delta
+        return tokens._replace(
+            scalars=tokens.scalars + self.to_scalars(even.mean(-2)),
+            vectors=tokens.vectors + self.merge(gate * self.mix(v)),
+            even=even,
+        )
+
+
+class Block(nn.Module):
+    """Attention to the context, then the feed-forward networks, each added to the token."""
+
+    def __init__(self, config: DiScoFormerConfig) -> None:
+        super().__init__()
+        self.attention = BandwidthAttention(config)
+        self.feed_forward = FeedForward(config)
+        self.axes = AxisFeedForward(config) if config.symmetry == "axes" else None
+
+    def forward(self, tokens: Tokens, context: KeysValues) -> tuple[Tokens, KernelEstimates]:
+        tokens, estimates = self.attention(tokens, context)
+        tokens = self.feed_forward(tokens)
+        return (tokens if self.axes is None else self.axes(tokens)), estimates
+
+
+def _ladder(heads: int) -> Tensor:
+    """Log-precision of each head as weights on (1, 2 log n / (d + 4), log d): from broad to a fraction of Scott's rule."""
+    f = torch.linspace(0.0, 1.0, heads) if heads > 1 else torch.ones(1)
+    return torch.stack([(1 - f) * math.log(0.5) + f * math.log(4.0), f, -0.5 * (1 - f)], -1)
+
+
+def _width(*sizes: int) -> int:
+    """The common width of keys and values, a multiple of 8 as the fused kernels want it."""
+    return -(-max(sizes) // 8) * 8

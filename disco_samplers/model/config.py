@@ -1,0 +1,61 @@
+"""The network's configuration: what is written into the header of a weights file."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+SYMMETRIES = ("rotations", "axes")
+
+
+@dataclasses.dataclass(frozen=True)
+class DiScoFormerConfig:
+    """Sizes of a :class:`~disco_samplers.DiScoFormer`; none of them depends on the dimension of the data.
+
+    Arguments:
+        layers: number of attention + feed-forward blocks.
+        width: scalar channels of a token.
+        vector_channels: vector channels of a token, each a vector in the space of the data.
+        heads: attention heads, each with its own bandwidth.
+        head_width: scalar features that a head compares and returns.
+        hidden: hidden units of the feed-forward networks.
+        symmetry: "rotations" is exactly O(d)-equivariant; "axes" adds channels that act coordinate by
+            coordinate and so can see axis-aligned structure (equivariant to permutations and sign flips of the axes).
+        axis_channels: even channels for each coordinate, used when ``symmetry="axes"``.
+
+    Raises:
+        ValueError: if a size is not a positive integer or ``symmetry`` is unknown.
+
+    Example:
+        >>> DiScoFormerConfig(layers=2).layers
+        2
+    """
+
+    layers: int = 4
+    width: int = 80
+    vector_channels: int = 20
+    heads: int = 6
+    head_width: int = 8
+    hidden: int = 240
+    symmetry: str = "rotations"
+    axis_channels: int = 8
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "symmetry" and (type(value) is not int or value < 1):
+                raise ValueError(f"{field.name} must be a positive integer, got {value!r}")
+        if self.symmetry not in SYMMETRIES:
+            raise ValueError(f"symmetry must be one of {SYMMETRIES}, got {self.symmetry!r}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DiScoFormerConfig:
+        """Builds a configuration from plain values; unknown keys raise instead of being dropped."""
+        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown config key(s) {', '.join(unknown)}: was the file written by a newer version?")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain values, as :meth:`from_dict` takes them."""
+        return dataclasses.asdict(self)

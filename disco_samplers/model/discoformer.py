@@ -1,0 +1,195 @@
+"""The pretrained model: conditions on samples, saves and loads itself."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from torch import Tensor, nn
+
+from disco_samplers._arrays import as_points, as_tensor
+from disco_samplers.checkpoint import load_weights, save_weights
+from disco_samplers.model.config import DiScoFormerConfig
+from disco_samplers.model.network import Network
+from disco_samplers.types import ArrayLike
+
+if TYPE_CHECKING:
+    from disco_samplers.estimate import DensityEstimate
+
+WEIGHTS_NAME = "model.safetensors"
+MAX_DIM = 1024
+MAX_SAMPLES = 2**20
+
+
+class DiScoFormer(  # type: ignore[misc]  # the mixin declares its hooks with looser types
+    nn.Module, ModelHubMixin, library_name="disco-samplers", license="mit", tags=["density-estimation", "score"]
+):
+    r"""One transformer that estimates density and score from samples, in any dimension, without training on them.
+
+    .. math:: (X, y) \mapsto \big(\log \hat f(y), \hat s(y)\big), \qquad X = \{x_1, \dots, x_n\} \sim f \text{ i.i.d.}
+
+    Samples are whitened, the network is exactly rotation-equivariant, so estimates are affine-equivariant; they do
+    not depend on the order of the samples, nor on which queries are asked together.
+
+    Arguments:
+        config: sizes; the default is that of the shipped weights. A model made this way is untrained:
+            use :meth:`from_pretrained` for the trained one.
+
+    References:
+        DiScoFormer (https://arxiv.org/abs/2511.05924), sections on whitening, cross-attention and the two heads.
+
+    Example:
+        >>> disco = DiScoFormer.from_pretrained()
+        >>> samples = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+        >>> estimate = disco.condition(samples)
+        >>> estimate.log_prob(torch.zeros(3, 2)).shape, estimate.score(torch.zeros(3, 2)).shape
+        (torch.Size([3]), torch.Size([3, 2]))
+    """
+
+    def __init__(self, config: DiScoFormerConfig | None = None) -> None:
+        super().__init__()
+        self.config = DiScoFormerConfig() if config is None else config
+        self.network = Network(self.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision the network works in; whitening always works in float64."""
+        return next(self.parameters()).dtype
+
+    def condition(self, samples: ArrayLike, *, mask: ArrayLike | None = None) -> DensityEstimate:
+        r"""Encodes samples once and returns the estimate of their density.
+
+        Costs :math:`O(n^2)` time and :math:`O(n)` memory; each query then costs :math:`O(n)`.
+
+        Arguments:
+            samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype. A numpy array goes
+                to the model's device, a tensor must be there already.
+            mask: (batch, n), True where a row counts, for data sets of different lengths.
+
+        Returns:
+            A :class:`~disco_samplers.estimate.DensityEstimate`.
+
+        Raises:
+            TypeError: if samples is not numeric.
+            ValueError: if it holds NaN or infinite values, fewer than two rows, rows that are all the same, or more
+                rows or columns than are supported.
+
+        Example:
+            >>> import numpy as np
+            >>> x = np.random.default_rng(0).normal(size=(100, 1))
+            >>> type(DiScoFormer.from_pretrained().condition(x).log_prob(x))
+            <class 'numpy.ndarray'>
+        """
+        from disco_samplers.estimate import DensityEstimate  # the estimate stands on the model, not the reverse
+
+        x, rows = check_samples(samples, mask, self.device)
+        return DensityEstimate(self, x, rows, numpy=not isinstance(samples, Tensor))
+
+    def forward(self, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-density (..., m) and score (..., m, d) at queries (..., m, d) given context (..., n, d), in one call."""
+        return self.condition(context).log_prob_and_score(queries)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, name_or_path: str | os.PathLike[str] | None = None, *, map_location: str = "cpu", **kwargs: Any
+    ) -> DiScoFormer:
+        """Loads trained weights.
+
+        Arguments:
+            name_or_path: nothing for the weights in this package (never touches the network); a local folder or
+                ``.safetensors`` file; or the id of a model on the Hugging Face hub.
+            map_location: device to load on.
+            kwargs: passed to the hub (``revision``, ``token``, ``cache_dir``, ...).
+
+        Raises:
+            FileNotFoundError: if a folder holds no weights.
+            ValueError: if the file is truncated, of another kind, or has an unknown configuration key.
+
+        Example:
+            >>> DiScoFormer.from_pretrained().config.symmetry
+            'rotations'
+        """
+        if name_or_path is None:
+            name_or_path = str(files("disco_samplers") / "weights")
+        if Path(name_or_path).is_file():
+            return cls._load(Path(name_or_path), map_location)
+        if Path(name_or_path).is_dir() or _looks_like_a_path(str(name_or_path)):
+            return cls._load(Path(name_or_path) / WEIGHTS_NAME, map_location)
+        model: DiScoFormer = super().from_pretrained(str(name_or_path), map_location=map_location, **kwargs)
+        return model
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        map_location: str = "cpu",
+        **kwargs: Any,
+    ) -> DiScoFormer:
+        path = hf_hub_download(
+            model_id,
+            WEIGHTS_NAME,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls._load(Path(path), map_location)
+
+    @classmethod
+    def _load(cls, path: Path, device: str) -> DiScoFormer:
+        state, config = load_weights(path)
+        model = cls(DiScoFormerConfig.from_dict(config))
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: the tensors do not fit the configuration in the header: {error}") from error
+        return model.requires_grad_(False).eval().to(device)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_weights(Path(save_directory) / WEIGHTS_NAME, self.state_dict(), self.config.to_dict())
+
+
+def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Validates what is to be conditioned on: (n, d) or (batch, n, d), and an optional mask (batch, n)."""
+    x = as_points(samples, "samples", device=device)
+    if x.ndim > 3:
+        raise ValueError(f"samples must have shape (n, d) or (batch, n, d), got {tuple(x.shape)}")
+    n, d = x.shape[-2:]
+    if d < 1 or (x.ndim == 3 and x.shape[0] < 1):
+        raise ValueError(f"samples is empty: its shape is {tuple(x.shape)}")
+    if n < 2:
+        raise ValueError(f"samples must have at least 2 rows to estimate a density from, got {n}")
+    if d > MAX_DIM:
+        raise ValueError(f"samples has {d} columns; at most {MAX_DIM} are supported: reduce the dimension first (e.g. PCA)")
+    if n > MAX_SAMPLES:
+        raise ValueError(f"samples has {n} rows; at most {MAX_SAMPLES} are supported: condition on a random subset")
+    if mask is None:
+        return x, None
+    rows = as_tensor(mask, "mask").to(x.device) != 0
+    if x.ndim != 3 or rows.shape != x.shape[:2]:
+        raise ValueError(f"mask must have shape (batch, n) = {tuple(x.shape[:-1])}, got {tuple(rows.shape)}")
+    if (rows.sum(1) < 2).any():
+        raise ValueError("mask must keep at least 2 rows of every data set")
+    return x, rows
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep in name.replace("/", "") or "/" not in name
+
+

@@ -1,0 +1,116 @@
+r"""Whitening: the affine change of coordinates in which the network works."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+RANK_TOLERANCE = 1e-10
+"""A direction whose variance, in standardised columns, is below this counts as a direction of no variance."""
+
+NULL_SCALE = 1e-3
+"""Standard deviation given to a direction of no variance, in units of the data's own scale."""
+
+
+class Whitening(NamedTuple):
+    r"""An affine map :math:`y \mapsto (y - m) A` of rank d, its columns ordered so that the first ``rank`` ones are data.
+
+    The other d - rank directions had no variance in the samples. They are modelled as independent Gaussians of
+    standard deviation ``NULL_SCALE`` times the data's scale, so densities stay finite there.
+
+    Shapes, with b a batch of contexts: ``center`` (b, 1, d), ``matrix`` (b, d, d), ``log_det`` (b,).
+    """
+
+    center: Tensor
+    matrix: Tensor
+    log_det: Tensor
+    rank: int
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Maps points (b, m, d) to whitened coordinates (b, m, d), in the precision of the whitening."""
+        return (y.to(self.matrix.dtype) - self.center) @ self.matrix
+
+    def to(self, device: torch.device | str) -> Whitening:
+        """The same map on another device."""
+        return Whitening(self.center.to(device), self.matrix.to(device), self.log_det.to(device), self.rank)
+
+
+def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
+    r"""Fits the whitening of samples, in float64.
+
+    With :math:`m` the mean, :math:`D` the columns' standard deviations and :math:`C` their correlation matrix,
+
+    .. math:: A = D^{-1} C^{-1/2}, \qquad \log|\det A| = -\sum_k \log D_k - \tfrac12 \log\det C.
+
+    Any root of the covariance gives a rotation-equivariant network the same input up to a rotation; this one stays
+    close to the original axes. Directions of no variance (constant or linearly dependent columns) are put last.
+    With n <= 2 d the sample correlation is singular, or nearly so, for lack of samples, not of variance: it is then shrunk
+    towards the identity by the oracle-approximating shrinkage, and the map is equivariant to translation and column scaling only.
+
+    Arguments:
+        samples: (b, n, d).
+        mask: (b, n), True where a row counts; None when all do.
+
+    Raises:
+        ValueError: if all rows of a set are the same, or the sets of a batch differ in rank.
+
+    References:
+        Chen, Wiesel, Eldar, Hero, *Shrinkage algorithms for MMSE covariance estimation*, 2010, eq. 23
+        (https://arxiv.org/abs/0907.4698).
+
+    Example:
+        >>> x = torch.tensor([[[0.0, 1.0], [2.0, 1.0]]])
+        >>> whiten(x).rank
+        1
+    """
+    x = samples.double()
+    rows = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device) if mask is None else mask.double()
+    count = rows.sum(1)[:, None]
+    center = (x * rows[..., None]).sum(1) / count
+    x = (x - center[:, None]) * rows[..., None]
+    # Two passes: columns are brought to unit size before they are squared, so that 1e200 does not overflow.
+    size = x.abs().amax(1).clamp_min(torch.finfo(x.dtype).tiny)
+    deviation = size * ((x / size[:, None]).square().sum(1) / count).sqrt()
+    varies = deviation > 1e-12 * center.abs()
+    if not varies.any(-1).all():
+        raise ValueError("samples has no variance: all its rows are the same; at least two distinct rows are needed")
+    # A constant column has no scale of its own: it takes the geometric mean of the others'.
+    scale = ((deviation.log() * varies).nan_to_num(neginf=0.0).sum(-1) / varies.sum(-1)).exp()
+    deviation = torch.where(varies, deviation, scale[:, None])
+    z = torch.where(varies[:, None], x / deviation[:, None], 0.0)
+    correlation = z.mT @ z / count[..., None]
+    if (count.squeeze(1) <= 2 * x.shape[-1]).any():
+        correlation = _shrink(correlation, count.squeeze(1), varies)
+    values, vectors = torch.linalg.eigh(correlation)
+    kept = values > RANK_TOLERANCE
+    rank = int(kept[0].sum())
+    if (kept.sum(-1) != rank).any():
+        worst = int(kept.sum(-1).argmin())
+        raise ValueError(
+            f"samples: the sets of a batch differ in rank (set {worst} has constant or dependent columns that others "
+            "do not have); condition such sets on their own"
+        )
+    values = torch.where(kept, values, NULL_SCALE**2)
+    root = vectors * values.rsqrt()[:, None]
+    # eigh sorts upwards, so the null directions come first. A full-rank root is turned back towards the columns' axes.
+    root = root @ vectors.mT if rank == x.shape[-1] else root.flip(-1)
+    matrix = root / deviation[..., None]
+    log_det = -deviation.log().sum(-1) - 0.5 * values.log().sum(-1)
+    return Whitening(center[:, None], matrix, log_det, rank)
+
+
+def _shrink(correlation: Tensor, count: Tensor, varies: Tensor) -> Tensor:
+    """Oracle-approximating shrinkage of the sets that have no more than twice as many rows as columns."""
+    d = varies.sum(-1).double()
+    trace2 = correlation.square().sum((-2, -1))
+    rho = ((1 - 2 / d) * trace2 + d**2) / ((count + 1 - 2 / d) * (trace2 - d)).clamp_min(1e-300)
+    rho = torch.where(count <= 2 * correlation.shape[-1], rho.clamp(0.0, 1.0), 0.0)[:, None, None]
+    return (1 - rho) * correlation + rho * torch.diag_embed(varies.double())
+
+
+def log_standard_normal(r2: Tensor, d: int) -> Tensor:
+    """Log-density of the standard normal in d dimensions at squared radius r2."""
+    return -0.5 * (r2 + d * math.log(2 * math.pi))

@@ -1,0 +1,171 @@
+"""Pictures of estimates, draws and adaptations. Figures are made without pyplot, so no global state changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disco_samplers._extras import optional
+from disco_samplers.checkpoint import write
+
+if TYPE_CHECKING:
+    from disco_samplers.adapt import AdaptationReport
+    from disco_samplers.estimate import DensityEstimate
+    from disco_samplers.samplers.result import SamplerResult
+
+_BLUE, _ORANGE, _GREY = "#2563a8", "#d1661b", "#8a8f98"
+_MOST_ROWS = 12
+
+
+def plot_estimate(estimate: DensityEstimate, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
+    """Draws the samples with the estimated density and score.
+
+    In one dimension density and score are curves. In two or more, contours of the density and arrows of the score on the
+    plane of ``dims``, through the sample of highest density where there are more dimensions than two.
+
+    Arguments:
+        estimate: of one data set.
+        dims: the two columns to show.
+        path: where to save the picture, if anywhere; the extension says the format.
+
+    Raises:
+        ValueError: if the estimate is of a batch or ``dims`` are not two of its columns.
+        ImportError: if matplotlib is not installed.
+    """
+    if estimate.samples.ndim == 3:
+        raise ValueError("plot works on one data set; condition on samples of shape (n, d)")
+    if estimate.dim > 1 and not (len(set(dims)) == 2 and all(0 <= i < estimate.dim for i in dims)):
+        raise ValueError(f"dims must be two different columns in 0 .. {estimate.dim - 1}, got {dims}")
+    figure = _figure(6.4, 5.0)
+    if estimate.dim == 1:
+        _plot_line(estimate, figure)
+    else:
+        _plot_plane(estimate, figure, dims)
+    return _saved(figure, path)
+
+
+def plot_draws(result: SamplerResult, reference: Tensor | np.ndarray | None = None, path: str | None = None) -> Any:
+    """Draws each variable's marginal (with the reference's beside) and its trace by chain; the first twelve variables.
+
+    Arguments:
+        result: of a sampler.
+        reference: draws (n, d) to compare with, for instance those the estimate was conditioned on.
+        path: where to save the picture, if anywhere.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    draws = result.numpy()
+    shown = min(draws.shape[2], _MOST_ROWS)
+    figure = _figure(9.0, 0.6 + 1.25 * shown)
+    axes = figure.subplots(shown, 2, squeeze=False, width_ratios=(1, 1.6))
+    old = None if reference is None else np.asarray(reference)
+    for i in range(shown):
+        left, right = axes[i]
+        pooled = draws[..., i].ravel() if old is None else np.concatenate([draws[..., i].ravel(), old[:, i]])
+        bins = np.linspace(*np.quantile(pooled, (0.001, 0.999)), 45)
+        if old is not None:
+            left.hist(old[:, i], bins, density=True, color=_GREY, alpha=0.5, label="input")
+        left.hist(draws[..., i].ravel(), bins, density=True, histtype="step", color=_BLUE, lw=1.4, label="new draws")
+        left.set_ylabel(result.names[i])
+        left.set_yticks([])
+        for chain in draws[..., i]:
+            right.plot(chain, lw=0.5, alpha=0.8)
+        right.margins(x=0)
+    axes[0, 0].legend(frameon=False, fontsize="small")
+    axes[0, 0].set_title("marginal")
+    axes[0, 1].set_title("trace, one colour a chain")
+    axes[-1, 1].set_xlabel("draw")
+    if shown < draws.shape[2]:
+        figure.suptitle(f"first {shown} of {draws.shape[2]} variables")
+    return _saved(figure, path)
+
+
+def plot_adaptation(report: AdaptationReport, path: str | None = None) -> Any:
+    """Draws consistency loss and held-out criterion against the step, and the step that was kept.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    figure = _figure(6.4, 3.6)
+    axis = figure.subplots()
+    axis.plot(report.losses, color=_ORANGE, marker=".")
+    axis.set_xlabel("step")
+    axis.set_ylabel("consistency loss", color=_ORANGE)
+    other = axis.twinx()
+    other.plot(report.criterion, color=_BLUE, marker=".")
+    other.set_ylabel("held-out criterion", color=_BLUE)
+    axis.axvline(report.chosen, color=_GREY, ls="--")
+    axis.set_title(f"kept: step {report.chosen}")
+    return _saved(figure, path)
+
+
+def _plot_line(estimate: DensityEstimate, figure: Any) -> None:
+    x = estimate.samples[:, 0].double()
+    margin = 0.3 * (x.max() - x.min())
+    grid = torch.linspace(float(x.min() - margin), float(x.max() + margin), 400, dtype=torch.float64, device=x.device)
+    log_prob, score = estimate.log_prob_and_score(grid[:, None])
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    top.hist(x.cpu().numpy(), 50, density=True, color=_GREY, alpha=0.5, label="samples")
+    top.plot(grid.cpu(), log_prob.exp().cpu(), color=_BLUE, label="density")
+    top.legend(frameon=False)
+    top.set_ylabel("density")
+    bottom.plot(grid.cpu(), score[:, 0].cpu(), color=_ORANGE)
+    bottom.axhline(0, color=_GREY, lw=0.5)
+    bottom.set_ylabel("score")
+    bottom.set_xlabel("x")
+
+
+def _plot_plane(estimate: DensityEstimate, figure: Any, dims: tuple[int, int]) -> None:
+    x = estimate.samples.double()
+    best = x[int(estimate.log_prob(x[:2000]).argmax())]
+    low, high = torch.quantile(x[:100_000, list(dims)], torch.tensor([0.002, 0.998], dtype=x.dtype, device=x.device), dim=0)
+    low, high = low - 0.15 * (high - low), high + 0.15 * (high - low)
+
+    def plane(count: int) -> tuple[Tensor, Tensor, Tensor]:
+        a, b = (torch.linspace(float(low[i]), float(high[i]), count, dtype=x.dtype, device=x.device) for i in (0, 1))
+        points = best.expand(count, count, -1).clone()
+        points[..., dims[0]], points[..., dims[1]] = a[None, :], b[:, None]
+        return a, b, points.flatten(0, 1)
+
+    a, b, points = plane(120)
+    log_prob = estimate.log_prob(points).view(len(b), len(a)).cpu()
+    axis = figure.subplots()
+    top = float(log_prob.max())
+    filled = axis.contourf(
+        a.cpu(), b.cpu(), log_prob, levels=np.linspace(top - 8, top, 17), cmap="Blues", extend="min"
+    )
+    figure.colorbar(filled, label="log-density")
+    some = x[:1500].cpu()
+    axis.scatter(some[:, dims[0]], some[:, dims[1]], s=3, color=_GREY, alpha=0.6, linewidths=0)
+    a, b, points = plane(17)
+    arrows = estimate.score(points)[:, list(dims)].cpu()
+    length = arrows.norm(dim=1, keepdim=True)
+    # Long arrows are shortened, or those at the rim would hide the picture.
+    arrows = arrows / length.clamp_min(1e-12) * torch.tanh(length / length.median())
+    axis.quiver(
+        points[:, dims[0]].cpu(), points[:, dims[1]].cpu(), arrows[:, 0], arrows[:, 1], color=_ORANGE, width=0.0028, scale=26
+    )
+    axis.set_xlim(float(low[0]), float(high[0]))
+    axis.set_ylim(float(low[1]), float(high[1]))
+    axis.set_xlabel(f"x{dims[0]}")
+    axis.set_ylabel(f"x{dims[1]}")
+    axis.set_title("samples, log-density, score" + ("" if estimate.dim == 2 else " (slice through the mode)"))
+
+
+def _figure(width: float, height: float) -> Any:
+    optional("matplotlib", "plot")
+    return optional("matplotlib.figure", "plot").Figure(figsize=(width, height), layout="constrained")
+
+
+def _saved(figure: Any, path: str | None) -> Any:
+    if path is not None:
+        kinds = sorted(figure.canvas.get_supported_filetypes())
+        if Path(path).suffix[1:] not in kinds:
+            raise ValueError(f"{path}: the extension of a picture must be one of {', '.join(kinds)}")
+        write(path, lambda temporary: figure.savefig(temporary, dpi=130))
+    return figure

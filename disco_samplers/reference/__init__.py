@@ -1,0 +1,9 @@
+"""Exact distributions and classical estimators with the interface of a DiScoFormer estimate: the tests' oracles."""
+
+from disco_samplers.reference.base import ReferenceDensity
+from disco_samplers.reference.gaussian import Gaussian, GaussianMixture
+from disco_samplers.reference.kde import KDE
+from disco_samplers.reference.laplace import Laplace
+from disco_samplers.reference.student_t import StudentT, StudentTMixture
+
+__all__ = ["KDE", "Gaussian", "GaussianMixture", "Laplace", "ReferenceDensity", "StudentT", "StudentTMixture"]

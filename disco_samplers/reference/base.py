@@ -1,0 +1,67 @@
+"""The interface that exact distributions and classical estimators share with a DiScoFormer estimate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from disco_samplers._arrays import as_points, like
+from disco_samplers.types import ArrayLike
+
+
+class ReferenceDensity(ABC):
+    r"""A density with :math:`\log f`, its score and draws.
+
+    A subclass gives ``dim``, ``dtype``, ``device`` and :meth:`evaluate`; its score is had by differentiation unless it
+    has a better way. Parameters may carry leading batch dimensions, points then too. Arrays in, arrays out; the
+    answer has the precision of the points, computed in the precision of the parameters.
+    """
+
+    dim: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @abstractmethod
+    def evaluate(self, y: Tensor) -> Tensor:
+        """Log-density (..., m) of points (..., m, d)."""
+
+    def evaluate_score(self, y: Tensor) -> Tensor:
+        """Score (..., m, d) at points (..., m, d), detached from the graph."""
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            return torch.autograd.grad(self.evaluate(y).sum(), y)[0]
+
+    @abstractmethod
+    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        """Samples (..., num_samples, d)."""
+
+    def log_prob(self, points: ArrayLike) -> ArrayLike:
+        """Log-density in nats at points (m, d), as (m,)."""
+        return like(self.evaluate(self._points(points)), points)
+
+    def score(self, points: ArrayLike) -> ArrayLike:
+        """Gradient of the log-density at points (m, d), as (m, d)."""
+        return like(self.evaluate_score(self._points(points)), points)
+
+    def log_prob_and_score(self, points: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
+        """Both at once: (m,) and (m, d)."""
+        return self.log_prob(points), self.score(points)
+
+    def sample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Independent draws (num_samples, d).
+
+        Raises:
+            ValueError: if ``num_samples`` is not a positive integer.
+        """
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        return self.draw(num_samples, generator)
+
+    def __call__(self, points: ArrayLike) -> ArrayLike:
+        """The score, so that a density can stand wherever a score function is wanted."""
+        return self.score(points)
+
+    def _points(self, points: ArrayLike) -> Tensor:
+        return as_points(points, "points", self.dim, self.device).to(self.dtype)

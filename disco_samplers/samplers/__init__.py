@@ -1,0 +1,1 @@
+"""Samplers: one algorithm a file as pure ``init`` / ``step``, and one driver for many chains."""

@@ -1,0 +1,104 @@
+"""Convergence diagnostics and summary of draws, computed by ArviZ."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A row for each variable: mean, sd, 5 %, 50 % and 95 % quantiles, Monte Carlo standard error, ESS (bulk and tail), R-hat.
+
+    ``str()`` gives the table. R-hat, ESS and MCSE are NaN where there are too few draws (fewer than four a chain).
+    """
+
+    names: Sequence[str]
+    columns: dict[str, np.ndarray]
+
+    def __str__(self) -> str:
+        width = max(8, *(len(name) for name in self.names))
+        head = " " * width + "".join(f"{name:>10}" for name in self.columns)
+        rows = [
+            f"{name:<{width}}" + "".join(_cell(values[i], column) for column, values in self.columns.items())
+            for i, name in enumerate(self.names)
+        ]
+        return "\n".join([head, *rows])
+
+
+def summarise(draws: Tensor | np.ndarray, names: Sequence[str], *, independent: bool = False) -> Summary:
+    r"""Summary of draws (chain, draw, d).
+
+    R-hat is rank-normalised and split; ESS bulk and tail, MCSE of the mean.
+
+    Arguments:
+        draws: (chain, draw, d).
+        names: of the d variables.
+        independent: leaves out R-hat, ESS and MCSE, for draws whose order means nothing.
+
+    References:
+        Vehtari, Gelman, Simpson, Carpenter, Burkner, *Rank-normalization, folding, and localization: an improved R-hat*,
+        Bayesian Analysis 2021 (https://arxiv.org/abs/1903.08008).
+
+    Example:
+        >>> import torch
+        >>> draws = torch.randn(4, 500, 1, generator=torch.Generator().manual_seed(0))
+        >>> bool(summarise(draws, ["x"]).columns["r_hat"][0] < 1.01)
+        True
+    """
+    x = np.asarray(draws, dtype=np.float64)
+    flat = x.reshape(-1, x.shape[-1])
+    low, median, high = np.quantile(flat, QUANTILES, axis=0)
+    sd = flat.std(0, ddof=1) if len(flat) > 1 else np.full(x.shape[-1], np.nan)
+    columns = {"mean": flat.mean(0), "sd": sd, "5%": low, "50%": median, "95%": high}
+    if not independent:
+        columns |= {
+            "mcse": diagnostic("mcse", x),
+            "ess_bulk": diagnostic("ess_bulk", x),
+            "ess_tail": diagnostic("ess_tail", x),
+            "r_hat": diagnostic("rhat", x),
+        }
+    return Summary(list(names), columns)
+
+
+def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
+    """One diagnostic of draws (chain, draw, d), as (d,): "rhat", "ess_bulk", "ess_tail" or "mcse"."""
+    d = draws.shape[-1]
+    constant = (draws == draws[:1, :1]).all((0, 1))
+    if draws.shape[1] < 4:
+        return np.full(d, np.nan)
+    try:
+        from arviz_stats.base import array_stats
+    except ImportError:  # Python 3.10 has ArviZ as one package only
+        import arviz
+
+        values = [
+            getattr(arviz, kind.split("_")[0])(
+                draws[..., i], method={"rhat": "rank", "mcse": "mean"}.get(kind, kind[4:])
+            )
+            for i in range(d)
+        ]
+        return np.where(constant, np.nan, np.asarray(values, dtype=np.float64))
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if kind == "rhat":
+            value = array_stats.rhat(draws, **axes)
+        elif kind == "mcse":
+            value = array_stats.mcse(draws, method="mean", **axes)
+        else:
+            prob = (0.05, 0.95) if kind == "ess_tail" else None
+            value = array_stats.ess(draws, method=kind[4:], prob=prob, **axes)
+    return np.where(constant, np.nan, np.asarray(value, dtype=np.float64))
+
+
+def _cell(value: float, column: str) -> str:
+    if not np.isfinite(value):
+        return f"{'-':>10}"
+    if column.startswith("ess"):
+        return f"{value:>10.0f}"
+    return f"{value:>10.3f}" if column == "r_hat" else f"{value:>10.4g}"

@@ -1,0 +1,340 @@
+"""The front of the samplers: many chains of any method, from any score."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from disco_samplers._arrays import as_points
+from disco_samplers.samplers import mala, preconditioner, step_size, ula
+from disco_samplers.samplers.result import SamplerResult, default_names
+from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
+
+if TYPE_CHECKING:
+    from disco_samplers.estimate import DensityEstimate
+    from disco_samplers.model.discoformer import DiScoFormer
+
+Method = Literal["mala", "ula"]
+
+_HOPELESS = 100
+"""Steps in a row in which every chain diverged, after which a run gives up."""
+
+
+class LangevinSampler:
+    r"""Langevin sampling from a score: unadjusted ("ula") or Metropolis-adjusted ("mala").
+
+    .. math:: dx = P \nabla \log f(x)\, dt + \sqrt{2 P}\, dW
+
+    Warm-up draws are discarded. In warm-up MALA's step size is adapted to an acceptance of 0.574 by dual averaging; ULA's is set
+    from ``bias``, the relative inflation of the stationary variance that is accepted for it.
+    With an estimated density MALA removes the discretisation's bias, not the estimate's error.
+
+    Arguments:
+        score: a callable (m, d) -> (m, d); a :class:`DensityEstimate` or any density with ``score`` and ``log_prob``; or an unconditioned
+            :class:`DiScoFormer`, then give ``context`` to :meth:`run`.
+        log_prob: log-density (m, d) -> (m,), normalised or not; taken from ``score`` where that has one.
+        method: "mala" where there is a log-density, else "ula".
+        preconditioner: "dense", "diagonal" or "identity"; taken from the context, or from ``initial`` if that has more than d chains.
+        target_acceptance: MALA's.
+        bias: ULA's, relative.
+
+    Raises:
+        TypeError: if ``score`` is not callable.
+        ValueError: if "mala" is asked for without a log-density, or an option is out of range.
+
+    References:
+        Roberts, Rosenthal, *Optimal scaling of discrete approximations to Langevin diffusions*, JRSS B 1998, for 0.574.
+
+    Example:
+        >>> from disco_samplers import DiScoFormer
+        >>> draws = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+        >>> sampler = LangevinSampler(score=DiScoFormer.from_pretrained())
+        >>> result = sampler.run(20, context=draws, num_warmup=20, chains=4, seed=1, progress=False)
+        >>> result.draws.shape
+        torch.Size([4, 20, 2])
+    """
+
+    def __init__(
+        self,
+        score: ScoreFunction | DensityEstimate | DiScoFormer,
+        *,
+        log_prob: LogDensity | None = None,
+        method: Method | None = None,
+        preconditioner: preconditioner.Kind = "dense",
+        target_acceptance: float = 0.574,
+        bias: float = 0.05,
+    ) -> None:
+        if not callable(score):
+            raise TypeError(f"score must be callable, (m, d) -> (m, d), got {type(score).__name__}")
+        if method not in (None, "mala", "ula"):
+            raise ValueError(f'method must be "mala" or "ula", got {method!r}')
+        if preconditioner not in ("dense", "diagonal", "identity"):
+            raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {preconditioner!r}')
+        if not 0 < target_acceptance < 1:
+            raise ValueError(f"target_acceptance must lie in (0, 1), got {target_acceptance}")
+        if not 0 < bias < 1:
+            raise ValueError(f"bias must lie in (0, 1), got {bias}")
+        self.score, self.log_prob = score, log_prob
+        known = log_prob is not None or hasattr(score, "log_prob") or hasattr(score, "condition")
+        if method == "mala" and not known:
+            raise ValueError('method "mala" needs a log-density: give log_prob=, or use method="ula"')
+        self.method: Method = method or ("mala" if known else "ula")
+        self.preconditioner = preconditioner
+        self.target_acceptance, self.bias = target_acceptance, bias
+
+    def run(
+        self,
+        num_samples: int = 1000,
+        *,
+        context: ArrayLike | None = None,
+        initial: ArrayLike | None = None,
+        chains: int = 4,
+        num_warmup: int = 500,
+        thin: int = 1,
+        step_size: float | None = None,
+        adapt: int = 0,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        names: Sequence[str] | None = None,
+        progress: bool = True,
+    ) -> SamplerResult:
+        """Runs the chains.
+
+        Arguments:
+            num_samples: draws kept of each chain.
+            context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points.
+            initial: starting points (chains, d); rows of the context, drawn at random, if not given.
+            chains: number of chains, where ``initial`` does not say it.
+            num_warmup: discarded steps before.
+            thin: steps between two draws.
+            step_size: fixes the step size instead of adapting it.
+            adapt: gradient steps of the estimate's on-the-fly adaptation before sampling; 0 for none.
+            seed: of the randomness; give this or ``generator``.
+            generator: source of randomness, on the device of the chains.
+            names: of the variables.
+            progress: whether to show a progress bar.
+
+        Returns:
+            The draws and their diagnostics. If interrupted, those drawn so far, with ``complete=False``.
+
+        Raises:
+            TypeError: if an array is not numeric.
+            ValueError: if a count is not positive, starting points are missing or not finite, or the score returns
+                the wrong shape or NaN.
+            RuntimeError: if every chain diverges a hundred times in a row.
+        """
+        for name, value, least in (
+            ("num_samples", num_samples, 1), ("chains", chains, 1), ("num_warmup", num_warmup, 0), ("thin", thin, 1), ("adapt", adapt, 0)
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if step_size is not None and not (step_size > 0 and np.isfinite(step_size)):
+            raise ValueError(f"step_size must be positive, got {step_size}")
+        if seed is not None and generator is not None:
+            raise ValueError("give seed or generator, not both")
+        target = self._target(context, adapt)
+        draws = self._context(context, target)
+        x, rng = self._start(initial, draws, chains, seed, generator)
+        factor = preconditioner.factor(
+            *((draws, self.preconditioner) if draws is not None else _from_initial(x, self.preconditioner))
+        ).to(x)
+        names = list(names) if names is not None else default_names(x.shape[1])
+        if len(names) != x.shape[1]:
+            raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
+        evaluate = _Checked(target, self.log_prob, self.method)
+        evaluate.first(x)
+        kernel = _Kernel(self, evaluate, factor, rng, step_size, x)
+        return kernel.run(num_samples, num_warmup, thin, names, progress)
+
+    def _target(self, context: ArrayLike | None, adapt: int) -> Any:
+        target: Any = self.score
+        if hasattr(target, "condition"):
+            if context is None:
+                raise ValueError("score is an unconditioned model: give the draws to condition on as run(context=draws)")
+            target = target.condition(context)
+        if adapt:
+            if not hasattr(target, "adapt"):
+                raise ValueError("adapt needs a DensityEstimate or a DiScoFormer as score")
+            target = target.adapt(adapt)
+        return target
+
+    def _context(self, context: ArrayLike | None, target: Any) -> Tensor | None:
+        if context is not None:
+            draws = as_points(context, "context", getattr(target, "dim", None), getattr(target, "device", None))
+        elif isinstance(getattr(target, "samples", None), Tensor):
+            draws = target.samples
+        else:
+            return None
+        if draws.ndim != 2:
+            raise ValueError(f"context must have shape (n, d), got {tuple(draws.shape)}")
+        return draws
+
+    def _start(
+        self,
+        initial: ArrayLike | None,
+        draws: Tensor | None,
+        chains: int,
+        seed: int | None,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, torch.Generator | None]:
+        if initial is None and draws is None:
+            raise ValueError("starting points are needed: give initial=(chains, d), or context=draws to take them from")
+        where = draws if initial is None else as_points(initial, "initial", None if draws is None else draws.shape[1])
+        assert where is not None
+        if draws is not None and where.device != draws.device:
+            where = where.to(draws.device)
+        if where.ndim != 2:
+            raise ValueError(f"initial must have shape (chains, d), got {tuple(where.shape)}")
+        rng = generator
+        if generator is None and seed is not None:
+            rng = torch.Generator(where.device).manual_seed(seed)
+        if initial is None:
+            where = where[torch.randint(len(where), (chains,), generator=rng, device=where.device)]
+        return where.detach().clone(), rng
+
+
+class _Checked:
+    """The target's log-density and score, with the shapes checked once."""
+
+    def __init__(self, target: Any, log_prob: LogDensity | None, method: Method) -> None:
+        both = getattr(target, "log_prob_and_score", None)
+        if log_prob is None and method == "mala" and both is not None:
+            self.both = both
+        else:
+            density = log_prob if log_prob is not None else getattr(target, "log_prob", None)
+            score = target.score if hasattr(target, "score") else target
+            self.both = lambda x: (density(x) if method == "mala" and density is not None else x.new_zeros(len(x)), score(x))
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            log_prob, score = self.both(x)
+        return log_prob.detach(), score.detach()
+
+    def score(self, x: Tensor) -> Tensor:
+        return self(x)[1]
+
+    def first(self, x: Tensor) -> None:
+        """The first call: says what is wrong with a user's function."""
+        with torch.no_grad():
+            log_prob, score = self.both(x)
+        for name, value, shape in (("score", score, tuple(x.shape)), ("log_prob", log_prob, (len(x),))):
+            if not isinstance(value, Tensor) or tuple(value.shape) != shape:
+                got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(f"{name} must return a tensor of shape {shape} for points {tuple(x.shape)}, it returned {got}")
+            finite = torch.isfinite(value.reshape(len(x), -1)).all(1)
+            if not finite.all():
+                raise ValueError(
+                    f"{name} is NaN or infinite at {int((~finite).sum())} of {len(x)} starting points: start where the target has density"
+                )
+
+
+class _Kernel:
+    """One run: the chain-batched loop over warm-up and draws."""
+
+    def __init__(
+        self,
+        sampler: LangevinSampler,
+        evaluate: _Checked,
+        factor: Tensor,
+        rng: torch.Generator | None,
+        step: float | None,
+        x: Tensor,
+    ) -> None:
+        self.sampler, self.evaluate, self.factor, self.rng = sampler, evaluate, factor, rng
+        self.fixed = step
+        self.mala = sampler.method == "mala"
+        self.state: Any = mala.init(x, evaluate) if self.mala else ula.init(x, evaluate.score)
+        self.averaging = step_size.init(step or min(0.5, 1.0 / x.shape[1] ** (1 / 3)))
+        self.roughness, self.hopeless = 0.0, 0
+
+    def run(self, num_samples: int, num_warmup: int, thin: int, names: list[str], progress: bool) -> SamplerResult:
+        x = self.state.position
+        draws = x.new_empty(len(x), num_samples, x.shape[1])
+        accepted = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        divergences = torch.zeros(len(x), num_samples, dtype=torch.bool, device=x.device)
+        kept, step = 0, self._warm_up_step(0)
+        bar = tqdm(total=num_warmup + num_samples * thin, disable=not progress, desc=self.sampler.method)
+        try:
+            for i in range(num_warmup):
+                step = self._warm_up_step(i)
+                info = self._step(step)
+                if self.mala:
+                    self.averaging = step_size.update(self.averaging, float(info.acceptance.mean()), self.sampler.target_acceptance)
+                bar.update()
+            step = self._final_step(num_warmup)
+            for i in range(num_samples):
+                for _ in range(thin):
+                    info = self._step(step)
+                    accepted += info.acceptance
+                    divergences[:, i] |= info.diverged
+                    bar.update()
+                draws[:, i] = self.state.position
+                kept = i + 1
+        except KeyboardInterrupt:
+            if not kept:
+                raise
+        finally:
+            bar.close()
+        count = int(divergences[:, :kept].sum())
+        if count:
+            warnings.warn(
+                f"{count} of {kept * thin * len(x)} steps diverged after warm-up: the target is badly scaled there; "
+                "a smaller step_size or another preconditioner may help",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return SamplerResult(
+            draws=draws[:, :kept],
+            acceptance=accepted / (kept * thin),
+            divergences=divergences[:, :kept],
+            step_size=step,
+            method=self.sampler.method,
+            names=names,
+            complete=kept == num_samples,
+        )
+
+    def _step(self, step: float) -> Any:
+        if self.mala:
+            self.state, info = mala.step(self.state, self.evaluate, step_size=step, factor=self.factor, generator=self.rng)
+        else:
+            self.state, info = ula.step(  # type: ignore[assignment]
+                self.state, self.evaluate.score, step_size=step, factor=self.factor, generator=self.rng
+            )
+        self.hopeless = self.hopeless + 1 if bool(info.diverged.all()) else 0
+        if self.hopeless >= _HOPELESS:
+            raise RuntimeError(
+                f"every chain diverged in {_HOPELESS} steps in a row at step size {step:.2g}: the score is not that of a "
+                "density that can be sampled at this scale; rescale the target, or give context= or a preconditioner that fits it"
+            )
+        return info
+
+    def _warm_up_step(self, i: int) -> float:
+        if self.fixed is not None:
+            return self.fixed
+        return self.averaging.step_size if self.mala else self._unadjusted_step(i)
+
+    def _final_step(self, num_warmup: int) -> float:
+        if self.fixed is not None:
+            return self.fixed
+        if self.mala:
+            return self.averaging.final
+        return self._unadjusted_step(num_warmup)
+
+    def _unadjusted_step(self, i: int) -> float:
+        # On N(0, v) the variance is inflated by e/(2v); E|score|^2 / d = 1/v says what v is.
+        size = float((self.state.score @ self.factor).square().mean())
+        if np.isfinite(size):
+            weight = 1 / min(i + 1, 100)
+            self.roughness = (1 - weight) * self.roughness + weight * size
+        return 2 * self.sampler.bias / max(self.roughness, 1e-12)
+
+
+def _from_initial(x: Tensor, kind: preconditioner.Kind) -> tuple[Tensor, preconditioner.Kind]:
+    """Many starting points tell a scale, a few do not."""
+    return (x, kind) if len(x) > max(x.shape[1], 9) else (x, "identity")

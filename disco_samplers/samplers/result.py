@@ -1,0 +1,96 @@
+"""What a sampler returns: draws with their diagnostics, table, picture and ArviZ form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disco_samplers.samplers.diagnostics import Summary, diagnostic, summarise
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplerResult:
+    """Draws and how they came about.
+
+    Arguments:
+        draws: (chain, draw, d).
+        acceptance: mean probability of acceptance of each chain, (chain,); 1 for unadjusted methods.
+        divergences: (chain, draw), True where a step after warm-up diverged.
+        step_size: of the draws after warm-up.
+        method: name of the sampler.
+        names: of the d variables.
+        complete: False if the run was interrupted and this is what it had drawn.
+
+    Example:
+        >>> from disco_samplers import LangevinSampler
+        >>> result = LangevinSampler(score=lambda x: -x, log_prob=lambda x: -0.5 * x.square().sum(-1)).run(
+        ...     50, initial=torch.zeros(4, 2), num_warmup=20, seed=0, progress=False)
+        >>> result.draws.shape
+        torch.Size([4, 50, 2])
+    """
+
+    draws: Tensor
+    acceptance: Tensor
+    divergences: Tensor
+    step_size: float
+    method: str
+    names: Sequence[str]
+    complete: bool = True
+
+    @property
+    def rhat(self) -> np.ndarray:
+        """Rank-normalised split R-hat of each variable, (d,); NaN where undefined."""
+        return diagnostic("rhat", self.numpy())
+
+    @property
+    def ess(self) -> np.ndarray:
+        """Bulk effective sample size of each variable, (d,)."""
+        return diagnostic("ess_bulk", self.numpy())
+
+    @property
+    def flat(self) -> Tensor:
+        """All chains' draws together, (chain * draw, d)."""
+        return self.draws.flatten(0, 1)
+
+    def numpy(self) -> np.ndarray:
+        """The draws as a float64 array (chain, draw, d)."""
+        return self.draws.detach().cpu().numpy().astype(np.float64)
+
+    def summary(self) -> Summary:
+        """The table of :func:`~disco_samplers.samplers.diagnostics.summarise`."""
+        return summarise(self.numpy(), self.names)
+
+    def to_arviz(self) -> Any:
+        """The draws as ArviZ data (InferenceData before ArviZ 1.0, a DataTree from then on).
+
+        Raises:
+            ImportError: if ArviZ is not installed.
+        """
+        from disco_samplers.io import to_arviz
+
+        return to_arviz(self)
+
+    def plot(self, path: str | None = None, *, reference: Tensor | np.ndarray | None = None) -> Any:
+        """Draws densities and traces of every variable, with those of ``reference`` (n, d) beside; needs matplotlib."""
+        from disco_samplers.plotting import plot_draws
+
+        return plot_draws(self, reference, path)
+
+    def __repr__(self) -> str:
+        chains, draws, d = self.draws.shape
+        return (
+            f"SamplerResult({self.method}, chains={chains}, draws={draws}, d={d}, "
+            f"acceptance={float(self.acceptance.mean()):.2f}, divergences={int(self.divergences.sum())})"
+        )
+
+
+def default_names(d: int) -> list[str]:
+    """x0, x1, ... for unnamed variables."""
+    return [f"x{i}" for i in range(d)]
+
+

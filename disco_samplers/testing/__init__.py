@@ -1,0 +1,1 @@
+"""Public conformance kit and statistical assertions."""

@@ -1,0 +1,1 @@
+"""Training: the stream of targets, the loss and the trainer."""

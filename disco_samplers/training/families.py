@@ -1,0 +1,237 @@
+"""The stream of training targets: random distributions with exact log-density and score, a fresh batch every step.
+
+A family is a function ``(batch, d, generator, device) -> ReferenceDensity`` whose parameters carry a leading batch
+dimension. To add one, write such a function and name it in :data:`FAMILIES`.
+Bananas, funnels, rings and balls are in no family: they are kept for testing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from disco_samplers.reference.base import ReferenceDensity
+from disco_samplers.reference.gaussian import GaussianMixture
+from disco_samplers.reference.student_t import StudentTMixture
+
+Family = Callable[[int, int, torch.Generator], ReferenceDensity]
+
+
+def paper_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
+    r"""The published family: K ~ U{1..10} components, means U[-3, 3]^d, diagonal variances U[0.2, 1]^d.
+
+    The paper leaves the weights open; here they are U(0, 1) draws brought to sum to one, and K differs from set to set.
+
+    References:
+        DiScoFormer, section on training data (https://arxiv.org/abs/2511.05924).
+    """
+    weights = _weights(batch, 10, generator)
+    means = 6 * _uniform((batch, 10, d), generator) - 3
+    return GaussianMixture(weights, means, 0.2 + 0.8 * _uniform((batch, 10, d), generator))
+
+
+def rotated_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
+    """Up to 20 components of random orientation, anisotropy (up to 100 : 1 in variance), spread and weight."""
+    return GaussianMixture(*_elliptical(batch, d, 20, generator))
+
+
+def student_mixture(batch: int, d: int, generator: torch.Generator) -> StudentTMixture:
+    """Up to 5 Student-t components of random orientation with 2.5 to 30 degrees of freedom."""
+    weights, means, scales = _elliptical(batch, d, 5, generator)
+    df = 2.5 * 12 ** _uniform(weights.shape, generator)
+    return StudentTMixture(weights, means, scales, df)
+
+
+def product_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
+    """Independent coordinates, each a mixture of up to three normal, Laplace or logistic laws; half of them rotated."""
+    return Pushforward(ProductMixture(batch, d, generator), [_linear(batch, d, generator)])
+
+
+def warped_mixture(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
+    """A mixture bent by smooth invertible maps: skewed and stretched coordinates, then sine shears, in a random frame."""
+    base = rotated_mixture(batch, d, generator) if torch.rand((), generator=generator, device=generator.device) < 0.5 else (
+        paper_mixture(batch, d, generator)
+    )
+    maps: list[Map] = [SinhArcsinh(batch, d, generator), _linear(batch, d, generator)]
+    if d > 1:
+        maps.append(SineShear(batch, d, generator))
+    return Pushforward(base, maps)
+
+
+FAMILIES: dict[str, Family] = {
+    "paper": paper_mixture,
+    "rotated": rotated_mixture,
+    "student": student_mixture,
+    "product": product_law,
+    "warped": warped_mixture,
+}
+
+
+class ProductMixture(ReferenceDensity):
+    """Independent coordinates, each its own mixture of three laws out of normal, Laplace and logistic."""
+
+    def __init__(self, batch: int, d: int, generator: torch.Generator) -> None:
+        self.dim, self.dtype, self.device = d, torch.float32, generator.device
+        shape = (batch, 1, d, 3)
+        self.weights = _weights(batch * d, 3, generator).view(shape)
+        self.means = 3 * _normal(shape, generator) * _uniform((batch, 1, 1, 1), generator)
+        self.scales = (0.3 * _normal(shape, generator)).exp()
+        # One law for all coordinates of a set, or a draw for each.
+        law = torch.randint(3, shape, generator=generator, device=self.device)
+        same = _uniform((batch, 1, 1, 1), generator) < 0.5
+        self.law = torch.where(same, law[:, :, :1, :1], law)
+
+    def evaluate(self, y: Tensor) -> Tensor:
+        z = (y[..., None] - self.means) / self.scales
+        normal = -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
+        laplace = -z.abs() - math.log(2)
+        logistic = -z.abs() - 2 * torch.log1p((-z.abs()).exp())
+        log_law = torch.where(self.law == 0, normal, torch.where(self.law == 1, laplace, logistic))
+        return (log_law - self.scales.log() + self.weights.log()).logsumexp(-1).sum(-1)
+
+    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        batch, _, d, k = self.means.shape
+        index = torch.multinomial(self.weights.reshape(-1, k), num_samples, replacement=True, generator=generator)
+        index = index.view(batch, d, num_samples).mT[..., None]
+
+        def chosen(parameter: Tensor) -> Tensor:
+            return parameter.expand(batch, num_samples, d, k).gather(-1, index)[..., 0]
+
+        shape = (batch, num_samples, d)
+        normal = torch.randn(shape, generator=generator, device=self.device)
+        u = torch.rand(shape, generator=generator, device=self.device).clamp(1e-6, 1 - 1e-6)
+        laplace = -(u - 0.5).sign() * torch.log1p(-2 * (u - 0.5).abs())
+        law = chosen(self.law)
+        z = torch.where(law == 0, normal, torch.where(law == 1, laplace, u.logit()))
+        return chosen(self.means) + chosen(self.scales) * z
+
+
+class Map:
+    """A smooth invertible map of points (b, m, d)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The preimage (b, m, d) and the log-determinant of the inverse's Jacobian (b, m)."""
+        raise NotImplementedError
+
+
+class Linear(Map):
+    """y = x M with an orthogonal M times positive scales, batched."""
+
+    def __init__(self, rotation: Tensor, scales: Tensor) -> None:
+        self.rotation, self.scales = rotation, scales  # (b, d, d), (b, 1, d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.scales) @ self.rotation
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return y @ self.rotation.mT / self.scales, -self.scales.log().sum(-1).expand(y.shape[:-1])
+
+
+class SinhArcsinh(Map):
+    """Coordinatewise skew and tail weight: y = sinh((asinh(x) + a) / b).
+
+    References:
+        Jones, Pewsey, *Sinh-arcsinh distributions*, Biometrika 2009.
+    """
+
+    def __init__(self, batch: int, d: int, generator: torch.Generator) -> None:
+        strength = _uniform((batch, 1, 1), generator)
+        self.skew = 0.6 * strength * _normal((batch, 1, d), generator)
+        self.tail = (0.2 * strength * _normal((batch, 1, d), generator)).exp().clamp(0.7, 1.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sinh((torch.asinh(x) + self.skew) / self.tail)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        inner = self.tail * torch.asinh(y) - self.skew
+        # log cosh written so that it neither overflows nor loses its gradient.
+        log_cosh = inner.abs() + torch.log1p((-2 * inner.abs()).exp()) - math.log(2)
+        return torch.sinh(inner), (self.tail.log() + log_cosh - 0.5 * torch.log1p(y.square())).sum(-1)
+
+
+class SineShear(Map):
+    """y = x + u a sin(omega w.x + phase) with u orthogonal to w: bends a set and keeps its volume."""
+
+    def __init__(self, batch: int, d: int, generator: torch.Generator) -> None:
+        q = _rotation(batch, d, generator)
+        self.u, self.w = q[:, :1], q[:, 1:2]  # (b, 1, d)
+        self.amplitude = 1.5 * _normal((batch, 1, 1), generator)
+        self.omega = 0.3 + 1.2 * _uniform((batch, 1, 1), generator)
+        self.phase = 2 * math.pi * _uniform((batch, 1, 1), generator)
+
+    def _shift(self, x: Tensor) -> Tensor:
+        angle = self.omega * (x * self.w).sum(-1, keepdim=True) + self.phase
+        return self.amplitude * torch.sin(angle) * self.u
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self._shift(x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return y - self._shift(y), y.new_zeros(y.shape[:-1])
+
+
+class Pushforward(ReferenceDensity):
+    """A base distribution moved by a chain of maps."""
+
+    def __init__(self, base: ReferenceDensity, maps: list[Map]) -> None:
+        self.base, self.maps = base, maps
+        self.dim, self.dtype, self.device = base.dim, base.dtype, base.device
+
+    def evaluate(self, y: Tensor) -> Tensor:
+        total = y.new_zeros(y.shape[:-1])
+        for step in reversed(self.maps):
+            y, log_det = step.inverse(y)
+            total = total + log_det
+        return total + self.base.evaluate(y)
+
+    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        x = self.base.draw(num_samples, generator)
+        for step in self.maps:
+            x = step.forward(x)
+        return x
+
+
+def _uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device)
+
+
+def _weights(batch: int, most: int, generator: torch.Generator) -> Tensor:
+    """Weights of 1 to ``most`` components, the others exactly zero."""
+    count = torch.randint(1, most + 1, (batch, 1), generator=generator, device=generator.device)
+    weights = _uniform((batch, most), generator).clamp_min(1e-3)
+    weights = weights * (torch.arange(most, device=generator.device) < count)
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _rotation(batch: int, d: int, generator: torch.Generator) -> Tensor:
+    return torch.linalg.qr(_normal((batch, d, d), generator))[0]
+
+
+def _linear(batch: int, d: int, generator: torch.Generator) -> Linear:
+    rotation = _rotation(batch, d, generator)
+    keep = _uniform((batch, 1, 1), generator) < 0.5
+    rotation = torch.where(keep, torch.eye(d, device=generator.device), rotation)
+    return Linear(rotation, (0.5 * _normal((batch, 1, d), generator)).exp())
+
+
+def _elliptical(batch: int, d: int, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (b, K), means (b, K, d) and full covariances (b, K, d, d) of random size, shape and place."""
+    k = int(torch.randint(1, most + 1, (), generator=generator, device=generator.device))
+    weights = _weights(batch, k, generator) ** (0.5 + 1.5 * _uniform((batch, 1), generator))
+    spread = 3 * _uniform((batch, 1, 1), generator)
+    means = spread * _normal((batch, k, d), generator)
+    strength = math.log(10) * _uniform((batch, 1, 1), generator)
+    log_std = 0.5 * strength * (2 * _uniform((batch, k, d), generator) - 1)
+    size = 0.5 * _normal((batch, k, 1), generator)
+    factor = _rotation(batch * k, d, generator).view(batch, k, d, d) * (log_std + size).exp()[..., None, :]
+    return weights, means, factor @ factor.mT

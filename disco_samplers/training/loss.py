@@ -1,0 +1,58 @@
+"""The training loss: relative root-mean-square errors of score and log-density, of each data set."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_DENSITY_WEIGHT = 0.5
+_FLOOR = 1e-4
+
+
+class Losses(NamedTuple):
+    """``total`` is minimised; ``score`` (relative error) and ``density`` (Huber error over d) are for reading."""
+
+    total: Tensor
+    score: Tensor
+    density: Tensor
+
+
+def training_loss(
+    log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_score: Tensor, *, context: int
+) -> Losses:
+    r"""The loss of a batch, in whitened coordinates.
+
+    For each data set, over its points,
+
+    .. math::
+        E_s = \frac{\sum |s - s^*|^2}{\sum |s^*|^2}, \quad
+        E_f = \operatorname{mean} H\Big(\frac{\log f - \log f^*}{\sqrt d}\Big), \quad
+        L = \sqrt{E_s} + \tfrac12 \sqrt{E_f}
+
+    with H the Huber loss. Under the root a data set that can be answered to 1 % still counts beside one that can only be
+    answered to 50 %, without drowning it, as a logarithm did (d = 10, n = 256, after 300 steps: .38 against .53).
+    E is taken over context points and queries separately and averaged, queries counting three times.
+
+    Arguments:
+        log_prob, true_log_prob: (b, p), the first ``context`` points being the context.
+        score, true_score: (b, p, d).
+        context: number of context points.
+    """
+    d = score.shape[-1]
+    squared = (score - true_score).square().sum(-1)
+    norm = true_score.square().sum(-1)
+    huber = F.huber_loss(log_prob, true_log_prob, reduction="none", delta=3 * d**0.5) / d
+
+    def average(over_points: Tensor, total: Tensor | None = None) -> Tensor:
+        parts = []
+        for part, weight in ((slice(None, context), 0.25), (slice(context, None), 0.75)):
+            top = over_points[:, part].mean(1)
+            parts.append(weight * (top if total is None else top / total[:, part].mean(1).clamp_min(1e-6)))
+        return parts[0] + parts[1]
+
+    relative, density = average(squared, norm), average(huber)
+    total = (relative + _FLOOR).sqrt() + _DENSITY_WEIGHT * (density + _FLOOR).sqrt()
+    return Losses(total.mean(), relative.mean().detach(), density.mean().detach())

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from disco_samplers.types import ArrayLike
 
+_DOUBLE = (torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64)
+"""Types with values that float32 has none for."""
+
 
 def as_tensor(array: ArrayLike, name: str) -> Tensor:
     """A real floating-point tensor of a numpy array, tensor, data frame or nested list; integers and half become float32.
@@ -26,13 +29,13 @@ def as_tensor(array: ArrayLike, name: str) -> Tensor:
             raise TypeError(f"{name} must hold real numbers, got dtype {values.dtype}")
         if values.dtype == np.longdouble and values.dtype != np.float64:
             values = values.astype(np.float64)
-        tensor = torch.from_numpy(np.array(values))
+        tensor = torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("=")))
     if tensor.is_complex():
         raise TypeError(f"{name} must hold real numbers, got dtype {tensor.dtype}")
     if tensor.dtype in (torch.float32, torch.float64):
         return tensor
     # An integer above 2^24 has no float32 of its own; half and smaller lose nothing.
-    return tensor.to(torch.float64 if tensor.dtype in (torch.int32, torch.int64) else torch.float32)
+    return tensor.to(torch.float64 if tensor.dtype in _DOUBLE else torch.float32)
 
 
 def as_points(array: ArrayLike, name: str, dim: int | None = None, device: torch.device | None = None) -> Tensor:
@@ -72,9 +75,7 @@ def check_finite(tensor: Tensor, name: str) -> None:
 
 def like(answer: Tensor, asked: ArrayLike) -> ArrayLike:
     """The answer in the kind and precision of what was asked: numpy for anything but a tensor."""
-    double = as_tensor(asked, "points").dtype == torch.float64 if not isinstance(asked, Tensor) else (
-        asked.dtype in (torch.float64, torch.int32, torch.int64)
-    )
+    double = as_tensor(asked, "points").dtype == torch.float64 if not isinstance(asked, Tensor) else asked.dtype in _DOUBLE
     dtype = torch.float64 if double else torch.float32
     top = torch.finfo(dtype).max
     answer = answer.clamp(-top, top).to(dtype)

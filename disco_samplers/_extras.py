@@ -18,5 +18,5 @@ def optional(module: str, extra: str) -> Any:
             warnings.simplefilter("ignore", FutureWarning)  # ArviZ 0.x announces its successor at every first import
             return import_module(module)
     except ImportError as error:
-        name = module.split(".")[0]
+        name = module.split(".", maxsplit=1)[0]
         raise ImportError(f"{name} is needed for this: pip install 'disco-samplers[{extra}]'") from error

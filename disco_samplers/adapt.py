@@ -122,7 +122,7 @@ def adapt(
                 optimizer.step()
                 losses.append(float(loss.detach()))
                 criterion.append(_criterion(working, x[order[:held]], probes))
-                if criterion[-1] == min(criterion):
+                if criterion[-1] < min(criterion[:-1]):
                     best = {name: value.clone() for name, value in model.state_dict().items()}
                 if max_seconds is not None and time.monotonic() - started > max_seconds:
                     break
@@ -160,4 +160,3 @@ def _criterion(estimate: DensityEstimate, x: Tensor, probes: Tensor) -> float:
     implicit = 0.5 * (score * scale).square().sum(-1) + divergence
     value = float(((implicit - log_prob) / x.shape[1]).detach().double().mean())
     return value if math.isfinite(value) else math.inf
-

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 import disco_samplers
-from disco_samplers import io
+from disco_samplers import io, plotting
+from disco_samplers.samplers.result import default_names
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,9 +105,11 @@ def _sample(options: argparse.Namespace) -> None:
     from disco_samplers.distances import sliced_wasserstein
     from disco_samplers.samplers.diagnostics import summarise
 
+    if options.out:
+        io.writable(options.out, draws=True)
+    if options.plot:
+        plotting.writable(options.plot)
     table = io.read(options.draws)
-    for path in filter(None, [options.out]):
-        io.writable(path, draws=True)
     estimate = _conditioned(options, table)
     sampler = disco_samplers.LangevinSampler(score=estimate, method=options.method)
     result = sampler.run(
@@ -145,13 +148,15 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    table, points = io.read(options.draws), io.read(options.at)
     io.writable(options.out, draws=False)
+    table, points = io.read(options.draws), io.read(options.at)
     values = points.values
     if values.shape[1] != len(table.names):
         raise ValueError(f"{options.at} has {values.shape[1]} columns, {options.draws} has {len(table.names)}")
     if set(points.names) == set(table.names):
         values = values[:, [points.names.index(name) for name in table.names]]
+    elif default_names(len(table.names)) not in (points.names, table.names):
+        raise ValueError(f"{options.at} has columns {', '.join(points.names)}, {options.draws} has {', '.join(table.names)}")
     log_prob, score = _conditioned(options, table).log_prob_and_score(values)
     columns: dict[str, np.ndarray] = {"log_prob": log_prob}
     columns |= {f"score_{name}": score[:, i] for i, name in enumerate(table.names)}
@@ -165,12 +170,14 @@ def _train(options: argparse.Namespace) -> None:
 
     if not 0 < options.minutes < 1e6:
         raise ValueError(f"--minutes must be positive, got {options.minutes}")
-    values = {}
+    values: Any = {}
     if options.config:
         try:
             values = json.loads(Path(options.config).read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{options.config} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{options.config} must hold a JSON object with sections model and training")
     model, config = load_config(values)
     device = torch.device(_device(options))
     distributed.setup(device)

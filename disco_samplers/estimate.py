@@ -77,8 +77,8 @@ class DensityEstimate:
 
         Arguments:
             points: (m, d), or (b, m, d) for a batch of data sets.
-            gradient: what differentiating the answer with respect to ``points`` gives: "density" differentiates the density head;
-                "score" returns the score head, which is cheaper and usually more accurate.
+            gradient: what differentiating the answer with respect to ``points`` gives: "density" differentiates the
+                density head, "score" returns the score head, which is cheaper and usually more accurate.
 
         Raises:
             TypeError: if points is not numeric.
@@ -137,9 +137,7 @@ class DensityEstimate:
         rows = torch.randint(self.num_samples, (num_samples,), generator=generator, device=self.device)
         whitening = self._whitening
         jitter = 0.5 * self.num_samples ** (-1 / (self.dim + 4))
-        noise = torch.randn(
-            num_samples, self.dim, generator=generator, device=self.device, dtype=whitening.matrix.dtype
-        )
+        noise = torch.randn(num_samples, self.dim, generator=generator, device=self.device, dtype=whitening.matrix.dtype)
         start = self.samples[rows].double() + jitter * torch.linalg.solve(whitening.matrix[0].T, noise.T).T
         sampler = LangevinSampler(score=self, method="mala")
         result = sampler.run(

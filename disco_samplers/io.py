@@ -13,11 +13,14 @@ import numpy as np
 
 from disco_samplers._extras import optional
 from disco_samplers.checkpoint import write
+from disco_samplers.samplers.result import default_names
 
 if TYPE_CHECKING:
     from disco_samplers.samplers.result import SamplerResult
 
 _INDEX = ("chain", "draw")
+_UNNAMED = "arr_0"
+"""What numpy calls an array that was saved without a name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ def read(path: str | Path) -> Table:
     """Reads a table; nothing in the file is ever executed.
 
     .csv with or without a header; .npy (n,), (n, d) or (chain, draw, d); .npz with one such array or one array a variable;
-    .parquet; .nc with an ArviZ posterior. Columns called chain and draw are taken as the index they are.
+    .parquet; .nc with an ArviZ posterior. Columns called chain or draw are taken as the index they are.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -92,16 +95,25 @@ def write_draws(path: str | Path, result: SamplerResult) -> None:
     if path.suffix == ".npy":
         write(path, lambda temporary: np.save(temporary, values))
         return
+    if taken := sorted(set(_INDEX) & set(result.names)):
+        raise ValueError(f"a variable cannot be called {' or '.join(taken)}: a table of draws has a column of that name")
     index = {"chain": np.repeat(np.arange(chains), draws), "draw": np.tile(np.arange(draws), chains)}
     flat = values.reshape(-1, d)
     write_table(path, index | {name: flat[:, i] for i, name in enumerate(result.names)})
 
 
 def writable(path: str | Path, *, draws: bool) -> None:
-    """Raises ValueError before any work is done if a result could not be written there."""
+    """Says before any work is done whether a result could be written there.
+
+    Raises:
+        ValueError: if the extension is unknown.
+        ImportError: if its format needs a package that is not installed.
+    """
     known = [*_WRITERS, ".nc"] if draws else list(_WRITERS)
     if Path(path).suffix not in known:
         raise ValueError(f"{path}: the extension must be one of {', '.join(known)}")
+    for module in _NEEDED.get(Path(path).suffix, ()):
+        optional(module, "files")
 
 
 def to_arviz(result: SamplerResult) -> Any:
@@ -118,7 +130,7 @@ def _grouped(draws: np.ndarray, names: list[str]) -> list[tuple[str, np.ndarray]
     groups: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         match = re.fullmatch(r"(.+)\[(\d+)\]", name)
-        base = match[1] if match else name
+        base = match[1] if match and match[1] not in names else name
         if match and int(match[2]) != len(groups.get(base, [])):
             base = name  # indices with gaps, or not in order: a name of its own
         groups.setdefault(base, []).append(i)
@@ -128,17 +140,17 @@ def _grouped(draws: np.ndarray, names: list[str]) -> list[tuple[str, np.ndarray]
 def _read_csv(path: Path) -> Table:
     with open(path, newline="", encoding="utf-8-sig") as file:
         text = file.read()
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
+    if not text.strip():
         raise ValueError(f"{path} is empty")
-    delimiter = max(",;\t", key=lines[0].count)
-    rows = list(csv.reader(lines, delimiter=delimiter))
-    header = None if all(_number(cell) is not None for cell in rows[0]) else [cell.strip() for cell in rows[0]]
+    delimiter = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+    rows = [(reader.line_num, row) for row in reader if len(row) > 1 or "".join(row).strip()]
+    first = rows[0][1]
+    header = None if all(_number(cell) is not None for cell in first) else [cell.strip() for cell in first]
     body = rows if header is None else rows[1:]
-    width = len(rows[0])
+    width = len(first)
     values = np.empty((len(body), width))
-    for i, row in enumerate(body):
-        line = i + (1 if header is None else 2)
+    for i, (line, row) in enumerate(body):
         if len(row) != width:
             raise ValueError(f"{path}, line {line}: {len(row)} cells where the first line has {width}")
         for j, cell in enumerate(row):
@@ -146,7 +158,7 @@ def _read_csv(path: Path) -> Table:
             if number is None:
                 raise ValueError(f"{path}, line {line}, column {header[j] if header else j + 1}: {cell!r} is not a number")
             values[i, j] = number
-    return _table(values, header or [f"x{j}" for j in range(width)])
+    return _table(values, header or default_names(width))
 
 
 def _number(cell: str) -> float | None:
@@ -158,11 +170,13 @@ def _number(cell: str) -> float | None:
 
 
 def _read_npy(path: Path) -> Table:
-    return _from_arrays({"x": np.load(path, allow_pickle=False)}, single=True)
+    with open(path, "rb") as file:
+        return _from_arrays({_UNNAMED: np.load(file, allow_pickle=False)}, single=True)
 
 
 def _read_npz(path: Path) -> Table:
-    with np.load(path, allow_pickle=False) as file:
+    # numpy leaves a file open that turns out to be broken, unless it is opened for it.
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     return _from_arrays(arrays, single=len(arrays) == 1)
 
@@ -190,7 +204,7 @@ def _read_netcdf(path: Path) -> Table:
             chains, draws = values.shape[:2]
             indices = ["[" + ",".join(map(str, at)) + "]" for at in np.ndindex(values.shape[2:])]
             names += [f"{name}{index if values.ndim > 2 else ''}" for index in indices]
-            parts.append(values.reshape(chains * draws, -1))
+            parts.append(values.reshape(chains * draws, len(indices)))
     if not parts:
         raise ValueError(f"{path} holds no variables in its posterior")
     return Table(np.concatenate(parts, 1), names, chains)
@@ -202,14 +216,15 @@ def _from_arrays(arrays: dict[str, np.ndarray], *, single: bool = False) -> Tabl
         values = _numeric(array, name)
         if values.ndim == 3 and single:
             chains = values.shape[0]
-            values = values.reshape(-1, values.shape[2])
+            values = values.reshape(chains * values.shape[1], values.shape[2])
         if values.ndim not in (1, 2):
             raise ValueError(f"array {name} must have one or two dimensions, got shape {array.shape}")
-        base = "x" if single else name
-        names += [base] if values.ndim == 1 and not single else [
-            f"{base}{j}" if single else f"{base}[{j}]" for j in range(1 if values.ndim == 1 else values.shape[1])
-        ]
-        parts.append(values.reshape(len(values), -1))
+        parts.append(values if values.ndim == 2 else values[:, None])
+        width = parts[-1].shape[1]
+        if name == _UNNAMED:
+            names += default_names(width)
+        else:
+            names += [name] if values.ndim == 1 else [f"{name}[{j}]" for j in range(width)]
     if not parts:
         raise ValueError("there are no arrays in it")
     if len({len(part) for part in parts}) > 1:
@@ -231,18 +246,18 @@ def _table(values: np.ndarray, names: Sequence[str]) -> Table:
     if repeated:
         raise ValueError(f"column name(s) {', '.join(repeated)} occur more than once")
     chains = 1
-    if set(_INDEX) <= set(names):
-        chain = values[:, names.index("chain")]
+    if not set(_INDEX).isdisjoint(names):
+        chain, draw = (values[:, names.index(name)] if name in names else np.zeros(len(values)) for name in _INDEX)
         kinds, counts = np.unique(chain, return_counts=True)
         if len(set(counts.tolist())) == 1:
-            values, chains = values[np.argsort(chain, kind="stable")], len(kinds)
+            values, chains = values[np.lexsort((draw, chain))], len(kinds)
         keep = [i for i, name in enumerate(names) if name not in _INDEX]
         values, names = values[:, keep], [names[i] for i in keep]
     return Table(np.ascontiguousarray(values), names, chains)
 
 
 def _write_csv(path: Path, columns: dict[str, np.ndarray]) -> None:
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
@@ -257,6 +272,7 @@ def _write_parquet(path: Path, columns: dict[str, np.ndarray]) -> None:
     optional("pyarrow.parquet", "files").write_table(table, path)
 
 
+_NEEDED = {".parquet": ("pyarrow",), ".nc": ("arviz", "h5netcdf")}
 _READERS: dict[str, Callable[[Path], Table]] = {
     ".csv": _read_csv,
     ".npy": _read_npy,

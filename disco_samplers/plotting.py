@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disco_samplers._arrays import as_points
 from disco_samplers._extras import optional
 from disco_samplers.checkpoint import write
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from disco_samplers.estimate import DensityEstimate
     from disco_samplers.samplers.result import SamplerResult
 
-_BLUE, _ORANGE, _GREY = "#2563a8", "#d1661b", "#8a8f98"
+_BLUE, _ORANGE, _GREY, _DARK = "#2563a8", "#d1661b", "#8a8f98", "#20242c"
 _MOST_ROWS = 12
 
 
@@ -33,14 +35,15 @@ def plot_estimate(estimate: DensityEstimate, dims: tuple[int, int] = (0, 1), pat
         path: where to save the picture, if anywhere; the extension says the format.
 
     Raises:
-        ValueError: if the estimate is of a batch or ``dims`` are not two of its columns.
+        ValueError: if the estimate is of a batch, ``dims`` are not two of its columns, or the extension is not that of a
+            picture.
         ImportError: if matplotlib is not installed.
     """
     if estimate.samples.ndim == 3:
         raise ValueError("plot works on one data set; condition on samples of shape (n, d)")
-    if estimate.dim > 1 and not (len(set(dims)) == 2 and all(0 <= i < estimate.dim for i in dims)):
+    if estimate.dim > 1 and not (len(dims) == len(set(dims)) == 2 and all(0 <= i < estimate.dim for i in dims)):
         raise ValueError(f"dims must be two different columns in 0 .. {estimate.dim - 1}, got {dims}")
-    figure = _figure(6.4, 5.0)
+    figure = _figure(6.4, 5.0, path)
     if estimate.dim == 1:
         _plot_line(estimate, figure)
     else:
@@ -57,17 +60,18 @@ def plot_draws(result: SamplerResult, reference: Tensor | np.ndarray | None = No
         path: where to save the picture, if anywhere.
 
     Raises:
+        ValueError: if the reference has other columns than the draws, or the extension is not that of a picture.
         ImportError: if matplotlib is not installed.
     """
     draws = result.numpy()
+    old = None if reference is None else np.asarray(as_points(reference, "reference", draws.shape[2]).detach().cpu())
     shown = min(draws.shape[2], _MOST_ROWS)
-    figure = _figure(9.0, 0.6 + 1.25 * shown)
+    figure = _figure(9.0, 0.9 + 1.25 * shown, path)
     axes = figure.subplots(shown, 2, squeeze=False, width_ratios=(1, 1.6))
-    old = None if reference is None else np.asarray(reference)
     for i in range(shown):
         left, right = axes[i]
         pooled = draws[..., i].ravel() if old is None else np.concatenate([draws[..., i].ravel(), old[:, i]])
-        bins = np.linspace(*np.quantile(pooled, (0.001, 0.999)), 45)
+        bins = np.linspace(*_widened(np.quantile(pooled, (0.001, 0.999)).tolist()), 45)
         if old is not None:
             left.hist(old[:, i], bins, density=True, color=_GREY, alpha=0.5, label="input")
         left.hist(draws[..., i].ravel(), bins, density=True, histtype="step", color=_BLUE, lw=1.4, label="new draws")
@@ -76,7 +80,8 @@ def plot_draws(result: SamplerResult, reference: Tensor | np.ndarray | None = No
         for chain in draws[..., i]:
             right.plot(chain, lw=0.5, alpha=0.8)
         right.margins(x=0)
-    axes[0, 0].legend(frameon=False, fontsize="small")
+        right.tick_params(labelbottom=i == shown - 1)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize="small")
     axes[0, 0].set_title("marginal")
     axes[0, 1].set_title("trace, one colour a chain")
     axes[-1, 1].set_xlabel("draw")
@@ -89,12 +94,14 @@ def plot_adaptation(report: AdaptationReport, path: str | None = None) -> Any:
     """Draws consistency loss and held-out criterion against the step, and the step that was kept.
 
     Raises:
+        ValueError: if the extension is not that of a picture.
         ImportError: if matplotlib is not installed.
     """
-    figure = _figure(6.4, 3.6)
+    figure = _figure(6.4, 3.6, path)
     axis = figure.subplots()
     axis.plot(report.losses, color=_ORANGE, marker=".")
     axis.set_xlabel("step")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel("consistency loss", color=_ORANGE)
     other = axis.twinx()
     other.plot(report.criterion, color=_BLUE, marker=".")
@@ -104,10 +111,29 @@ def plot_adaptation(report: AdaptationReport, path: str | None = None) -> Any:
     return _saved(figure, path)
 
 
+def writable(path: str | Path) -> None:
+    """Says before any work is done whether a picture could be saved there.
+
+    Raises:
+        ValueError: if the extension is not that of a picture.
+        ImportError: if matplotlib is not installed.
+    """
+    kinds = sorted(optional("matplotlib.backend_bases", "plot").FigureCanvasBase.get_supported_filetypes())
+    if Path(path).suffix[1:] not in kinds:
+        raise ValueError(f"{path}: the extension of a picture must be one of {', '.join(kinds)}")
+
+
+def _widened(ends: Sequence[float], margin: float = 0.0) -> tuple[float, float]:
+    """A range with a margin on both sides; a range of no width gets one."""
+    low, high = ends
+    margin = margin * (high - low) if high > low else max(0.1 * abs(low), 1e-3)
+    return low - margin, high + margin
+
+
 def _plot_line(estimate: DensityEstimate, figure: Any) -> None:
     x = estimate.samples[:, 0].double()
-    margin = 0.3 * (x.max() - x.min())
-    grid = torch.linspace(float(x.min() - margin), float(x.max() + margin), 400, dtype=torch.float64, device=x.device)
+    ends = _widened((float(x.min()), float(x.max())), 0.3)
+    grid = torch.linspace(*ends, 400, dtype=torch.float64, device=x.device)
     log_prob, score = estimate.log_prob_and_score(grid[:, None])
     top, bottom = figure.subplots(2, 1, sharex=True)
     top.hist(x.cpu().numpy(), 50, density=True, color=_GREY, alpha=0.5, label="samples")
@@ -123,11 +149,11 @@ def _plot_line(estimate: DensityEstimate, figure: Any) -> None:
 def _plot_plane(estimate: DensityEstimate, figure: Any, dims: tuple[int, int]) -> None:
     x = estimate.samples.double()
     best = x[int(estimate.log_prob(x[:2000]).argmax())]
-    low, high = torch.quantile(x[:100_000, list(dims)], torch.tensor([0.002, 0.998], dtype=x.dtype, device=x.device), dim=0)
-    low, high = low - 0.15 * (high - low), high + 0.15 * (high - low)
+    levels = torch.tensor([0.002, 0.998], dtype=x.dtype, device=x.device)
+    ranges = [_widened(torch.quantile(x[:100_000, i], levels).tolist(), 0.15) for i in dims]
 
     def plane(count: int) -> tuple[Tensor, Tensor, Tensor]:
-        a, b = (torch.linspace(float(low[i]), float(high[i]), count, dtype=x.dtype, device=x.device) for i in (0, 1))
+        a, b = (torch.linspace(*ends, count, dtype=x.dtype, device=x.device) for ends in ranges)
         points = best.expand(count, count, -1).clone()
         points[..., dims[0]], points[..., dims[1]] = a[None, :], b[:, None]
         return a, b, points.flatten(0, 1)
@@ -135,13 +161,13 @@ def _plot_plane(estimate: DensityEstimate, figure: Any, dims: tuple[int, int]) -
     a, b, points = plane(120)
     log_prob = estimate.log_prob(points).view(len(b), len(a)).cpu()
     axis = figure.subplots()
-    top = float(log_prob.max())
-    filled = axis.contourf(
-        a.cpu(), b.cpu(), log_prob, levels=np.linspace(top - 8, top, 17), cmap="Blues", extend="min"
-    )
+    top = float(np.ceil(2 * float(log_prob.max())) / 2)
+    # The darkest blues are left out, so that samples can be seen on them.
+    colours = {"cmap": "Blues", "vmin": top - 8, "vmax": top + 4}
+    filled = axis.contourf(a.cpu(), b.cpu(), log_prob, levels=np.linspace(top - 8, top, 17), extend="min", **colours)
     figure.colorbar(filled, label="log-density")
     some = x[:1500].cpu()
-    axis.scatter(some[:, dims[0]], some[:, dims[1]], s=3, color=_GREY, alpha=0.6, linewidths=0)
+    axis.scatter(some[:, dims[0]], some[:, dims[1]], s=4, color=_DARK, alpha=0.6, linewidths=0)
     a, b, points = plane(17)
     arrows = estimate.score(points)[:, list(dims)].cpu()
     length = arrows.norm(dim=1, keepdim=True)
@@ -150,22 +176,19 @@ def _plot_plane(estimate: DensityEstimate, figure: Any, dims: tuple[int, int]) -
     axis.quiver(
         points[:, dims[0]].cpu(), points[:, dims[1]].cpu(), arrows[:, 0], arrows[:, 1], color=_ORANGE, width=0.0028, scale=26
     )
-    axis.set_xlim(float(low[0]), float(high[0]))
-    axis.set_ylim(float(low[1]), float(high[1]))
+    axis.set(xlim=ranges[0], ylim=ranges[1])
     axis.set_xlabel(f"x{dims[0]}")
     axis.set_ylabel(f"x{dims[1]}")
-    axis.set_title("samples, log-density, score" + ("" if estimate.dim == 2 else " (slice through the mode)"))
+    axis.set_title("samples, log-density, score" + ("" if estimate.dim == 2 else " (slice through the densest sample)"))
 
 
-def _figure(width: float, height: float) -> Any:
-    optional("matplotlib", "plot")
+def _figure(width: float, height: float, path: str | None) -> Any:
+    if path is not None:
+        writable(path)
     return optional("matplotlib.figure", "plot").Figure(figsize=(width, height), layout="constrained")
 
 
 def _saved(figure: Any, path: str | None) -> Any:
     if path is not None:
-        kinds = sorted(figure.canvas.get_supported_filetypes())
-        if Path(path).suffix[1:] not in kinds:
-            raise ValueError(f"{path}: the extension of a picture must be one of {', '.join(kinds)}")
         write(path, lambda temporary: figure.savefig(temporary, dpi=130))
     return figure

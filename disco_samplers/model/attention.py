@@ -95,7 +95,7 @@ def _tile_forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return (logits - lse[..., None]).exp() @ v, lse
 
 
-def _tiled_backward(q: Tensor, k: Tensor, v: Tensor, grad_out: Tensor, grad_lse: Tensor) -> tuple[Tensor, ...]:
+def _tiled_backward(q: Tensor, k: Tensor, v: Tensor, grad_out: Tensor, grad_lse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     dq, dk, dv = [], torch.zeros_like(k), torch.zeros_like(v)
     for start in range(0, q.shape[2], _QUERY_TILE):
         tile = slice(start, start + _QUERY_TILE)

@@ -125,9 +125,7 @@ class BandwidthAttention(nn.Module):
         tilt = tilt * (self.tilt_gain * beta.sqrt())[..., None]
         position = beta[..., None] * y[:, :, None] + tilt
         curvature = -0.5 * beta[..., None]
-        q = torch.cat(
-            [query, query_vector / math.sqrt(d), position, curvature, torch.ones_like(curvature)], -1
-        ).transpose(1, 2)
+        q = torch.cat([query, query_vector / math.sqrt(d), position, curvature, torch.ones_like(curvature)], -1).transpose(1, 2)
         out, lse = attend(F.pad(q, (0, context.keys.shape[-1] - q.shape[-1])), context.keys, context.values)
         out, lse = out.transpose(1, 2), lse.transpose(1, 2)  # (b, m, h, e), (b, m, h)
 

@@ -31,12 +31,12 @@ class DiScoFormerConfig:
         2
     """
 
-    layers: int = 4
-    width: int = 80
-    vector_channels: int = 20
+    layers: int = 3
+    width: int = 64
+    vector_channels: int = 16
     heads: int = 6
     head_width: int = 8
-    hidden: int = 240
+    hidden: int = 192
     symmetry: str = "rotations"
     axis_channels: int = 8
 

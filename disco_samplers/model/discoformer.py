@@ -25,9 +25,7 @@ MAX_DIM = 1024
 MAX_SAMPLES = 2**20
 
 
-class DiScoFormer(  # type: ignore[misc]  # the mixin declares its hooks with looser types
-    nn.Module, ModelHubMixin, library_name="disco-samplers", license="mit", tags=["density-estimation", "score"]
-):
+class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", license="mit", tags=["density-estimation", "score"]):
     r"""One transformer that estimates density and score from samples, in any dimension, without training on them.
 
     .. math:: (X, y) \mapsto \big(\log \hat f(y), \hat s(y)\big), \qquad X = \{x_1, \dots, x_n\} \sim f \text{ i.i.d.}
@@ -92,6 +90,8 @@ class DiScoFormer(  # type: ignore[misc]  # the mixin declares its hooks with lo
         from disco_samplers.estimate import DensityEstimate  # the estimate stands on the model, not the reverse
 
         x, rows = check_samples(samples, mask, self.device)
+        if isinstance(samples, Tensor):
+            x = x.detach().clone()  # what is changed in place later must not change what was encoded
         return DensityEstimate(self, x, rows, numpy=not isinstance(samples, Tensor))
 
     def forward(self, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,19 +124,19 @@ class DiScoFormer(  # type: ignore[misc]  # the mixin declares its hooks with lo
             return cls._load(Path(name_or_path), map_location)
         if Path(name_or_path).is_dir() or _looks_like_a_path(str(name_or_path)):
             return cls._load(Path(name_or_path) / WEIGHTS_NAME, map_location)
-        model: DiScoFormer = super().from_pretrained(str(name_or_path), map_location=map_location, **kwargs)
-        return model
+        # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
+        return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **kwargs)
 
     @classmethod
     def _from_pretrained(
         cls,
         *,
         model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
         map_location: str = "cpu",
         **kwargs: Any,
     ) -> DiScoFormer:
@@ -191,5 +191,3 @@ def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.devi
 
 def _looks_like_a_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep in name.replace("/", "") or "/" not in name
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,11 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.heads = Heads(config)
 
+    @property
+    def stack(self) -> list[Block]:
+        """The blocks, typed."""
+        return cast("list[Block]", list(self.blocks))
+
     def embed(self, x: Tensor, sizes: Tensor) -> Tokens:
         """Tokens of points (b, n, d)."""
         d = x.shape[-1]
@@ -57,9 +62,11 @@ class Network(nn.Module):
         """Encodes the context (b, n, d); ``mask`` (b, n) is True where a row counts."""
         sizes = _sizes(x, mask)
         bias = _bias(x, mask)
+        # A weight of zero does not silence a row so large that its features overflow.
+        x = x if mask is None else torch.where(mask[..., None], x, 0.0)
         blocks = []
         tiles = [self.embed(tile, sizes) for tile in x.split(TILE, 1)]
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.stack):
             parts = []
             for start, tile in zip(range(0, x.shape[1], TILE), tiles, strict=True):
                 tile_bias = None if bias is None else bias[:, start : start + TILE]
@@ -73,10 +80,10 @@ class Network(nn.Module):
     def decode(self, encoding: Encoding, y: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density and score at queries (b, m, d); no query influences another."""
         tokens, kernels = self.embed(y, encoding.sizes), None
-        for block, kv in zip(self.blocks, encoding.blocks, strict=True):
+        for block, kv in zip(self.stack, encoding.blocks, strict=True):
             tokens, kernels = block(tokens, kv)
         assert isinstance(kernels, KernelEstimates)
-        return self.heads(tokens, kernels)
+        return cast("tuple[Tensor, Tensor]", self.heads(tokens, kernels))
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Log-density and score at the context points and then the queries, (b, n + m), in one pass.
@@ -87,10 +94,10 @@ class Network(nn.Module):
         n = x.shape[1]
         bias = _bias(x, mask)
         tokens, kernels = self.embed(torch.cat([x, y], 1), _sizes(x, mask)), None
-        for block in self.blocks:
+        for block in self.stack:
             tokens, kernels = block(tokens, block.attention.keys_values(tokens.rows(slice(n)), bias))
         assert isinstance(kernels, KernelEstimates)
-        return self.heads(tokens, kernels)
+        return cast("tuple[Tensor, Tensor]", self.heads(tokens, kernels))
 
 
 def _sizes(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -101,5 +108,3 @@ def _sizes(x: Tensor, mask: Tensor | None) -> Tensor:
 def _bias(x: Tensor, mask: Tensor | None) -> Tensor | None:
     # Large enough that the weight underflows to exactly zero, finite so that products with it are too.
     return None if mask is None else torch.where(mask, 0.0, -1e30).to(x.dtype)
-
-

@@ -47,8 +47,9 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
 
     Any root of the covariance gives a rotation-equivariant network the same input up to a rotation; this one stays
     close to the original axes. Directions of no variance (constant or linearly dependent columns) are put last.
-    With n <= 2 d the sample correlation is singular, or nearly so, for lack of samples, not of variance: it is then shrunk
-    towards the identity by the oracle-approximating shrinkage, and the map is equivariant to translation and column scaling only.
+    With n <= 2 d the sample correlation is singular, or nearly so, for lack of samples, not of variance: it is then
+    shrunk towards the identity by the oracle-approximating shrinkage, and the map is equivariant to translation and
+    column scaling only.
 
     Arguments:
         samples: (b, n, d).
@@ -74,7 +75,7 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
     # Two passes: columns are brought to unit size before they are squared, so that 1e200 does not overflow.
     size = x.abs().amax(1).clamp_min(torch.finfo(x.dtype).tiny)
     deviation = size * ((x / size[:, None]).square().sum(1) / count).sqrt()
-    varies = deviation > 1e-12 * center.abs()
+    varies = deviation > (1e-12 * center.abs()).clamp_min(1e-300)  # below that its inverse overflows
     if not varies.any(-1).all():
         raise ValueError("samples has no variance: all its rows are the same; at least two distinct rows are needed")
     # A constant column has no scale of its own: it takes the geometric mean of the others'.

@@ -33,8 +33,9 @@ class GaussianMixture(ReferenceDensity):
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
         if means.ndim < 2 or weights.shape != means.shape[:-1]:
-            raise ValueError(f"weights must have shape (..., K) and means (..., K, d), got {tuple(weights.shape)} and "
-                             f"{tuple(means.shape)}")
+            raise ValueError(
+                f"weights must have shape (..., K) and means (..., K, d), got {tuple(weights.shape)} and {tuple(means.shape)}"
+            )
         if (weights < 0).any() or not (weights.sum(-1) > 0).all():
             raise ValueError("weights must not be negative and must not all be zero")
         self.dim, self.dtype, self.device = means.shape[-1], means.dtype, means.device

@@ -51,18 +51,24 @@ class KDE(ReferenceDensity):
         n, self.dim = x.shape
         self.dtype, self.device = x.dtype, x.device
         self.samples = x
+        self._matrix: Tensor
         if whiten:
-            factor, info = torch.linalg.cholesky_ex(x.T.cov().reshape(self.dim, self.dim))
-            if info != 0:
+            covariance = x.T.cov().reshape(self.dim, self.dim)
+            factor, info = torch.linalg.cholesky_ex(covariance)
+            # What is left of a column's variance given the columns before it; of a dependent column, rounding errors.
+            rounding = 10 * self.dim * torch.finfo(x.dtype).eps * covariance.diagonal()
+            if info != 0 or (factor.diagonal().square() <= rounding).any():
                 raise ValueError("samples has no variance in some direction: whiten=True needs a full-rank covariance")
             eye = torch.eye(self.dim, dtype=x.dtype, device=x.device)
             self._matrix = torch.linalg.solve_triangular(factor, eye, upper=False).T
         else:
             self._matrix = torch.eye(self.dim, dtype=x.dtype, device=x.device)
-        self._log_det = torch.linalg.slogdet(self._matrix)[1]
+        self._log_det: Tensor = torch.linalg.slogdet(self._matrix)[1]
         self._center = x.mean(0)
         self._white = (x - self._center) @ self._matrix
         scott = n ** (-1 / (self.dim + 4)) * float(self._white.std(0).mean())
+        if isinstance(bandwidth, str) and not scott > 0:
+            raise ValueError("samples has no variance: all its rows are the same; give the bandwidth as a number")
         if bandwidth == "scott":
             self.bandwidth = scott
         elif bandwidth == "loo":
@@ -83,12 +89,12 @@ class KDE(ReferenceDensity):
         return list(white.split(max(1, _TILE // len(self.samples))))
 
     def evaluate(self, y: Tensor) -> Tensor:
-        white = (y - self._center) @ self._matrix
+        white: Tensor = (y - self._center) @ self._matrix
         parts = [(self._squared_distances(t) / (-2 * self.bandwidth**2)).logsumexp(-1) for t in self._tiles(white)]
         return torch.cat(parts) + self._log_norm(self.bandwidth) + self._log_det
 
     def evaluate_score(self, y: Tensor) -> Tensor:
-        white = (y - self._center) @ self._matrix
+        white: Tensor = (y - self._center) @ self._matrix
         parts = []
         for tile in self._tiles(white):
             p = (self._squared_distances(tile) / (-2 * self.bandwidth**2)).softmax(-1)
@@ -98,7 +104,8 @@ class KDE(ReferenceDensity):
     def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         index = torch.randint(len(self.samples), (num_samples,), generator=generator, device=self.device)
         z = torch.randn(num_samples, self.dim, dtype=self.dtype, device=self.device, generator=generator)
-        return self.samples[index] + self.bandwidth * torch.linalg.solve(self._matrix.T, z.T).T
+        moved: Tensor = self.samples[index] + self.bandwidth * torch.linalg.solve(self._matrix.T, z.T).T
+        return moved
 
     def _leave_one_out(self, scott: float) -> float:
         """The bandwidth of highest leave-one-out likelihood: a grid around Scott's rule, then a finer one around its best."""

@@ -39,8 +39,11 @@ class StudentTMixture(GaussianMixture):
         self.df = df
         d = self.dim
         self._constant = (
-            self._offset + 0.5 * d * math.log(2 * math.pi)
-            + torch.lgamma((df + d) / 2) - torch.lgamma(df / 2) - 0.5 * d * (df * math.pi).log()
+            self._offset
+            + 0.5 * d * math.log(2 * math.pi)
+            + torch.lgamma((df + d) / 2)
+            - torch.lgamma(df / 2)
+            - 0.5 * d * (df * math.pi).log()
         )
 
     def _terms(self, q: Tensor) -> Tensor:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from disco_samplers._extras import optional
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -72,28 +77,27 @@ def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
     constant = (draws == draws[:1, :1]).all((0, 1))
     if draws.shape[1] < 4:
         return np.full(d, np.nan)
-    try:
-        from arviz_stats.base import array_stats
-    except ImportError:  # Python 3.10 has ArviZ as one package only
-        import arviz
-
-        values = [
-            getattr(arviz, kind.split("_")[0])(
-                draws[..., i], method={"rhat": "rank", "mcse": "mean"}.get(kind, kind[4:])
-            )
-            for i in range(d)
-        ]
-        return np.where(constant, np.nan, np.asarray(values, dtype=np.float64))
-    axes = {"chain_axis": 0, "draw_axis": 1}
+    compute = _arviz_stats if find_spec("arviz_stats") else _arviz
     with np.errstate(invalid="ignore", divide="ignore"):
-        if kind == "rhat":
-            value = array_stats.rhat(draws, **axes)
-        elif kind == "mcse":
-            value = array_stats.mcse(draws, method="mean", **axes)
-        else:
-            prob = (0.05, 0.95) if kind == "ess_tail" else None
-            value = array_stats.ess(draws, method=kind[4:], prob=prob, **axes)
+        value = compute(kind, draws)
     return np.where(constant, np.nan, np.asarray(value, dtype=np.float64))
+
+
+def _arviz_stats(kind: str, draws: np.ndarray) -> Any:
+    stats = import_module("arviz_stats.base").array_stats
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    if kind == "rhat":
+        return stats.rhat(draws, **axes)
+    if kind == "mcse":
+        return stats.mcse(draws, method="mean", **axes)
+    return stats.ess(draws, method=kind[4:], prob=(0.05, 0.95) if kind == "ess_tail" else None, **axes)
+
+
+def _arviz(kind: str, draws: np.ndarray) -> Any:
+    """The same from ArviZ 0.x, which is one package: what there is for Python 3.10."""
+    arviz = optional("arviz", "files")
+    name, method = {"rhat": ("rhat", "rank"), "mcse": ("mcse", "mean")}.get(kind, ("ess", kind[4:]))
+    return [float(getattr(arviz, name)(draws[..., i], method=method)) for i in range(draws.shape[-1])]
 
 
 def _cell(value: float, column: str) -> str:

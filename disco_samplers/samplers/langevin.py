@@ -31,16 +31,17 @@ class LangevinSampler:
 
     .. math:: dx = P \nabla \log f(x)\, dt + \sqrt{2 P}\, dW
 
-    Warm-up draws are discarded. In warm-up MALA's step size is adapted to an acceptance of 0.574 by dual averaging; ULA's is set
-    from ``bias``, the relative inflation of the stationary variance that is accepted for it.
+    Warm-up draws are discarded. MALA's step size is adapted there to an acceptance of 0.574 by dual averaging; ULA's is
+    set from ``bias``, the relative inflation of the stationary variance that is accepted for it.
     With an estimated density MALA removes the discretisation's bias, not the estimate's error.
 
     Arguments:
-        score: a callable (m, d) -> (m, d); a :class:`DensityEstimate` or any density with ``score`` and ``log_prob``; or an unconditioned
-            :class:`DiScoFormer`, then give ``context`` to :meth:`run`.
+        score: a callable (m, d) -> (m, d); a :class:`DensityEstimate` or any density with ``score`` and ``log_prob``; or
+            an unconditioned :class:`DiScoFormer`, then give ``context`` to :meth:`run`.
         log_prob: log-density (m, d) -> (m,), normalised or not; taken from ``score`` where that has one.
         method: "mala" where there is a log-density, else "ula".
-        preconditioner: "dense", "diagonal" or "identity"; taken from the context, or from ``initial`` if that has more than d chains.
+        preconditioner: "dense", "diagonal" or "identity"; taken from the context, or from ``initial`` where there is none
+            and it has many chains.
         target_acceptance: MALA's.
         bias: ULA's, relative.
 
@@ -130,7 +131,11 @@ class LangevinSampler:
             RuntimeError: if every chain diverges a hundred times in a row.
         """
         for name, value, least in (
-            ("num_samples", num_samples, 1), ("chains", chains, 1), ("num_warmup", num_warmup, 0), ("thin", thin, 1), ("adapt", adapt, 0)
+            ("num_samples", num_samples, 1),
+            ("chains", chains, 1),
+            ("num_warmup", num_warmup, 0),
+            ("thin", thin, 1),
+            ("adapt", adapt, 0),
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -189,7 +194,7 @@ class LangevinSampler:
         assert where is not None
         if draws is not None and where.device != draws.device:
             where = where.to(draws.device)
-        if where.ndim != 2:
+        if where.ndim != 2 or 0 in where.shape:
             raise ValueError(f"initial must have shape (chains, d), got {tuple(where.shape)}")
         rng = generator
         if generator is None and seed is not None:
@@ -230,7 +235,8 @@ class _Checked:
             finite = torch.isfinite(value.reshape(len(x), -1)).all(1)
             if not finite.all():
                 raise ValueError(
-                    f"{name} is NaN or infinite at {int((~finite).sum())} of {len(x)} starting points: start where the target has density"
+                    f"{name} is NaN or infinite at {int((~finite).sum())} of {len(x)} starting points: "
+                    "start where the target has density"
                 )
 
 
@@ -256,7 +262,7 @@ class _Kernel:
     def run(self, num_samples: int, num_warmup: int, thin: int, names: list[str], progress: bool) -> SamplerResult:
         x = self.state.position
         draws = x.new_empty(len(x), num_samples, x.shape[1])
-        accepted = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        accepted, steps = torch.zeros(len(x), dtype=torch.float64, device=x.device), 0
         divergences = torch.zeros(len(x), num_samples, dtype=torch.bool, device=x.device)
         kept, step = 0, self._warm_up_step(0)
         bar = tqdm(total=num_warmup + num_samples * thin, disable=not progress, desc=self.sampler.method)
@@ -265,13 +271,15 @@ class _Kernel:
                 step = self._warm_up_step(i)
                 info = self._step(step)
                 if self.mala:
-                    self.averaging = step_size.update(self.averaging, float(info.acceptance.mean()), self.sampler.target_acceptance)
+                    acceptance = float(info.acceptance.mean())
+                    self.averaging = step_size.update(self.averaging, acceptance, self.sampler.target_acceptance)
                 bar.update()
             step = self._final_step(num_warmup)
             for i in range(num_samples):
                 for _ in range(thin):
                     info = self._step(step)
                     accepted += info.acceptance
+                    steps += 1
                     divergences[:, i] |= info.diverged
                     bar.update()
                 draws[:, i] = self.state.position
@@ -284,14 +292,14 @@ class _Kernel:
         count = int(divergences[:, :kept].sum())
         if count:
             warnings.warn(
-                f"{count} of {kept * thin * len(x)} steps diverged after warm-up: the target is badly scaled there; "
+                f"{count} of {kept * len(x)} draws came after a step that diverged: the target is badly scaled there; "
                 "a smaller step_size or another preconditioner may help",
                 RuntimeWarning,
                 stacklevel=3,
             )
         return SamplerResult(
             draws=draws[:, :kept],
-            acceptance=accepted / (kept * thin),
+            acceptance=accepted / steps,
             divergences=divergences[:, :kept],
             step_size=step,
             method=self.sampler.method,
@@ -310,7 +318,7 @@ class _Kernel:
         if self.hopeless >= _HOPELESS:
             raise RuntimeError(
                 f"every chain diverged in {_HOPELESS} steps in a row at step size {step:.2g}: the score is not that of a "
-                "density that can be sampled at this scale; rescale the target, or give context= or a preconditioner that fits it"
+                "density that can be sampled at this scale; rescale the target, or give context= or a fitting preconditioner"
             )
         return info
 
@@ -336,5 +344,5 @@ class _Kernel:
 
 
 def _from_initial(x: Tensor, kind: preconditioner.Kind) -> tuple[Tensor, preconditioner.Kind]:
-    """Many starting points tell a scale, a few do not."""
-    return (x, kind) if len(x) > max(x.shape[1], 9) else (x, "identity")
+    """Many starting points tell a scale, a few do not, nor do equal ones."""
+    return (x, kind if len(x) > max(x.shape[1], 9) and bool((x != x[0]).any(0).all()) else "identity")

@@ -13,8 +13,8 @@ Kind = Literal["dense", "diagonal", "identity"]
 def factor(draws: Tensor, kind: Kind = "dense") -> Tensor:
     r"""A factor L of the preconditioner :math:`P = L L^\top`, taken from draws.
 
-    "dense" is the Cholesky factor of the sample covariance, shrunk towards its diagonal by n / (n + d), so that it exists for any
-    number of draws; "diagonal" their standard deviations.
+    "dense" is the Cholesky factor of the sample covariance, whose correlations are shrunk by n / (n + d), so that it exists
+    for any number of draws; "diagonal" their standard deviations.
 
     Arguments:
         draws: (n, d).

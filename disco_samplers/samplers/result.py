@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from disco_samplers.samplers.diagnostics import Summary, diagnostic, summarise
@@ -92,5 +91,3 @@ class SamplerResult:
 def default_names(d: int) -> list[str]:
     """x0, x1, ... for unnamed variables."""
     return [f"x{i}" for i in range(d)]
-
-

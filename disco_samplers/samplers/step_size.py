@@ -12,7 +12,7 @@ class DualAveraging(NamedTuple):
     log_step: float
     log_average: float
     error_sum: float
-    count: int
+    updates: int
     centre: float
 
     @property
@@ -46,7 +46,7 @@ def update(state: DualAveraging, acceptance: float, target: float) -> DualAverag
         >>> update(init(0.1), 0.0, 0.574).step_size < 0.1
         True
     """
-    count = state.count + 1
+    count = state.updates + 1
     weight = 1 / (count + 10)
     error = (1 - weight) * state.error_sum + weight * (target - acceptance)
     log_step = max(-40.0, min(state.centre - math.sqrt(count) / 0.05 * error, 20.0))

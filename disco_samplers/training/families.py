@@ -52,8 +52,10 @@ def product_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDens
 
 def warped_mixture(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
     """A mixture bent by smooth invertible maps: skewed and stretched coordinates, then sine shears, in a random frame."""
-    base = rotated_mixture(batch, d, generator) if torch.rand((), generator=generator, device=generator.device) < 0.5 else (
-        paper_mixture(batch, d, generator)
+    base = (
+        rotated_mixture(batch, d, generator)
+        if torch.rand((), generator=generator, device=generator.device) < 0.5
+        else (paper_mixture(batch, d, generator))
     )
     maps: list[Map] = [SinhArcsinh(batch, d, generator), _linear(batch, d, generator)]
     if d > 1:
@@ -214,7 +216,8 @@ def _weights(batch: int, most: int, generator: torch.Generator) -> Tensor:
 
 
 def _rotation(batch: int, d: int, generator: torch.Generator) -> Tensor:
-    return torch.linalg.qr(_normal((batch, d, d), generator))[0]
+    rotation: Tensor = torch.linalg.qr(_normal((batch, d, d), generator))[0]
+    return rotation
 
 
 def _linear(batch: int, d: int, generator: torch.Generator) -> Linear:

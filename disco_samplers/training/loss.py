@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,9 +19,7 @@ class Losses(NamedTuple):
     density: Tensor
 
 
-def training_loss(
-    log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_score: Tensor, *, context: int
-) -> Losses:
+def training_loss(log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_score: Tensor, *, context: int) -> Losses:
     r"""The loss of a batch, in whitened coordinates.
 
     For each data set, over its points,

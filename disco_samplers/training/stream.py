@@ -88,7 +88,7 @@ class Stream:
             size = max(1, min(config.max_batch, round(config.budget / cost)))
             batch = make_batch(name, size, d, n, m, self.generator)
             # A draw too extreme for float32 is replaced, never trained on.
-            if all(bool(t.isfinite().all()) for t in batch[1:]):  # type: ignore[union-attr]
+            if all(bool(t.isfinite().all()) for t in batch[1:]):
                 return batch
 
     def _uniform(self) -> float:
@@ -124,5 +124,3 @@ def _cpu(generator: torch.Generator) -> torch.Generator:
     """A CPU generator advanced by ``generator``, which may live on a GPU."""
     seed = torch.randint(2**62, (), generator=generator, device=generator.device)
     return torch.Generator().manual_seed(int(seed))
-
-

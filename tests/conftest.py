@@ -1,0 +1,50 @@
+"""Fixtures: a small untrained model whose heads do something, and the shipped one."""
+
+import pytest
+import torch
+
+from disco_samplers import DiScoFormer, DiScoFormerConfig
+
+# The tensors of most tests are so small that threads only wait for one another.
+torch.set_num_threads(1)
+
+
+def perturbed(symmetry="rotations", seed=0):
+    """An untrained model with its zero-initialised weights set to small random values."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sizes = {"layers": 2, "width": 16, "vector_channels": 8, "heads": 4, "head_width": 4, "hidden": 32}
+        model = DiScoFormer(DiScoFormerConfig(**sizes, symmetry=symmetry))
+        network = model.network
+        for linear in [network.heads.output, *(block.attention.bandwidth for block in network.blocks)]:
+            torch.nn.init.normal_(linear.weight, std=0.05)
+            torch.nn.init.normal_(linear.bias, std=0.05)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(params=["rotations", "axes"])
+def symmetry(request):
+    return request.param
+
+
+@pytest.fixture
+def model(symmetry):
+    """A small perturbed model of either symmetry, in float32."""
+    return perturbed(symmetry)
+
+
+@pytest.fixture
+def small():
+    """A small perturbed model, in float32."""
+    return perturbed()
+
+
+@pytest.fixture(scope="session")
+def disco():
+    """The shipped model."""
+    return DiScoFormer.from_pretrained()
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(0)

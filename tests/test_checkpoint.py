@@ -1,0 +1,230 @@
+import json
+import os
+import pickle
+import stat
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from disco_samplers import DiScoFormer, DiScoFormerConfig
+from disco_samplers.checkpoint import FORMAT, load_checkpoint, load_weights, replacing, save_checkpoint, save_weights, write
+from disco_samplers.model import discoformer
+
+NAME = "model.safetensors"
+
+
+def save(model, path, **changes):
+    save_weights(path, model.state_dict(), model.config.to_dict() | changes)
+    return path
+
+
+def assert_same(a, b):
+    assert a.config == b.config
+    assert a.state_dict().keys() == b.state_dict().keys()
+    for name, value in a.state_dict().items():
+        assert torch.equal(value, b.state_dict()[name]), name
+
+
+def test_round_trip(model, tmp_path):
+    save(model, tmp_path / NAME)
+    state, config = load_weights(tmp_path / NAME)
+    assert config == model.config.to_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(state[name], value)
+        assert state[name].dtype == value.dtype
+
+
+def test_config_is_json_in_the_header(small, tmp_path):
+    content = save(small, tmp_path / NAME).read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+    assert metadata["format"] == FORMAT
+    assert json.loads(metadata["config"]) == small.config.to_dict()
+
+
+@pytest.mark.parametrize("where", ["folder", "file", "text"])
+def test_from_pretrained(model, tmp_path, where):
+    path = save(model, tmp_path / NAME)
+    loaded = DiScoFormer.from_pretrained({"folder": tmp_path, "file": path, "text": str(tmp_path)}[where])
+    assert_same(loaded, model)
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+    x = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.condition(x).score(x), model.condition(x).score(x))
+
+
+def test_save_pretrained(model, tmp_path):
+    model.save_pretrained(tmp_path / "new")
+    assert_same(DiScoFormer.from_pretrained(tmp_path / "new"), model)
+
+
+def test_file_of_any_name(small, tmp_path):
+    assert_same(DiScoFormer.from_pretrained(save(small, tmp_path / "mine.safetensors")), small)
+
+
+def test_missing(tmp_path):
+    for path in (tmp_path, tmp_path / "no", str(tmp_path / "no.safetensors"), "./no", "no-such-folder"):
+        with pytest.raises(FileNotFoundError, match="no weights file at"):
+            DiScoFormer.from_pretrained(path)
+
+
+def test_unknown_config_key(small, tmp_path):
+    save(small, tmp_path / NAME, rotary=True)
+    with pytest.raises(ValueError, match=r"unknown config key.*rotary"):
+        DiScoFormer.from_pretrained(tmp_path)
+
+
+def test_tensors_that_do_not_fit_the_config(small, tmp_path):
+    save(small, tmp_path / NAME, width=24)
+    with pytest.raises(ValueError, match="do not fit the configuration"):
+        DiScoFormer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 8, 100, -1])
+def test_truncated(small, tmp_path, kept):
+    path = save(small, tmp_path / NAME)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        DiScoFormer.from_pretrained(tmp_path)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / NAME
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="not of a DiScoFormer"):
+        load_weights(path)
+    save_file({"a": torch.zeros(1)}, path, metadata={"format": FORMAT})
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_weights(path)
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_weights(path)
+
+
+class Bomb:
+    """Leaves a trace if it is ever unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+@pytest.mark.parametrize("writer", ["pickle", "torch"])
+def test_pickles_are_never_executed(tmp_path, writer):
+    bomb = Bomb(tmp_path / "executed")
+    for name in (NAME, "checkpoint.pt"):
+        with open(tmp_path / name, "wb") as file:
+            pickle.dump(bomb, file) if writer == "pickle" else torch.save({"bomb": bomb}, file)
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_weights(tmp_path / NAME)
+    with pytest.raises(ValueError, match="not a whole training checkpoint"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_hub(small, tmp_path, monkeypatch):
+    save(small, tmp_path / NAME)
+    asked = []
+
+    def download(repo_id, filename, **options):
+        asked.append((repo_id, filename, options["revision"], options["token"]))
+        return str(tmp_path / filename)
+
+    def never(*args, **options):
+        raise RuntimeError("a file was asked for that is not needed")
+
+    monkeypatch.setattr(discoformer, "hf_hub_download", download)
+    # The mixin's own method would ask for a config.json, which fails offline.
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", never)
+    loaded = DiScoFormer.from_pretrained("someone/disco", revision="v1", token="secret")
+    assert_same(loaded, small)
+    assert asked == [("someone/disco", NAME, "v1", "secret")]
+    assert not loaded.training
+
+
+def test_paths_never_go_to_the_hub(monkeypatch, tmp_path):
+    def never(*args, **options):
+        raise RuntimeError("the hub was asked")
+
+    monkeypatch.setattr(discoformer, "hf_hub_download", never)
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", never)
+    for name in ("./a/b", "/no/such/folder", "~/a", "a/b/c", "name", tmp_path / "x" / "y"):
+        with pytest.raises(FileNotFoundError):
+            DiScoFormer.from_pretrained(name)
+
+
+def test_shipped_weights(disco):
+    assert disco.config == DiScoFormerConfig.from_dict(disco.config.to_dict())
+    assert all(torch.isfinite(p).all() for p in disco.parameters())
+    assert disco.network.heads.output.weight.any()
+    assert not disco.training
+
+
+@pytest.mark.parametrize("name", [f for f in DiScoFormerConfig().to_dict() if f != "symmetry"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "4", True, None])
+def test_wrong_sizes(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
+        DiScoFormerConfig(**{name: value})
+
+
+def test_wrong_symmetry_and_unknown_keys():
+    with pytest.raises(ValueError, match="symmetry must be one of"):
+        DiScoFormerConfig(symmetry="translations")
+    with pytest.raises(ValueError, match="unknown config key"):
+        DiScoFormerConfig.from_dict({"depth": 3})
+    assert DiScoFormerConfig.from_dict({}) == DiScoFormerConfig()
+
+
+def test_training_checkpoint_round_trip(tmp_path):
+    path = tmp_path / "deep" / "checkpoint.pt"
+    state = {"step": 3, "weights": {"a": torch.arange(3.0)}, "losses": [1.0, 0.5], "name": "run"}
+    save_checkpoint(path, state)
+    loaded = load_checkpoint(path)
+    assert torch.equal(loaded.pop("weights")["a"], torch.arange(3.0))
+    assert loaded == {"step": 3, "losses": [1.0, 0.5], "name": "run"}
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "no.pt")
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="not a whole training checkpoint"):
+        load_checkpoint(path)
+    torch.save(torch.zeros(2), path)
+    with pytest.raises(ValueError, match="not a training checkpoint"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, error):
+    target = tmp_path / "result.npy"
+    target.write_bytes(b"old")
+
+    def interrupted():
+        with replacing(target) as temporary:
+            assert temporary.suffix == ".npy"
+            temporary.write_bytes(b"half of the ne")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["result.npy"]
+
+
+def test_a_write_replaces_the_whole_file(tmp_path):
+    target = tmp_path / "folder" / "result.npy"
+    write(target, lambda temporary: np.save(temporary, np.arange(1000)))
+    write(str(target), lambda temporary: np.save(temporary, np.arange(3)))
+    np.testing.assert_array_equal(np.load(target), np.arange(3))
+    assert os.listdir(target.parent) == ["result.npy"]
+
+
+def test_written_files_follow_the_umask(tmp_path):
+    old = os.umask(0o022)
+    try:
+        write(tmp_path / "file", lambda temporary: temporary.write_text("x"))
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644

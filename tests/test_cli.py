@@ -1,0 +1,298 @@
+"""The command: sample, score, train and info on small data, and one line on whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from disco_samplers import cli, io
+
+SMALL = ["--num-samples", "6", "--chains", "2", "--warmup", "6", "--thin", "1", "--quiet"]
+TINY = {
+    "model": {"layers": 1, "width": 8, "vector_channels": 2, "heads": 2, "head_width": 4, "hidden": 8},
+    "training": {"stream": {"max_dim": 2, "common_dim": 2, "min_samples": 8, "max_samples": 16, "queries": 8, "max_batch": 2}},
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with a table of 60 draws and one of 5 points."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(60, 2)) * [1.0, 5.0]
+    io.write_table("draws.csv", {"mu": x[:, 0], "theta": x[:, 1]})
+    io.write_table("points.csv", {"mu": x[:5, 0], "theta": x[:5, 1]})
+    (tmp_path / "tiny.json").write_text(json.dumps(TINY))
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    """The command's output; it must not fail nor say anything on standard error."""
+    status = cli.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    return out
+
+
+def snapshot(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("method", ["mala", "ula"])
+@pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".parquet", ".nc"])
+def test_sample(suffix, method, here, capsys):
+    for module in {".parquet": ["pyarrow"], ".nc": ["arviz", "h5netcdf"]}.get(suffix, []):
+        pytest.importorskip(module)
+    out = run(capsys, "sample", "draws.csv", *SMALL, "--method", method, "--out", f"new{suffix}")
+    table = io.read(f"new{suffix}")
+    assert table.by_chain.shape == (2, 6, 2)
+    assert table.names == (["x0", "x1"] if suffix == ".npy" else ["mu", "theta"])
+    assert np.isfinite(table.values).all()
+    assert "input: 60 draws of 2 variables from draws.csv" in out
+    assert f"SamplerResult({method}, chains=2, draws=6, d=2" in out
+    assert f"wrote new{suffix}" in out
+    assert "closeness: sliced Wasserstein distance" in out
+    heads = [line.split() for line in out.splitlines() if line.strip().startswith("mean")]
+    assert heads == [
+        ["mean", "sd", "5%", "50%", "95%"],
+        ["mean", "sd", "5%", "50%", "95%", "mcse", "ess_bulk", "ess_tail", "r_hat"],
+    ]
+    assert sum(line.startswith(("mu ", "theta ")) for line in out.splitlines()) == 4
+
+
+def test_same_seed_same_output(here, capsys):
+    first, second, other = (
+        run(capsys, "sample", "draws.csv", *SMALL, "--seed", seed, "--out", f"{name}.csv")
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
+    assert (here / "a.csv").read_bytes() == (here / "b.csv").read_bytes() != (here / "c.csv").read_bytes()
+    assert first.replace("a.csv", "b.csv") == second
+    assert first.replace("a.csv", "c.csv") != other
+
+
+def test_chains_of_the_input_are_summarised(here, capsys):
+    run(capsys, "sample", "draws.csv", *SMALL, "--out", "new.csv")
+    assert run(capsys, "sample", "new.csv", *SMALL).count("r_hat") == 2
+
+
+def test_plot_and_adapt(here, capsys):
+    matplotlib_image = pytest.importorskip("matplotlib.image")
+    out = run(capsys, "sample", "draws.csv", *SMALL, "--adapt", 2, "--plot", "p.png")
+    assert (here / "p.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert min(matplotlib_image.imread("p.png").shape[:2]) > 200
+    assert "adapted: kept step" in out
+    assert "wrote p.png" in out
+
+
+def test_progress_goes_to_standard_error(here, capsys):
+    assert cli.main(["sample", "draws.csv", *SMALL[:-1], "--out", "new.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert "mala: " in err
+    assert "mala: " not in out
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".parquet"])
+def test_score(suffix, here, capsys, disco):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    out = run(capsys, "score", "draws.csv", "--at", "points.csv", "--out", f"s{suffix}")
+    assert "5 points from 60 draws" in out
+    table = io.read(f"s{suffix}")
+    if suffix != ".npy":
+        assert table.names == ["log_prob", "score_mu", "score_theta"]
+    log_prob, score = disco.condition(io.read("draws.csv").values).log_prob_and_score(io.read("points.csv").values)
+    np.testing.assert_allclose(table.values, np.column_stack([log_prob, score]), rtol=1e-6)
+
+
+def test_score_puts_named_columns_in_order(here, capsys):
+    x = io.read("points.csv").values
+    io.write_table("swapped.csv", {"theta": x[:, 1], "mu": x[:, 0]})
+    np.save("nameless.npy", x)
+    for name in ("points.csv", "swapped.csv", "nameless.npy"):
+        run(capsys, "score", "draws.csv", "--at", name, "--out", f"{name}.out.csv")
+    scores = [io.read(f"{name}.out.csv").values for name in ("points.csv", "swapped.csv", "nameless.npy")]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    np.testing.assert_array_equal(scores[0], scores[2])
+
+
+def test_score_adapted(here, capsys):
+    for name, options in (("plain", []), ("a", ["--adapt", "2", "--seed", "1"]), ("b", ["--adapt", "2", "--seed", "1"])):
+        run(capsys, "score", "draws.csv", "--at", "points.csv", "--out", f"{name}.csv", "--quiet", *options)
+    assert (here / "a.csv").read_bytes() == (here / "b.csv").read_bytes()
+
+
+def test_info(capsys):
+    out = run(capsys, "info")
+    assert f"torch {torch.__version__}" in out
+    assert "symmetry=rotations" in out
+    assert "parameters" in out
+
+
+def test_train_and_resume(here, capsys):
+    arguments = ["train", "--minutes", "0.02", "--config", "tiny.json", "--out", "run", "--quiet"]
+    steps = [int(run(capsys, *arguments).split("wrote run: ")[1].split()[0])]
+    steps.append(int(run(capsys, *arguments, "--resume", "run").split("wrote run: ")[1].split()[0]))
+    assert 0 < steps[0] < steps[1]
+    lines = (here / "run/losses.csv").read_text().splitlines()
+    numbers = [int(line.split(",")[0]) for line in lines[1:]]
+    assert numbers == list(range(1, steps[1] + 1))
+    assert "2.0" not in run(capsys, "info", "--weights", "run").splitlines()[0].split(",")[0]
+    run(capsys, "score", "draws.csv", "--at", "points.csv", "--out", "s.csv", "--weights", "run/model.safetensors")
+
+
+def bad_files(folder):
+    x = io.read("draws.csv").values
+    tables = {
+        "nan.npy": np.where(np.arange(60)[:, None] == 7, np.nan, x),
+        "inf.npy": np.where(np.arange(60)[:, None] == 7, np.inf, x),
+        "one.npy": x[:1],
+        "same.npy": np.ones((60, 2)),
+        "three.npy": np.ones((5, 3)),
+        "wide.npy": np.random.default_rng(0).normal(size=(10, 1025)),
+    }
+    for name, array in tables.items():
+        np.save(name, array)
+    io.write_table("others.csv", {"mu": x[:5, 0], "tau": x[:5, 1]})
+    (folder / "empty.csv").write_text("")
+    (folder / "words.csv").write_text("a,b\n1,2\n3,four\n")
+    (folder / "cut.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
+    (folder / "not.json").write_text("{")
+    (folder / "list.json").write_text("[1]")
+    (folder / "section.json").write_text('{"modle": {}}')
+    (folder / "model_key.json").write_text('{"model": {"layer": 1}}')
+    (folder / "training_key.json").write_text('{"training": {"rate": 1}}')
+    (folder / "stream_key.json").write_text('{"training": {"stream": {"dim": 1}}}')
+    (folder / "model_list.json").write_text('{"model": [1]}')
+    (folder / "value.json").write_text('{"model": {"layers": 0}}')
+    (folder / "folder.csv").mkdir()
+
+
+TRAIN = ["train", "--minutes", "0.01", "--out", "run", "--quiet"]
+POINTS = ["--at", "points.csv", "--out", "out.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "nan.npy", "--out", "out.csv"], "NaN or infinite values: 1 of 60 rows, first at row 7"),
+        (["sample", "inf.npy"], "NaN or infinite values: 1 of 60 rows, first at row 7"),
+        (["sample", "one.npy"], "at least 2 rows"),
+        (["sample", "same.npy"], "all its rows are the same"),
+        (["sample", "wide.npy"], "1025 columns; at most 1024"),
+        (["sample", "missing.csv"], "no file at missing.csv"),
+        (["sample", "folder.csv"], "no file at folder.csv"),
+        (["sample", "empty.csv"], "empty.csv is empty"),
+        (["sample", "words.csv"], "words.csv, line 3, column b: 'four' is not a number"),
+        (["sample", "draws.txt"], "extension must be one of"),
+        (["sample", "missing.csv", "--out", "out.txt"], "out.txt: the extension must be one of"),
+        (["sample", "missing.csv", "--plot", "p.txt"], "p.txt: the extension of a picture must be one of"),
+        (["sample", "draws.csv", "--num-samples", "0"], "num_samples must be at least 1"),
+        (["sample", "draws.csv", "--num-samples", "-3"], "num_samples must be at least 1"),
+        (["sample", "draws.csv", "--chains", "-1"], "chains must be at least 1"),
+        (["sample", "draws.csv", "--warmup", "-1"], "num_warmup must be at least 0"),
+        (["sample", "draws.csv", "--thin", "0"], "thin must be at least 1"),
+        (["sample", "draws.csv", "--adapt", "-1"], "adapt must not be negative"),
+        (["sample", "draws.csv", "--seed", "9" * 30], "Overflow"),
+        (["sample", "draws.csv", "--weights", "nowhere"], "no weights file at nowhere"),
+        (["sample", "draws.csv", "--weights", "./no/where"], "no weights file at"),
+        (["sample", "draws.csv", "--weights", "cut.safetensors"], "not a whole safetensors file"),
+        (["sample", "draws.csv", "--weights", "draws.csv"], "not a whole safetensors file"),
+        (["sample", "draws.csv", "--device", "abacus"], "--device abacus is not a device"),
+        (["info", "--weights", "nowhere"], "no weights file at nowhere"),
+        (["score", "draws.csv", "--at", "three.npy", "--out", "out.csv"], "three.npy has 3 columns, draws.csv has 2"),
+        (
+            ["score", "draws.csv", "--at", "others.csv", "--out", "out.csv"],
+            "others.csv has columns mu, tau, draws.csv has mu, theta",
+        ),
+        (["score", "draws.csv", "--at", "nan.npy", "--out", "out.csv"], "points holds NaN or infinite"),
+        (["score", "draws.csv", "--at", "missing.csv", "--out", "out.csv"], "no file at missing.csv"),
+        (["score", "missing.csv", "--at", "points.csv", "--out", "out.nc"], "out.nc: the extension must be one of"),
+        (["score", "same.npy", *POINTS], "all its rows are the same"),
+        (["score", "draws.csv", *POINTS, "--adapt", "-2"], "adapt must not be negative"),
+        ([*TRAIN, "--config", "missing.json"], "missing.json"),
+        ([*TRAIN, "--config", "not.json"], "not.json is not JSON"),
+        ([*TRAIN, "--config", "list.json"], "list.json must hold a JSON object"),
+        ([*TRAIN, "--config", "section.json"], "unknown section(s) modle"),
+        ([*TRAIN, "--config", "model_key.json"], "unknown config key(s) layer"),
+        ([*TRAIN, "--config", "training_key.json"], "unknown key(s) rate"),
+        ([*TRAIN, "--config", "stream_key.json"], "unknown key(s) dim"),
+        ([*TRAIN, "--config", "model_list.json"], ""),
+        ([*TRAIN, "--config", "value.json"], "layers must be a positive integer"),
+        ([*TRAIN, "--config", "tiny.json", "--resume", "nowhere"], "no checkpoint at nowhere"),
+        ([*TRAIN, "--minutes", "0"], "minutes must be positive"),
+        ([*TRAIN, "--minutes", "-1"], "minutes must be positive"),
+        ([*TRAIN, "--minutes", "nan"], "minutes must be positive"),
+    ],
+)
+def test_whatever_is_wrong_is_one_line(arguments, message, here, capsys):
+    bad_files(here)
+    before = snapshot(here)
+    assert cli.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("disco: error: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert message in err
+    assert "Traceback" not in err
+    assert snapshot(here) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("arguments", [["sample", "draws.csv"], ["score", "draws.csv", *POINTS], TRAIN])
+def test_no_gpu(arguments, here, capsys):
+    before = snapshot(here)
+    assert cli.main([*arguments, "--device", "cuda"]) == 1
+    assert capsys.readouterr().err == "disco: error: --device cuda: torch sees no GPU here\n"
+    assert snapshot(here) == before
+
+
+def test_resuming_another_network(here, capsys):
+    run(capsys, *TRAIN, "--config", "tiny.json")
+    (here / "other.json").write_text(json.dumps(TINY | {"model": TINY["model"] | {"width": 16}}))
+    assert cli.main([*TRAIN, "--config", "other.json", "--resume", "run"]) == 1
+    assert "is of another network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["fit"], ["sample"], ["score", "draws.csv"], ["sample", "x.csv", "--chains", "two"]])
+def test_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: disco")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([command, "--help"] for command in ("sample", "score", "train"))]
+)
+def test_help(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 0
+    assert capsys.readouterr().out
+
+
+def test_interrupt(here, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("disco_samplers.LangevinSampler.run", interrupted)
+    assert cli.main(["sample", "draws.csv", *SMALL, "--out", "out.csv"]) == 130
+    assert capsys.readouterr().err == "disco: interrupted before there was anything to keep\n"
+    assert not (here / "out.csv").exists()
+
+
+def test_as_a_process(here):
+    def disco(*arguments):
+        command = [sys.executable, "-W", "error", "-m", "disco_samplers.cli", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    good = disco("sample", "draws.csv", *SMALL, "--out", "new.csv")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert io.read("new.csv").by_chain.shape == (2, 6, 2)
+    bad = disco("score", "new.csv", "--at", "missing.csv", "--out", "s.csv")
+    assert (bad.returncode, bad.stdout, bad.stderr) == (1, "", "disco: error: no file at missing.csv\n")

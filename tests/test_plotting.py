@@ -1,0 +1,141 @@
+"""Every picture is drawn, in one, two and five dimensions, without pyplot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from disco_samplers import AdaptationReport, plotting
+from disco_samplers.samplers.result import SamplerResult, default_names
+
+matplotlib = pytest.importorskip("matplotlib")
+
+REPORT = AdaptationReport(losses=[0.5, 0.3, 0.25], criterion=[1.0, 0.8, 0.85, 0.9], chosen=1, seconds=0.1)
+
+
+def data(n, d):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(0)) @ torch.ones(d, d).tril() + 3
+
+
+def result(d, chains=4, draws=50):
+    values = data(chains * draws, d).view(chains, draws, d)
+    return SamplerResult(values, torch.ones(chains), torch.zeros(chains, draws, dtype=torch.bool), 0.1, "ula", default_names(d))
+
+
+def is_a_picture(path):
+    image = matplotlib.image.imread(path)
+    return path.stat().st_size > 5000 and min(image.shape[:2]) > 200 and image[..., :3].std() > 0.02
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_estimate(d, disco, tmp_path):
+    path = tmp_path / "estimate.png"
+    figure = disco.condition(data(100, d)).plot(path=str(path))
+    assert isinstance(figure, matplotlib.figure.Figure)
+    assert len(figure.axes) == 2
+    assert is_a_picture(path)
+
+
+@pytest.mark.parametrize("dims", [(0, 1), (3, 1), (4, 0)])
+def test_planes(dims, disco, tmp_path):
+    figure = disco.condition(data(60, 5)).plot(dims, str(tmp_path / "p.png"))
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == (f"x{dims[0]}", f"x{dims[1]}")
+    assert is_a_picture(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("samples", [np.ones((40, 3)) * [[0.0, 1.0, 2.0]], data(40, 3).double().numpy(), data(40, 3) * 1e4])
+def test_awkward_samples(samples, disco, tmp_path):
+    samples[:, 0] = data(40, 1)[:, 0]
+    disco.condition(samples).plot(path=str(tmp_path / "p.png"))
+    assert is_a_picture(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("reference", [None, "numpy", "torch"])
+@pytest.mark.parametrize("d", [1, 2, 5, 14])
+def test_draws(d, reference, tmp_path):
+    old = {None: None, "numpy": data(70, d).double().numpy(), "torch": data(70, d).requires_grad_()}[reference]
+    path = tmp_path / "draws.png"
+    figure = result(d).plot(str(path), reference=old)
+    assert len(figure.axes) == 2 * min(d, 12)
+    assert is_a_picture(path)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == (["new draws"] if reference is None else ["input", "new draws"])
+
+
+def test_draws_that_do_not_vary(tmp_path):
+    stuck = SamplerResult(torch.ones(1, 1, 2), torch.ones(1), torch.zeros(1, 1, dtype=torch.bool), 0.1, "ula", ["a", "b"])
+    stuck.plot(str(tmp_path / "p.png"))
+    assert is_a_picture(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("report", [REPORT, AdaptationReport([], [], 0, 0.0)])
+def test_adaptation(report, tmp_path):
+    report.plot(str(tmp_path / "a.png"))
+    assert is_a_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".pdf", ".svg", ".png"])
+def test_formats(suffix, tmp_path):
+    path = tmp_path / f"draws{suffix}"
+    plotting.plot_draws(result(2), path=str(path))
+    head = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}[suffix]
+    assert path.read_bytes().startswith(head)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("dims", [(0, 0), (0, 2), (-1, 0), (0, 1, 1), (1,)])
+def test_wrong_dims(dims, disco):
+    with pytest.raises(ValueError, match="dims must be two different columns in"):
+        disco.condition(data(20, 2)).plot(dims)
+
+
+def test_a_batch_is_not_one_picture(disco):
+    with pytest.raises(ValueError, match="plot works on one data set"):
+        disco.condition(data(20, 2).view(2, 10, 2)).plot()
+
+
+@pytest.mark.parametrize("reference", [np.ones((5, 3)), np.ones(5), np.full((5, 2), np.nan)])
+def test_wrong_reference(reference):
+    with pytest.raises(ValueError, match="reference"):
+        result(2).plot(reference=reference)
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p", "p.PNGG"])
+def test_wrong_extension(name, disco, tmp_path):
+    path = str(tmp_path / name)
+    estimate = disco.condition(data(20, 2))
+    for call in (lambda: estimate.plot(path=path), lambda: result(2).plot(path), lambda: REPORT.plot(path)):
+        with pytest.raises(ValueError, match="the extension of a picture must be one of"):
+            call()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_matplotlib_is_named(disco, monkeypatch):
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr("disco_samplers._extras.import_module", absent)
+    for call in (lambda: disco.condition(data(20, 2)).plot(), lambda: result(2).plot(), REPORT.plot):
+        with pytest.raises(ImportError, match=r"pip install 'disco-samplers\[plot\]'"):
+            call()
+
+
+def test_no_pyplot_and_no_change_of_matplotlib(tmp_path):
+    code = """
+import sys, torch, matplotlib
+settings = [name for name in matplotlib.rcParams if name != "backend"]  # asking for the backend would import pyplot
+before = [matplotlib.rcParams[name] for name in settings]
+from disco_samplers import AdaptationReport, DiScoFormer, LangevinSampler
+x = torch.randn(30, 2)
+DiScoFormer.from_pretrained().condition(x).plot(path="a.png")
+LangevinSampler(score=lambda x: -x).run(5, initial=x, num_warmup=0, progress=False).plot("b.png", reference=x)
+AdaptationReport([1.0], [1.0, 0.5], 1, 0.1).plot("c.png")
+print("matplotlib.pyplot" in sys.modules, [matplotlib.rcParams[name] for name in settings] == before)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.split() == ["False", "True"], done.stderr

@@ -1,0 +1,153 @@
+"""The loss and the trainer: it learns, continues, survives, and runs in several processes."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from disco_samplers import DiScoFormer, DiScoFormerConfig
+from disco_samplers.training.loss import training_loss
+from disco_samplers.training.stream import StreamConfig
+from disco_samplers.training.trainer import CHECKPOINT, LOSSES, VALIDATION, WEIGHTS, Trainer, TrainingConfig, load_config
+
+MODEL = DiScoFormerConfig(layers=1, width=16, vector_channels=4, heads=2, head_width=4, hidden=16)
+STREAM = StreamConfig(max_dim=2, common_dim=2, min_samples=32, max_samples=64, queries=32, budget=20.0, max_batch=4)
+CONFIG = TrainingConfig(stream=STREAM, warmup_steps=5)
+
+
+def _rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_loss_is_zero_at_the_truth_and_invariant_to_the_scores_scale():
+    generator = torch.Generator().manual_seed(0)
+    log_prob, score = torch.randn(2, 30, generator=generator), torch.randn(2, 30, 3, generator=generator)
+    exact = training_loss(log_prob, score, log_prob, score, context=10)
+    assert exact.score == 0
+    assert exact.density == 0
+    off = training_loss(log_prob, 1.1 * score, log_prob, score, context=10)
+    torch.testing.assert_close(off.score, torch.tensor(0.01))
+    scaled = training_loss(log_prob, 11 * score, log_prob, 10 * score, context=10)
+    torch.testing.assert_close(scaled.score, off.score)
+
+
+def test_predicting_nothing_costs_all_of_the_score():
+    score = torch.randn(2, 30, 3, generator=torch.Generator().manual_seed(0))
+    log_prob = torch.zeros(2, 30)
+    torch.testing.assert_close(training_loss(log_prob, 0 * score, log_prob, score, context=10).score, torch.tensor(1.0))
+
+
+def test_training_learns(tmp_path):
+    trainer = Trainer(MODEL, TrainingConfig(stream=STREAM, warmup_steps=5, average=0.9), tmp_path)
+    before = trainer.validate()
+    trainer.run(5, progress=False, max_steps=60)
+    after = trainer.validate()
+    assert after["d2_n256"] < 0.8 * before["d2_n256"]
+
+
+def test_a_slice_leaves_what_the_next_continues_from(tmp_path):
+    once = Trainer(MODEL, CONFIG, tmp_path / "once")
+    once.run(5, progress=False, max_steps=6)
+    first = Trainer(MODEL, CONFIG, tmp_path / "twice")
+    first.run(5, progress=False, max_steps=3)
+    second = Trainer(MODEL, CONFIG, tmp_path / "twice")
+    second.resume(tmp_path / "twice")
+    assert second.step == 3
+    second.run(5, progress=False, max_steps=3)
+    for a, b in zip(once.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert [int(row["step"]) for row in _rows(tmp_path / "twice" / LOSSES)] == [1, 2, 3, 4, 5, 6]
+    assert len(_rows(tmp_path / "twice" / VALIDATION)) == 2
+    model = DiScoFormer.from_pretrained(tmp_path / "twice")
+    for name, value in model.network.state_dict().items():
+        assert torch.equal(value, second.averaged.module.state_dict()[name])
+
+
+def test_the_decay_is_not_continued_from(tmp_path):
+    trainer = Trainer(MODEL, TrainingConfig(stream=STREAM, decay_minutes=1e9), tmp_path)
+    trainer.run(0.5, progress=False, max_steps=4)
+    # The whole slice was decay, so the checkpoint is the one from before its first step.
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 0
+    assert (tmp_path / WEIGHTS).exists()
+
+
+def test_an_interrupt_saves(tmp_path, monkeypatch):
+    trainer = Trainer(MODEL, CONFIG, tmp_path)
+    step = trainer._step
+
+    def interrupted(*arguments):
+        if trainer.step == 3:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(trainer, "_step", interrupted)
+    trainer.run(5, progress=False)
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 3
+
+
+def test_a_step_that_is_not_finite_changes_nothing(tmp_path, monkeypatch):
+    trainer = Trainer(MODEL, CONFIG, tmp_path)
+    before = [p.clone() for p in trainer.network.parameters()]
+    losses = trainer._losses
+
+    def broken(*arguments):
+        found = losses(*arguments)
+        return found._replace(total=found.total * torch.nan)
+
+    monkeypatch.setattr(trainer, "_losses", broken)
+    trainer.run(5, progress=False, max_steps=2)
+    assert trainer.skipped == 2
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))
+
+
+def test_resuming_another_network_is_refused(tmp_path):
+    Trainer(MODEL, CONFIG, tmp_path).run(5, progress=False, max_steps=1)
+    other = Trainer(DiScoFormerConfig(layers=2, width=16, hidden=16), CONFIG, tmp_path)
+    with pytest.raises(ValueError, match="another network"):
+        other.resume(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"nosuch": {}}, "nosuch"),
+        ({"training": {"nosuch": 1}}, "nosuch"),
+        ({"training": {"stream": {"nosuch": 1}}}, "nosuch"),
+        ({"model": {"nosuch": 1}}, "nosuch"),
+        ({"training": {"learning_rate": -1}}, "learning_rate"),
+        ({"model": {"layers": 0}}, "layers"),
+        ({"model": {"symmetry": "none"}}, "symmetry"),
+    ],
+)
+def test_configuration_errors(values, match):
+    with pytest.raises(ValueError, match=match):
+        load_config(values)
+
+
+def test_the_recipe_is_that_of_the_shipped_weights(disco):
+    from importlib.resources import files
+
+    model, _ = load_config(json.loads((files("disco_samplers.training") / "shipped.json").read_text()))
+    assert model == disco.config
+
+
+def test_two_processes_agree(tmp_path):
+    config = {
+        "model": {k: v for k, v in MODEL.to_dict().items()},
+        "training": {"warmup_steps": 5, "stream": {"max_dim": 2, "common_dim": 2, "max_samples": 64, "budget": 20, "max_batch": 4}},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "disco_samplers.cli"]
+    command += ["train", "--minutes", "0.03", "--quiet", "--out", str(tmp_path), "--config", str(tmp_path / "config.json")]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("wrote") == 1
+    steps = int(done.stdout.split(": ")[1].split(" steps")[0])
+    assert steps >= 1
+    assert len(_rows(tmp_path / LOSSES)) == steps

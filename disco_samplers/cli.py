@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
     sample.add_argument("--chains", type=int, default=4, help="(default: %(default)s)")
     sample.add_argument("--warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
-    sample.add_argument("--thin", type=int, default=5, help="steps between two draws (default: %(default)s)")
+    sample.add_argument("--thin", type=int, default=10, help="steps between two draws (default: %(default)s)")
     sample.add_argument("--method", choices=["mala", "ula"], default="mala", help="(default: %(default)s)")
     sample.add_argument("--adapt", type=int, default=0, metavar="STEPS", help="adapt the model to the draws first")
     sample.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")
@@ -176,8 +176,8 @@ def _train(options: argparse.Namespace) -> None:
             values = json.loads(Path(options.config).read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{options.config} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{options.config} must hold a JSON object with sections model and training")
+    if not (isinstance(values, dict) and all(isinstance(section, dict) for section in values.values())):
+        raise ValueError(f"{options.config} must hold a JSON object whose sections model and training are objects")
     model, config = load_config(values)
     device = torch.device(_device(options))
     distributed.setup(device)

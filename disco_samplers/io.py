@@ -41,7 +41,8 @@ def read(path: str | Path) -> Table:
     """Reads a table; nothing in the file is ever executed.
 
     .csv with or without a header; .npy (n,), (n, d) or (chain, draw, d); .npz with one such array or one array a variable;
-    .parquet; .nc with an ArviZ posterior. Columns called chain or draw are taken as the index they are.
+    .parquet; .nc with an ArviZ posterior. Columns called chain or draw are taken as the index they are;
+    a column without a name, such as a data frame's index or what follows a trailing comma, is left out.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -246,12 +247,12 @@ def _table(values: np.ndarray, names: Sequence[str]) -> Table:
     if repeated:
         raise ValueError(f"column name(s) {', '.join(repeated)} occur more than once")
     chains = 1
-    if not set(_INDEX).isdisjoint(names):
+    keep = [i for i, name in enumerate(names) if name not in (*_INDEX, "")]
+    if len(keep) < len(names):
         chain, draw = (values[:, names.index(name)] if name in names else np.zeros(len(values)) for name in _INDEX)
         kinds, counts = np.unique(chain, return_counts=True)
         if len(set(counts.tolist())) == 1:
             values, chains = values[np.lexsort((draw, chain))], len(kinds)
-        keep = [i for i, name in enumerate(names) if name not in _INDEX]
         values, names = values[:, keep], [names[i] for i in keep]
     return Table(np.ascontiguousarray(values), names, chains)
 

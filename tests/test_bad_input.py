@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disco_samplers import DiScoFormer, cli, io
@@ -78,15 +78,6 @@ def cast(x, kind):
 kinds = st.sampled_from(["float64"] * 20 + [torch.float32] * 8 + NUMPY + TORCH + STRANGE)
 
 
-def within_reach(samples, points):
-    """Whether points are less than 1e300 deviations away; beyond, a coordinate in these units is no float64."""
-    if len(samples) < 2:
-        return True
-    with np.errstate(all="ignore"):
-        deviation = samples.std(0)
-        return np.abs(points).max(initial=0) < 1e300 * deviation[deviation > 0].min(initial=1.0)
-
-
 def check(model, samples, points):
     try:
         estimate = model.condition(samples)
@@ -112,7 +103,6 @@ def check(model, samples, points):
 def test_condition_and_query(small, samples, kind, points_kind, data):
     d = samples.shape[-1] if samples.ndim else 1
     points = data.draw(matrices(d if data.draw(st.integers(0, 4)) and samples.ndim == 2 else None))
-    assume(samples.ndim != 2 or within_reach(samples, points))
     check(small, cast(samples, kind), cast(points, points_kind))
     check(small, cast(samples, kind), cast(samples, kind))
 
@@ -122,11 +112,9 @@ def test_condition_and_query(small, samples, kind, points_kind, data):
 def test_far_queries(disco, samples, scale):
     with np.errstate(all="ignore"):
         points = np.clip(scale * np.random.default_rng(0).normal(size=(5, 3)), -1e308, 1e308)
-    assume(within_reach(samples, points))
     check(disco, samples, points)
 
 
-@pytest.mark.xfail(strict=True, reason="whitened coordinates overflow to inf - inf")
 def test_queries_out_of_float64_in_units_of_the_samples(disco):
     assert check(disco, 1e-200 * X, 1e200 * X)
 

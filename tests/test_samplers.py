@@ -152,6 +152,7 @@ def test_adaptation_finds_the_scale():
         ({}, {"context": torch.randn(2, 9, 2)}, r"context must have shape \(n, d\)"),
         ({}, {"initial": None}, "starting points are needed"),
         ({}, {"seed": 1, "generator": torch.Generator()}, "seed or generator, not both"),
+        ({}, {"seed": -1}, "seed must lie in"),
         ({}, {"names": ["a"]}, "names must have 2 entries"),
         ({}, {"num_samples": 0}, "num_samples must be at least 1"),
         ({}, {"chains": 0}, "chains must be at least 1"),

@@ -138,11 +138,23 @@ def test_the_recipe_is_that_of_the_shipped_weights(disco):
 
 def test_two_processes_agree(tmp_path):
     config = {
-        "model": {k: v for k, v in MODEL.to_dict().items()},
-        "training": {"warmup_steps": 5, "stream": {"max_dim": 2, "common_dim": 2, "max_samples": 64, "budget": 20, "max_batch": 4}},
+        "model": MODEL.to_dict(),
+        "training": {
+            "warmup_steps": 5,
+            "stream": {"max_dim": 2, "common_dim": 2, "max_samples": 64, "budget": 20, "max_batch": 4},
+        },
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "disco_samplers.cli"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "disco_samplers.cli",
+    ]
     command += ["train", "--minutes", "0.03", "--quiet", "--out", str(tmp_path), "--config", str(tmp_path / "config.json")]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=240, check=False)

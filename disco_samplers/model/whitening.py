@@ -15,6 +15,10 @@ NULL_SCALE = 1e-3
 """Standard deviation given to a direction of no variance, in units of the data's own scale."""
 
 
+_FAR = 1e30
+"""Whitened coordinates end here: far beyond any data, and squares and scores stay within float64."""
+
+
 class Whitening(NamedTuple):
     r"""An affine map :math:`y \mapsto (y - m) A` of rank d, its columns ordered so that the first ``rank`` ones are data.
 
@@ -31,7 +35,9 @@ class Whitening(NamedTuple):
 
     def __call__(self, y: Tensor) -> Tensor:
         """Maps points (b, m, d) to whitened coordinates (b, m, d), in the precision of the whitening."""
-        return (y.to(self.matrix.dtype) - self.center) @ self.matrix
+        # A point so far out that its coordinates, or their squares, would overflow is brought to where they do not.
+        most = (_FAR / self.matrix.abs().amax(-1)).clamp_max(1e300)[:, None]
+        return (y.to(self.matrix.dtype) - self.center).clamp(-most, most) @ self.matrix
 
     def to(self, device: torch.device | str) -> Whitening:
         """The same map on another device."""

@@ -143,6 +143,8 @@ class LangevinSampler:
             raise ValueError(f"step_size must be positive, got {step_size}")
         if seed is not None and generator is not None:
             raise ValueError("give seed or generator, not both")
+        if seed is not None and not 0 <= seed < 2**63:
+            raise ValueError(f"seed must lie in 0 .. 2^63 - 1, got {seed}")
         target = self._target(context, adapt)
         draws = self._context(context, target)
         x, rng = self._start(initial, draws, chains, seed, generator)

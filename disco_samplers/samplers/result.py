@@ -26,6 +26,7 @@ class SamplerResult:
         complete: False if the run was interrupted and this is what it had drawn.
 
     Example:
+        >>> import torch
         >>> from disco_samplers import LangevinSampler
         >>> result = LangevinSampler(score=lambda x: -x, log_prob=lambda x: -0.5 * x.square().sum(-1)).run(
         ...     50, initial=torch.zeros(4, 2), num_warmup=20, seed=0, progress=False)

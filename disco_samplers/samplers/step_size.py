@@ -43,7 +43,7 @@ def update(state: DualAveraging, acceptance: float, target: float) -> DualAverag
         Hoffman, Gelman, *The No-U-Turn Sampler*, JMLR 2014, eq. 6 and section 3.2 (gamma = 0.05, t0 = 10, kappa = 0.75).
 
     Example:
-        >>> update(init(0.1), 0.0, 0.574).step_size < 0.1
+        >>> update(init(0.1), 0.0, 0.574).step_size < update(init(0.1), 1.0, 0.574).step_size
         True
     """
     count = state.updates + 1

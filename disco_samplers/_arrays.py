@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,6 +73,14 @@ def check_finite(tensor: Tensor, name: str) -> None:
                 f"{name} holds NaN or infinite values: {int(bad.sum())} of {bad.numel()} rows, first at row "
                 f"{row[0] if len(row) == 1 else row}; drop or impute them"
             )
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Raises TypeError or ValueError unless ``value`` is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if int(value) < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def like(answer: Tensor, asked: ArrayLike) -> ArrayLike:

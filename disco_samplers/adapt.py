@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from disco_samplers._arrays import check_count
+
 if TYPE_CHECKING:
     from disco_samplers.estimate import DensityEstimate
 
@@ -90,8 +92,7 @@ def adapt(
         >>> len(adapted.report.losses)
         2
     """
-    if steps < 0:
-        raise ValueError(f"steps must not be negative, got {steps}")
+    check_count("steps", steps, 0)
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
         raise ValueError(f"learning_rate must be positive, got {learning_rate}")
     if estimate.samples.ndim == 3:
@@ -160,7 +161,7 @@ def _criterion(estimate: DensityEstimate, x: Tensor, probes: Tensor) -> Tensor:
         probe = probes.to(score.dtype)
         (product,) = torch.autograd.grad((score * scale * probe).sum(), x)
     divergence = (product * scale * probe).sum(-1)
-    rows = (0.5 * (score * scale).square().sum(-1) + divergence).detach().double() / x.shape[1]
+    rows: Tensor = (0.5 * (score * scale).square().sum(-1) + divergence).detach().double() / x.shape[1]
     return rows.nan_to_num(nan=math.inf, neginf=math.inf)
 
 

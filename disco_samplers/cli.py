@@ -13,6 +13,7 @@ import torch
 
 import disco_samplers
 from disco_samplers import io, plotting
+from disco_samplers._arrays import check_count
 from disco_samplers.samplers.result import default_names
 
 
@@ -92,8 +93,7 @@ def _device(options: argparse.Namespace) -> str:
 
 def _conditioned(options: argparse.Namespace, table: io.Table) -> Any:
     estimate = _model(options).condition(table.values)
-    if options.adapt < 0:
-        raise ValueError(f"--adapt must not be negative, got {options.adapt}")
+    check_count("--adapt", options.adapt, 0)
     if options.adapt:
         estimate = estimate.adapt(options.adapt, seed=options.seed, progress=not options.quiet)
         report = estimate.report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points, like
+from disco_samplers._arrays import as_points, check_count, like
 from disco_samplers.model.network import TILE, Encoding
 from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
 from disco_samplers.types import ArrayLike
@@ -131,8 +131,7 @@ class DensityEstimate:
         """
         from disco_samplers.samplers.langevin import LangevinSampler
 
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        check_count("num_samples", num_samples, 1)
         self._single("sample")
         rows = torch.randint(self.num_samples, (num_samples,), generator=generator, device=self.device)
         whitening = self._whitening

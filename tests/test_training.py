@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.resources import files
 
 import pytest
 import torch
@@ -130,10 +131,11 @@ def test_configuration_errors(values, match):
 
 
 def test_the_recipe_is_that_of_the_shipped_weights(disco):
-    from importlib.resources import files
-
-    model, _ = load_config(json.loads((files("disco_samplers.training") / "shipped.json").read_text()))
-    assert model == disco.config
+    recipe = sorted((files("disco_samplers.training") / "recipe").iterdir(), key=lambda path: path.name)
+    assert [path.name for path in recipe] == ["1.json", "2.json", "3.json"]
+    for path in recipe:
+        model, _ = load_config(json.loads(path.read_text()))
+        assert model == disco.config
 
 
 def test_two_processes_agree(tmp_path):

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points, like
+from disco_samplers._arrays import as_points, check_count, like
 from disco_samplers.types import ArrayLike
 
 
@@ -55,8 +55,7 @@ class ReferenceDensity(ABC):
         Raises:
             ValueError: if ``num_samples`` is not a positive integer.
         """
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        check_count("num_samples", num_samples, 1)
         return self.draw(num_samples, generator)
 
     def __call__(self, points: ArrayLike) -> ArrayLike:

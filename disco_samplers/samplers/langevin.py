@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from disco_samplers._arrays import as_points
+from disco_samplers._arrays import as_points, check_count
 from disco_samplers.samplers import mala, preconditioner, step_size, ula
 from disco_samplers.samplers.result import SamplerResult, default_names
 from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
@@ -125,7 +125,7 @@ class LangevinSampler:
             The draws and their diagnostics. If interrupted, those drawn so far, with ``complete=False``.
 
         Raises:
-            TypeError: if an array is not numeric.
+            TypeError: if an array is not numeric or a count not an integer.
             ValueError: if a count is not positive, starting points are missing or not finite, or the score returns
                 the wrong shape or NaN.
             RuntimeError: if every chain diverges a hundred times in a row.
@@ -137,8 +137,7 @@ class LangevinSampler:
             ("thin", thin, 1),
             ("adapt", adapt, 0),
         ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+            check_count(name, value, least)
         if step_size is not None and not (step_size > 0 and np.isfinite(step_size)):
             raise ValueError(f"step_size must be positive, got {step_size}")
         if seed is not None and generator is not None:

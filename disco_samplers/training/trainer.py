@@ -50,8 +50,8 @@ class TrainingConfig:
     """
 
     seed: int = 0
-    learning_rate: float = 5e-3
-    matrix_rate: float = 0.02
+    learning_rate: float = 3e-3
+    matrix_rate: float = 0.01
     warmup_steps: int = 100
     decay_minutes: float = 0.0
     weight_decay: float = 0.01

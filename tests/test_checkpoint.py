@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import shutil
 import stat
 
 import numpy as np
@@ -228,3 +229,27 @@ def test_written_files_follow_the_umask(tmp_path):
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_push_to_hub_uploads_what_from_pretrained_reads(small, tmp_path, monkeypatch):
+    uploaded = {}
+
+    class Api:
+        def __init__(self, token=None):
+            self.token = token
+
+        def create_repo(self, repo_id, **options):
+            return type("Repo", (), {"repo_id": repo_id})
+
+        def upload_folder(self, *, repo_id, folder_path, **options):
+            for path in folder_path.iterdir():
+                shutil.copy(path, tmp_path / path.name)
+            uploaded["repo"] = repo_id
+            return "done"
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Api)
+    assert small.push_to_hub("someone/model") == "done"
+    assert uploaded["repo"] == "someone/model"
+    again = DiScoFormer.from_pretrained(tmp_path)
+    assert again.config == small.config
+    assert all(torch.equal(value, small.state_dict()[name]) for name, value in again.state_dict().items())

@@ -28,9 +28,11 @@ class StreamConfig:
 
     Arguments:
         families: relative frequency of each family.
-        max_dim: largest dimension; log-uniform from 1, but for a twelfth of the batches at most ``common_dim``.
+        max_dim: largest dimension; log d is drawn between 0 and the top, which but for a twelfth of the batches is
+            ``common_dim``.
         common_dim: see ``max_dim``.
-        min_samples: smallest context, the draw is log-uniform.
+        dim_tilt: log d is the top times a uniform draw to this power: 1 for log-uniform, less for higher dimensions.
+        min_samples: smallest context; log-uniform, but no smaller than d.
         max_samples: largest context.
         queries: most independent queries of a set.
         budget: rough multiply-adds, in millions, that set the number of sets in a batch.
@@ -42,6 +44,7 @@ class StreamConfig:
     )
     max_dim: int = 128
     common_dim: int = 36
+    dim_tilt: float = 1.0
     min_samples: int = 32
     max_samples: int = 1024
     queries: int = 256
@@ -81,8 +84,9 @@ class Stream:
             name = self._names[int(torch.multinomial(self._frequency, 1, generator=_cpu(self.generator)))]
             u, v, w = self._uniform(), self._uniform(), self._uniform()
             top = config.max_dim if w < 1 / 12 else config.common_dim
-            d = min(top, int((top + 1) ** u))
-            n = round(config.min_samples * (config.max_samples / config.min_samples) ** v)
+            d = min(top, int((top + 1) ** (u**config.dim_tilt)))
+            least = min(max(config.min_samples, d), config.max_samples)
+            n = round(least * (config.max_samples / least) ** v)
             m = min(config.queries, n)
             cost = (n + m) * (60 * n * (d + 8) + 40_000 + 2500 * d) / 1e6
             size = max(1, min(config.max_batch, round(config.budget / cost)))

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from disco_samplers._arrays import as_points, check_count
-from disco_samplers.samplers import mala, preconditioner, step_size, ula
+from disco_samplers.samplers import preconditioner
+from disco_samplers.samplers.driver import Driver, Method
 from disco_samplers.samplers.result import SamplerResult, default_names
+from disco_samplers.samplers.target import Target
 from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
 
 if TYPE_CHECKING:
     from disco_samplers.estimate import DensityEstimate
     from disco_samplers.model.discoformer import DiScoFormer
-
-Method = Literal["mala", "ula"]
-
-_HOPELESS = 100
-"""Steps in a row in which every chain diverged, after which a run gives up."""
 
 
 class LangevinSampler:
@@ -153,10 +148,19 @@ class LangevinSampler:
         names = list(names) if names is not None else default_names(x.shape[1])
         if len(names) != x.shape[1]:
             raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
-        evaluate = _Checked(target, self.log_prob, self.method)
-        evaluate.first(x)
-        kernel = _Kernel(self, evaluate, factor, rng, step_size, x)
-        return kernel.run(num_samples, num_warmup, thin, names, progress)
+        checked = Target(target, self.log_prob, needs_log_prob=self.method == "mala")
+        checked.check(x)
+        driver = Driver(
+            self.method,
+            checked,
+            x,
+            factor=factor,
+            generator=rng,
+            step=step_size,
+            target_acceptance=self.target_acceptance,
+            bias=self.bias,
+        )
+        return driver.run(num_samples, num_warmup, thin, names, progress)
 
     def _target(self, context: ArrayLike | None, adapt: int) -> Any:
         target: Any = self.score
@@ -203,145 +207,6 @@ class LangevinSampler:
         if initial is None:
             where = where[torch.randint(len(where), (chains,), generator=rng, device=where.device)]
         return where.detach().clone(), rng
-
-
-class _Checked:
-    """The target's log-density and score, with the shapes checked once."""
-
-    def __init__(self, target: Any, log_prob: LogDensity | None, method: Method) -> None:
-        both = getattr(target, "log_prob_and_score", None)
-        if log_prob is None and method == "mala" and both is not None:
-            self.both = both
-        else:
-            density = log_prob if log_prob is not None else getattr(target, "log_prob", None)
-            score = target.score if hasattr(target, "score") else target
-            self.both = lambda x: (density(x) if method == "mala" and density is not None else x.new_zeros(len(x)), score(x))
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            log_prob, score = self.both(x)
-        return log_prob.detach(), score.detach()
-
-    def score(self, x: Tensor) -> Tensor:
-        return self(x)[1]
-
-    def first(self, x: Tensor) -> None:
-        """The first call: says what is wrong with a user's function."""
-        with torch.no_grad():
-            log_prob, score = self.both(x)
-        for name, value, shape in (("score", score, tuple(x.shape)), ("log_prob", log_prob, (len(x),))):
-            if not isinstance(value, Tensor) or tuple(value.shape) != shape:
-                got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-                raise ValueError(f"{name} must return a tensor of shape {shape} for points {tuple(x.shape)}, it returned {got}")
-            finite = torch.isfinite(value.reshape(len(x), -1)).all(1)
-            if not finite.all():
-                raise ValueError(
-                    f"{name} is NaN or infinite at {int((~finite).sum())} of {len(x)} starting points: "
-                    "start where the target has density"
-                )
-
-
-class _Kernel:
-    """One run: the chain-batched loop over warm-up and draws."""
-
-    def __init__(
-        self,
-        sampler: LangevinSampler,
-        evaluate: _Checked,
-        factor: Tensor,
-        rng: torch.Generator | None,
-        step: float | None,
-        x: Tensor,
-    ) -> None:
-        self.sampler, self.evaluate, self.factor, self.rng = sampler, evaluate, factor, rng
-        self.fixed = step
-        self.mala = sampler.method == "mala"
-        self.state: Any = mala.init(x, evaluate) if self.mala else ula.init(x, evaluate.score)
-        self.averaging = step_size.init(step or min(0.5, 1.0 / x.shape[1] ** (1 / 3)))
-        self.roughness, self.hopeless = 0.0, 0
-
-    def run(self, num_samples: int, num_warmup: int, thin: int, names: list[str], progress: bool) -> SamplerResult:
-        x = self.state.position
-        draws = x.new_empty(len(x), num_samples, x.shape[1])
-        accepted, steps = torch.zeros(len(x), dtype=torch.float64, device=x.device), 0
-        divergences = torch.zeros(len(x), num_samples, dtype=torch.bool, device=x.device)
-        kept, step = 0, self._warm_up_step(0)
-        bar = tqdm(total=num_warmup + num_samples * thin, disable=not progress, desc=self.sampler.method)
-        try:
-            for i in range(num_warmup):
-                step = self._warm_up_step(i)
-                info = self._step(step)
-                if self.mala:
-                    acceptance = float(info.acceptance.mean())
-                    self.averaging = step_size.update(self.averaging, acceptance, self.sampler.target_acceptance)
-                bar.update()
-            step = self._final_step(num_warmup)
-            for i in range(num_samples):
-                for _ in range(thin):
-                    info = self._step(step)
-                    accepted += info.acceptance
-                    steps += 1
-                    divergences[:, i] |= info.diverged
-                    bar.update()
-                draws[:, i] = self.state.position
-                kept = i + 1
-        except KeyboardInterrupt:
-            if not kept:
-                raise
-        finally:
-            bar.close()
-        count = int(divergences[:, :kept].sum())
-        if count:
-            warnings.warn(
-                f"{count} of {kept * len(x)} draws came after a step that diverged: the target is badly scaled there; "
-                "a smaller step_size or another preconditioner may help",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        return SamplerResult(
-            draws=draws[:, :kept],
-            acceptance=accepted / steps,
-            divergences=divergences[:, :kept],
-            step_size=step,
-            method=self.sampler.method,
-            names=names,
-            complete=kept == num_samples,
-        )
-
-    def _step(self, step: float) -> Any:
-        if self.mala:
-            self.state, info = mala.step(self.state, self.evaluate, step_size=step, factor=self.factor, generator=self.rng)
-        else:
-            self.state, info = ula.step(  # type: ignore[assignment]
-                self.state, self.evaluate.score, step_size=step, factor=self.factor, generator=self.rng
-            )
-        self.hopeless = self.hopeless + 1 if bool(info.diverged.all()) else 0
-        if self.hopeless >= _HOPELESS:
-            raise RuntimeError(
-                f"every chain diverged in {_HOPELESS} steps in a row at step size {step:.2g}: the score is not that of a "
-                "density that can be sampled at this scale; rescale the target, or give context= or a fitting preconditioner"
-            )
-        return info
-
-    def _warm_up_step(self, i: int) -> float:
-        if self.fixed is not None:
-            return self.fixed
-        return self.averaging.step_size if self.mala else self._unadjusted_step(i)
-
-    def _final_step(self, num_warmup: int) -> float:
-        if self.fixed is not None:
-            return self.fixed
-        if self.mala:
-            return self.averaging.final
-        return self._unadjusted_step(num_warmup)
-
-    def _unadjusted_step(self, i: int) -> float:
-        # On N(0, v) the variance is inflated by e/(2v); E|score|^2 / d = 1/v says what v is.
-        size = float((self.state.score @ self.factor).square().mean())
-        if np.isfinite(size):
-            weight = 1 / min(i + 1, 100)
-            self.roughness = (1 - weight) * self.roughness + weight * size
-        return 2 * self.sampler.bias / max(self.roughness, 1e-12)
 
 
 def _from_initial(x: Tensor, kind: preconditioner.Kind) -> tuple[Tensor, preconditioner.Kind]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import time
 import warnings
 
@@ -86,6 +87,20 @@ def em(x: Tensor) -> GaussianMixture:
     return GaussianMixture(*(torch.from_numpy(a) for a in (fit.weights_, fit.means_, fit.covariances_)))
 
 
+def one_set(task: tuple[str | None, int, int, int, bool]) -> dict[str, tuple[float, float]]:
+    """The errors of every method on one data set."""
+    weights, d, n, index, with_em = task
+    target, x, y = data_set(d, n, index)
+    truth = target.evaluate(y), target.evaluate_score(y)
+    answers = {
+        "DiScoFormer": errors(DiScoFormer.from_pretrained(weights).condition(x).log_prob_and_score(y), truth),
+        "KDE best": best_kde(x, y, truth),
+        "KDE leave-one-out": errors(KDE(x, "loo").log_prob_and_score(y), truth),
+        "KDE Scott": errors(KDE(x, "scott", whiten=True).log_prob_and_score(y), truth),
+    }
+    return answers | ({"EM + BIC": errors(em(x).log_prob_and_score(y), truth)} if with_em else {})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dims", type=int, nargs="+", default=[1, 2, 5, 10, 30])
@@ -93,23 +108,19 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=30)
     parser.add_argument("--weights", help="folder or file (default: shipped)")
     parser.add_argument("--em-sets", type=int, default=10, help="data sets for EM, the slowest (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--name", default="gmm")
     options = parser.parse_args()
     started = time.time()
-    disco = DiScoFormer.from_pretrained(options.weights)
+    pool = multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,))
     rows, raw = [], []
     for d in options.dims:
         for n in options.sizes:
             found: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
-            for index in range(options.sets):
-                target, x, y = data_set(d, n, index)
-                truth = target.evaluate(y), target.evaluate_score(y)
-                found["DiScoFormer"].append(errors(disco.condition(x).log_prob_and_score(y), truth))
-                found["KDE best"].append(best_kde(x, y, truth))
-                found["KDE leave-one-out"].append(errors(KDE(x, "loo").log_prob_and_score(y), truth))
-                found["KDE Scott"].append(errors(KDE(x, "scott", whiten=True).log_prob_and_score(y), truth))
-                if index < options.em_sets:
-                    found["EM + BIC"].append(errors(em(x).log_prob_and_score(y), truth))
+            tasks = [(options.weights, d, n, index, index < options.em_sets) for index in range(options.sets)]
+            for answers in pool.map(one_set, tasks):
+                for name, value in answers.items():
+                    found[name].append(value)
             cells = [str(d), str(n)]
             for name, values in found.items():
                 if not values:
@@ -139,6 +150,7 @@ def main() -> None:
         + f"\n\n{options.sets} data sets a cell (EM: the first {options.em_sets} of them), mean ± standard error: "
         "score error in % / log-density MSE. EM tries full and diagonal covariances with up to 12 components."
     )
+    pool.close()
     write(
         options.name,
         "Gaussian mixtures of the published family",

@@ -24,7 +24,7 @@ def assert_white(white, tolerance=1e-9):
 
 @pytest.mark.parametrize("d", [1, 2, 7, 30])
 def test_mean_zero_and_identity_covariance(rng, d):
-    x = samples(rng, n=4 * d + 40, d=d)
+    x = samples(rng, n=16 * d + 40, d=d)
     whitening = whiten(x)
     assert whitening.rank == d
     assert_white(whitening(x))
@@ -32,7 +32,7 @@ def test_mean_zero_and_identity_covariance(rng, d):
 
 @pytest.mark.parametrize("d", [1, 2, 7])
 def test_log_det_is_that_of_the_matrix(rng, d):
-    whitening = whiten(samples(rng, n=4 * d + 40, d=d))
+    whitening = whiten(samples(rng, n=16 * d + 40, d=d))
     torch.testing.assert_close(whitening.log_det, torch.linalg.slogdet(whitening.matrix)[1])
 
 
@@ -77,17 +77,25 @@ def test_few_samples_are_shrunk_towards_the_identity(rng, n):
     torch.testing.assert_close(whiten(x * scale + shift)(x * scale + shift), white, rtol=1e-7, atol=1e-7)
 
 
-def test_shrinkage_is_the_stated_formula(rng):
-    n, d = 12, 8
+@pytest.mark.parametrize("n", [12, 60, 127, 128, 300])
+def test_shrinkage_is_the_stated_formula(rng, n):
+    d = 8
     x = samples(rng, b=1, n=n, d=d)
-    correlation = torch.corrcoef(x[0].T)
-    trace2 = float(correlation.square().sum())
-    rho = min(1.0, ((1 - 2 / d) * trace2 + d**2) / ((n + 1 - 2 / d) * (trace2 - d)))
-    shrunk = (1 - rho) * correlation + rho * torch.eye(d).double()
+    rho = max(0.0, 0.6 * (1 - n / (16 * d)))
+    shrunk = (1 - rho) * torch.corrcoef(x[0].T) + rho * torch.eye(d).double()
     deviation = x[0].std(0, correction=0)
     covariance = deviation[:, None] * shrunk * deviation
     matrix = whiten(x).matrix[0]
     torch.testing.assert_close(matrix.T @ covariance @ matrix, torch.eye(d).double(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["constant", "dependent"])
+def test_shrinkage_gives_no_variance_where_there_is_none(rng, kind):
+    x = samples(rng, b=1, n=20)
+    x[..., 1] = 7.0 if kind == "constant" else x[..., 0] - 2 * x[..., 2]
+    whitening = whiten(x)
+    assert whitening.rank == 2
+    assert whitening(x)[..., 2:].abs().max() < 1e-9 / NULL_SCALE
 
 
 @pytest.mark.parametrize("kind", ["constant", "dependent"])

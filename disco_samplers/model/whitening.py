@@ -15,6 +15,11 @@ NULL_SCALE = 1e-3
 """Standard deviation given to a direction of no variance, in units of the data's own scale."""
 
 
+ENOUGH_ROWS = 16
+"""Rows for each column from which on the whitening is exact, and the estimate exactly affine-equivariant."""
+
+_SHRINKAGE = 0.6
+
 _FAR = 1e30
 """Whitened coordinates end here: far beyond any data, and squares and scores stay within float64."""
 
@@ -53,9 +58,10 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
 
     Any root of the covariance gives a rotation-equivariant network the same input up to a rotation; this one stays
     close to the original axes. Directions of no variance (constant or linearly dependent columns) are put last.
-    With n <= 2 d the sample correlation is singular, or nearly so, for lack of samples, not of variance: it is then
-    shrunk towards the identity by the oracle-approximating shrinkage, and the map is equivariant to translation and
-    column scaling only.
+    With n < 16 d rows the correlation has too many entries to be known, and inverting it blurs what little can be told of
+    the shape of a cluster: there it is shrunk towards the identity by :math:`0.6\,(1 - n/16d)`, and the map is equivariant
+    to translation, column scaling and permutation only. (On the published mixtures at d = 30, n = 256, with assignments
+    known, the best shrinkage towards a pooled covariance leaves a score error of 31 %, that towards the identity 16 %.)
 
     Arguments:
         samples: (b, n, d).
@@ -63,10 +69,6 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
 
     Raises:
         ValueError: if all rows of a set are the same, or the sets of a batch differ in rank.
-
-    References:
-        Chen, Wiesel, Eldar, Hero, *Shrinkage algorithms for MMSE covariance estimation*, 2010, eq. 23
-        (https://arxiv.org/abs/0907.4698).
 
     Example:
         >>> x = torch.tensor([[[0.0, 1.0], [2.0, 1.0]]])
@@ -89,8 +91,7 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
     deviation = torch.where(varies, deviation, scale[:, None])
     z = torch.where(varies[:, None], x / deviation[:, None], 0.0)
     correlation = z.mT @ z / count[..., None]
-    if (count.squeeze(1) <= 2 * x.shape[-1]).any():
-        correlation = _shrink(correlation, count.squeeze(1), varies)
+    correlation = _shrink(correlation, count.squeeze(1), varies)
     values, vectors = torch.linalg.eigh(correlation)
     kept = values > RANK_TOLERANCE
     rank = int(kept[0].sum())
@@ -110,12 +111,16 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
 
 
 def _shrink(correlation: Tensor, count: Tensor, varies: Tensor) -> Tensor:
-    """Oracle-approximating shrinkage of the sets that have no more than twice as many rows as columns."""
-    d = varies.sum(-1).double()
-    trace2 = correlation.square().sum((-2, -1))
-    rho = ((1 - 2 / d) * trace2 + d**2) / ((count + 1 - 2 / d) * (trace2 - d)).clamp_min(1e-300)
-    rho = torch.where(count <= 2 * correlation.shape[-1], rho.clamp(0.0, 1.0), 0.0)[:, None, None]
-    return (1 - rho) * correlation + rho * torch.diag_embed(varies.double())
+    """Shrinks the correlation of sets with few rows for their columns towards the identity on the directions of variance."""
+    d = correlation.shape[-1]
+    weight = _SHRINKAGE * (1 - count / (ENOUGH_ROWS * d)).clamp_min(0.0)[:, None, None]
+    if not weight.any():
+        return correlation
+    values, vectors = torch.linalg.eigh(correlation)
+    seen = (vectors * (values > RANK_TOLERANCE)[:, None]) @ vectors.mT
+    # With n <= d every set of columns is dependent, so only a constant column counts as one without variance.
+    identity = torch.where((count > d)[:, None, None], seen, torch.diag_embed(varies.double()))
+    return (1 - weight) * correlation + weight * identity
 
 
 def log_standard_normal(r2: Tensor, d: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from disco_samplers.samplers import mala, step_size, ula
 from disco_samplers.samplers.result import SamplerResult

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from disco_samplers.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from disco_samplers.model.config import DiScoFormerConfig

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
     sample.add_argument("--chains", type=int, default=4, help="(default: %(default)s)")
     sample.add_argument("--warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
-    sample.add_argument("--thin", type=int, default=10, help="steps between two draws (default: %(default)s)")
+    sample.add_argument("--thin", type=int, default=5, help="steps between two draws (default: %(default)s)")
     sample.add_argument("--method", choices=["mala", "ula"], default="mala", help="(default: %(default)s)")
     sample.add_argument("--adapt", type=int, default=0, metavar="STEPS", help="adapt the model to the draws first")
     sample.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")

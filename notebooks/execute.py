@@ -23,6 +23,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.check:
         os.environ["DISCO_SHORT"] = "1"
+    # A progress bar as a widget is not needed; the warning that it is missing would be saved in the notebook.
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
     notebooks = sorted(HERE.glob("*.ipynb"))
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)

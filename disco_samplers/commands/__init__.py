@@ -1,0 +1,1 @@
+"""The subcommands of ``disco``, one a file: ``add(commands)`` declares its options, ``run(options)`` does the work."""

@@ -1,0 +1,75 @@
+"""``disco sample``: new draws from the density of a table of draws."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import torch
+
+from disco_samplers import io, plotting
+from disco_samplers.commands.shared import add_options, conditioned
+
+
+def add(commands: Any) -> None:
+    """Declares the subcommand."""
+    command = commands.add_parser("sample", help="new draws from the density of a table of draws")
+    command.add_argument("draws", metavar="DRAWS", help="table: .csv, .npy, .npz, .parquet or ArviZ .nc")
+    command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
+    command.add_argument("--chains", type=int, default=4, help="(default: %(default)s)")
+    command.add_argument("--warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
+    command.add_argument("--thin", type=int, default=5, help="steps between two draws (default: %(default)s)")
+    command.add_argument("--method", choices=["mala", "ula"], default="mala", help="(default: %(default)s)")
+    command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")
+    command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
+    add_options(command, "adapt", "seed", "weights", "device", "quiet")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Does what the subcommand says."""
+    from disco_samplers import LangevinSampler
+    from disco_samplers.distances import sliced_wasserstein
+    from disco_samplers.samplers.diagnostics import summarise
+
+    if options.out:
+        io.writable(options.out, draws=True)
+    if options.plot:
+        plotting.writable(options.plot)
+    table = io.read(options.draws)
+    estimate = conditioned(options, table)
+    sampler = LangevinSampler(score=estimate, method=options.method)
+    result = sampler.run(
+        options.num_samples,
+        chains=options.chains,
+        num_warmup=options.warmup,
+        thin=options.thin,
+        seed=options.seed,
+        names=table.names,
+        progress=not options.quiet,
+    )
+    if options.out:
+        io.write_draws(options.out, result)
+    if options.plot:
+        result.plot(options.plot, reference=table.values)
+    print(f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {options.draws}")
+    print(summarise(table.by_chain, table.names, independent=table.chains == 1))
+    print(f"\nnew draws: {result}")
+    print(result.summary())
+    old, new = torch.from_numpy(table.values), torch.from_numpy(result.numpy()).flatten(0, 1)
+    order = torch.randperm(len(old), generator=torch.Generator().manual_seed(options.seed))
+    half = len(old) // 2
+    first, second = old[order[:half]], old[order[half : 2 * half]]
+    # The same number of draws on both sides, or the comparison would be of sample sizes.
+    some = new[torch.linspace(0, len(new) - 1, min(half, len(new))).round().long()]
+    if half >= 2:
+        distance = (sliced_wasserstein(some, first) + sliced_wasserstein(some, second)) / 2
+        print(
+            f"\ncloseness: sliced Wasserstein distance of the new draws to the input {distance:.4f}, "
+            f"of one half of the input to the other {sliced_wasserstein(first, second):.4f} (standard deviations)"
+        )
+    for path in filter(None, [options.out, options.plot]):
+        print(f"wrote {path}")
+    if not result.complete:
+        print("interrupted: these are the draws made until then", file=sys.stderr)

@@ -1,0 +1,40 @@
+"""``disco score``: log-density and score at points."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from disco_samplers import io
+from disco_samplers.commands.shared import add_options, conditioned
+from disco_samplers.samplers.result import default_names
+
+
+def add(commands: Any) -> None:
+    """Declares the subcommand."""
+    command = commands.add_parser("score", help="log-density and score at points")
+    command.add_argument("draws", metavar="DRAWS", help="table that the density is estimated from")
+    command.add_argument("--at", required=True, metavar="POINTS", help="table of points with the same columns")
+    command.add_argument("--out", required=True, metavar="FILE", help=".csv, .npy, .npz or .parquet")
+    add_options(command, "adapt", "seed", "weights", "device", "quiet")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Does what the subcommand says."""
+    io.writable(options.out, draws=False)
+    table, points = io.read(options.draws), io.read(options.at)
+    values = points.values
+    if values.shape[1] != len(table.names):
+        raise ValueError(f"{options.at} has {values.shape[1]} columns, {options.draws} has {len(table.names)}")
+    if set(points.names) == set(table.names):
+        values = values[:, [points.names.index(name) for name in table.names]]
+    elif default_names(len(table.names)) not in (points.names, table.names):
+        raise ValueError(f"{options.at} has columns {', '.join(points.names)}, {options.draws} has {', '.join(table.names)}")
+    log_prob, score = conditioned(options, table).log_prob_and_score(values)
+    columns: dict[str, np.ndarray] = {"log_prob": log_prob}
+    columns |= {f"score_{name}": score[:, i] for i, name in enumerate(table.names)}
+    io.write_table(options.out, columns)
+    print(f"wrote {options.out}: log-density and score at {len(values)} points from {len(table.values)} draws")

@@ -1,0 +1,126 @@
+"""Linear theory of waves in a collisionless plasma: the growth or damping that pictures and tests compare with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from disco_samplers._extras import optional
+from disco_samplers.integrations.plasma.loading import Beam
+
+Array = Any
+"""Complex numpy array."""
+
+
+class Population(NamedTuple):
+    """A beam with the charge and mass of its particles."""
+
+    beam: Beam
+    charge: float = -1.0
+    mass: float = 1.0
+
+    @property
+    def frequency_squared(self) -> float:
+        """Square of the plasma frequency."""
+        return self.beam.density * self.charge**2 / self.mass
+
+    def spread(self, component: int) -> float:
+        """Thermal speed along a component."""
+        return math.sqrt(self.beam.temperature[component] / self.mass)
+
+
+def electrostatic_mode(k: float, populations: Sequence[Population]) -> complex:
+    r"""The frequency of the fastest growing, or least damped, electrostatic wave: real part omega, imaginary part the rate.
+
+    .. math:: 1 + \sum_b \frac{\omega_b^2}{k^2 v_b^2}\,[1 + \zeta_b Z(\zeta_b)] = 0, \qquad
+              \zeta_b = \frac{\omega - k u_b}{\sqrt 2\,k v_b}
+
+    with Z the plasma dispersion function. The energy of the field changes at twice the rate.
+
+    Arguments:
+        k: wavenumber.
+        populations: beams; only the first velocity component counts.
+
+    Raises:
+        ImportError: if scipy is not installed.
+        RuntimeError: if no wave is found.
+
+    References:
+        Fried and Conte, The Plasma Dispersion Function (1961).
+
+    Example:
+        >>> omega = electrostatic_mode(0.5, [Population(Beam())])  # Landau damping
+        >>> round(omega.real, 5), round(omega.imag, 5)
+        (1.41566, -0.15336)
+    """
+
+    def dispersion(omega: Array) -> Array:
+        total = np.ones_like(omega)
+        for p in populations:
+            v = p.spread(0)
+            zeta = (omega - k * p.beam.drift[0]) / (math.sqrt(2) * k * v)
+            total = total + p.frequency_squared / (k * v) ** 2 * _response(zeta)
+        return total
+
+    return _fastest(dispersion, populations)
+
+
+def transverse_mode(k: float, populations: Sequence[Population], light_speed: float = 1.0) -> complex:
+    r"""The frequency of the fastest growing wave with its magnetic field along z, of beams that do not drift along x.
+
+    .. math:: \omega^2 = c^2k^2 + \sum_b \omega_b^2\Big(1 - \frac{v_{by}^2 + u_{by}^2}{v_{bx}^2}\,[1 + \zeta_b Z(\zeta_b)]\Big)
+
+    Growing solutions are the Weibel instability.
+
+    Arguments:
+        k: wavenumber.
+        populations: beams of at least two velocity components.
+        light_speed: c.
+
+    Raises:
+        ImportError: if scipy is not installed.
+        RuntimeError: if no wave is found.
+
+    References:
+        Weibel, Physical Review Letters 2 (1959) 83.
+
+    Example:
+        >>> streams = [Population(Beam((0.0, u), (0.005, 0.005), 0.5)) for u in (-0.3, 0.3)]
+        >>> round(transverse_mode(1.0, streams).imag, 5)
+        0.18466
+    """
+
+    def dispersion(omega: Array) -> Array:
+        total = omega**2 - (light_speed * k) ** 2
+        for p in populations:
+            v = p.spread(0)
+            across = (p.spread(1) ** 2 + p.beam.drift[1] ** 2) / v**2
+            total = total + p.frequency_squared * (across * _response(omega / (math.sqrt(2) * k * v)) - 1)
+        return total
+
+    return _fastest(dispersion, populations)
+
+
+def _response(zeta: Array) -> Array:
+    """1 + zeta Z(zeta)."""
+    return 1 + zeta * 1j * math.sqrt(math.pi) * optional("scipy.special", "plasma").wofz(zeta)
+
+
+def _fastest(dispersion: Callable[[Array], Array], populations: Sequence[Population]) -> complex:
+    """The root with the largest imaginary part, by Newton's method from many places at once."""
+    scale = math.sqrt(sum(p.frequency_squared for p in populations))
+    real, imaginary = np.meshgrid(np.linspace(0, 3, 16), np.linspace(-1.2, 1, 12))
+    omega = scale * (real + 1j * imaginary).ravel()
+    h = 1e-5 * scale
+    with np.errstate(all="ignore"):
+        for _ in range(60):
+            step = 2 * h * dispersion(omega) / (dispersion(omega + h) - dispersion(omega - h))
+            omega = omega - step
+        found = omega[(np.abs(step) < 1e-9 * scale) & (omega.imag > -2 * scale) & (omega.real > -1e-9 * scale)]
+    if found.size == 0:
+        raise RuntimeError("no wave found: the plasma has none of a frequency near the plasma frequency")
+    best = complex(found[np.argmax(found.imag)])
+    return complex(max(best.real, 0.0), best.imag)

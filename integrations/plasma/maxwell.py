@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from disco_samplers.integrations.plasma.grid import Grid
+from .grid import Grid
 
 _SIGN = (-1.0, 1.0)
 """Of the curl: dEy/dt has -dBz/dx, dEz/dt has +dBy/dx, and the other way round for dB/dt."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from disco_samplers.integrations.plasma.grid import Grid
+from .grid import Grid
 
 
 def electric_field(charge: Tensor, grid: Grid) -> Tensor:
@@ -37,4 +37,5 @@ def electric_field(charge: Tensor, grid: Grid) -> Tensor:
     modes = torch.fft.rfft(charge) * (-1j / k)
     if grid.cells % 2 == 0:
         modes[-1] = 0  # the derivative of the shortest wave vanishes at the nodes
-    return torch.fft.irfft(modes, grid.cells)
+    field: Tensor = torch.fft.irfft(modes, grid.cells)
+    return field

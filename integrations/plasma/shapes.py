@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from disco_samplers.integrations.plasma.grid import Grid
+from .grid import Grid
 
 Shape = Literal["cic", "quadratic"]
 ORDERS: dict[Shape, int] = {"cic": 1, "quadratic": 2}

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from disco_samplers._extras import optional
-from disco_samplers.integrations.plasma.loading import Beam
+
+from .loading import Beam
 
 Array = Any
 """Complex numpy array."""

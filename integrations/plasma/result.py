@@ -1,0 +1,129 @@
+"""What a run leaves behind: its history and its last particles."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from disco_samplers.checkpoint import write
+
+from .grid import Grid
+from .types import Species
+
+Panel = Literal["energy", "error", "phase space", "velocity"]
+PANELS: tuple[Panel, ...] = ("energy", "error", "phase space", "velocity")
+
+
+class History:
+    """Rows of measurements; a column is an array, with NaN where a row has no such entry.
+
+    Example:
+        >>> history = History([{"step": 0.0, "total_energy": 2.0}, {"step": 1.0, "total_energy": 2.02}])
+        >>> history["step"].tolist(), round(history.energy_error, 4)
+        ([0.0, 1.0], 0.01)
+    """
+
+    def __init__(self, rows: Sequence[dict[str, float]] = ()) -> None:
+        self.rows = list(rows)
+
+    def append(self, row: dict[str, float]) -> None:
+        """Adds a row."""
+        self.rows.append(row)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names in the order in which they came."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    @property
+    def energy_error(self) -> float:
+        """Change of the total energy since the first row, relative."""
+        first, last = self.rows[0]["total_energy"], self.rows[-1]["total_energy"]
+        return (last - first) / first
+
+    def write_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes the table, whole or not at all; an entry that was not measured is empty.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+
+        def fill(temporary: Any) -> None:
+            with open(temporary, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.columns)
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+        write(path, fill)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.columns:
+            raise KeyError(f"{name!r} was not measured; there are {', '.join(self.columns)}")
+        return np.array([row.get(name, np.nan) for row in self.rows])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlasmaResult:
+    """The outcome of a run.
+
+    Arguments:
+        history: what was measured.
+        species: the particles at the end.
+        grid: of the fields.
+        electric: field at the end.
+        time: of the end.
+        complete: False if the run was interrupted.
+    """
+
+    history: History
+    species: tuple[Species, ...]
+    grid: Grid
+    electric: Tensor
+    time: float
+    complete: bool
+
+    @property
+    def energy_error(self) -> float:
+        """Change of the total energy over the run, relative."""
+        return self.history.energy_error
+
+    def plot(
+        self,
+        path: str | None = None,
+        *,
+        panels: Sequence[Panel] = PANELS,
+        rate: float | None = None,
+        species: str | None = None,
+    ) -> Any:
+        """Draws energy history, conservation, phase space and velocity distribution.
+
+        Arguments:
+            path: where to save the picture, if anywhere.
+            panels: which of them.
+            rate: growth or damping rate of the field's amplitude in theory, drawn beside the field energy.
+            species: whose particles; the first by default.
+
+        Raises:
+            ValueError: if a panel or species is unknown, or the extension is not that of a picture.
+            ImportError: if matplotlib is not installed.
+        """
+        from .pictures import plot_result
+
+        return plot_result(self, path, panels=panels, rate=rate, species=species)
+
+    def __repr__(self) -> str:
+        count = sum(len(s.x) for s in self.species)
+        return (
+            f"PlasmaResult(time={self.time:g}, particles={count}, energy error {self.energy_error:+.1e}"
+            + ("" if self.complete else ", interrupted")
+            + ")"
+        )

@@ -109,7 +109,7 @@ def adapt(
     criterion: list[float] = []
     best, chosen = start, 0
     if steps and held and len(torch.unique(x[order[held:]], dim=0)) > 1:
-        working = type(estimate)(model, x[order[held:]], None, numpy=False)
+        working = type(estimate)(model, x[order[held:]], None, estimate.keys, numpy=False)
         probes = (torch.randint(0, 2, (held, x.shape[1]), generator=generator) * 2.0 - 1).to(x.device)
         first = _criterion(working, x[order[:held]], probes)
         criterion.append(float(first.mean()))

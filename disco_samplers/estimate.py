@@ -17,6 +17,7 @@ from disco_samplers.types import ArrayLike
 if TYPE_CHECKING:
     from disco_samplers.adapt import AdaptationReport
     from disco_samplers.model.discoformer import DiScoFormer
+    from disco_samplers.normalizer import LogNormalizer
 
 _EDGE = 1e3
 """Radius, in units of sqrt(d) standard deviations, beyond which the estimate goes on as a Gaussian tail."""
@@ -43,14 +44,17 @@ class DensityEstimate:
         True
     """
 
-    def __init__(self, model: DiScoFormer, samples: Tensor, mask: Tensor | None, *, numpy: bool) -> None:
-        self.model, self.samples, self.mask = model, samples, mask
+    def __init__(
+        self, model: DiScoFormer, samples: Tensor, mask: Tensor | None = None, keys: int | None = None, *, numpy: bool
+    ) -> None:
+        self.model, self.samples, self.mask, self.keys = model, samples, mask, keys
         self._numpy = numpy
         self.report: AdaptationReport | None = None
+        self._log_normalizer = 0.0
         batched = samples if samples.ndim == 3 else samples[None]
         with torch.no_grad():
             self._whitening: Whitening = whiten(batched, mask)
-            self._encoding: Encoding = model.network.encode(self._whiten(batched), mask)
+            self._encoding: Encoding = model.network.encode(self.whiten(batched).to(model.dtype), mask, keys)
 
     @property
     def dim(self) -> int:
@@ -161,19 +165,48 @@ class DensityEstimate:
             raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
         model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
         mask = None if self.mask is None else self.mask.to(model.device)
-        moved = DensityEstimate(model, self.samples.to(model.device), mask, numpy=self._numpy)
-        moved.report = self.report
+        moved = DensityEstimate(model, self.samples.to(model.device), mask, self.keys, numpy=self._numpy)
+        moved.report, moved._log_normalizer = self.report, self._log_normalizer
         return moved
 
     def with_model(self, model: DiScoFormer) -> DensityEstimate:
         """The estimate that another model gives for the same samples."""
-        return DensityEstimate(model, self.samples, self.mask, numpy=self._numpy)
+        return DensityEstimate(model, self.samples, self.mask, self.keys, numpy=self._numpy)
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; see :func:`disco_samplers.plotting.plot_estimate`. Needs matplotlib."""
         from disco_samplers.plotting import plot_estimate
 
         return plot_estimate(self, dims, path)
+
+    def log_normalizer(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:
+        """Log of the density's integral and its standard error; see :func:`disco_samplers.normalizer.log_normalizer`."""
+        from disco_samplers.normalizer import log_normalizer
+
+        return log_normalizer(self, num_samples=num_samples, generator=generator)
+
+    def normalized(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> DensityEstimate:
+        """The same estimate with its log-density brought to integrate to one, as well as :meth:`log_normalizer` knows.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+            >>> estimate = DiScoFormer.from_pretrained().condition(x).normalized(generator=torch.Generator().manual_seed(1))
+            >>> abs(estimate.log_normalizer(generator=torch.Generator().manual_seed(2)).value) < 0.05
+            True
+        """
+        normalized = copy.copy(self)
+        normalized._log_normalizer += self.log_normalizer(num_samples=num_samples, generator=generator).value
+        return normalized
+
+    def whiten(self, points: Tensor) -> Tensor:
+        """Whitened coordinates (b, m, rank) of points (b, m, d), in float64; directions of no variance are left out."""
+        return self._whitening(points)[..., : self._whitening.rank]
+
+    def white_log_prob(self, points: Tensor) -> Tensor:
+        """Log-density (b, m) in whitened coordinates at whitened points (b, m, rank)."""
+        with torch.no_grad():
+            return torch.cat([self._evaluate_white(part)[0] for part in points.split(TILE, 1)], 1)
 
     def __repr__(self) -> str:
         kind = f"batch={self.samples.shape[0]}, " if self.samples.ndim == 3 else ""
@@ -189,10 +222,6 @@ class DensityEstimate:
             expected = "(m, d)" if self.samples.ndim == 2 else f"({self.samples.shape[0]}, m, d)"
             raise ValueError(f"points must have shape {expected} for this estimate, got {tuple(y.shape)}")
         return y
-
-    def _whiten(self, y: Tensor) -> Tensor:
-        """The whitened coordinates that the network sees, in its precision."""
-        return self._whitening(y)[..., : self._whitening.rank].to(self.model.dtype)
 
     def _evaluate(self, y: Tensor) -> tuple[Tensor, Tensor]:
         if y.ndim == 2:
@@ -211,20 +240,22 @@ class DensityEstimate:
         whitening = self._whitening
         rank = whitening.rank
         white = whitening(y)
-        inner, null = white[..., :rank], white[..., rank:]
-        edge = _EDGE * math.sqrt(rank)
-        radius = torch.linalg.vector_norm(inner, dim=-1, keepdim=True)
-        beyond = (radius / edge).clamp_min(1.0)
-        inside = inner / beyond
-        log_prob, score = self.model.network.decode(self._encoding, inside.to(self.model.dtype))
-        log_prob, score = log_prob.to(white.dtype), score.to(white.dtype)
-        radial = (inside * score).sum(-1)
-        log_prob = log_prob + 0.5 * radial * (beyond.squeeze(-1).square() - 1)
-        score = score * beyond
+        null = white[..., rank:]
+        log_prob, score = self._evaluate_white(white[..., :rank])
         if null.shape[-1]:
             log_prob = log_prob + log_standard_normal(null.square().sum(-1), null.shape[-1])
             score = torch.cat([score, -null], -1)
         return log_prob + whitening.log_det[:, None], score @ whitening.matrix.mT
+
+    def _evaluate_white(self, white: Tensor) -> tuple[Tensor, Tensor]:
+        edge = _EDGE * math.sqrt(white.shape[-1])
+        radius = torch.linalg.vector_norm(white, dim=-1, keepdim=True)
+        beyond = (radius / edge).clamp_min(1.0)
+        inside = white / beyond
+        log_prob, score = self.model.network.decode(self._encoding, inside.to(self.model.dtype))
+        log_prob, score = log_prob.to(white.dtype), score.to(white.dtype)
+        radial = (inside * score).sum(-1)
+        return log_prob + 0.5 * radial * (beyond.squeeze(-1).square() - 1) - self._log_normalizer, score * beyond
 
 
 class _WithGradient(torch.autograd.Function):

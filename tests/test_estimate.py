@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from disco_samplers import AdaptationReport, DensityEstimate
+from disco_samplers.reference import GaussianMixture
 from disco_samplers.testing import assert_same_distribution
 
 
@@ -410,3 +411,51 @@ def test_trained_estimate_of_a_gaussian(disco, rng):
     assert (estimate.score(y) + y).square().sum() / y.square().sum() < 0.05
     # A Kolmogorov-Smirnov distance of .28 is allowed at these sizes and a false-alarm probability of 1e-6.
     assert_same_distribution(estimate.sample(400, generator=rng), y)
+
+
+def test_keys_beyond_the_context_change_nothing(small, rng):
+    x, y = torch.randn(60, 3, generator=rng), torch.randn(10, 3, generator=rng)
+    assert torch.equal(small.condition(x, keys=60).score(y), small.condition(x).score(y))
+
+
+def test_a_context_in_groups_is_several_contexts_that_queries_see_together(small, rng):
+    x = torch.randn(1, 90, 3, generator=rng)
+    whole = small.network.encode(x, keys=32)
+    groups = [small.network.encode(x[:, g::3]) for g in range(3)]
+    for i, block in enumerate(whole.blocks):
+        assert torch.equal(block.keys, torch.cat([group.blocks[i].keys for group in groups], 2))
+    assert float(whole.sizes[0, 0, 0]) == pytest.approx(math.log(90))
+
+
+@pytest.mark.parametrize("d", [2, 5])
+def test_groups_cost_little_accuracy(disco, d):
+    g = torch.Generator().manual_seed(d)
+    target = GaussianMixture(torch.ones(4), 6 * torch.rand(4, d, generator=g) - 3, 0.2 + 0.8 * torch.rand(4, d, generator=g))
+    x, y = target.draw(1000, g), target.draw(500, g)
+    true = target.score(y)
+    whole, grouped = (
+        float((disco.condition(x, keys=k).score(y) - true).square().sum() / true.square().sum()) for k in (None, 500)
+    )
+    assert grouped < 1.5 * whole
+    single = float((disco.condition(x[:500]).score(y) - true).square().sum() / true.square().sum())
+    assert grouped < single
+
+
+def test_groups_with_masked_rows_answer_for_every_set(small, rng):
+    x = torch.randn(2, 100, 2, generator=rng)
+    mask = torch.ones(2, 100, dtype=torch.bool)
+    mask[1, 3:] = False  # some groups hold no row of this set
+    estimate = small.condition(x, mask=mask, keys=20)
+    log_prob, score = estimate.log_prob_and_score(x)
+    assert log_prob.isfinite().all()
+    assert score.isfinite().all()
+    changed = x.clone()
+    changed[1, 3:] = 100.0
+    again = small.condition(changed, mask=mask, keys=20)
+    torch.testing.assert_close(again.log_prob(x), log_prob)
+
+
+@pytest.mark.parametrize(("keys", "error"), [(15, ValueError), (2.5, TypeError), ("many", TypeError)])
+def test_bad_keys(small, rng, keys, error):
+    with pytest.raises(error, match="keys must be"):
+        small.condition(torch.randn(50, 2, generator=rng), keys=keys)

@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 
-from disco_samplers._arrays import as_points, as_tensor
+from disco_samplers._arrays import as_points, as_tensor, check_count
 from disco_samplers.checkpoint import load_weights, save_weights
 from disco_samplers.model.config import DiScoFormerConfig
 from disco_samplers.model.network import Network
@@ -64,23 +64,26 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         """The precision the network works in; whitening always works in float64."""
         return next(self.parameters()).dtype
 
-    def condition(self, samples: ArrayLike, *, mask: ArrayLike | None = None) -> DensityEstimate:
+    def condition(self, samples: ArrayLike, *, mask: ArrayLike | None = None, keys: int | None = None) -> DensityEstimate:
         r"""Encodes samples once and returns the estimate of their density.
 
-        Costs :math:`O(n^2)` time and :math:`O(n)` memory; each query then costs :math:`O(n)`.
+        Costs :math:`O(n^2)` time and :math:`O(n)` memory, with ``keys`` :math:`O(n \cdot keys)` time; each query then costs
+        :math:`O(n)`.
 
         Arguments:
             samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype. A numpy array goes
                 to the model's device, a tensor must be there already.
             mask: (batch, n), True where a row counts, for data sets of different lengths.
+            keys: how many rows each row attends to while the context is encoded, for large n; every row when None. Rows are
+                dealt into groups in their order, so the answer then depends on it a little. Queries see all rows either way.
 
         Returns:
             A :class:`~disco_samplers.estimate.DensityEstimate`.
 
         Raises:
-            TypeError: if samples is not numeric.
+            TypeError: if samples is not numeric, or keys is not an integer.
             ValueError: if it holds NaN or infinite values, fewer than two rows, rows that are all the same, or more
-                rows or columns than are supported.
+                rows or columns than are supported, or keys is below 16.
 
         Example:
             >>> import numpy as np
@@ -91,9 +94,11 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         from disco_samplers.estimate import DensityEstimate  # the estimate stands on the model, not the reverse
 
         x, rows = check_samples(samples, mask, self.device)
+        if keys is not None:
+            check_count("keys", keys, 16)
         if isinstance(samples, Tensor):
             x = x.detach().clone()  # what is changed in place later must not change what was encoded
-        return DensityEstimate(self, x, rows, numpy=not isinstance(samples, Tensor))
+        return DensityEstimate(self, x, rows, keys, numpy=not isinstance(samples, Tensor))
 
     def forward(self, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (..., m) and score (..., m, d) at queries (..., m, d) given context (..., n, d), in one call."""

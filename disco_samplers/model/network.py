@@ -58,8 +58,21 @@ class Network(nn.Module):
         even = None if self.embed_even is None else self.embed_even(torch.log1p(x.square())[..., None])
         return Tokens(x, r2, sizes, self.embed_scalars(features), x[..., None] * self.embed_vectors, even)
 
-    def encode(self, x: Tensor, mask: Tensor | None = None) -> Encoding:
-        """Encodes the context (b, n, d); ``mask`` (b, n) is True where a row counts."""
+    def encode(self, x: Tensor, mask: Tensor | None = None, keys: int | None = None) -> Encoding:
+        """Encodes the context (b, n, d); ``mask`` (b, n) is True where a row counts.
+
+        With ``keys`` rows are dealt like cards into groups of at most that many, each encoded as a context of its own:
+        O(n keys) instead of O(n^2). Queries see every row of every group.
+        """
+        groups = 1 if keys is None else -(-x.shape[1] // keys)
+        parts = [self._encode_group(x[:, g::groups], None if mask is None else mask[:, g::groups]) for g in range(groups)]
+        blocks = tuple(
+            KeysValues(torch.cat([kv.keys for kv in layer], 2), torch.cat([kv.values for kv in layer], 2))
+            for layer in zip(*parts, strict=True)
+        )
+        return Encoding(blocks, _sizes(x, mask))
+
+    def _encode_group(self, x: Tensor, mask: Tensor | None) -> list[KeysValues]:
         sizes = _sizes(x, mask)
         bias = _bias(x, mask)
         # A weight of zero does not silence a row so large that its features overflow.
@@ -75,7 +88,7 @@ class Network(nn.Module):
             blocks.append(kv)
             if i + 1 < len(self.blocks):
                 tiles = [block(tile, kv)[0] for tile in tiles]
-        return Encoding(tuple(blocks), sizes)
+        return blocks
 
     def decode(self, encoding: Encoding, y: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density and score at queries (b, m, d); no query influences another."""
@@ -85,13 +98,16 @@ class Network(nn.Module):
         assert isinstance(kernels, KernelEstimates)
         return cast("tuple[Tensor, Tensor]", self.heads(tokens, kernels))
 
-    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None, keys: int | None = None) -> tuple[Tensor, Tensor]:
         """Log-density and score at the context points and then the queries, (b, n + m), in one pass.
 
         A context point's token and a query's token at the same place are the same, so training gets the answers at
-        the context for the price of encoding it.
+        the context for the price of encoding it. A context longer than ``keys`` is encoded in groups, and then there are only
+        the answers at the queries, (b, m): its points' tokens know their own group alone.
         """
         n = x.shape[1]
+        if keys is not None and n > keys:
+            return self.decode(self.encode(x, mask, keys), y)
         bias = _bias(x, mask)
         tokens, kernels = self.embed(torch.cat([x, y], 1), _sizes(x, mask)), None
         for block in self.stack:
@@ -101,7 +117,8 @@ class Network(nn.Module):
 
 
 def _sizes(x: Tensor, mask: Tensor | None) -> Tensor:
-    count = x.new_full((x.shape[0],), x.shape[1]) if mask is None else mask.sum(1).to(x.dtype)
+    # A group may hold no row of a masked set; its keys count for nothing, whatever its size.
+    count = x.new_full((x.shape[0],), x.shape[1]) if mask is None else mask.sum(1).clamp_min(1).to(x.dtype)
     return torch.stack([count.log(), torch.full_like(count, math.log(x.shape[-1]))], -1)[:, None]
 
 

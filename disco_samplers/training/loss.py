@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,12 +32,13 @@ def training_loss(log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_s
 
     with H the Huber loss. Under the root a data set that can be answered to 1 % still counts beside one that can only be
     answered to 50 %, without drowning it, as a logarithm did (d = 10, n = 256, after 300 steps: .38 against .53).
-    E is taken over context points and queries separately and averaged, queries counting three times.
+    E is taken over context points and queries separately and averaged, queries counting three times (or alone, with no
+    answers at the context).
 
     Arguments:
         log_prob, true_log_prob: (b, p), the first ``context`` points being the context.
         score, true_score: (b, p, d).
-        context: number of context points.
+        context: number of context points that were answered.
     """
     d = score.shape[-1]
     squared = (score - true_score).square().sum(-1)
@@ -44,11 +46,12 @@ def training_loss(log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_s
     huber = F.huber_loss(log_prob, true_log_prob, reduction="none", delta=3 * d**0.5) / d
 
     def average(over_points: Tensor, total: Tensor | None = None) -> Tensor:
-        parts = []
-        for part, weight in ((slice(None, context), 0.25), (slice(context, None), 0.75)):
+        def mean(part: slice) -> Tensor:
             top = over_points[:, part].mean(1)
-            parts.append(weight * (top if total is None else top / total[:, part].mean(1).clamp_min(1e-6)))
-        return parts[0] + parts[1]
+            return top if total is None else top / total[:, part].mean(1).clamp_min(1e-6)
+
+        queries = mean(slice(context, None))
+        return torch.lerp(mean(slice(context)), queries, 0.75) if context else queries
 
     relative, density = average(squared, norm), average(huber)
     total = (relative + _FLOOR).sqrt() + _DENSITY_WEIGHT * (density + _FLOOR).sqrt()

@@ -34,6 +34,7 @@ class StreamConfig:
         dim_tilt: log d is the top times a uniform draw to this power: 1 for log-uniform, less for higher dimensions.
         min_samples: smallest context; log-uniform, but no smaller than d.
         max_samples: largest context.
+        keys: contexts longer than this are encoded in groups of at most this many rows.
         queries: most independent queries of a set.
         budget: rough multiply-adds, in millions, that set the number of sets in a batch.
         max_batch: most sets in a batch.
@@ -47,6 +48,7 @@ class StreamConfig:
     dim_tilt: float = 1.0
     min_samples: int = 32
     max_samples: int = 1024
+    keys: int = 1024
     queries: int = 256
     budget: float = 1500.0
     max_batch: int = 32
@@ -88,7 +90,8 @@ class Stream:
             least = min(max(config.min_samples, d), config.max_samples)
             n = round(least * (config.max_samples / least) ** v)
             m = min(config.queries, n)
-            cost = (n + m) * (60 * n * (d + 8) + 40_000 + 2500 * d) / 1e6
+            seen = n * min(n, config.keys) + m * n
+            cost = (60 * seen * (d + 8) + (n + m) * (40_000 + 2500 * d)) / 1e6
             size = max(1, min(config.max_batch, round(config.budget / cost)))
             batch = make_batch(name, size, d, n, m, self.generator)
             # A draw too extreme for float32 is replaced, never trained on.

@@ -26,7 +26,7 @@ CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "model.safetensors"
 LOSSES = "losses.csv"
 VALIDATION = "validation.csv"
-_VALIDATION_CELLS = ((1, 256), (2, 256), (2, 1024), (5, 256), (10, 256), (10, 1024), (30, 1024))
+_VALIDATION_CELLS = ((1, 256), (2, 256), (2, 1024), (2, 4096), (5, 256), (10, 256), (10, 1024), (10, 4096), (30, 1024))
 _VALIDATION_SEED = 2**40
 
 
@@ -178,9 +178,15 @@ class Trainer:
 
     def _losses(self, network: nn.Module, batch: Batch) -> Losses:
         with torch.autocast(self.device.type, torch.bfloat16):
-            log_prob, score = network(batch.context, batch.query)
-        n = batch.context.shape[1]
-        return training_loss(log_prob.float(), score.float(), batch.log_prob, batch.score, context=n)
+            log_prob, score = network(batch.context, batch.query, keys=self.config.stream.keys)
+        answered = log_prob.shape[1]
+        return training_loss(
+            log_prob.float(),
+            score.float(),
+            batch.log_prob[:, -answered:],
+            batch.score[:, -answered:],
+            context=answered - batch.query.shape[1],
+        )
 
     def validate(self) -> dict[str, float]:
         """Relative score error of the averaged weights on a few fixed data sets of the published family, by (d, n)."""
@@ -189,8 +195,10 @@ class Trainer:
         for d, n in _VALIDATION_CELLS:
             batch = make_batch("paper", 8, d, n, 256, generator)
             with torch.no_grad():
-                _, score = self.averaged.module(batch.context, batch.query)
-            error = (score - batch.score)[:, n + 64 :].square().sum((1, 2)) / batch.score[:, n + 64 :].square().sum((1, 2))
+                _, score = self.averaged.module(batch.context, batch.query, keys=self.config.stream.keys)
+            # The queries that are no broadened draws.
+            true = batch.score[:, n + 64 :]
+            error = (score[:, 64 - 256 :] - true).square().sum((1, 2)) / true.square().sum((1, 2))
             results[f"d{d}_n{n}"] = float(error.mean())
         return results
 

@@ -3,7 +3,18 @@
 from disco_samplers.reference.base import ReferenceDensity
 from disco_samplers.reference.gaussian import Gaussian, GaussianMixture
 from disco_samplers.reference.kde import KDE
+from disco_samplers.reference.kernel_score import SSGE, NuMethod
 from disco_samplers.reference.laplace import Laplace
 from disco_samplers.reference.student_t import StudentT, StudentTMixture
 
-__all__ = ["KDE", "Gaussian", "GaussianMixture", "Laplace", "ReferenceDensity", "StudentT", "StudentTMixture"]
+__all__ = [
+    "KDE",
+    "SSGE",
+    "Gaussian",
+    "GaussianMixture",
+    "Laplace",
+    "NuMethod",
+    "ReferenceDensity",
+    "StudentT",
+    "StudentTMixture",
+]

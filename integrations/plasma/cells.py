@@ -1,0 +1,70 @@
+"""Sums over cells, and cells as padded rows: how particles that see one another are brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Moments(NamedTuple):
+    """Of each cell: weight (c,), mean velocity (c, dv) and temperature (c,); zero in an empty cell."""
+
+    weight: Tensor
+    mean: Tensor
+    temperature: Tensor
+
+
+def total(values: Tensor, cell: Tensor, num_cells: int) -> Tensor:
+    """Sums of values (n, ...) over the particles of each cell, (c, ...)."""
+    return values.new_zeros(num_cells, *values.shape[1:]).index_add_(0, cell, values)
+
+
+def moments(v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Moments:
+    r"""Weight, mean velocity and temperature of each cell.
+
+    .. math:: W = \sum_i w_i, \qquad u = \frac1W \sum_i w_i v_i, \qquad T = \frac{1}{d W} \sum_i w_i |v_i - u|^2
+
+    Example:
+        >>> v, w, cell = torch.tensor([[1.0], [3.0]]), torch.ones(2), torch.zeros(2, dtype=torch.int64)
+        >>> moments(v, w, cell, 1).temperature
+        tensor([1.])
+    """
+    weight = total(w, cell, num_cells)
+    # An empty cell has sums of zero: dividing them by one leaves zero.
+    positive = torch.where(weight > 0, weight, 1.0)
+    mean = total(w[:, None] * v, cell, num_cells) / positive[:, None]
+    thermal = total(w * (v - mean[cell]).square().sum(-1), cell, num_cells)
+    return Moments(weight, mean, thermal / (v.shape[1] * positive))
+
+
+def padded(cell: Tensor, num_cells: int, limit: int, power: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields the particles of a few cells at a time: indices (b, m) and a mask (b, m) that is True where a row counts.
+
+    Cells of similar size come together, so little is padded. Empty cells are left out.
+
+    Arguments:
+        cell: the cell of each particle (n,).
+        num_cells: number of cells.
+        limit: largest b m^power, except that one cell alone may exceed it.
+        power: 1 where the work is per particle, 2 where it is per pair.
+
+    Example:
+        >>> [rows.tolist() for rows, mask in padded(torch.tensor([1, 0, 1]), 3, limit=2)]
+        [[[0, 2]], [[1]]]
+    """
+    order = torch.argsort(cell, stable=True)
+    count = torch.bincount(cell, minlength=num_cells)
+    start = count.cumsum(0) - count
+    by_size = torch.argsort(count, descending=True, stable=True)
+    sizes = count[by_size].tolist()
+    done, filled = 0, sum(size > 0 for size in sizes)
+    while done < filled:
+        many = max(1, limit // sizes[done] ** power)
+        cells = by_size[done : min(done + many, filled)]
+        done += many
+        column = torch.arange(int(count[cells[0]]), device=cell.device)
+        mask = column < count[cells, None]
+        yield order[torch.where(mask, start[cells, None] + column, start[cells, None])], mask

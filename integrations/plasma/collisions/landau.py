@@ -1,0 +1,89 @@
+"""The Landau collision operator as a force between particles."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from disco_samplers._arrays import check_count
+
+from ..types import VelocityScore
+from .moments import moment_rate
+from .pairs import batch_rate, pair_rate
+
+Method = Literal["moments", "pairs", "batches"]
+
+
+class Landau:
+    r"""Landau collisions among the particles of a cell, for any interaction exponent.
+
+    .. math:: \frac{dv_i}{dt} = -C \sum_j w_j |z|^g (|z|^2 I - z z^\top)\big(s_i - s_j\big), \qquad z = v_i - v_j,
+
+    with s the score of the velocities. Momentum and energy of each cell are conserved to round-off **for any score**; how
+    well the solution is followed depends on the score.
+
+    Arguments:
+        score: of the velocities.
+        strength: C; for electrons in units of Debye length and plasma frequency, :math:`\ln\Lambda / 8 \pi n \lambda_D^3`.
+        exponent: g; -3 for Coulomb collisions in three velocities (-2 in two), 0 for Maxwell molecules.
+        method: "pairs" takes all pairs of a cell; "batches" random batches inside each, O(n p); "moments" is the same as
+            "pairs" in O(n), for exponent 0 only. By default "moments" for exponent 0, else "pairs".
+        batch_size: p, for "batches".
+
+    Raises:
+        ValueError: if ``strength`` is negative, ``exponent`` is not a number, or the method does not fit the exponent; when
+            called with one velocity component, where these collisions vanish.
+
+    References:
+        Carrillo, Hu, Wang, Wu, *A particle method for the homogeneous Landau equation*, J. Comput. Phys. X 2020, eq. 10;
+        Ilin, Hu, Wang, *Transport based particle methods for the Fokker-Planck-Landau equation*, 2024.
+
+    Example:
+        >>> from disco_samplers.integrations.plasma.scores import Maxwellian
+        >>> v = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+        >>> cell = torch.zeros(100, dtype=torch.int64)
+        >>> rate = Landau(Maxwellian(), strength=0.1)(v, torch.full((100,), 0.01), cell, 1)
+        >>> bool(rate.abs().max() < 1e-5)  # this score calls any distribution an equilibrium
+        True
+    """
+
+    def __init__(
+        self,
+        score: VelocityScore,
+        *,
+        strength: float,
+        exponent: float = -3.0,
+        method: Method | None = None,
+        batch_size: int = 64,
+    ) -> None:
+        if not (strength >= 0 and math.isfinite(strength)):
+            raise ValueError(f"strength must be zero or positive, got {strength}")
+        if not math.isfinite(exponent):
+            raise ValueError(f"exponent must be a number, such as -3 for Coulomb collisions, got {exponent}")
+        if method is None:
+            method = "moments" if exponent == 0 else "pairs"
+        if method not in ("moments", "pairs", "batches"):
+            raise ValueError(f'method must be "moments", "pairs" or "batches", got {method!r}')
+        if method == "moments" and exponent != 0:
+            raise ValueError(f'method "moments" needs exponent 0, got {exponent}; use "pairs" or "batches"')
+        check_count("batch_size", batch_size, 2)
+        self.score, self.strength, self.exponent = score, strength, exponent
+        self.method, self.batch_size = method, batch_size
+
+    def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int, generator: torch.Generator | None = None) -> Tensor:
+        """The rate (n, dv); see :class:`~disco_samplers.integrations.plasma.types.CollisionOperator`."""
+        if v.shape[1] == 1:
+            raise ValueError("Landau collisions vanish with one velocity component; use Dougherty, or two or three components")
+        if self.strength == 0:
+            return torch.zeros_like(v)
+        s = self.score(v, w, cell, num_cells).to(v.dtype)
+        if self.method == "moments":
+            q = moment_rate(v, s, w, cell, num_cells)
+        elif self.method == "pairs":
+            q = pair_rate(v, s, w, cell, num_cells, self.exponent)
+        else:
+            q = batch_rate(v, s, w, cell, num_cells, self.exponent, self.batch_size, generator)
+        return -self.strength * q

@@ -1,0 +1,132 @@
+"""The score that DiScoFormer reads off the particles themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from disco_samplers import DiScoFormer
+from disco_samplers._arrays import check_count
+
+from ..cells import moments, padded, total
+from .maxwellian import Maxwellian
+
+_TOKENS = 2**15
+"""Particles conditioned on at a time, padding included."""
+
+FEWEST = 16
+"""A cell with fewer particles is taken for a Maxwellian: too few to tell a shape from."""
+
+
+class DiscoScore:
+    """Velocity score and density of every cell from one pretrained network, conditioned on all cells at once.
+
+    No network is trained and no bandwidth is chosen. Cells of similar size go through the network together. Unequal weights
+    are met by systematic resampling of the context, which leaves equal ones as they are. A cell with fewer than 16
+    particles, or whose particles do not spread in every direction, gets the score of its Maxwellian.
+
+    Arguments:
+        disco: the model; by default the one with the weights of the package.
+        keys: the most particles of a cell that the network is shown, chosen at random but the same way at every call; all of
+            them if not given. With keys the cost is O(n keys), else O(n m) for cells of m particles.
+        adapt: steps of label-free adaptation in each cell at each call; see :func:`disco_samplers.adapt.adapt`. Slow: for
+            the case of one cell.
+
+    Raises:
+        TypeError: if ``keys`` or ``adapt`` is not an integer.
+        ValueError: if ``keys`` is below 16 or ``adapt`` negative.
+
+    References:
+        DiScoFormer (https://arxiv.org/abs/2511.05924), whose experiments use it for the Fokker-Planck equation.
+
+    Example:
+        >>> v = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+        >>> score = DiscoScore()(v, torch.ones(500), torch.arange(500) % 2, 2)
+        >>> bool((score + v).square().mean() < 0.1)
+        True
+    """
+
+    def __init__(self, disco: DiScoFormer | None = None, *, keys: int | None = None, adapt: int = 0) -> None:
+        if keys is not None:
+            check_count("keys", keys, FEWEST)
+        check_count("adapt", adapt, 0)
+        self.disco = DiScoFormer.from_pretrained() if disco is None else disco
+        self.keys, self.adapt = keys, adapt
+
+    def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
+        """The score (n, dv); see :class:`~disco_samplers.integrations.plasma.types.VelocityScore`."""
+        return self.log_prob_and_score(v, w, cell, num_cells)[1]
+
+    def log_prob(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
+        """Log-density of the velocity in its cell (n,)."""
+        return self.log_prob_and_score(v, w, cell, num_cells)[0]
+
+    def log_prob_and_score(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
+        """Log-density (n,) and score (n, dv) for the price of one."""
+        self._follow(v.device)
+        few = ~_spread(v, w, cell, num_cells)
+        maxwellian = Maxwellian()
+        log_prob, score = maxwellian.log_prob(v, w, cell, num_cells), maxwellian(v, w, cell, num_cells)
+        many = (~few[cell]).nonzero().squeeze(1)
+        if len(many) == 0:
+            return log_prob, score
+        context, count = self._contexts(w[many], cell[many], num_cells)
+        start = count.cumsum(0) - count
+        for part, mask in padded(cell[many], num_cells, _TOKENS):
+            rows, cells = many[part], cell[many[part[:, 0]]]
+            slot = torch.arange(int(count[cells].max()), device=v.device)
+            shown = slot < count[cells, None]
+            shown_v = v[many[context[start[cells, None] + torch.where(shown, slot, 0)]]]
+            found = self._evaluate(shown_v, shown, v[rows], mask)
+            log_prob[rows[mask]], score[rows[mask]] = found[0][mask], found[1][mask]
+        return log_prob, score
+
+    def _follow(self, device: torch.device) -> None:
+        """Takes the model to where the particles are."""
+        if self.disco.device != device:
+            self.disco = self.disco.to(device)
+
+    def _contexts(self, w: Tensor, cell: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
+        """Particles shown to the network, cell after cell, and how many of each cell, (c,).
+
+        Systematic resampling: the k-th of K places of a cell goes to the particle at (k + 1/2)/K of the cell's cumulated
+        weight. With all particles of equal weight shown, each is there once.
+        """
+        present = torch.bincount(cell, minlength=num_cells)
+        count = present if self.keys is None else present.clamp_max(self.keys)
+        order = torch.arange(len(w), device=w.device)
+        if self.keys is not None:  # neighbours in memory may be neighbours in velocity, as in a quiet start
+            order = torch.randperm(len(w), generator=torch.Generator().manual_seed(0)).to(w.device)
+        order = order[torch.argsort(cell[order], stable=True)]
+        share = w.double() / total(w.double(), cell, num_cells)[cell] * count[cell]
+        # A cell takes as much of one line, along which all cells follow, as it has places.
+        places = torch.arange(int(count.sum()), device=w.device) + 0.5
+        taken = torch.searchsorted(share[order].cumsum(0), places.double())
+        place_cell = torch.repeat_interleave(count)
+        first = (present.cumsum(0) - present)[place_cell]
+        taken = torch.minimum(torch.maximum(taken, first), first + present[place_cell] - 1)
+        return order[taken], count
+
+    def _evaluate(self, context: Tensor, shown: Tensor, queries: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-densities (b, m) and scores (b, m, dv) in b cells, of contexts (b, k, dv) where ``shown``."""
+        if not self.adapt:
+            estimate = self.disco.condition(context, mask=None if shown.all() else shown)
+            return estimate.log_prob_and_score(queries)
+        log_prob, score = queries.new_zeros(queries.shape[:2]), torch.zeros_like(queries)
+        for i, here in enumerate(mask):
+            adapted = self.disco.condition(context[i, shown[i]]).adapt(self.adapt)
+            log_prob[i, here], score[i, here] = adapted.log_prob_and_score(queries[i, here])
+        return log_prob, score
+
+
+def _spread(v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
+    """Whether a cell has enough particles, spread in every direction, (c,)."""
+    _, mean, _ = moments(v, w, cell, num_cells)
+    enough = torch.bincount(cell, minlength=num_cells) >= max(FEWEST, 2 * v.shape[1] + 2)
+    c = v - mean[cell]
+    pressure = total((w[:, None] * c)[:, :, None] * c[:, None, :], cell, num_cells).double()
+    size = pressure.diagonal(dim1=-2, dim2=-1).clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
+    correlation = size[:, :, None] * pressure * size[:, None, :]
+    # The network's own whitening gives up below 1e-10; rounding of the particles' precision sets in before.
+    spread: Tensor = torch.linalg.eigvalsh(correlation)[:, 0] > 10 * torch.finfo(v.dtype).eps
+    return enough & spread

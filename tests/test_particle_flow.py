@@ -37,7 +37,10 @@ def run(x: Tensor, score, steps: int, **options) -> particle_flow.State:
 
 
 def test_order_one_on_the_exact_solution() -> None:
-    """On N(0, 1) from N(m, r): m' = -r m, r' = 2 r (1 - r), so r = 1 / (1 + (1/r0 - 1) exp(-2t)); errors halve with the step."""
+    """On N(0, 1) from N(m, r): m' = -r m, r' = 2 r (1 - r), so r = 1 / (1 + (1/r0 - 1) exp(-2t)).
+
+    The error of mean and variance halves with the step; the entropy's trapezoidal rule does better.
+    """
     x = 0.5 + 0.7 * cloud(d=1)
     r0, time = 0.49, 1.0
     growth = 1 / r0 - 1
@@ -51,7 +54,8 @@ def test_order_one_on_the_exact_solution() -> None:
         errors.append((found - torch.tensor([mean, variance, entropy], dtype=torch.float64)).abs())
     assert (errors[1] < 0.01).all()
     order = (errors[0] / errors[1]).log2()
-    assert ((order > 0.85) & (order < 1.15)).all()
+    assert (order > 0.85).all()
+    assert (order[:2] < 1.15).all()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])

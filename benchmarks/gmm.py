@@ -13,12 +13,10 @@ import argparse
 import math
 import multiprocessing
 import time
-import warnings
 
 import torch
+from methods import best_kde, em, errors
 from report import write
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture as EM
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
@@ -27,7 +25,6 @@ from disco_samplers.training.families import paper_mixture
 
 SEED = 20_000_000
 METHODS = ("DiScoFormer", "KDE best", "KDE leave-one-out", "KDE Scott", "EM + BIC")
-Answer = tuple[Tensor, Tensor]
 
 
 def data_set(d: int, n: int, index: int) -> tuple[GaussianMixture, Tensor, Tensor]:
@@ -37,54 +34,6 @@ def data_set(d: int, n: int, index: int) -> tuple[GaussianMixture, Tensor, Tenso
     target = GaussianMixture(target.weights[0].double(), target.means[0].double(), target.covariances[0].double())
     points = target.draw(n + 1000, generator)
     return target, points[:n], points[n:]
-
-
-def errors(answer: Answer, truth: Answer) -> tuple[float, float]:
-    """Relative score error and log-density mean squared error."""
-    (log_prob, score), (true_log_prob, true_score) = answer, truth
-    relative = (score - true_score).square().sum() / true_score.square().sum()
-    return float(relative), float((log_prob - true_log_prob).square().mean())
-
-
-def best_kde(x: Tensor, y: Tensor, truth: Answer) -> tuple[float, float]:
-    """The lowest error any bandwidth gives, for each metric on its own."""
-    n, d = x.shape
-    results = []
-    for whiten in (False, True):
-        matrix = (
-            torch.linalg.inv(torch.linalg.cholesky(torch.atleast_2d(x.T.cov()))).T if whiten else torch.eye(d, dtype=x.dtype)
-        )
-        log_det = float(torch.linalg.slogdet(matrix)[1])
-        xw, yw = (x - x.mean(0)) @ matrix, (y - x.mean(0)) @ matrix
-        squared = torch.cdist(yw, xw).square()
-        scott = n ** (-1 / (d + 4)) * float(xw.std(0).mean())
-        for factor in torch.logspace(-1.3, 0.6, 60).tolist():
-            h = factor * scott
-            logits = squared / (-2 * h * h)
-            lse = logits.logsumexp(1)
-            log_prob = lse - math.log(n) - d * math.log(h) - 0.5 * d * math.log(2 * math.pi) + log_det
-            score = ((logits - lse[:, None]).exp() @ xw - yw) / h**2 @ matrix.T
-            results.append(errors((log_prob, score), truth))
-    return min(r[0] for r in results), min(r[1] for r in results)
-
-
-def em(x: Tensor) -> GaussianMixture:
-    """A mixture by EM with number of components and kind of covariance chosen by BIC."""
-    best = None
-    for kind in ("full", "diag"):
-        for k in range(1, 13):
-            if k * 2 > len(x):
-                break
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                fit = EM(k, covariance_type=kind, reg_covar=1e-3, random_state=0).fit(x.numpy())
-            bic = fit.bic(x.numpy())
-            if best is None or bic < best[0]:
-                best = (bic, fit)
-            elif k > 3 and bic > best[0] + 200:
-                break
-    fit = best[1]
-    return GaussianMixture(*(torch.from_numpy(a) for a in (fit.weights_, fit.means_, fit.covariances_)))
 
 
 def one_set(task: tuple[str | None, int, int, int, bool]) -> dict[str, tuple[float, float]]:

@@ -1,0 +1,82 @@
+"""The methods that the benchmarks set side by side, and the errors they are judged by."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture as EM
+from torch import Tensor
+
+from disco_samplers.reference import SSGE, GaussianMixture, NuMethod
+
+Answer = tuple[Tensor, Tensor]
+"""Log-density (m,) and score (m, d) at the queries."""
+
+
+def errors(answer: Answer, truth: Answer) -> tuple[float, float]:
+    """Relative score error and log-density mean squared error."""
+    (log_prob, score), (true_log_prob, true_score) = answer, truth
+    relative = (score - true_score).square().sum() / true_score.square().sum()
+    return float(relative), float((log_prob - true_log_prob).square().mean())
+
+
+def best_kde(x: Tensor, y: Tensor, truth: Answer) -> tuple[float, float]:
+    """The lowest error any bandwidth gives, for each metric on its own."""
+    n, d = x.shape
+    results = []
+    for whiten in (False, True):
+        matrix = (
+            torch.linalg.inv(torch.linalg.cholesky(torch.atleast_2d(x.T.cov()))).T if whiten else torch.eye(d, dtype=x.dtype)
+        )
+        log_det = float(torch.linalg.slogdet(matrix)[1])
+        xw, yw = (x - x.mean(0)) @ matrix, (y - x.mean(0)) @ matrix
+        squared = torch.cdist(yw, xw).square()
+        scott = n ** (-1 / (d + 4)) * float(xw.std(0).mean())
+        for factor in torch.logspace(-1.3, 0.6, 60).tolist():
+            h = factor * scott
+            logits = squared / (-2 * h * h)
+            lse = logits.logsumexp(1)
+            log_prob = lse - math.log(n) - d * math.log(h) - 0.5 * d * math.log(2 * math.pi) + log_det
+            score = ((logits - lse[:, None]).exp() @ xw - yw) / h**2 @ matrix.T
+            results.append(errors((log_prob, score), truth))
+    return min(r[0] for r in results), min(r[1] for r in results)
+
+
+def em(x: Tensor) -> GaussianMixture:
+    """A mixture by EM with number of components and kind of covariance chosen by BIC."""
+    best = None
+    for kind in ("full", "diag"):
+        for k in range(1, 13):
+            if k * 2 > len(x):
+                break
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                fit = EM(k, covariance_type=kind, reg_covar=1e-3, random_state=0).fit(x.numpy())
+            bic = fit.bic(x.numpy())
+            if best is None or bic < best[0]:
+                best = (bic, fit)
+            elif k > 3 and bic > best[0] + 200:
+                break
+    fit = best[1]
+    return GaussianMixture(*(torch.from_numpy(a) for a in (fit.weights_, fit.means_, fit.covariances_)))
+
+
+def best_kernel_score(x: Tensor, y: Tensor, truth: Answer) -> float:
+    """The lowest relative score error of SSGE and the nu-method over their settings, chosen knowing the answer."""
+    deviation = x.std(0)
+    x, y, true = x / deviation, y / deviation, truth[1] * deviation
+    median = float(torch.pdist(x[:500]).median())
+    estimators = [
+        make(x, factor * median)
+        for factor in (0.15, 0.3, 0.6, 1.0)
+        for make in (
+            lambda x, h: SSGE(x, h, share=0.99),
+            lambda x, h: NuMethod(x, h, iterations=30),
+            lambda x, h: NuMethod(x, h, iterations=200),
+        )
+    ]
+    total = (true / deviation).square().sum()
+    return min(float(((f.score(y) - true) / deviation).square().sum() / total) for f in estimators)

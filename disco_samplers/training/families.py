@@ -34,7 +34,7 @@ def paper_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMix
 
 
 def rotated_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
-    """Up to 20 components of random orientation, anisotropy (up to 100 : 1 in variance), spread and weight."""
+    """Up to 20 components of random orientation, anisotropy (up to 400 : 1 in variance), spread and weight."""
     return GaussianMixture(*_elliptical(batch, d, 20, generator))
 
 
@@ -43,6 +43,26 @@ def student_mixture(batch: int, d: int, generator: torch.Generator) -> StudentTM
     weights, means, scales = _elliptical(batch, d, 5, generator)
     df = 2.5 * 12 ** _uniform(weights.shape, generator)
     return StudentTMixture(weights, means, scales, df)
+
+
+def contaminated_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
+    """A published or a rotated mixture with 1 to 10 % of outliers: a normal 3 to 12 times as wide around the same centre."""
+    base = (
+        rotated_mixture(batch, d, generator)
+        if torch.rand((), generator=generator, device=generator.device) < 0.5
+        else (paper_mixture(batch, d, generator))
+    )
+    covariances = torch.diag_embed(base.covariances) if base.diagonal else base.covariances
+    share = 0.01 * 10 ** _uniform((batch, 1), generator)
+    center = (base.weights[..., None] * base.means).sum(1, keepdim=True)
+    variance = base.covariances if base.diagonal else base.covariances.diagonal(dim1=-2, dim2=-1)
+    total = (base.weights[..., None] * (variance + (base.means - center).square())).sum(1, keepdim=True)
+    width = 3 * 4 ** _uniform((batch, 1, 1), generator)
+    return GaussianMixture(
+        torch.cat([(1 - share) * base.weights, share], 1),
+        torch.cat([base.means, center], 1),
+        torch.cat([covariances, torch.diag_embed(width.square() * total)], 1),
+    )
 
 
 def product_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
@@ -66,6 +86,7 @@ def warped_mixture(batch: int, d: int, generator: torch.Generator) -> ReferenceD
 FAMILIES: dict[str, Family] = {
     "paper": paper_mixture,
     "rotated": rotated_mixture,
+    "contaminated": contaminated_mixture,
     "student": student_mixture,
     "product": product_law,
     "warped": warped_mixture,
@@ -233,7 +254,7 @@ def _elliptical(batch: int, d: int, most: int, generator: torch.Generator) -> tu
     weights = _weights(batch, k, generator) ** (0.5 + 1.5 * _uniform((batch, 1), generator))
     spread = 3 * _uniform((batch, 1, 1), generator)
     means = spread * _normal((batch, k, d), generator)
-    strength = math.log(10) * _uniform((batch, 1, 1), generator)
+    strength = math.log(20) * _uniform((batch, 1, 1), generator)
     log_std = 0.5 * strength * (2 * _uniform((batch, k, d), generator) - 1)
     size = 0.5 * _normal((batch, k, 1), generator)
     factor = _rotation(batch * k, d, generator).view(batch, k, d, d) * (log_std + size).exp()[..., None, :]

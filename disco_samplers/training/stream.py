@@ -41,7 +41,14 @@ class StreamConfig:
     """
 
     families: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"paper": 4.0, "rotated": 2.0, "student": 1.0, "product": 1.0, "warped": 1.0}
+        default_factory=lambda: {
+            "paper": 4.0,
+            "rotated": 2.0,
+            "contaminated": 1.0,
+            "student": 1.0,
+            "product": 1.0,
+            "warped": 1.0,
+        }
     )
     max_dim: int = 128
     common_dim: int = 36

@@ -1,1 +1,36 @@
 """Kinetic equations solved with particles whose collisions use the score that is read off the particles themselves."""
+
+from .checks import Check, startup_checks
+from .collisions import Dougherty, Landau
+from .grid import Grid
+from .homogeneous import Homogeneous
+from .loading import Beam, load
+from .openpmd import OpenPMDWriter
+from .result import History, PlasmaResult
+from .scores import Blob, DiscoScore, Exact, Maxwellian
+from .simulation import Simulation
+from .simulation_pictures import Animation
+from .types import CollisionOperator, Species, VelocityScore
+
+__all__ = [
+    "Animation",
+    "Beam",
+    "Blob",
+    "Check",
+    "CollisionOperator",
+    "DiscoScore",
+    "Dougherty",
+    "Exact",
+    "Grid",
+    "History",
+    "Homogeneous",
+    "Landau",
+    "Maxwellian",
+    "OpenPMDWriter",
+    "PlasmaResult",
+    "Simulation",
+    "Species",
+    "VelocityScore",
+    "load",
+    "startup_checks",
+]

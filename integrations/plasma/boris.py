@@ -42,4 +42,5 @@ def _rotated(v: Tensor, t: Tensor) -> Tensor:
         return _rotated(v, t * t.new_tensor([1.0, 0.0]))[:, :2]
     axis = torch.stack([torch.zeros_like(t[:, 0]), t[:, 1], t[:, 0]], 1)
     halfway = v + torch.linalg.cross(v, axis)
-    return v + torch.linalg.cross(halfway, 2 / (1 + axis.square().sum(1, keepdim=True)) * axis)
+    turned: Tensor = v + torch.linalg.cross(halfway, 2 / (1 + axis.square().sum(1, keepdim=True)) * axis)
+    return turned

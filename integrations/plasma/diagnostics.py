@@ -20,23 +20,25 @@ _AXES = "xyz"
 def measure(simulation: Simulation, *, entropy: bool = False) -> dict[str, float]:
     r"""A row of the history.
 
-    Columns: step, time; field_energy :math:`\tfrac12\int E^2 + c^2B^2`, kinetic_energy :math:`\tfrac12\sum mw|v|^2` and
-    total_energy; momentum_x (and _y, _z) of the particles; number, the sum of the weights; and of each species its
-    anisotropy_NAME, the temperature along x over the mean of the others. With ``entropy`` also, of each species,
-    entropy_NAME :math:`-\int f\ln f/\int f` in phase space, and of those that collide entropy_production_NAME
-    :math:`-\sum_i w_i \dot v_i\cdot s_i` and score_consistency_NAME :math:`-\langle(v-u)\cdot s\rangle/d_v`, the mean taken over
-    all cells: one for the score of any smooth distribution, by partial integration.
+    Columns: step, time; field_energy :math:`\tfrac12\int E^2 + c^2B^2`, kinetic_energy :math:`\tfrac12\sum mw|v|^2`,
+    total_energy; momentum_x (and _y, _z) of the particles; number, the sum of the weights; of each species its anisotropy_NAME,
+    the temperature along x over the mean of the others.
+
+    With ``entropy`` also, of each species, entropy_NAME as :func:`.entropy.phase_space_entropy` has it, and of those whose
+    collisions have a score entropy_production_NAME :math:`-\sum_i w_i\,\dot v_i\cdot s_i/\sum_i w_i`, the rate at which
+    collisions raise it, and score_consistency_NAME :math:`-\langle(v-u)\cdot s\rangle/d_v`, which is one for the score of any
+    distribution, by partial integration.
     """
     state = simulation.state
     row = {"step": float(state.step), "time": simulation.time}
-    row["field_energy"] = float(field_energy(state.electric, state.magnetic, simulation.grid.dx, simulation.light_speed))
+    row["field_energy"] = float(field_energy(state.electric, state.magnetic, simulation.grid.dx, simulation.fields.light_speed))
     row["kinetic_energy"] = sum(
         0.5 * s.mass * float((s.w * s.v.square().sum(1)).sum(dtype=torch.float64)) for s in state.species
     )
     row["total_energy"] = row["field_energy"] + row["kinetic_energy"]
     momentum = torch.stack([s.mass * (s.w[:, None] * s.v).sum(0, dtype=torch.float64) for s in state.species]).sum(0)
     row |= {f"momentum_{axis}": value for axis, value in zip(_AXES, momentum.tolist(), strict=False)}
-    row["number"] = sum(float(s.w.sum(dtype=torch.float64)) for s in state.species)
+    row["number"] = sum(_sum(s.w) for s in state.species)
     for s in state.species:
         if s.v.shape[1] > 1:
             t = temperatures(s)
@@ -44,6 +46,10 @@ def measure(simulation: Simulation, *, entropy: bool = False) -> dict[str, float
         if entropy:
             row |= _kinetics(simulation, s)
     return row
+
+
+def _sum(values: Tensor) -> float:
+    return float(values.sum(dtype=torch.float64))
 
 
 def field_energy(electric: Tensor, magnetic: Tensor | None, dx: float, light_speed: float) -> Tensor:
@@ -67,11 +73,11 @@ def _kinetics(simulation: Simulation, s: Species) -> dict[str, float]:
     score = getattr(operator, "score", None)
     if operator is None or score is None:
         return row
-    cell, w, cells = simulation.collision_cell(s), simulation.collision_weights(s), simulation.collision_cells
-    rate = operator(s.v, w, cell, cells, simulation.generator(purpose=1))
-    scores = score(s.v, w, cell, cells)
-    mean = moments(s.v, w, cell, cells).mean[cell]
-    row[f"entropy_production_{s.name}"] = -float((s.w * (rate * scores).sum(1)).sum(dtype=torch.float64))
-    consistency = (s.w * ((s.v - mean) * scores).sum(1)).sum(dtype=torch.float64)
-    row[f"score_consistency_{s.name}"] = -float(consistency / (s.v.shape[1] * s.w.sum(dtype=torch.float64)))
+    view = simulation.collision_view(s)
+    rate = operator(*view, simulation.generator(purpose=1))
+    scores = score(*view)
+    mean = moments(*view).mean[view[2]]
+    number = _sum(s.w)
+    row[f"entropy_production_{s.name}"] = -_sum(s.w * (rate * scores).sum(1)) / number
+    row[f"score_consistency_{s.name}"] = -_sum(s.w * ((s.v - mean) * scores).sum(1)) / (s.v.shape[1] * number)
     return row

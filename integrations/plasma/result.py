@@ -47,6 +47,10 @@ class History:
         first, last = self.rows[0]["total_energy"], self.rows[-1]["total_energy"]
         return (last - first) / first
 
+    def summary(self) -> str:
+        """Field energy and energy error of the last row, for a progress bar."""
+        return f"field energy {self.rows[-1]['field_energy']:.3e}, energy error {self.energy_error:+.1e}"
+
     def write_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes the table, whole or not at all; an entry that was not measured is empty.
 
@@ -79,7 +83,7 @@ class PlasmaResult:
         history: what was measured.
         species: the particles at the end.
         grid: of the fields.
-        electric: field at the end.
+        electric: longitudinal field at the end (cells,).
         time: of the end.
         complete: False if the run was interrupted.
     """
@@ -116,7 +120,7 @@ class PlasmaResult:
             ValueError: if a panel or species is unknown, or the extension is not that of a picture.
             ImportError: if matplotlib is not installed.
         """
-        from .pictures import plot_result
+        from .simulation_pictures import plot_result
 
         return plot_result(self, path, panels=panels, rate=rate, species=species)
 

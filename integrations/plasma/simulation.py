@@ -6,43 +6,25 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers._arrays import check_count
-from disco_samplers.checkpoint import load_checkpoint, save_checkpoint
 
 from .boris import boris
 from .collisions import collide
 from .diagnostics import measure
+from .fields import Felt, FieldSolver, Solver
 from .grid import Grid
-from .maxwell import advance_electric, advance_magnetic
-from .poisson import electric_field
 from .result import History, PlasmaResult
-from .shapes import ORDERS, Shape, Stencil, deposit, gather, stencil
+from .shapes import Shape
+from .state import State, check_species, load_state, save_state
 from .types import CollisionOperator, Species
 
-Fields = Literal["electrostatic", "electromagnetic", "none"]
-
-
-@dataclasses.dataclass(frozen=True)
-class State:
-    """Everything that changes in a run.
-
-    Arguments:
-        step: steps done.
-        species: particles, positions and velocities at the same time.
-        electric: (cells, 1), or (cells, 3) electromagnetic, at the nodes.
-        magnetic: the components (B_z, B_y), (cells, 2), half a cell to the right of the nodes; None unless electromagnetic.
-    """
-
-    step: int
-    species: tuple[Species, ...]
-    electric: Tensor
-    magnetic: Tensor | None = None
+Collisions = CollisionOperator | Mapping[str, CollisionOperator]
 
 
 class Simulation:
@@ -51,12 +33,11 @@ class Simulation:
     .. math:: \dot x_i = v_{ix}, \qquad \dot v_i = \frac{q}{m}\big(E(x_i) + v_i \times B(x_i)\big) + C_i
 
     A step is symmetric, so of second order: half a kick (Boris where there is a magnetic field), half a drift, the collisions,
-    half a drift, the fields, half a kick. Units are those in which the permittivity of the vacuum is one; the mean charge is
-    neutralised by an immobile background. The longitudinal field follows from Gauss's law at every step, so charge is conserved
-    to round-off; electrostatic momentum is, too. Particles and fields are in the precision and on the device of ``species``.
+    half a drift, the fields, half a kick. The permittivity of the vacuum is one, and an immobile background neutralises the
+    mean charge. Electrostatic momentum is kept to round-off. Everything is in the precision and on the device of ``species``.
 
-    Randomness comes from ``seed`` and the number of the step alone: on a CPU, a run that was saved and continued gives the same
-    numbers as one that was not interrupted, bit for bit.
+    Randomness comes from ``seed`` and the number of the step alone, so on a CPU a run that was saved and continued gives the
+    same numbers as one that was not interrupted, bit for bit.
 
     Arguments:
         grid: of the fields.
@@ -71,6 +52,10 @@ class Simulation:
         collision_cells: into how many equal cells the line is cut for collisions; the grid's by default.
         collide_every: collide once in so many steps, for as much time.
         seed: of the collisions' randomness.
+
+    Attributes:
+        state: particles and fields now; it is replaced, never changed, by a step.
+        history: what :meth:`run` measured.
 
     Raises:
         TypeError: if a number is of the wrong kind.
@@ -89,50 +74,41 @@ class Simulation:
         True
     """
 
+    state: State
+    _felt: list[Felt]
+
     def __init__(
         self,
         grid: Grid,
         species: Sequence[Species],
         dt: float,
         *,
-        fields: Fields = "electrostatic",
+        fields: Solver = "electrostatic",
         shape: Shape = "quadratic",
         light_speed: float = 1.0,
         magnetic: Tensor | None = None,
-        collisions: CollisionOperator | Mapping[str, CollisionOperator] | None = None,
+        collisions: Collisions | None = None,
         collision_cells: int | None = None,
         collide_every: int = 1,
         seed: int = 0,
     ) -> None:
-        for name, value, known in (("fields", fields, get_args(Fields)), ("shape", shape, tuple(ORDERS))):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-        for name, number in (("dt", dt), ("light_speed", light_speed)):
-            if not (number > 0 and math.isfinite(number)):
-                raise ValueError(f"{name} must be positive and finite, got {number}")
+        if not (dt > 0 and math.isfinite(dt)):
+            raise ValueError(f"dt must be positive and finite, got {dt}")
         check_count("collide_every", collide_every, 1)
         check_count("seed", seed, 0)
-        _check_species(species, grid)
-        self.grid, self.dt, self.fields, self.shape, self.light_speed = grid, float(dt), fields, shape, light_speed
-        self.collide_every, self.seed = collide_every, seed
+        check_species(species, grid)
+        self.grid, self.dt, self.collide_every, self.seed = grid, float(dt), collide_every, seed
+        self.fields = FieldSolver(grid, fields, shape, light_speed)
+        if fields == "electromagnetic" and light_speed * dt >= grid.dx:
+            raise ValueError(
+                f"dt = {dt:g} is too long: light crosses {light_speed * dt / grid.dx:.2f} cells in a step, and must cross "
+                f"less than one; take dt below {grid.dx / light_speed:.3g}"
+            )
         self.collision_cells = grid.cells if collision_cells is None else collision_cells
         check_count("collision_cells", self.collision_cells, 1)
-        self.collisions = self._operators(collisions, species)
+        self.collisions = _operators(collisions, [s.name for s in species])
         self.history = History()
-        v = species[0].v
-        if fields == "electromagnetic":
-            if v.shape[1] == 1:
-                raise ValueError("electromagnetic fields need two or three velocity components, the particles have one")
-            if light_speed * dt >= grid.dx:
-                raise ValueError(
-                    f"dt = {dt:g} is too long: light crosses {light_speed * dt / grid.dx:.2f} cells in a step, and must cross less "
-                    f"than one; take dt below {grid.dx / light_speed:.3g}"
-                )
-        elif magnetic is not None:
-            raise ValueError('a magnetic field needs fields="electromagnetic"')
-        transverse = v.new_zeros(grid.cells, 2 if fields == "electromagnetic" else 0)
-        start = self._magnetic(magnetic, v) if fields == "electromagnetic" else None
-        self._continue(State(0, tuple(species), torch.cat([v.new_zeros(grid.cells, 1), transverse], 1), start))
+        self._continue(self.fields.start(species, magnetic))
 
     @property
     def time(self) -> float:
@@ -140,26 +116,26 @@ class Simulation:
         return self.state.step * self.dt
 
     def step(self) -> None:
-        """One step. The state is replaced at its end, so an interrupt leaves the one before.
+        """One step. An interrupt leaves the state as it was before.
 
         Raises:
             RuntimeError: if velocities are no longer finite; the state is then that before the step.
+            ValueError: if ``dt`` is too long for the collisions.
         """
-        state = self.state
-        kicked = [self._kicked(s, *at) for s, at in zip(state.species, self._felt, strict=True)]
-        middle = [self._drifted(s) for s in kicked]
-        collided = [self._collided(s) for s in middle]
-        ends = [self._drifted(s) for s in collided]
-        electric, magnetic, stencils = self._advance_fields(state, middle, collided, ends)
-        felt = self._gathered(stencils, electric, magnetic, ends)
-        ends = [self._kicked(s, *at) for s, at in zip(ends, felt, strict=True)]
-        for s in ends:
+        kicked = self._kicked(self.state.species, self._felt)
+        before = self._drifted(kicked)
+        after = [self._collided(s) for s in before]
+        drifted = dataclasses.replace(self.state, step=self.state.step + 1, species=self._drifted(after))
+        state = self.fields.advance(drifted, before, after, self.dt)
+        felt = self.fields.felt(state)
+        state = dataclasses.replace(state, species=self._kicked(state.species, felt))
+        for s in state.species:
             if not torch.isfinite(s.v.sum()):
                 raise RuntimeError(
-                    f"step {state.step + 1}: velocities of {s.name} are no longer finite; the state before it is kept. "
+                    f"step {state.step}: velocities of {s.name} are no longer finite; the state before it is kept. "
                     "Shorten dt, or look at the collision operator or score"
                 )
-        self.state, self._felt = State(state.step + 1, tuple(ends), electric, magnetic), felt
+        self.state, self._felt = state, felt
 
     def run(
         self,
@@ -182,37 +158,38 @@ class Simulation:
 
         Raises:
             TypeError: if a number of steps is not an integer.
-            ValueError: if it is out of range.
+            ValueError: if one is out of range, or ``dt`` is too long for the collisions.
             RuntimeError: if velocities are no longer finite.
         """
         check_count("steps", steps, 0)
         check_count("every", every, 1)
         check_count("entropy_every", entropy_every, 0)
+
+        def observe() -> None:
+            entropy = entropy_every > 0 and self.state.step % entropy_every == 0
+            if entropy or self.state.step % every == 0:
+                self.history.append(measure(self, entropy=entropy))
+            for observer in observers:
+                observer(self)
+
         complete = False
         with tqdm(total=self.state.step + steps, initial=self.state.step, disable=not progress, unit="step") as bar:
             try:
                 if not self.history:
-                    self._observe(every, entropy_every, observers)
+                    observe()
                 for _ in range(steps):
                     self.step()
-                    self._observe(every, entropy_every, observers)
+                    observe()
+                    bar.set_postfix_str(self.history.summary(), refresh=False)
                     bar.update()
-                    if progress:
-                        last = self.history
-                        bar.set_postfix_str(
-                            f"field energy {last['field_energy'][-1]:.3e}, energy error {last.energy_error:+.1e}"
-                        )
                 complete = True
             except KeyboardInterrupt:
                 pass
-        return PlasmaResult(self.history, self.state.species, self.grid, self.state.electric, self.time, complete)
+        return PlasmaResult(self.history, self.state.species, self.grid, self.state.electric[:, 0], self.time, complete)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes state and history; :meth:`load` of a simulation made with the same arguments continues from there."""
-        state = self.state
-        particles = [{"x": s.x, "v": s.v, "w": s.w} for s in state.species]
-        changing = {"step": state.step, "species": particles, "electric": state.electric, "magnetic": state.magnetic}
-        save_checkpoint(path, {"format": _FORMAT, "setup": self._setup(), "history": self.history.rows, **changing})
+        save_state(path, self.state, self.history.rows, self._setup())
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Continues from a file of :meth:`save`.
@@ -221,178 +198,53 @@ class Simulation:
             FileNotFoundError: if there is no such file.
             ValueError: if it is not such a file, or of a simulation with other arguments.
         """
-        saved = load_checkpoint(path)
-        if saved.get("format") != _FORMAT:
-            raise ValueError(f"{path} is not a saved plasma simulation")
-        setup = self._setup()
-        if changed := [
-            f"{key} {saved['setup'].get(key)} there, {setup[key]} here"
-            for key in setup
-            if setup[key] != saved["setup"].get(key)
-        ]:
-            raise ValueError(f"{path} is of another simulation: " + "; ".join(changed))
-        here = self.state.species[0].v.device
-        species = tuple(
-            dataclasses.replace(s, **{key: value.to(here) for key, value in particles.items()})
-            for s, particles in zip(self.state.species, saved["species"], strict=True)
-        )
-        magnetic = None if saved["magnetic"] is None else saved["magnetic"].to(here)
-        self._continue(State(saved["step"], species, saved["electric"].to(here), magnetic))
-        self.history = History(saved["history"])
+        state, rows = load_state(path, self.state, self._setup())
+        self._continue(state)
+        self.history = History(rows)
 
-    def collision_cell(self, species: Species) -> Tensor:
-        """The cell (n,) that each particle collides in."""
-        return self.grid.cell(species.x, self.collision_cells)
-
-    def collision_weights(self, species: Species) -> Tensor:
-        """Weights (n,) over the volume of a collision cell."""
-        return species.w * (self.collision_cells / self.grid.length)
+    def collision_view(self, species: Species) -> tuple[Tensor, Tensor, Tensor, int]:
+        """What a collision operator is called with: velocities, weights over the volume of a cell, cells and their number."""
+        cell = self.grid.cell(species.x, self.collision_cells)
+        return species.v, species.w * (self.collision_cells / self.grid.length), cell, self.collision_cells
 
     def generator(self, *, purpose: int = 0) -> torch.Generator:
-        """Source of randomness of this step; of another kind for another purpose."""
-        device = self.state.species[0].v.device
-        return torch.Generator(device).manual_seed(((self.seed << 34) + (purpose << 33) + self.state.step) % 2**63)
-
-    def charge_density(self, species: Sequence[Species] | None = None) -> Tensor:
-        """Charge density of the particles at the nodes (cells,), without the background."""
-        species = self.state.species if species is None else species
-        return self._charge(species, self._stencils(species))
+        """Source of randomness of this step; another one for another purpose."""
+        seed = (self.seed << 34) + (purpose << 33) + self.state.step
+        return torch.Generator(self.state.electric.device).manual_seed(seed % 2**63)
 
     def _continue(self, state: State) -> None:
-        """Takes a state whose longitudinal field may be out of date."""
-        stencils = self._stencils(state.species)
-        electric = self._with_longitudinal(state.electric, state.species, stencils)
-        self.state = dataclasses.replace(state, electric=electric)
-        self._felt = self._gathered(stencils, electric, state.magnetic, state.species)
+        self.state, self._felt = state, self.fields.felt(state)
 
-    def _observe(self, every: int, entropy_every: int, observers: Sequence[Callable[[Simulation], None]]) -> None:
-        if self.state.step % every == 0 or (entropy_every and self.state.step % entropy_every == 0):
-            self.history.append(measure(self, entropy=bool(entropy_every) and self.state.step % entropy_every == 0))
-        for observer in observers:
-            observer(self)
+    def _kicked(self, species: Sequence[Species], felt: Sequence[Felt]) -> tuple[Species, ...]:
+        half = 0.5 * self.dt
+        return tuple(
+            dataclasses.replace(s, v=boris(s.v, *at, half * s.charge / s.mass)) for s, at in zip(species, felt, strict=True)
+        )
 
-    def _kicked(self, s: Species, electric: Tensor, magnetic: Tensor | None) -> Species:
-        return dataclasses.replace(s, v=boris(s.v, electric, magnetic, 0.5 * self.dt * s.charge / s.mass))
-
-    def _drifted(self, s: Species) -> Species:
-        return dataclasses.replace(s, x=self.grid.wrap(s.x + 0.5 * self.dt * s.v[:, 0]))
+    def _drifted(self, species: Sequence[Species]) -> tuple[Species, ...]:
+        return tuple(dataclasses.replace(s, x=self.grid.wrap(s.x + 0.5 * self.dt * s.v[:, 0])) for s in species)
 
     def _collided(self, s: Species) -> Species:
         operator = self.collisions.get(s.name)
         if operator is None or (self.state.step + 1) % self.collide_every:
             return s
-        v = collide(
-            operator,
-            s.v,
-            self.collision_weights(s),
-            self.collision_cell(s),
-            self.collision_cells,
-            self.dt * self.collide_every,
-            self.generator(),
-        )
+        v = collide(operator, *self.collision_view(s), self.dt * self.collide_every, self.generator())
         return dataclasses.replace(s, v=v)
 
-    def _stencils(self, species: Sequence[Species]) -> list[Stencil]:
-        return [stencil(s.x, self.grid, self.shape) for s in species]
-
-    def _charge(self, species: Sequence[Species], stencils: Sequence[Stencil]) -> Tensor:
-        return torch.stack([deposit(at, s.charge * s.w, self.grid) for at, s in zip(stencils, species, strict=True)]).sum(0)
-
-    def _with_longitudinal(self, electric: Tensor, species: Sequence[Species], stencils: Sequence[Stencil]) -> Tensor:
-        if self.fields == "none":
-            return electric
-        longitudinal = electric_field(self._charge(species, stencils), self.grid)
-        return torch.cat([longitudinal[:, None], electric[:, 1:]], 1)
-
-    def _advance_fields(
-        self, state: State, middle: Sequence[Species], collided: Sequence[Species], ends: Sequence[Species]
-    ) -> tuple[Tensor, Tensor | None, list[Stencil]]:
-        electric, magnetic = state.electric, state.magnetic
-        if magnetic is not None:
-            current = torch.zeros_like(magnetic)
-            for s, after in zip(middle, collided, strict=True):
-                across = 0.5 * (s.v + after.v)[:, 1:]
-                moving = deposit(stencil(s.x, self.grid, self.shape), (s.charge * s.w)[:, None] * across, self.grid)
-                current[:, : across.shape[1]] += moving
-            magnetic = advance_magnetic(magnetic, electric[:, 1:], 0.5 * self.dt, self.grid)
-            across = advance_electric(electric[:, 1:], magnetic, current, self.dt, self.grid, self.light_speed)
-            magnetic = advance_magnetic(magnetic, across, 0.5 * self.dt, self.grid)
-            electric = torch.cat([electric[:, :1], across], 1)
-        stencils = self._stencils(ends)
-        return self._with_longitudinal(electric, ends, stencils), magnetic, stencils
-
-    def _gathered(
-        self, stencils: Sequence[Stencil], electric: Tensor, magnetic: Tensor | None, species: Sequence[Species]
-    ) -> list[tuple[Tensor, Tensor | None]]:
-        """Electric and magnetic field at the particles of each species."""
-        felt: list[tuple[Tensor, Tensor | None]] = []
-        for at, s in zip(stencils, species, strict=True):
-            between = None if magnetic is None else gather(stencil(s.x, self.grid, self.shape, offset=0.5), magnetic)
-            felt.append((gather(at, electric[:, : s.v.shape[1]]), between))
-        return felt
-
-    def _magnetic(self, magnetic: Tensor | None, v: Tensor) -> Tensor:
-        start = v.new_zeros(self.grid.cells, 2)
-        if magnetic is not None:
-            if magnetic.shape != (self.grid.cells,) or not torch.isfinite(magnetic).all():
-                raise ValueError(f"magnetic must hold {self.grid.cells} finite numbers, got shape {tuple(magnetic.shape)}")
-            start[:, 0] = magnetic
-        return start
-
-    def _operators(
-        self, collisions: CollisionOperator | Mapping[str, CollisionOperator] | None, species: Sequence[Species]
-    ) -> dict[str, CollisionOperator]:
-        names = [s.name for s in species]
-        if collisions is None:
-            return {}
-        if not isinstance(collisions, Mapping):
-            return dict.fromkeys(names, collisions)
-        if unknown := set(collisions) - set(names):
-            raise ValueError(f"collisions names no species: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-        return dict(collisions)
-
     def _setup(self) -> dict[str, Any]:
-        """What must be the same in a continued run."""
-        kept = ("dt", "fields", "shape", "light_speed", "collision_cells", "collide_every", "seed")
+        """What must be the same in a run that continues another."""
+        fields, grid = self.fields, self.grid
         species = [[s.name, s.charge, s.mass, len(s.x), s.v.shape[1], str(s.v.dtype)] for s in self.state.species]
-        return {"length": self.grid.length, "cells": self.grid.cells, "species": species} | {
-            key: getattr(self, key) for key in kept
-        }
+        setup = {"length": grid.length, "cells": grid.cells, "dt": self.dt, "species": species, "seed": self.seed}
+        setup |= {"fields": fields.solver, "shape": fields.shape, "light_speed": fields.light_speed}
+        return setup | {"collision_cells": self.collision_cells, "collide_every": self.collide_every}
 
 
-_FORMAT = "disco-samplers plasma/1"
-
-
-def _check_species(species: Sequence[Species], grid: Grid) -> None:
-    names = [s.name for s in species]
-    if not species or len(set(names)) < len(names):
-        raise ValueError(f"species must hold at least one, each with a name of its own, got {names}")
-    first = species[0].v
-    for s in species:
-        n = len(s.x)
-        if s.x.shape != (n,) or s.w.shape != (n,) or s.v.ndim != 2 or len(s.v) != n or not 1 <= s.v.shape[1] <= 3 or n == 0:
-            raise ValueError(
-                f"{s.name}: x, v and w must have shapes (n,), (n, 1 to 3) and (n,) with n > 0, "
-                f"got {tuple(s.x.shape)}, {tuple(s.v.shape)} and {tuple(s.w.shape)}"
-            )
-        kinds = {(t.dtype, t.device) for t in (s.x, s.v, s.w, first)}
-        if len(kinds) > 1 or first.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"{s.name}: x, v and w of all species must be float32 or all float64, on one device, got {kinds}")
-        if s.v.shape[1] != first.shape[1]:
-            raise ValueError("all species must have as many velocity components")
-        if not s.mass > 0:
-            raise ValueError(f"{s.name}: mass must be positive, got {s.mass}")
-        for what, values in (("x", s.x[:, None]), ("v", s.v), ("w", s.w[:, None])):
-            bad = ~torch.isfinite(values).all(1)
-            if bad.any():
-                raise ValueError(
-                    f"{s.name}: {what} of {int(bad.sum())} particles is not finite, first at {int(bad.nonzero()[0])}"
-                )
-        outside = (s.x < 0) | (s.x >= grid.length)
-        if outside.any():
-            raise ValueError(
-                f"{s.name}: {int(outside.sum())} particles are outside [0, {grid.length:g}), first at index "
-                f"{int(outside.nonzero()[0])}; bring them back with grid.wrap(x)"
-            )
-        if (s.w <= 0).any():
-            raise ValueError(f"{s.name}: weights must be positive, {int((s.w <= 0).sum())} are not")
+def _operators(collisions: Collisions | None, names: Sequence[str]) -> dict[str, CollisionOperator]:
+    if collisions is None:
+        return {}
+    if not isinstance(collisions, Mapping):
+        return dict.fromkeys(names, collisions)
+    if unknown := set(collisions) - set(names):
+        raise ValueError(f"collisions names no species: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    return dict(collisions)

@@ -1,0 +1,115 @@
+"""The fields of a simulation: from particles to fields, and back to the particles."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from .grid import Grid
+from .maxwell import advance_electric, advance_magnetic
+from .poisson import electric_field
+from .shapes import ORDERS, Shape, deposit, gather, stencil
+from .state import State
+from .types import Species
+
+Solver = Literal["electrostatic", "electromagnetic", "none"]
+
+Felt = tuple[Tensor, "Tensor | None"]
+"""Electric and magnetic field at the particles of a species."""
+
+
+class FieldSolver:
+    """Fields of particles on a periodic grid.
+
+    The longitudinal electric field follows from the charge at every step by Gauss's law, so charge is conserved to round-off;
+    transverse fields are advanced on Yee's grid by the current.
+
+    Arguments:
+        grid: where the fields live.
+        solver: "electrostatic", "electromagnetic" or "none".
+        shape: of the particles, "cic" or "quadratic".
+        light_speed: c.
+
+    Raises:
+        ValueError: if an argument is none of the known ones or not positive.
+    """
+
+    def __init__(
+        self, grid: Grid, solver: Solver = "electrostatic", shape: Shape = "quadratic", light_speed: float = 1.0
+    ) -> None:
+        for name, value, known in (("fields", solver, get_args(Solver)), ("shape", shape, tuple(ORDERS))):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        if not (light_speed > 0 and math.isfinite(light_speed)):
+            raise ValueError(f"light_speed must be positive and finite, got {light_speed}")
+        self.grid, self.solver, self.shape, self.light_speed = grid, solver, shape, light_speed
+
+    def start(self, species: Sequence[Species], magnetic: Tensor | None) -> State:
+        """The state at the start, from the particles and B_z (cells,).
+
+        Raises:
+            ValueError: if there is a magnetic field that does not fit, or transverse fields for one velocity component.
+        """
+        v, cells = species[0].v, self.grid.cells
+        electromagnetic = self.solver == "electromagnetic"
+        if magnetic is not None and not electromagnetic:
+            raise ValueError('a magnetic field needs fields="electromagnetic"')
+        if electromagnetic and v.shape[1] == 1:
+            raise ValueError("electromagnetic fields need two or three velocity components, the particles have one")
+        electric = v.new_zeros(cells, 3 if electromagnetic else 1)
+        if not electromagnetic:
+            return State(0, tuple(species), self._longitudinal(electric, species))
+        seeded = v.new_zeros(cells, 2)
+        if magnetic is not None:
+            if magnetic.shape != (cells,) or not torch.isfinite(magnetic).all():
+                raise ValueError(f"magnetic must hold {cells} finite numbers, got shape {tuple(magnetic.shape)}")
+            seeded[:, 0] = magnetic
+        return State(0, tuple(species), self._longitudinal(electric, species), seeded)
+
+    def charge_density(self, species: Sequence[Species]) -> Tensor:
+        """Charge density of the particles at the nodes (cells,), without the neutralising background."""
+        parts = [deposit(stencil(s.x, self.grid, self.shape), s.charge * s.w, self.grid) for s in species]
+        return torch.stack(parts).sum(0)
+
+    def advance(self, state: State, before: Sequence[Species], after: Sequence[Species], dt: float) -> State:
+        """Fields a step later.
+
+        Arguments:
+            state: at the end of the step in its particles, at the start in its fields.
+            before: particles in the middle of the step, before they collide.
+            after: the same after they collided; the current has the mean of both velocities.
+            dt: time step.
+        """
+        electric, magnetic = state.electric, state.magnetic
+        if magnetic is not None:
+            current = torch.zeros_like(magnetic)
+            for s, then in zip(before, after, strict=True):
+                across = (s.charge * s.w)[:, None] * 0.5 * (s.v + then.v)[:, 1:]
+                current[:, : across.shape[1]] += deposit(stencil(s.x, self.grid, self.shape), across, self.grid)
+            halfway = advance_magnetic(magnetic, electric[:, 1:], 0.5 * dt, self.grid)
+            transverse = advance_electric(electric[:, 1:], halfway, current, dt, self.grid, self.light_speed)
+            magnetic = advance_magnetic(halfway, transverse, 0.5 * dt, self.grid)
+            electric = torch.cat([electric[:, :1], transverse], 1)
+        return dataclasses.replace(state, electric=self._longitudinal(electric, state.species), magnetic=magnetic)
+
+    def felt(self, state: State) -> list[Felt]:
+        """The fields at the particles of each species: (n, k) electric, k <= dv, and (n, 2) magnetic or None."""
+        found: list[Felt] = []
+        for s in state.species:
+            electric = gather(stencil(s.x, self.grid, self.shape), state.electric[:, : s.v.shape[1]])
+            between = None
+            if state.magnetic is not None:
+                between = gather(stencil(s.x, self.grid, self.shape, offset=0.5), state.magnetic)
+            found.append((electric, between))
+        return found
+
+    def _longitudinal(self, electric: Tensor, species: Sequence[Species]) -> Tensor:
+        if self.solver == "none":
+            return electric
+        along = electric_field(self.charge_density(species), self.grid)
+        return torch.cat([along[:, None], electric[:, 1:]], 1)

@@ -1,0 +1,103 @@
+"""Everything that changes in a run, checked at its start, saved and read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disco_samplers.checkpoint import load_checkpoint, save_checkpoint
+
+from .grid import Grid
+from .types import Species
+
+_FORMAT = "disco-samplers plasma/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Particles and fields at one time.
+
+    Arguments:
+        step: steps done.
+        species: particles.
+        electric: (cells, 1), or (cells, 3) electromagnetic, at the nodes.
+        magnetic: the components (B_z, B_y), (cells, 2), half a cell to the right of the nodes; None unless electromagnetic.
+    """
+
+    step: int
+    species: tuple[Species, ...]
+    electric: Tensor
+    magnetic: Tensor | None = None
+
+
+def save_state(path: str | os.PathLike[str], state: State, rows: list[dict[str, float]], setup: dict[str, Any]) -> None:
+    """Writes a state, the history's rows, and what must be the same in a run that continues it."""
+    particles = [{"x": s.x, "v": s.v, "w": s.w} for s in state.species]
+    fields = {"electric": state.electric, "magnetic": state.magnetic}
+    save_checkpoint(path, {"format": _FORMAT, "setup": setup, "rows": rows, "step": state.step, "species": particles, **fields})
+
+
+def load_state(path: str | os.PathLike[str], start: State, setup: dict[str, Any]) -> tuple[State, list[dict[str, float]]]:
+    """Reads what :func:`save_state` wrote, to the device of ``start``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not such a file, or of a run with another setup.
+    """
+    saved = load_checkpoint(path)
+    if saved.get("format") != _FORMAT:
+        raise ValueError(f"{path} is not a saved plasma simulation")
+    there = saved["setup"]
+    changed = [f"{key} was {there.get(key)} and is {value}" for key, value in setup.items() if there.get(key) != value]
+    if changed:
+        raise ValueError(f"{path} is of another simulation: " + "; ".join(changed))
+    device = start.electric.device
+    species = tuple(
+        dataclasses.replace(s, **{key: value.to(device) for key, value in particles.items()})
+        for s, particles in zip(start.species, saved["species"], strict=True)
+    )
+    magnetic = None if saved["magnetic"] is None else saved["magnetic"].to(device)
+    return State(saved["step"], species, saved["electric"].to(device), magnetic), saved["rows"]
+
+
+def check_species(species: Sequence[Species], grid: Grid) -> None:
+    """Raises ValueError, saying which particles of which species are wrong, unless all can be simulated on the grid."""
+    names = [s.name for s in species]
+    if not species or len(set(names)) < len(names):
+        raise ValueError(f"species must hold at least one, each with a name of its own, got {names}")
+    first = species[0].v
+    for s in species:
+        _check_shapes(s)
+        kinds = {(t.dtype, t.device) for t in (s.x, s.v, s.w, first)}
+        if len(kinds) > 1 or first.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"{s.name}: all x, v and w must be float32, or all float64, on one device, got {kinds}")
+        if s.v.shape[1] != first.shape[1]:
+            raise ValueError("all species must have as many velocity components")
+        if not s.mass > 0:
+            raise ValueError(f"{s.name}: mass must be positive, got {s.mass}")
+        for name, values in (("x", s.x[:, None]), ("v", s.v), ("w", s.w[:, None])):
+            _check_rows(s, f"{name} not finite", ~torch.isfinite(values).all(1))
+        _check_rows(s, "a weight that is not positive", s.w <= 0)
+        outside = (s.x < 0) | (s.x >= grid.length)
+        _check_rows(s, f"a position outside [0, {grid.length:g})", outside, "; bring them back with grid.wrap(x)")
+
+
+def _check_shapes(s: Species) -> None:
+    n = len(s.x)
+    if n == 0 or s.x.shape != (n,) or s.w.shape != (n,) or s.v.shape not in [(n, d) for d in (1, 2, 3)]:
+        raise ValueError(
+            f"{s.name}: x, v and w must have shapes (n,), (n, 1 to 3) and (n,) with n > 0, "
+            f"got {tuple(s.x.shape)}, {tuple(s.v.shape)} and {tuple(s.w.shape)}"
+        )
+
+
+def _check_rows(s: Species, what: str, bad: Tensor, advice: str = "") -> None:
+    if bad.any():
+        raise ValueError(
+            f"{s.name}: {int(bad.sum())} of {len(bad)} particles have {what}, first at index {int(bad.nonzero()[0])}{advice}"
+        )

@@ -1,0 +1,207 @@
+"""What schedulers of each family hand to a model, and what they want back."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+SIGMA_MAX = 1e4
+"""Schedules that end in pure noise are cut off here."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameterization:
+    r"""The conventions of one family of schedulers, all said in terms of :math:`y = x_0 + \sigma \epsilon`.
+
+    Arguments:
+        sigma: noise level of a timestep; of shape (B,), in float64.
+        scale: the factor by which the scheduler's sample is y, at sigma.
+        output: what the scheduler wants of y, the predicted noise (B, D) and sigma (B, 1). The denoised mean is
+            :math:`D = y - \sigma \hat\epsilon`, the score :math:`-\hat\epsilon / \sigma`.
+    """
+
+    sigma: Callable[[Tensor], Tensor]
+    scale: Callable[[Tensor], Tensor]
+    output: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def parameterization(config: Any) -> Parameterization:
+    """The conventions that a :class:`DiscoScoreModel`'s configuration names.
+
+    Raises:
+        ValueError: if ``config.parameterization`` is not one of :data:`NAMES`.
+
+    References:
+        Karras, Aittala, Aila, Laine, *Elucidating the design space of diffusion-based generative models*, NeurIPS 2022,
+        table 1; Salimans, Ho, *Progressive distillation for fast sampling of diffusion models*, ICLR 2022, for v; Lipman,
+        Chen, Ben-Hamu, Nickel, Le, *Flow matching for generative modeling*, ICLR 2023; Song, Dhariwal, Chen, Sutskever,
+        *Consistency models*, ICML 2023.
+    """
+    if config.parameterization not in _FAMILIES:
+        raise ValueError(f"parameterization must be one of {', '.join(NAMES)}, got {config.parameterization!r}")
+    return _FAMILIES[config.parameterization](config)
+
+
+def _variance_preserving(config: Any) -> Parameterization:
+    log_sigma = _log_sigmas(config)
+    last = len(log_sigma) - 1
+
+    def sigma(t: Tensor) -> Tensor:
+        _inside(t, 0, config.num_train_timesteps, "0 .. num_train_timesteps")
+        t = t.clamp(0, last)  # some schedulers count from one
+        low = t.floor().long().clamp(max=max(last - 1, 0))
+        weight = t - low
+        table = log_sigma.to(t.device)
+        return torch.exp((1 - weight) * table[low] + weight * table[(low + 1).clamp(max=last)])
+
+    def scale(s: Tensor) -> Tensor:
+        return (1 + s**2).rsqrt()
+
+    outputs = {
+        "epsilon": lambda y, noise, s: noise,
+        "sample": lambda y, noise, s: y - s * noise,
+        "v_prediction": lambda y, noise, s: ((1 + s**2) * noise - s * y) * (1 + s**2).rsqrt(),
+    }
+    return Parameterization(sigma, scale, outputs[config.parameterization])
+
+
+def _log_sigmas(config: Any) -> Tensor:
+    """log sigma at each training timestep, from diffusers' own table."""
+    scheduler = DDPMScheduler(
+        num_train_timesteps=config.num_train_timesteps,
+        beta_start=config.beta_start,
+        beta_end=config.beta_end,
+        beta_schedule=config.beta_schedule,
+        trained_betas=config.trained_betas,
+        rescale_betas_zero_snr=config.rescale_betas_zero_snr,
+    )
+    kept = scheduler.alphas_cumprod.double().clamp_min(1 / (1 + SIGMA_MAX**2))
+    return 0.5 * (torch.log1p(-kept) - kept.log())
+
+
+def _edm(config: Any) -> Parameterization:
+    data, sign = config.sigma_data, -1.0 if config.edm_prediction_type == "v_prediction" else 1.0
+
+    def output(y: Tensor, noise: Tensor, s: Tensor) -> Tensor:
+        # F = (D - c_skip y) / c_out with D = y - s noise.
+        return sign * ((s / data) * y - (s**2 + data**2) / data * noise) * (s**2 + data**2).rsqrt()
+
+    def sigma(t: Tensor) -> Tensor:
+        if config.edm_time == "arctan":
+            _inside(t, 0, 1, "0 .. 1, 2/pi times arctan(sigma)")
+            return torch.tan(0.5 * math.pi * t).clamp(0, SIGMA_MAX)
+        _inside(t, -10, math.log(SIGMA_MAX) / 4, "a quarter of log(sigma)")
+        return torch.exp(4 * t)
+
+    return Parameterization(sigma, lambda s: (s**2 + data**2).rsqrt(), output)
+
+
+def _flow(config: Any) -> Parameterization:
+    def sigma(t: Tensor) -> Tensor:
+        _inside(t, 0, config.num_train_timesteps, "0 .. num_train_timesteps")
+        s = (t / config.num_train_timesteps).clamp(max=SIGMA_MAX / (1 + SIGMA_MAX))
+        return s / (1 - s)
+
+    # The velocity from data to noise, noise minus data.
+    return Parameterization(sigma, lambda s: 1 / (1 + s), lambda y, noise, s: noise - (y - s * noise))
+
+
+def _score(config: Any) -> Parameterization:
+    def sigma(t: Tensor) -> Tensor:
+        _inside(t, 1e-6, SIGMA_MAX**2, "sigma itself, positive")
+        return t
+
+    return Parameterization(sigma, torch.ones_like, lambda y, noise, s: -noise / s)
+
+
+def _consistency(config: Any) -> Parameterization:
+    data, least = config.sigma_data, config.sigma_min
+
+    def sigma(t: Tensor) -> Tensor:
+        _inside(t, -1e4, 250 * math.log(SIGMA_MAX), "250 times log(sigma)")
+        return torch.exp(t / 250)
+
+    def output(y: Tensor, noise: Tensor, s: Tensor) -> Tensor:
+        # The scheduler adds c_skip y itself, with the c_skip that is one at the smallest sigma; there c_out is zero, and so is F.
+        skip = data**2 / ((s - least) ** 2 + data**2)
+        out = (s - least).clamp_min(1e-3 * least) * data * (s**2 + data**2).rsqrt()
+        return ((1 - skip) * y - s * noise) / out
+
+    return Parameterization(sigma, lambda s: (s**2 + data**2).rsqrt(), output)
+
+
+def _inside(t: Tensor, low: float, high: float, what: str) -> None:
+    if not bool(((t >= low) & (t <= high)).all()):
+        bad = t[~((t >= low) & (t <= high))][0].item()
+        raise ValueError(f"timestep {bad:g} lies outside the schedule: this parameterization's timesteps are {what}")
+
+
+_FAMILIES: dict[str, Callable[[Any], Parameterization]] = {
+    "epsilon": _variance_preserving,
+    "v_prediction": _variance_preserving,
+    "sample": _variance_preserving,
+    "edm": _edm,
+    "flow": _flow,
+    "score": _score,
+    "consistency": _consistency,
+}
+NAMES = tuple(_FAMILIES)
+"""The parameterizations there are."""
+
+
+def conventions_of(scheduler: Any) -> dict[str, Any]:
+    """The configuration of a :class:`DiscoScoreModel` that a scheduler wants.
+
+    Raises:
+        ValueError: if the scheduler belongs to none of the families VP, EDM, flow, VE and consistency.
+
+    Example:
+        >>> from diffusers import FlowMatchEulerDiscreteScheduler
+        >>> conventions_of(FlowMatchEulerDiscreteScheduler())
+        {'parameterization': 'flow', 'num_train_timesteps': 1000, 'consistency_steps': 0}
+    """
+    config, name = scheduler.config, type(scheduler).__name__
+    steps = 20 if name in _DISTILLED else 0
+    if name in _SCORE_BASED:
+        return {"parameterization": "score", "consistency_steps": 0}
+    if name in _EDM_TIMES:
+        return {
+            "parameterization": "edm",
+            "sigma_data": config.sigma_data,
+            "edm_prediction_type": config.prediction_type,
+            "edm_time": _EDM_TIMES[name],
+            "consistency_steps": 0,
+        }
+    if name == "CMStochasticIterativeScheduler":
+        values = {"sigma_data": config.sigma_data, "sigma_min": config.sigma_min}
+        return {"parameterization": "consistency", "consistency_steps": steps} | values
+    kind = config.get("prediction_type", "epsilon")
+    if name in _FLOW or kind == "flow_prediction":
+        return {"parameterization": "flow", "num_train_timesteps": config.num_train_timesteps, "consistency_steps": steps}
+    if hasattr(scheduler, "alphas_cumprod") and name not in _OTHER and kind in ("epsilon", "v_prediction", "sample"):
+        keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+        values = {key: config.get(key) for key in keys}
+        values["rescale_betas_zero_snr"] = config.get("rescale_betas_zero_snr", False)
+        return {"parameterization": kind, "consistency_steps": steps} | values
+    raise ValueError(
+        f"{name} (prediction_type {kind!r}) is none of the schedulers that a score model can serve: use one of the VP family "
+        "(DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler, ...), EDMEulerScheduler, "
+        "FlowMatchEulerDiscreteScheduler, ScoreSdeVeScheduler or CMStochasticIterativeScheduler"
+    )
+
+
+_SCORE_BASED = ("ScoreSdeVeScheduler", "KarrasVeScheduler")
+_EDM_TIMES = {
+    "EDMEulerScheduler": "log",
+    "EDMDPMSolverMultistepScheduler": "log",
+    "CosineDPMSolverMultistepScheduler": "arctan",
+}
+_FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler")
+_DISTILLED = ("CMStochasticIterativeScheduler", "LCMScheduler", "TCDScheduler", "FlowMatchLCMScheduler")
+_OTHER = ("CogVideoXDDIMScheduler", "CogVideoXDPMScheduler", "UnCLIPScheduler")

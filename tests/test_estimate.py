@@ -441,6 +441,13 @@ def test_groups_cost_little_accuracy(disco, d):
     assert grouped < single
 
 
+def test_a_long_context_is_dealt_into_groups_unless_told_otherwise(small, rng):
+    x, y = torch.randn(2100, 1, generator=rng), torch.randn(3, 1, generator=rng)
+    assert torch.equal(small.condition(x).score(y), small.condition(x, keys=1050).score(y))
+    assert not torch.equal(small.condition(x).score(y), small.condition(x, keys=None).score(y))
+    assert torch.equal(small.condition(x[:2048]).score(y), small.condition(x[:2048], keys=None).score(y))
+
+
 def test_groups_with_masked_rows_answer_for_every_set(small, rng):
     x = torch.randn(2, 100, 2, generator=rng)
     mask = torch.ones(2, 100, dtype=torch.bool)

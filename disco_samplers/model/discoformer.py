@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 WEIGHTS_NAME = "model.safetensors"
 MAX_DIM = 1024
 MAX_SAMPLES = 2**20
+MAX_KEYS = 2048
+"""About the longest context of training: encoding 4096 rows in groups of it was more accurate than all at once."""
 
 
 class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", license="mit", tags=["density-estimation", "score"]):
@@ -32,7 +34,7 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
 
     Samples are whitened and the network is exactly rotation-equivariant, so estimates are affine-equivariant, exactly from
     16 rows a column on (with fewer, :func:`~disco_samplers.model.whitening.whiten` regularises). They do not depend on the
-    order of the samples, nor on which queries are asked together.
+    order of the samples (up to 2048 of them, see :meth:`condition`), nor on which queries are asked together.
 
     Arguments:
         config: sizes; the default is that of the shipped weights. A model made this way is untrained:
@@ -64,18 +66,18 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         """The precision the network works in; whitening always works in float64."""
         return next(self.parameters()).dtype
 
-    def condition(self, samples: ArrayLike, *, mask: ArrayLike | None = None, keys: int | None = None) -> DensityEstimate:
+    def condition(self, samples: ArrayLike, *, mask: ArrayLike | None = None, keys: int | None = MAX_KEYS) -> DensityEstimate:
         r"""Encodes samples once and returns the estimate of their density.
 
-        Costs :math:`O(n^2)` time and :math:`O(n)` memory, with ``keys`` :math:`O(n \cdot keys)` time; each query then costs
-        :math:`O(n)`.
+        Costs :math:`O(n \cdot keys)` time and :math:`O(n)` memory; each query then costs :math:`O(n)`.
 
         Arguments:
             samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype. A numpy array goes
                 to the model's device, a tensor must be there already.
             mask: (batch, n), True where a row counts, for data sets of different lengths.
-            keys: how many rows each row attends to while the context is encoded, for large n; every row when None. Rows are
-                dealt into groups in their order, so the answer then depends on it a little. Queries see all rows either way.
+            keys: most rows that a row attends to while the context is encoded. A longer context is dealt into equal groups, row
+                after row, each encoded as a context of its own; its answers then depend a little on the order of the rows. None
+                lets every row attend to every other, in :math:`O(n^2)`. Queries see all rows either way.
 
         Returns:
             A :class:`~disco_samplers.estimate.DensityEstimate`.

@@ -62,7 +62,7 @@ def startup_checks(simulation: Simulation) -> list[Check]:
         debye = math.sqrt(sum(s.charge**2 * _density(s, grid.length) / max(float(temperatures(s)[0]), 1e-300) for s in species))
         checks.append(_judged("dx / Debye length", grid.dx * debye, math.pi, math.inf, "or the grid heats the plasma"))
     fastest = max(float(s.v[:, 0].abs().max()) for s in species)
-    checks.append(_judged("max |v_x| dt / dx", fastest * dt / grid.dx, 1.0, grid.cells, "or particles skip cells"))
+    checks.append(_judged("max |v_x| dt / dx", fastest * dt / grid.dx, 4.0, grid.cells, "or the fastest skip cells"))
     if simulation.fields.solver == "electromagnetic":
         checks.append(_judged("c dt / dx", simulation.fields.light_speed * dt / grid.dx, 0.999, 1.0, "and must be below 1"))
     for s in species:

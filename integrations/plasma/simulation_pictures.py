@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .simulation import Simulation
     from .types import Species
 
+_SMOOTH = np.array([1, 4, 6, 4, 1]) / 16
+"""Weights over neighbouring boxes, without which a lattice of particles and the boxes make stripes."""
+
 
 def plot_result(
     result: PlasmaResult, path: str | None, *, panels: Sequence[str], rate: float | None, species: str | None
@@ -101,15 +104,22 @@ def _plot_energy(axis: Any, result: PlasmaResult, _species: Species, rate: float
     axis.semilogy(time, np.maximum(energy, 1e-300), color=_BLUE, lw=1.2, label="field energy")
     positive = energy[energy > 0]
     if rate is not None and positive.size:
-        # The slope starts from the highest peak when damped, and ends at the highest energy when growing.
-        at = int(np.argmax(energy))
+        at = _anchor(energy, rate)
         line = energy[at] * np.exp(2 * rate * (time - time[at]))
-        shown = (line > positive.min()) & ((time <= time[at]) if rate > 0 else (time >= time[at]))
+        shown = (line > positive.min()) & (line <= energy.max())
         axis.semilogy(time[shown], line[shown], color=_ORANGE, ls="--", label=f"linear theory, rate {rate:+.4f}")
     if positive.size:
         axis.set_ylim(positive.min() / 3, positive.max() * 10)
     axis.legend(frameon=False, fontsize="small", loc="upper right")
     axis.set(xlabel="time", ylabel="field energy")
+
+
+def _anchor(energy: np.ndarray, rate: float) -> int:
+    """Where the line of theory touches: growth well under way but not yet limited, or the first peak of a damped wave."""
+    if rate > 0:
+        return int(np.argmax(energy >= 0.05 * energy.max()))
+    peaks = 1 + np.flatnonzero((energy[1:-1] >= energy[:-2]) & (energy[1:-1] > energy[2:]))
+    return int(peaks[0]) if peaks.size else int(np.argmax(energy))
 
 
 def _plot_error(axis: Any, result: PlasmaResult, _species: Species, _rate: float | None) -> None:
@@ -135,7 +145,8 @@ def _plot_velocity(axis: Any, result: PlasmaResult, species: Species, _rate: flo
     w = species.w.double().cpu().numpy()
     for i, colour in zip(range(species.v.shape[1]), (_BLUE, _ORANGE, _GREY), strict=False):
         v = species.v[:, i].double().cpu().numpy()
-        axis.hist(v, bins, weights=w, density=True, histtype="step", color=colour, lw=1.3, label=f"v{'xyz'[i]}")
+        density = np.convolve(np.histogram(v, bins, weights=w, density=True)[0], _SMOOTH, "same")
+        axis.stairs(density, bins, color=colour, lw=1.3, label=f"v{'xyz'[i]}")
     v = species.v[:, 0].double().cpu().numpy()
     mean = np.average(v, weights=w)
     variance = np.average((v - mean) ** 2, weights=w)
@@ -167,6 +178,8 @@ def _phase_space(species: Species, extent: tuple[float, float, float, float]) ->
     x, v = species.x.double().cpu().numpy(), species.v[:, 0].double().cpu().numpy()
     w = species.w.double().cpu().numpy()
     boxes = np.histogram2d(v, x, 96, [extent[2:], extent[:2]], weights=w)[0]
+    boxes = sum(c * np.roll(boxes, i - 2, 1) for i, c in enumerate(_SMOOTH))
+    boxes = np.apply_along_axis(np.convolve, 0, boxes, _SMOOTH, "same")
     return np.asarray(boxes * 96**2 / ((extent[1] - extent[0]) * (extent[3] - extent[2])))
 
 

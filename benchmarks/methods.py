@@ -52,15 +52,27 @@ def em(x: Tensor) -> GaussianMixture:
         for k in range(1, 13):
             if k * 2 > len(x):
                 break
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                fit = EM(k, covariance_type=kind, reg_covar=1e-3, random_state=0).fit(x.numpy())
+            fit = _fit(x, k, kind)
             bic = fit.bic(x.numpy())
             if best is None or bic < best[0]:
                 best = (bic, fit)
             elif k > 3 and bic > best[0] + 200:
                 break
-    fit = best[1]
+    return _mixture(best[1])
+
+
+def fit_mixture(x: Tensor, k: int, kind: str) -> GaussianMixture:
+    """A mixture of k components by EM, the best of three starts."""
+    return _mixture(_fit(x, k, kind, starts=3))
+
+
+def _fit(x: Tensor, k: int, kind: str, starts: int = 1) -> EM:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return EM(k, covariance_type=kind, reg_covar=1e-3, n_init=starts, random_state=0).fit(x.numpy())
+
+
+def _mixture(fit: EM) -> GaussianMixture:
     return GaussianMixture(*(torch.from_numpy(a) for a in (fit.weights_, fit.means_, fit.covariances_)))
 
 

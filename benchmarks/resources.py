@@ -75,10 +75,14 @@ def kde_seconds(n: int, d: int, tuned: bool) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--largest", type=int, default=50_000, help="largest n = m (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="n up to 8192")
     options = parser.parse_args()
+    name, sizes = "resources", [(2048, 2), (2048, 10), (8192, 10), (options.largest, 10)]
+    if options.quick:
+        name, sizes = "resources_quick", sizes[:3]
     started = time.time()
     rows, raw = [], []
-    for n, d in ((2048, 2), (2048, 10), (8192, 10), (options.largest, 10)):
+    for n, d in sizes:
         ours = in_process(n, d)
         total = ours["condition"] + ours["answer"]
         plain = kde_seconds(n, d, tuned=False) if n <= 8192 else float("nan")
@@ -89,7 +93,7 @@ def main() -> None:
     torch_seconds, ours_seconds = import_seconds()
     raw.append({"import_torch": torch_seconds, "import_disco_samplers": ours_seconds})
     write(
-        "resources",
+        name,
         "Time and memory",
         "Contexts and queries of the same size n, standard normal; density and score together. Ratios are to scikit-learn's "
         "`KernelDensity` (log-density only), once with a given bandwidth, once with 5-fold grid search over 20 bandwidths.\n\n"

@@ -1,0 +1,55 @@
+"""The benchmark command on benchmarks made for the test."""
+
+import pytest
+
+from disco_samplers import cli
+from disco_samplers.commands import bench
+
+GOOD = """'''Measures nothing.'''
+import pathlib, sys
+def main():
+    pathlib.Path(__file__).with_suffix(".txt").write_text(str(sys.argv[1:]))
+main()
+""".replace("'''", '"' * 3)
+BAD = '"""Fails."""\ndef main():\n    raise SystemExit(3)\nmain()\n'
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "bad.py").write_text(BAD)
+    (tmp_path / "helpers.py").write_text('"""No benchmark."""\n')
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_lists_what_can_be_run(folder, capsys):
+    assert cli.main(["bench", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["bad", "good"]
+    assert lines[1].endswith("Measures nothing.")
+
+
+def test_runs_by_name_and_passes_quick_on(folder):
+    assert cli.main(["bench", "good", "--quick"]) == 0
+    assert (folder / "good.txt").read_text() == "['--quick']"
+
+
+def test_a_failure_is_named_and_the_others_run(folder, capsys):
+    assert cli.main(["bench"]) == 1
+    assert (folder / "good.txt").exists()
+    assert "disco: error: failed: bad;" in capsys.readouterr().err
+
+
+def test_unknown_names_and_no_checkout(folder, monkeypatch, capsys):
+    assert cli.main(["bench", "goood"]) == 1
+    assert "did you mean good?" in capsys.readouterr().err
+    monkeypatch.setattr(bench, "FOLDER", folder / "nowhere")
+    assert cli.main(["bench"]) == 1
+    assert "clone it" in capsys.readouterr().err
+
+
+def test_the_checkouts_own_benchmarks_are_found():
+    found = bench.benchmarks()
+    assert {"gmm", "shapes", "resources"} <= set(found)
+    assert not {"report", "methods", "targets"} & set(found)

@@ -3,59 +3,124 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.samplers import mala, step_size, ula
-from disco_samplers.samplers.result import SamplerResult
-from disco_samplers.samplers.target import Target
-
-Method = Literal["mala", "ula"]
+from disco_samplers.samplers.algorithms import Algorithm
+from disco_samplers.samplers.step_size import Policy
+from disco_samplers.samplers.warmup import History, windows
 
 _HOPELESS = 100
 """Steps in a row in which every chain diverged, after which a run gives up."""
+
+
+class Progress(NamedTuple):
+    """What a callback sees after each step.
+
+    Arguments:
+        step: its number, from 0 on, warm-up included.
+        warming_up: whether it belongs to the warm-up.
+        state: of the chains, with ``position`` (c, d).
+        info: with ``acceptance`` and ``diverged``, (c,).
+        step_size: with which it was made.
+    """
+
+    step: int
+    warming_up: bool
+    state: Any
+    info: Any
+    step_size: float
+
+
+Callback = Callable[[Progress], "bool | None"]
+
+Learn = Callable[[Tensor], "tuple[Any, Tensor]"]
+"""Gives a new target and a new factor of the preconditioner from a history (n, d)."""
+
+
+class Checkpoint(NamedTuple):
+    """Where a run stands: everything that is needed to continue it."""
+
+    algorithm: Algorithm
+    target: Any
+    state: Any
+    step_size: float
+    factor: Tensor
+    generator_state: Tensor | None
+
+
+class Record(NamedTuple):
+    """Draws (c, n, d), acceptance (c,), divergences (c, n) of a run, and whether it came to its end."""
+
+    draws: Tensor
+    acceptance: Tensor
+    divergences: Tensor
+    complete: bool
 
 
 class Driver:
     """One run of many chains at once.
 
     Arguments:
-        method: "mala" or "ula".
-        target: what is sampled.
-        position: starting points (c, d).
+        algorithm: what moves them.
+        target: what the algorithm's ``init`` and ``step`` are given.
+        state: of the chains.
+        policy: of the step size, started.
         factor: of the preconditioner, (d, d).
         generator: source of randomness.
-        step: fixes the step size; None adapts it.
-        target_acceptance: MALA's.
-        bias: ULA's.
     """
 
     def __init__(
         self,
-        method: Method,
-        target: Target,
-        position: Tensor,
+        algorithm: Algorithm,
+        target: Any,
+        state: Any,
+        policy: Policy,
         *,
         factor: Tensor,
         generator: torch.Generator | None,
-        step: float | None,
-        target_acceptance: float,
-        bias: float,
     ) -> None:
-        self.method, self.target, self.factor, self.rng = method, target, factor, generator
-        self.target_acceptance, self.bias = target_acceptance, bias
-        self.fixed = step
-        self.mala = method == "mala"
-        self.state: Any = mala.init(position, target) if self.mala else ula.init(position, target.score)
-        self.averaging = step_size.init(step or min(0.5, 1.0 / position.shape[1] ** (1 / 3)))
-        self.roughness, self.hopeless = 0.0, 0
+        self.algorithm, self.target, self.state, self.policy = algorithm, target, state, policy
+        self.factor, self.generator, self.step_size = factor, generator, policy.step_size
+        self.name, self.progress = "", False
+        self.callback: Callback | None = None
+        self.steps, self.hopeless = 0, 0
 
-    def run(self, num_samples: int, num_warmup: int, thin: int, names: list[str], progress: bool) -> SamplerResult:
-        """Warm-up, then the draws; an interrupt returns those drawn so far.
+    def show(self, name: str, callback: Callback | None, progress: bool) -> None:
+        """Who is told of each step: the callback, whose true answer ends the run as an interrupt would, and a named bar."""
+        self.name, self.callback, self.progress = name, callback, progress
+
+    def warm_up(self, num_steps: int, learn: Learn | None = None) -> None:
+        """Steps whose positions are not kept, while the step size is found.
+
+        Arguments:
+            num_steps: how many.
+            learn: called at the end of each window of warm-up; None where there is nothing to learn.
+
+        Raises:
+            RuntimeError: if every chain diverges a hundred times in a row.
+        """
+        ends, history = windows(num_steps) if learn is not None else [], History()
+        first = num_steps // 8
+        with self._bar(num_steps, "warm-up") as bar:
+            for i in range(num_steps):
+                info = self._step(self.policy.step_size, warming_up=True)
+                self.policy = self.policy.update(self.state, info, self.factor)
+                if ends and i >= first:
+                    history.add(self.state.position)
+                if learn is not None and i + 1 in ends:
+                    self.target, self.factor = learn(history.take())
+                    self.state = self.algorithm.init(self.state.position, self.target)
+                    self.policy = self.policy.start(self.state, self.factor)
+                bar.update()
+        self.step_size = self.policy.final
+
+    def draw(self, num_samples: int, thin: int) -> Record:
+        """Draws every ``thin`` steps; an interrupt keeps those drawn so far.
 
         Raises:
             RuntimeError: if every chain diverges a hundred times in a row.
@@ -64,80 +129,64 @@ class Driver:
         draws = x.new_empty(len(x), num_samples, x.shape[1])
         accepted, steps = torch.zeros(len(x), dtype=torch.float64, device=x.device), 0
         divergences = torch.zeros(len(x), num_samples, dtype=torch.bool, device=x.device)
-        kept, step = 0, self._warm_up_step(0)
-        bar = tqdm(total=num_warmup + num_samples * thin, disable=not progress, desc=self.method)
-        try:
-            for i in range(num_warmup):
-                step = self._warm_up_step(i)
-                info = self._step(step)
-                if self.mala:
-                    acceptance = float(info.acceptance.mean())
-                    self.averaging = step_size.update(self.averaging, acceptance, self.target_acceptance)
-                bar.update()
-            step = self._final_step(num_warmup)
-            for i in range(num_samples):
-                for _ in range(thin):
-                    info = self._step(step)
-                    accepted += info.acceptance
-                    steps += 1
-                    divergences[:, i] |= info.diverged
-                    bar.update()
-                draws[:, i] = self.state.position
-                kept = i + 1
-        except KeyboardInterrupt:
-            if not kept:
-                raise
-        finally:
-            bar.close()
-        count = int(divergences[:, :kept].sum())
-        if count:
-            warnings.warn(
-                f"{count} of {kept * len(x)} draws came after a step that diverged: the target is badly scaled there; "
-                "a smaller step_size or another preconditioner may help",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        return SamplerResult(
-            draws=draws[:, :kept],
-            acceptance=accepted / steps,
-            divergences=divergences[:, :kept],
-            step_size=step,
-            method=self.method,
-            names=names,
-            complete=kept == num_samples,
-        )
+        kept = 0
+        with self._bar(num_samples * thin, "draws") as bar:
+            try:
+                for i in range(num_samples):
+                    for _ in range(thin):
+                        info = self._step(self.step_size, warming_up=False)
+                        accepted += info.acceptance
+                        steps += 1
+                        divergences[:, i] |= info.diverged
+                        bar.update()
+                    draws[:, i] = self.state.position
+                    kept = i + 1
+            except KeyboardInterrupt:
+                if not kept:
+                    raise
+        return Record(draws[:, :kept], accepted / steps, divergences[:, :kept], kept == num_samples)
 
-    def _step(self, step: float) -> Any:
-        if self.mala:
-            self.state, info = mala.step(self.state, self.target, step_size=step, factor=self.factor, generator=self.rng)
-        else:
-            self.state, info = ula.step(  # type: ignore[assignment]
-                self.state, self.target.score, step_size=step, factor=self.factor, generator=self.rng
-            )
+    def checkpoint(self) -> Checkpoint:
+        """Where the run stands now."""
+        generator_state = None if self.generator is None else self.generator.get_state()
+        return Checkpoint(self.algorithm, self.target, self.state, self.step_size, self.factor, generator_state)
+
+    def _bar(self, total: int, what: str) -> Any:
+        return tqdm(total=total, disable=not self.progress or not total, desc=f"{self.name}: {what}")
+
+    def _step(self, step_size: float, *, warming_up: bool) -> Any:
+        self.state, info = self.algorithm.step(
+            self.state, self.target, step_size=step_size, factor=self.factor, generator=self.generator
+        )
+        self.steps += 1
         self.hopeless = self.hopeless + 1 if bool(info.diverged.all()) else 0
         if self.hopeless >= _HOPELESS:
             raise RuntimeError(
-                f"every chain diverged in {_HOPELESS} steps in a row at step size {step:.2g}: the score is not that of a "
+                f"every chain diverged in {_HOPELESS} steps in a row at step size {step_size:.2g}: the score is not that of a "
                 "density that can be sampled at this scale; rescale the target, or give context= or a fitting preconditioner"
             )
+        if self.callback is not None and self.callback(Progress(self.steps - 1, warming_up, self.state, info, step_size)):
+            raise KeyboardInterrupt
         return info
 
-    def _warm_up_step(self, i: int) -> float:
-        if self.fixed is not None:
-            return self.fixed
-        return self.averaging.step_size if self.mala else self._unadjusted_step(i)
 
-    def _final_step(self, num_warmup: int) -> float:
-        if self.fixed is not None:
-            return self.fixed
-        if self.mala:
-            return self.averaging.final
-        return self._unadjusted_step(num_warmup)
-
-    def _unadjusted_step(self, i: int) -> float:
-        # On N(0, v) the variance is inflated by e/(2v); E|score|^2 / d = 1/v says what v is.
-        size = float((self.state.score @ self.factor).square().mean())
-        if np.isfinite(size):
-            weight = 1 / min(i + 1, 100)
-            self.roughness = (1 - weight) * self.roughness + weight * size
-        return 2 * self.bias / max(self.roughness, 1e-12)
+def warn(record: Record) -> None:
+    """Warns of divergences, and of chains that never moved."""
+    count, total = int(record.divergences.sum()), record.divergences.numel()
+    if count:
+        often = (record.divergences.double().mean(1) > 0.5).nonzero().flatten().tolist()
+        warnings.warn(
+            f"{count} of {total} draws came after a step that diverged"
+            + (f", most of them in chain {', '.join(map(str, often[:8]))}" if 0 < len(often) < len(record.draws) else "")
+            + ": the target is badly scaled there; a smaller step_size or another preconditioner may help",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    stuck = (record.acceptance == 0).nonzero().flatten().tolist()
+    if stuck:
+        warnings.warn(
+            f"{len(stuck)} of {len(record.draws)} chains accepted no step at all (chain {', '.join(map(str, stuck[:8]))}): "
+            "they stand where warm-up left them; warm up longer, or give a smaller step_size",
+            RuntimeWarning,
+            stacklevel=4,
+        )

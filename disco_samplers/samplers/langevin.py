@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from disco_samplers._arrays import as_points, check_count
+from disco_samplers._arrays import check_count
 from disco_samplers.samplers import preconditioner
-from disco_samplers.samplers.driver import Driver, Method
+from disco_samplers.samplers.algorithms import ALGORITHMS, Method
+from disco_samplers.samplers.assembly import algorithm_of, learn_of, levels_of, policy_of, target_of
+from disco_samplers.samplers.driver import Callback, Checkpoint, Driver, warn
+from disco_samplers.samplers.kernel import noise
+from disco_samplers.samplers.particle_flow import Condition
 from disco_samplers.samplers.result import SamplerResult, default_names
-from disco_samplers.samplers.target import Target
+from disco_samplers.samplers.start import context_of, factor_of, start
+from disco_samplers.samplers.step_size import Fixed
 from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
 
 if TYPE_CHECKING:
@@ -22,30 +26,48 @@ if TYPE_CHECKING:
 
 
 class LangevinSampler:
-    r"""Langevin sampling from a score: unadjusted ("ula") or Metropolis-adjusted ("mala").
+    r"""Draws from a score, by many chains at once.
 
     .. math:: dx = P \nabla \log f(x)\, dt + \sqrt{2 P}\, dW
 
-    Warm-up draws are discarded. MALA's step size is adapted there to an acceptance of 0.574 by dual averaging; ULA's is
-    set from ``bias``, the relative inflation of the stationary variance that is accepted for it.
-    With an estimated density MALA removes the discretisation's bias, not the estimate's error.
+    ==========  =====================================================================================================
+    method      what it is
+    ==========  =====================================================================================================
+    "ula"       unadjusted Langevin, order one; its step size follows from ``bias``
+    "baoab"     underdamped Langevin by the BAOAB splitting, order two; its step size follows from ``bias``
+    "mala"      Metropolis-adjusted Langevin; its step size is adapted to an acceptance of 0.574
+    "malt"      Metropolis-adjusted underdamped trajectories, HMC with ``friction=0``; adapted to an acceptance of 0.8
+    "annealed"  unadjusted Langevin down a ladder of noise levels in warm-up, for modes that are far apart
+    "flow"      the deterministic particle flow: the chains are one cloud, and a draw is the cloud at rest
+    "exact"     ``log_prob``, a black box, decides; an estimate of the score, refreshed from the history of warm-up, proposes
+    ==========  =====================================================================================================
+
+    Warm-up draws are discarded. Where no context tells the target's scale, warm-up learns the preconditioner too, in windows
+    of doubling length. With an estimated density the adjusted methods remove the discretisation's bias, not the estimate's
+    error; "exact" removes that too.
 
     Arguments:
         score: a callable (m, d) -> (m, d); a :class:`DensityEstimate` or any density with ``score`` and ``log_prob``; or
-            an unconditioned :class:`DiScoFormer`, then give ``context`` to :meth:`run`.
-        log_prob: log-density (m, d) -> (m,), normalised or not; taken from ``score`` where that has one.
+            an unconditioned :class:`DiScoFormer`, then give ``context`` to :meth:`run` ("exact" can do without).
+        log_prob: log-density (m, d) -> (m,), normalised or not; taken from ``score`` where that has one, except by "exact".
         method: "mala" where there is a log-density, else "ula".
-        preconditioner: "dense", "diagonal" or "identity"; taken from the context, or from ``initial`` where there is none
-            and it has many chains.
-        target_acceptance: MALA's.
-        bias: ULA's, relative.
+        preconditioner: "dense", "diagonal" or "identity"; taken from the context, from ``initial`` where there is none
+            and it has many chains, or from warm-up.
+        target_acceptance: of the adjusted methods; that of the table if not given ("exact": 0.4).
+        bias: relative bias of a Gaussian's variance that the unadjusted methods may have.
+        friction: of "baoab" and "malt".
+        trajectory: of "malt": whitened time between two decisions.
+        levels: of "annealed": noise levels, largest first, or scores ever less smoothed, the target's last; see
+            :func:`~disco_samplers.scores.ladder`.
+        condition: of "flow": gives a cloud's score from its particles; the shipped model's if not given.
 
     Raises:
         TypeError: if ``score`` is not callable.
-        ValueError: if "mala" is asked for without a log-density, or an option is out of range.
+        ValueError: if an adjusted method is asked for without a log-density, or an option is out of range.
 
     References:
-        Roberts, Rosenthal, *Optimal scaling of discrete approximations to Langevin diffusions*, JRSS B 1998, for 0.574.
+        Roberts, Rosenthal, *Optimal scaling of discrete approximations to Langevin diffusions*, JRSS B 1998, for 0.574;
+        each method's own in its file.
 
     Example:
         >>> from disco_samplers import DiScoFormer
@@ -63,26 +85,37 @@ class LangevinSampler:
         log_prob: LogDensity | None = None,
         method: Method | None = None,
         preconditioner: preconditioner.Kind = "dense",
-        target_acceptance: float = 0.574,
+        target_acceptance: float | None = None,
         bias: float = 0.05,
+        friction: float | None = None,
+        trajectory: float = 1.5,
+        levels: Sequence[Any] | None = None,
+        condition: Condition | None = None,
     ) -> None:
         if not callable(score):
             raise TypeError(f"score must be callable, (m, d) -> (m, d), got {type(score).__name__}")
-        if method not in (None, "mala", "ula"):
-            raise ValueError(f'method must be "mala" or "ula", got {method!r}')
+        if method is not None and method not in ALGORITHMS:
+            raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
         if preconditioner not in ("dense", "diagonal", "identity"):
             raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {preconditioner!r}')
-        if not 0 < target_acceptance < 1:
+        if target_acceptance is not None and not 0 < target_acceptance < 1:
             raise ValueError(f"target_acceptance must lie in (0, 1), got {target_acceptance}")
         if not 0 < bias < 1:
             raise ValueError(f"bias must lie in (0, 1), got {bias}")
-        self.score, self.log_prob = score, log_prob
+        if friction is not None and not (friction >= 0 and np.isfinite(friction)):
+            raise ValueError(f"friction must not be negative, got {friction}")
+        if not (trajectory > 0 and np.isfinite(trajectory)):
+            raise ValueError(f"trajectory must be positive, got {trajectory}")
         known = log_prob is not None or hasattr(score, "log_prob") or hasattr(score, "condition")
-        if method == "mala" and not known:
-            raise ValueError('method "mala" needs a log-density: give log_prob=, or use method="ula"')
         self.method: Method = method or ("mala" if known else "ula")
-        self.preconditioner = preconditioner
-        self.target_acceptance, self.bias = target_acceptance, bias
+        self.algorithm = ALGORITHMS[self.method]
+        if self.algorithm.adjusted and not known:
+            raise ValueError(f'method "{method}" needs a log-density: give log_prob=, or use method="ula"')
+        if self.method == "exact" and log_prob is None:
+            raise ValueError('method "exact" needs log_prob=, the target\'s own log-density; with an estimate\'s use "mala"')
+        self.score, self.log_prob, self.preconditioner = score, log_prob, preconditioner
+        self.target_acceptance = target_acceptance or self.algorithm.acceptance
+        self.bias, self.friction, self.trajectory, self.levels, self.condition = bias, friction, trajectory, levels, condition
 
     def run(
         self,
@@ -98,6 +131,8 @@ class LangevinSampler:
         seed: int | None = None,
         generator: torch.Generator | None = None,
         names: Sequence[str] | None = None,
+        callback: Callback | None = None,
+        resume: SamplerResult | None = None,
         progress: bool = True,
     ) -> SamplerResult:
         """Runs the chains.
@@ -110,10 +145,15 @@ class LangevinSampler:
             num_warmup: discarded steps before.
             thin: steps between two draws.
             step_size: fixes the step size instead of adapting it.
-            adapt: gradient steps of the estimate's on-the-fly adaptation before sampling; 0 for none.
+            adapt: gradient steps of the estimate's on-the-fly adaptation before sampling, and in exact mode whenever the
+                estimate is refreshed; 0 for none.
             seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the device of the chains.
             names: of the variables.
+            callback: called with a :class:`~disco_samplers.samplers.driver.Progress` after each step; a true answer ends the
+                run as an interrupt would.
+            resume: a result of this sampler, complete or not, to go on from: same chains, step size and randomness, no
+                warm-up. The new result holds its draws and ``num_samples`` more.
             progress: whether to show a progress bar.
 
         Returns:
@@ -139,76 +179,61 @@ class LangevinSampler:
             raise ValueError("give seed or generator, not both")
         if seed is not None and not 0 <= seed < 2**63:
             raise ValueError(f"seed must lie in 0 .. 2^63 - 1, got {seed}")
-        target = self._target(context, adapt)
-        draws = self._context(context, target)
-        x, rng = self._start(initial, draws, chains, seed, generator)
-        factor = preconditioner.factor(
-            *((draws, self.preconditioner) if draws is not None else _from_initial(x, self.preconditioner))
-        ).to(x)
-        names = list(names) if names is not None else default_names(x.shape[1])
-        if len(names) != x.shape[1]:
-            raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
-        checked = Target(target, self.log_prob, needs_log_prob=self.method == "mala")
-        checked.check(x)
-        driver = Driver(
-            self.method,
-            checked,
-            x,
-            factor=factor,
-            generator=rng,
-            step=step_size,
-            target_acceptance=self.target_acceptance,
-            bias=self.bias,
-        )
-        return driver.run(num_samples, num_warmup, thin, names, progress)
+        if resume is not None:
+            if context is not None or initial is not None or names is not None or step_size is not None:
+                raise ValueError("resume goes on from a result as it is: leave out context, initial, names and step_size")
+            names, driver = resume.names, self._resumed(resume, seed, generator)
+        else:
+            estimate = self._estimate(context, adapt)
+            draws = context_of(estimate, context)
+            x, rng = start(initial, draws, chains, seed, generator)
+            names = list(names) if names is not None else default_names(x.shape[1])
+            if len(names) != x.shape[1]:
+                raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
+            levels = levels_of(self, draws)
+            if initial is None and levels and not callable(levels[0]):
+                x = x + noise(x, rng) * levels[0]
+            target = target_of(self, estimate, levels, x, rng)
+            algorithm = algorithm_of(self, target, num_warmup, x.device)
+            state, factor = algorithm.init(x, target), factor_of(draws, x, self.preconditioner)
+            policy = policy_of(self, step_size, x.shape[1]).start(state, factor)
+            driver = Driver(algorithm, target, state, policy, factor=factor, generator=rng)
+        driver.show(self.method, callback, progress)
+        if resume is None:
+            driver.warm_up(num_warmup, learn_of(self, driver, draws, adapt))
+        record = driver.draw(num_samples, thin)
+        warn(record)
+        return SamplerResult.of(record, driver.checkpoint(), self.method, names, before=resume)
 
-    def _target(self, context: ArrayLike | None, adapt: int) -> Any:
-        target: Any = self.score
-        if hasattr(target, "condition"):
+    def _resumed(self, result: SamplerResult, seed: int | None, generator: torch.Generator | None) -> Driver:
+        if result.checkpoint is None or result.method != self.method:
+            raise ValueError(f'resume must be a result of method "{self.method}", got one of "{result.method}"')
+        checkpoint: Checkpoint = result.checkpoint
+        device = checkpoint.state.position.device
+        if generator is None and seed is not None:
+            generator = torch.Generator(device).manual_seed(seed)
+        elif generator is None and checkpoint.generator_state is not None:
+            generator = torch.Generator(device)
+            generator.set_state(checkpoint.generator_state)
+        return Driver(
+            checkpoint.algorithm,
+            checkpoint.target,
+            checkpoint.state,
+            Fixed(checkpoint.step_size),
+            factor=checkpoint.factor,
+            generator=generator,
+        )
+
+    def _estimate(self, context: ArrayLike | None, adapt: int) -> Any:
+        estimate: Any = self.score
+        if hasattr(estimate, "condition"):
+            if context is None and self.method == "exact":
+                return None
             if context is None:
                 raise ValueError("score is an unconditioned model: give the draws to condition on as run(context=draws)")
-            target = target.condition(context)
+            estimate = estimate.condition(context)
         if adapt:
-            if not hasattr(target, "adapt"):
+            if not hasattr(estimate, "adapt"):
                 raise ValueError("adapt needs a DensityEstimate or a DiScoFormer as score")
-            target = target.adapt(adapt)
-        return target
-
-    def _context(self, context: ArrayLike | None, target: Any) -> Tensor | None:
-        if context is not None:
-            draws = as_points(context, "context", getattr(target, "dim", None), getattr(target, "device", None))
-        elif isinstance(getattr(target, "samples", None), Tensor):
-            draws = target.samples
-        else:
-            return None
-        if draws.ndim != 2:
-            raise ValueError(f"context must have shape (n, d), got {tuple(draws.shape)}")
-        return draws
-
-    def _start(
-        self,
-        initial: ArrayLike | None,
-        draws: Tensor | None,
-        chains: int,
-        seed: int | None,
-        generator: torch.Generator | None,
-    ) -> tuple[Tensor, torch.Generator | None]:
-        if initial is None and draws is None:
-            raise ValueError("starting points are needed: give initial=(chains, d), or context=draws to take them from")
-        where = draws if initial is None else as_points(initial, "initial", None if draws is None else draws.shape[1])
-        assert where is not None
-        if draws is not None and where.device != draws.device:
-            where = where.to(draws.device)
-        if where.ndim != 2 or 0 in where.shape:
-            raise ValueError(f"initial must have shape (chains, d), got {tuple(where.shape)}")
-        rng = generator
-        if generator is None and seed is not None:
-            rng = torch.Generator(where.device).manual_seed(seed)
-        if initial is None:
-            where = where[torch.randint(len(where), (chains,), generator=rng, device=where.device)]
-        return where.detach().clone(), rng
-
-
-def _from_initial(x: Tensor, kind: preconditioner.Kind) -> tuple[Tensor, preconditioner.Kind]:
-    """Many starting points tell a scale, a few do not, nor do equal ones."""
-    return (x, kind if len(x) > max(x.shape[1], 9) and bool((x != x[0]).any(0).all()) else "identity")
+            estimate = estimate.adapt(adapt)
+        return estimate

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-LogProbAndScore = Callable[[Tensor], "tuple[Tensor, Tensor]"]
+from disco_samplers.samplers.kernel import Info, LogProbAndScore, accept, noise
 
 
 class State(NamedTuple):
@@ -17,13 +16,6 @@ class State(NamedTuple):
     position: Tensor
     log_prob: Tensor
     score: Tensor
-
-
-class Info(NamedTuple):
-    """Of a step: probability of acceptance and whether the proposal diverged, (c,)."""
-
-    acceptance: Tensor
-    diverged: Tensor
 
 
 def init(position: Tensor, log_prob_and_score: LogProbAndScore) -> State:
@@ -66,8 +58,7 @@ def step(
         True
     """
     x = state.position
-    noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
-    forward = (2 * step_size) ** 0.5 * noise
+    forward = (2 * step_size) ** 0.5 * noise(x, generator)
     drift = step_size * (state.score @ factor)
     position = x + (drift + forward) @ factor.T
     finite = torch.isfinite(position).all(-1)
@@ -77,12 +68,4 @@ def step(
     log_ratio = log_prob - state.log_prob - (back.square() - forward.square()).sum(-1) / (4 * step_size)
     good = finite & torch.isfinite(log_prob) & torch.isfinite(score).all(-1) & ~torch.isnan(log_ratio)
     diverged = ~good | (log_prob < state.log_prob - 1000)
-    acceptance = torch.where(diverged, 0.0, log_ratio.clamp_max(0.0).exp())
-    u = torch.rand(acceptance.shape, dtype=x.dtype, device=x.device, generator=generator)
-    accept = u < acceptance
-    moved = State(
-        torch.where(accept[:, None], position, x),
-        torch.where(accept, log_prob, state.log_prob),
-        torch.where(accept[:, None], score, state.score),
-    )
-    return moved, Info(acceptance, diverged)
+    return accept(State(position, log_prob, score), state, log_ratio, diverged, generator)

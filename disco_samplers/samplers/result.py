@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from disco_samplers.samplers.diagnostics import Summary, diagnostic, summarise
+
+if TYPE_CHECKING:
+    from disco_samplers.samplers.driver import Checkpoint, Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +28,7 @@ class SamplerResult:
         method: name of the sampler.
         names: of the d variables.
         complete: False if the run was interrupted and this is what it had drawn.
+        checkpoint: where the chains stand, for ``LangevinSampler.run(resume=result)``.
 
     Example:
         >>> import torch
@@ -41,6 +46,20 @@ class SamplerResult:
     method: str
     names: Sequence[str]
     complete: bool = True
+    checkpoint: Checkpoint | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls, record: Record, checkpoint: Checkpoint, method: str, names: Sequence[str], *, before: SamplerResult | None = None
+    ) -> SamplerResult:
+        """The result of a run's record, after the draws that it went on from."""
+        draws, acceptance, divergences = record.draws, record.acceptance, record.divergences
+        if before is not None:
+            share = before.draws.shape[1] / (before.draws.shape[1] + draws.shape[1])
+            acceptance = share * before.acceptance + (1 - share) * acceptance
+            draws = torch.cat([before.draws, draws], 1)
+            divergences = torch.cat([before.divergences, divergences], 1)
+        return cls(draws, acceptance, divergences, checkpoint.step_size, method, names, record.complete, checkpoint)
 
     @property
     def rhat(self) -> np.ndarray:

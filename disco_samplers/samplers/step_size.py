@@ -1,9 +1,11 @@
-"""Step-size adaptation by dual averaging."""
+"""Choice of the step size: fixed, by dual averaging of the acceptance, or from a stated bias."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
 
 
 class DualAveraging(NamedTuple):
@@ -53,3 +55,90 @@ def update(state: DualAveraging, acceptance: float, target: float) -> DualAverag
     mix = count**-0.75
     average = mix * log_step + (1 - mix) * state.log_average if count > 1 else log_step
     return DualAveraging(log_step, average, error, count, state.centre)
+
+
+class Policy(Protocol):
+    """How a run chooses its step size: ``step_size`` while warming up, ``final`` afterwards."""
+
+    @property
+    def step_size(self) -> float: ...
+
+    @property
+    def final(self) -> float: ...
+
+    def start(self, state: Any, factor: Tensor) -> Policy:
+        """The policy at the start of a run, and where target or preconditioner have changed."""
+        ...
+
+    def update(self, state: Any, info: Any, factor: Tensor) -> Policy:
+        """The policy after a step."""
+        ...
+
+
+class Fixed(NamedTuple):
+    """Keeps to one step size."""
+
+    step_size: float
+
+    @property
+    def final(self) -> float:
+        return self.step_size
+
+    def start(self, state: Any, factor: Tensor) -> Fixed:
+        return self
+
+    def update(self, state: Any, info: Any, factor: Tensor) -> Fixed:
+        return self
+
+
+class ByAcceptance(NamedTuple):
+    """Dual averaging of the mean acceptance over chains to a target."""
+
+    averaging: DualAveraging
+    target: float
+
+    @property
+    def step_size(self) -> float:
+        return self.averaging.step_size
+
+    @property
+    def final(self) -> float:
+        return self.averaging.final
+
+    def start(self, state: Any, factor: Tensor) -> ByAcceptance:
+        return self._replace(averaging=init(self.step_size))
+
+    def update(self, state: Any, info: Any, factor: Tensor) -> ByAcceptance:
+        return self._replace(averaging=update(self.averaging, float(info.acceptance.mean()), self.target))
+
+
+class ByBias(NamedTuple):
+    r"""The step whose relative bias of the stationary variance is ``bias``.
+
+    On N(0, v) the unadjusted Langevin algorithm inflates the variance by :math:`e / (2 v)`, and the mean square of the
+    whitened score over dimensions says what 1/v is; a splitting of order two in h stands where :math:`e = h^2 / 2`.
+    """
+
+    bias: float
+    order: int = 1
+    roughness: float = 0.0
+    updates: int = 0
+
+    @property
+    def step_size(self) -> float:
+        e = 2 * self.bias / max(self.roughness, 1e-12)
+        return e if self.order == 1 else math.sqrt(2 * e)
+
+    @property
+    def final(self) -> float:
+        return self.step_size
+
+    def start(self, state: Any, factor: Tensor) -> ByBias:
+        return ByBias(self.bias, self.order).update(state, None, factor)
+
+    def update(self, state: Any, info: Any, factor: Tensor) -> ByBias:
+        size = float((state.score @ factor).square().mean())
+        if not math.isfinite(size):
+            return self
+        weight = 1 / min(self.updates + 1, 100)
+        return self._replace(roughness=(1 - weight) * self.roughness + weight * size, updates=self.updates + 1)

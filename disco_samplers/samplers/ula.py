@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from disco_samplers.samplers.kernel import Info, noise, where
 from disco_samplers.types import ScoreFunction
 
 
@@ -15,13 +16,6 @@ class State(NamedTuple):
 
     position: Tensor
     score: Tensor
-
-
-class Info(NamedTuple):
-    """Of a step: acceptance (always 1) and whether it diverged, (c,)."""
-
-    acceptance: Tensor
-    diverged: Tensor
 
 
 def init(position: Tensor, score: ScoreFunction) -> State:
@@ -55,11 +49,9 @@ def step(
         tensor([False])
     """
     x = state.position
-    noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
     drift = state.score @ factor
-    position = x + (step_size * drift + (2 * step_size) ** 0.5 * noise) @ factor.T
+    position = x + (step_size * drift + (2 * step_size) ** 0.5 * noise(x, generator)) @ factor.T
     finite = torch.isfinite(position).all(-1)
     new = score(torch.where(finite[:, None], position, x))
     good = finite & torch.isfinite(new).all(-1)
-    moved = State(torch.where(good[:, None], position, x), torch.where(good[:, None], new, state.score))
-    return moved, Info(torch.ones_like(x[:, 0]), ~good)
+    return where(good, State(position, new), state), Info(torch.ones_like(x[:, 0]), ~good)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -82,3 +84,8 @@ class LinearBasis(nn.Module):
     def lift(self, z: Tensor) -> Tensor:
         """Points (..., D) of coordinates (..., k)."""
         return self.mean + z @ self.components
+
+    def rest_log_prob(self, rest: Tensor, sigma: float) -> Tensor:
+        """Log-density (m,) of what is orthogonal to the basis (m, D), noised to ``sigma``."""
+        variance = self.rest_variance + sigma**2
+        return -0.5 * (rest.square().sum(1) / variance + self.rest_rank * (2 * math.pi * variance).log())

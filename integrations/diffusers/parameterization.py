@@ -93,9 +93,6 @@ def _edm(config: Any) -> Parameterization:
         return sign * ((s / data) * y - (s**2 + data**2) / data * noise) * (s**2 + data**2).rsqrt()
 
     def sigma(t: Tensor) -> Tensor:
-        if config.edm_time == "arctan":
-            _inside(t, 0, 1, "0 .. 1, 2/pi times arctan(sigma)")
-            return torch.tan(0.5 * math.pi * t).clamp(0, SIGMA_MAX)
         _inside(t, -10, math.log(SIGMA_MAX) / 4, "a quarter of log(sigma)")
         return torch.exp(4 * t)
 
@@ -167,15 +164,14 @@ def conventions_of(scheduler: Any) -> dict[str, Any]:
         {'parameterization': 'flow', 'num_train_timesteps': 1000, 'consistency_steps': 0}
     """
     config, name = scheduler.config, type(scheduler).__name__
-    steps = 20 if name in _DISTILLED else 0
+    steps = 10 if name in _DISTILLED else 0
     if name in _SCORE_BASED:
         return {"parameterization": "score", "consistency_steps": 0}
-    if name in _EDM_TIMES:
+    if name in _EDM:
         return {
             "parameterization": "edm",
             "sigma_data": config.sigma_data,
             "edm_prediction_type": config.prediction_type,
-            "edm_time": _EDM_TIMES[name],
             "consistency_steps": 0,
         }
     if name == "CMStochasticIterativeScheduler":
@@ -197,11 +193,7 @@ def conventions_of(scheduler: Any) -> dict[str, Any]:
 
 
 _SCORE_BASED = ("ScoreSdeVeScheduler", "KarrasVeScheduler")
-_EDM_TIMES = {
-    "EDMEulerScheduler": "log",
-    "EDMDPMSolverMultistepScheduler": "log",
-    "CosineDPMSolverMultistepScheduler": "arctan",
-}
+_EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
 _FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler")
 _DISTILLED = ("CMStochasticIterativeScheduler", "LCMScheduler", "TCDScheduler", "FlowMatchLCMScheduler")
-_OTHER = ("CogVideoXDDIMScheduler", "CogVideoXDPMScheduler", "UnCLIPScheduler")
+_OTHER = ("CosineDPMSolverMultistepScheduler", "CogVideoXDDIMScheduler", "CogVideoXDPMScheduler", "UnCLIPScheduler")

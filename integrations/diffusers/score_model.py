@@ -56,7 +56,6 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         sigma_data: of the EDM and consistency schedulers.
         sigma_min: of the consistency scheduler.
         edm_prediction_type: "epsilon" or "v_prediction", as the EDM scheduler has it.
-        edm_time: "log" for a quarter of log sigma, "arctan" for 2/pi arctan(sigma).
         consistency_steps: where positive, the denoised mean is replaced by the end of the probability-flow trajectory, in
             so many steps per 100-fold of sigma: what distilled models learn.
         sample_size: what pipelines read as the image size, as in_channels, out_channels and sample_rate.
@@ -102,7 +101,6 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         sigma_data: float = 0.5,
         sigma_min: float = 0.002,
         edm_prediction_type: str = "epsilon",
-        edm_time: str = "log",
         consistency_steps: int = 0,
         sample_size: int | tuple[int, ...] = (1, 1),
         in_channels: int = 2,
@@ -233,7 +231,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
             Ho, Salimans, *Classifier-free diffusion guidance*, 2022, eq. 6 (their w is g - 1).
         """
         conventions = parameterization(self.config)
-        flat = self._flat(sample)
+        flat = self.flat(sample)
         t = torch.as_tensor(timestep, device=flat.device).detach().double().reshape(-1)
         if len(t) not in (1, len(flat)):
             raise ValueError(f"timestep must be one number or one a sample, got {len(t)} for {len(flat)} samples")
@@ -247,14 +245,14 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
 
     def denoise(self, samples: Tensor, sigma: float | Tensor, class_labels: Tensor | None = None) -> Tensor:
         r"""The denoised mean :math:`D(y, \sigma)` of samples y (B, *shape); sigma is one number or one a sample."""
-        y = self._flat(samples)
+        y = self.flat(samples)
         levels = torch.as_tensor(sigma, device=y.device).double().reshape(-1).expand(len(y))
         noise = self._noise(y, levels, class_labels, 1.0)
         return (y - levels[:, None].to(y.dtype) * noise).to(samples.dtype).reshape(samples.shape)
 
     def score(self, samples: Tensor, sigma: float, class_labels: Tensor | None = None) -> Tensor:
         r"""The score :math:`\nabla \log f_\sigma` at samples y (B, *shape)."""
-        y = self._flat(samples)
+        y = self.flat(samples)
         noise = self._noise(y, torch.full((len(y),), float(sigma), dtype=torch.float64, device=y.device), class_labels, 1.0)
         return (-noise / sigma).to(samples.dtype).reshape(samples.shape)
 
@@ -263,22 +261,20 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
 
         :func:`~disco_samplers.integrations.diffusers.probability_flow_log_prob` is normalised, and slower.
         """
-        y = self._flat(samples)
+        y = self.flat(samples)
         z, rest = self.basis.project(y)
-        log_prob = torch.zeros_like(z[:, 0])
-        for label, rows in self._groups(class_labels, len(y)):
-            log_prob[rows] = self._noised_data(label).log_prob(z[rows], float(sigma))
-        variance = self.basis.rest_variance + float(sigma) ** 2
-        squared = rest.square().sum(1) / variance
-        return log_prob - 0.5 * (squared + self.basis.rest_rank * (2 * math.pi * variance).log())
+        log_prob = self.basis.rest_log_prob(rest, float(sigma))
+        for label, rows in self.groups(class_labels, len(y)):
+            log_prob[rows] += self.noised(label).log_prob(z[rows], float(sigma))
+        return log_prob
 
     def encode(self, timesteps: Tensor, class_labels: Tensor | None = None, progress: bool = False) -> None:
         """Encodes the contexts of a schedule's timesteps ahead of their use."""
         sigmas = parameterization(self.config).sigma(torch.as_tensor(timesteps).double().reshape(-1)).tolist()
-        labels = [label for label, _ in self._groups(class_labels, len(class_labels) if class_labels is not None else 1)]
+        labels = [label for label, _ in self.groups(class_labels, len(class_labels) if class_labels is not None else 1)]
         for sigma in tqdm(sorted(set(sigmas), reverse=True), disable=not progress, desc="encoding"):
             for label in labels:
-                noised = self._noised_data(label)
+                noised = self.noised(label)
                 if noised.weight(max(sigma, 1e-12)) < 1:
                     noised.noise(noised.data[:1], sigma)
 
@@ -314,7 +310,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         self._noised.clear()  # encoded where the model was
         return self
 
-    def _flat(self, sample: Tensor) -> Tensor:
+    def flat(self, sample: Tensor) -> Tensor:
+        """Samples (B, *shape) as rows (B, D) in the precision of the data, checked."""
         size = math.prod(self.sample_shape)
         if not isinstance(sample, Tensor) or sample.ndim < 2 or math.prod(sample.shape[1:]) != size:
             got = tuple(sample.shape) if isinstance(sample, Tensor) else type(sample).__name__
@@ -348,7 +345,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         if conditional and guidance_scale != 1.0:
             parts.append((None, 1.0 - guidance_scale))
         for labels, factor in parts:
-            for label, rows in self._groups(labels, len(y)):
+            for label, rows in self.groups(labels, len(y)):
                 for level in sigma[rows].unique().tolist():
                     at = rows[sigma[rows] == level]
                     noise[at] += factor * self._at_level(label, z[at], level)
@@ -358,7 +355,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
 
     def _at_level(self, label: int | None, z: Tensor, sigma: float) -> Tensor:
         """The predicted noise in the basis; with consistency steps, that of the whole way to the trajectory's end."""
-        noised = self._noised_data(label)
+        noised = self.noised(label)
         noise = noised.noise(z, sigma)
         steps = self.config.consistency_steps
         if not steps or sigma <= 0:
@@ -372,8 +369,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
                 noise = noised.noise(z, lower)
         return (start - z) / sigma
 
-    def _groups(self, class_labels: Any, count: int) -> list[tuple[int | None, Tensor]]:
-        """Rows of each class among ``count`` samples."""
+    def groups(self, class_labels: Any, count: int) -> list[tuple[int | None, Tensor]]:
+        """Each class among ``count`` samples with its rows; None for all of them without classes."""
         rows = torch.arange(count, device=self.data.device)
         if class_labels is None:
             return [(None, rows)]
@@ -389,7 +386,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         labels = labels.expand(count)
         return [(int(label), rows[labels == label]) for label in labels.unique().tolist()]
 
-    def _noised_data(self, label: int | None) -> NoisedData:
+    def noised(self, label: int | None = None) -> NoisedData:
+        """The estimates, at any noise level, of all data or of one class."""
         if label not in self._noised:
             row = 0 if label is None else 1 + label
             rows = self.data if label is None else self.data[self.labels == label]

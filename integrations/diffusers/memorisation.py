@@ -1,0 +1,116 @@
+"""Whether generated samples are new: their distances to the training set, and their closeness to held-out data."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disco_samplers._extras import optional
+from disco_samplers.checkpoint import write
+from disco_samplers.distances import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
+from disco_samplers.plotting import writable
+
+_NEAR = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class MemorisationReport:
+    """Distances to the nearest training sample, and distances between distributions; see :func:`memorisation`.
+
+    Arguments:
+        nearest: of each generated sample to its nearest training sample, (m,).
+        nearest_held_out: of each held-out one, (h,): what new data look like.
+        copied: share of generated samples that lie closer to a training sample than all but 5 % of held-out ones do; new data
+            give 0.05, a memoriser gives 1.
+        mmd: squared maximum mean discrepancy of the generated to the held-out samples.
+        mmd_training: that of the training samples to the held-out ones: what data of this size reach.
+        sliced_w2: sliced Wasserstein-2 distance to the held-out samples, in standard deviations.
+        sliced_w2_training: that of the training samples.
+        precision: share of generated samples within the held-out ones' manifold.
+        recall: share of held-out samples within the generated ones' manifold.
+    """
+
+    nearest: Tensor
+    nearest_held_out: Tensor
+    copied: float
+    mmd: float
+    mmd_training: float
+    sliced_w2: float
+    sliced_w2_training: float
+    precision: float
+    recall: float
+
+    def plot(self, path: str | None = None) -> Any:
+        """Draws the distances to the nearest training sample, of generated and of held-out samples. Needs matplotlib."""
+        if path is not None:
+            writable(path)
+        figure = optional("matplotlib.figure", "plot").Figure(figsize=(6.4, 3.6), layout="constrained")
+        axis = figure.subplots()
+        top = float(torch.cat([self.nearest, self.nearest_held_out]).quantile(0.995))
+        bins = torch.linspace(0, top, 40).tolist()
+        axis.hist(self.nearest_held_out.tolist(), bins, density=True, color="#8a8f98", alpha=0.5, label="held-out data")
+        axis.hist(self.nearest.tolist(), bins, density=True, histtype="step", color="#2563a8", lw=1.4, label="generated")
+        axis.set_xlabel("distance to the nearest training sample")
+        axis.set_yticks([])
+        axis.set_title(f"copied: {self.copied:.0%} (new data: {_NEAR:.0%})")
+        axis.legend(frameon=False)
+        if path is not None:
+            write(path, lambda temporary: figure.savefig(temporary, dpi=130))
+        return figure
+
+    def __repr__(self) -> str:
+        return (
+            f"MemorisationReport(copied={self.copied:.3f}, mmd={self.mmd:.2g} (training {self.mmd_training:.2g}), "
+            f"sliced_w2={self.sliced_w2:.3f} (training {self.sliced_w2_training:.3f}), "
+            f"precision={self.precision:.3f}, recall={self.recall:.3f})"
+        )
+
+
+def memorisation(generated: Tensor, training: Tensor, held_out: Tensor, *, neighbours: int = 3) -> MemorisationReport:
+    """Compares generated samples (m, ...) with the training samples (n, ...) and held-out ones (h, ...) of the same kind.
+
+    Precision and recall are taken on as many held-out as generated samples, the first of each.
+
+    Arguments:
+        generated: new samples.
+        training: what the model was made from.
+        held_out: what it has not seen.
+        neighbours: k of precision and recall.
+
+    Raises:
+        ValueError: if the samples differ in shape, or a set has no more than ``neighbours`` rows.
+
+    References:
+        Meehan, Chaudhuri, Dasgupta, *A non-parametric test to detect data-copying in generative models*, AISTATS 2020, for the
+        comparison of distances; Kynkaanniemi et al., NeurIPS 2019, for precision and recall.
+
+    Example:
+        >>> x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+        >>> memorisation(x[:100], x[:100], x[200:]).copied
+        1.0
+    """
+    if not generated.shape[1:] == training.shape[1:] == held_out.shape[1:]:
+        shapes = ", ".join(str(tuple(t.shape)) for t in (generated, training, held_out))
+        raise ValueError(f"generated, training and held_out must hold samples of one shape, got {shapes}")
+    for name, rows in (("generated", generated), ("training", training), ("held_out", held_out)):
+        if len(rows) <= neighbours:
+            raise ValueError(f"{name} must hold more than neighbours = {neighbours} samples, got {len(rows)}")
+    new, old, held = (t.detach().flatten(1).double() for t in (generated, training, held_out))
+    nearest, nearest_held = nearest_distances(new, old), nearest_distances(held, old)
+    count = min(len(new), len(held))
+    precision, recall = precision_recall(new[:count], held[:count], neighbours=neighbours)
+    bandwidth = float(torch.pdist(held[:1000]).median())
+    return MemorisationReport(
+        nearest=nearest,
+        nearest_held_out=nearest_held,
+        copied=float((nearest <= nearest_held.quantile(_NEAR)).double().mean()),
+        mmd=maximum_mean_discrepancy(new, held, bandwidth=bandwidth),
+        mmd_training=maximum_mean_discrepancy(old, held, bandwidth=bandwidth),
+        sliced_w2=sliced_wasserstein(new, held, order=2),
+        sliced_w2_training=sliced_wasserstein(old, held, order=2),
+        precision=precision,
+        recall=recall,
+    )

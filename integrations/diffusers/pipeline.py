@@ -1,0 +1,218 @@
+"""A pipeline for anything a score model can be made of: vectors, series, images or latents."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from disco_samplers._arrays import check_count
+from disco_samplers.integrations.diffusers.score_model import DiscoScoreModel
+
+OUTPUT_TYPES = ("pt", "np", "pil")
+
+
+@dataclasses.dataclass
+class DiscoPipelineOutput(BaseOutput):  # type: ignore[misc]
+    """What the pipeline returns: ``samples`` (num_samples, *shape) as a tensor or array, or a list of PIL images."""
+
+    samples: Any
+
+
+class DiscoPipeline(DiffusionPipeline):
+    r"""Draws samples with a model and any scheduler of the VP, EDM, flow, VE or consistency family.
+
+    A :class:`DiscoScoreModel` is brought into the scheduler's conventions; any other model (a trained U-Net, say) must have been
+    trained for them. Samples come unclamped and in the shape of the data.
+
+    Arguments:
+        unet: a :class:`DiscoScoreModel`, or any model called as a ``UNet2DModel`` is.
+        scheduler: of any of the families.
+        vae: decoder of latents, if the model's data are latents.
+
+    Raises:
+        ValueError: if the scheduler belongs to none of the families, or clips samples to less than the data's range.
+
+    Example:
+        >>> from diffusers import FlowMatchEulerDiscreteScheduler
+        >>> x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+        >>> pipe = DiscoPipeline(DiscoScoreModel.from_data(x, replicas=1, calibrate=False), FlowMatchEulerDiscreteScheduler())
+        >>> pipe.set_progress_bar_config(disable=True)
+        >>> pipe(num_samples=5, num_inference_steps=4, generator=torch.Generator().manual_seed(0)).samples.shape
+        torch.Size([5, 2])
+    """
+
+    model_cpu_offload_seq = "unet->vae"
+    _optional_components = ["vae"]  # noqa: RUF012  # as diffusers has it
+    _callback_tensor_inputs = ["latents"]  # noqa: RUF012
+
+    def __init__(self, unet: ModelMixin, scheduler: SchedulerMixin, vae: ModelMixin | None = None) -> None:
+        super().__init__()
+        self.register_modules(unet=_matched(unet, scheduler), scheduler=scheduler, vae=vae)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        num_samples: int = 1,
+        num_inference_steps: int = 50,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: Tensor | None = None,
+        class_labels: Any = None,
+        guidance_scale: float = 1.0,
+        output_type: str = "pt",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
+        callback_on_step_end_tensor_inputs: tuple[str, ...] | list[str] = ("latents",),
+    ) -> Any:
+        """Draws samples.
+
+        Arguments:
+            num_samples: how many.
+            num_inference_steps: of the scheduler.
+            generator: source of randomness, or one a sample.
+            latents: the noise to start from, (num_samples, *shape), of standard deviation one.
+            class_labels: class of each sample, or one for all.
+            guidance_scale: of classifier-free guidance towards the class; 1 for none.
+            output_type: "pt", "np", or "pil" for images in [-1, 1].
+            return_dict: whether to return a :class:`DiscoPipelineOutput`, or a tuple of its samples.
+            callback_on_step_end: called as ``callback(pipe, step, timestep, {"latents": ...})`` after each step; the latents in
+                the dictionary that it returns take the place of the old.
+            callback_on_step_end_tensor_inputs: what the dictionary holds; "latents" is all there is.
+
+        Raises:
+            TypeError: if a count is not an integer.
+            ValueError: if a count, shape, class or output type is wrong.
+        """
+        check_count("num_samples", num_samples, 1)
+        check_count("num_inference_steps", num_inference_steps, 1)
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
+        inputs = getattr(callback_on_step_end, "tensor_inputs", callback_on_step_end_tensor_inputs)
+        if unknown := sorted(set(inputs) - set(self._callback_tensor_inputs)):
+            raise ValueError(f"callback_on_step_end_tensor_inputs can hold {self._callback_tensor_inputs}, got {unknown}")
+        if isinstance(generator, list) and len(generator) != num_samples:
+            raise ValueError(f"generator must be one, or one a sample: got {len(generator)} for {num_samples} samples")
+        self._model = _matched(self.unet, self.scheduler)  # either may have been exchanged since
+        self._conditions = {} if class_labels is None else self._condition(class_labels, guidance_scale)
+        self._generator = generator
+        sample = self._start(num_samples, latents)
+        self.scheduler.set_timesteps(num_inference_steps, **_accepted(self.scheduler.set_timesteps, device=sample.device))
+        step = _STEPS.get(type(self.scheduler).__name__, DiscoPipeline._step)
+        if hasattr(self.scheduler, "set_sigmas"):
+            self.scheduler.set_sigmas(num_inference_steps)
+        timesteps = self.scheduler.timesteps
+        for i, t in enumerate(self.progress_bar(timesteps)):
+            sample = step(self, sample, t, i)
+            if callback_on_step_end is not None:
+                changed = callback_on_step_end(self, i, t, {"latents": sample} if "latents" in inputs else {})
+                sample = (changed or {}).get("latents", sample)
+        samples = self._finished(sample, output_type)
+        self.maybe_free_model_hooks()
+        return DiscoPipelineOutput(samples=samples) if return_dict else (samples,)
+
+    def _condition(self, class_labels: Any, guidance_scale: float) -> dict[str, Any]:
+        labels = torch.as_tensor(class_labels, device=self._execution_device).reshape(-1)
+        ours = isinstance(self._model, DiscoScoreModel)
+        return {"class_labels": labels} | ({"guidance_scale": guidance_scale} if ours else {})
+
+    def _start(self, num_samples: int, latents: Tensor | None) -> Tensor:
+        shape = (num_samples, *_sample_shape(self._model))
+        if latents is None:
+            latents = randn_tensor(shape, generator=self._generator, device=self._execution_device, dtype=self._model.dtype)
+        elif latents.shape != shape:
+            raise ValueError(f"latents must have shape {shape}, got {tuple(latents.shape)}")
+        # Flow schedulers start from noise of standard deviation one, and have no attribute that says so.
+        return latents.to(self._execution_device, self._model.dtype) * getattr(self.scheduler, "init_noise_sigma", 1.0)
+
+    def _predict(self, sample: Tensor, t: Any) -> Tensor:
+        return self._model(sample, t, return_dict=False, **self._conditions)[0]  # type: ignore[no-any-return]
+
+    def _step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
+        scheduler = self.scheduler
+        scaled = scheduler.scale_model_input(sample, t) if hasattr(scheduler, "scale_model_input") else sample
+        options = _accepted(scheduler.step, generator=self._generator)
+        return scheduler.step(self._predict(scaled, t), t, sample, **options).prev_sample  # type: ignore[no-any-return]
+
+    def _score_sde_step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
+        """Corrector and predictor of :class:`~diffusers.ScoreSdeVeScheduler`, whose model is asked at sigma."""
+        scheduler, rng = self.scheduler, self._generator
+        sigma = scheduler.sigmas[i] * torch.ones(len(sample), device=sample.device)
+        for _ in range(scheduler.config.correct_steps):
+            sample = scheduler.step_correct(self._predict(sample, sigma), sample, generator=rng).prev_sample
+        output = scheduler.step_pred(self._predict(sample, sigma), t, sample, generator=rng)
+        last = i + 1 == len(scheduler.timesteps)
+        return output.prev_sample_mean if last else output.prev_sample  # type: ignore[no-any-return]
+
+    def _karras_ve_step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
+        """Churn, Euler step and Heun correction of :class:`~diffusers.KarrasVeScheduler`."""
+        scheduler = self.scheduler
+        sigma, lower = scheduler.schedule[t], scheduler.schedule[t - 1] if t > 0 else torch.tensor(0.0)
+        hat, sigma_hat = scheduler.add_noise_to_input(sample, sigma, generator=self._generator)
+        euler = scheduler.step(sigma_hat * self._predict(hat, sigma_hat), sigma_hat, lower, hat)
+        if not lower:
+            return euler.prev_sample  # type: ignore[no-any-return]
+        slope = lower * self._predict(euler.prev_sample, lower)
+        heun = scheduler.step_correct(slope, sigma_hat, lower, hat, euler.prev_sample, euler.derivative)
+        return heun.prev_sample  # type: ignore[no-any-return]
+
+    def _finished(self, sample: Tensor, output_type: str) -> Any:
+        if self.vae is not None:
+            sample = self.vae.decode(sample / self.vae.config.scaling_factor).sample
+        if output_type == "pt":
+            return sample
+        array: np.ndarray = sample.float().cpu().numpy()
+        if output_type == "np":
+            return array
+        if array.ndim != 4 or array.shape[1] not in (1, 3):
+            raise ValueError(f'output_type "pil" needs images of 1 or 3 channels, got samples of shape {array.shape[1:]}')
+        return self.numpy_to_pil((array / 2 + 0.5).clip(0, 1).transpose(0, 2, 3, 1))
+
+
+_STEPS = {
+    "ScoreSdeVeScheduler": DiscoPipeline._score_sde_step,
+    "KarrasVeScheduler": DiscoPipeline._karras_ve_step,
+}
+
+
+def _matched(model: Any, scheduler: Any) -> Any:
+    """The model in the scheduler's conventions, where it is ours."""
+    if not isinstance(model, DiscoScoreModel):
+        return model
+    limit = _clips(scheduler.config)
+    top = float(model.samples.abs().max())
+    if top > 1.01 * limit:
+        name = type(scheduler).__name__
+        raise ValueError(
+            f"{name} clips samples to [-{limit:g}, {limit:g}], and the data reach {top:.3g}: scale the data, or turn it off with "
+            f"{name}.from_config(scheduler.config, clip_sample=False, thresholding=False, clip_denoised=False)"
+        )
+    return model.matching(scheduler)
+
+
+def _clips(config: Any) -> float:
+    """The largest absolute value that a scheduler leaves as it is."""
+    if config.get("clip_sample") or config.get("thresholding"):
+        return float(config.get("clip_sample_range") or 1.0)
+    return 1.0 if config.get("clip_denoised") else math.inf
+
+
+def _sample_shape(model: Any) -> tuple[int, ...]:
+    if isinstance(model, DiscoScoreModel):
+        return model.sample_shape
+    size = model.config.sample_size
+    return (model.config.in_channels, *((size, size) if isinstance(size, int) else size))
+
+
+def _accepted(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """Those of the options that a scheduler's method takes; not all of them take the same."""
+    names = inspect.signature(function).parameters
+    return {key: value for key, value in options.items() if key in names}

@@ -8,6 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+FEWEST = 16
+"""A cell with fewer particles is too small to tell the shape of its distribution from."""
+
+_SPREAD = 100
+"""Smallest eigenvalue, in units of the rounding error, of the correlation of velocities that spread in every direction."""
+
 
 class Moments(NamedTuple):
     """Of each cell: weight (c,), mean velocity (c, dv) and temperature (c,); zero in an empty cell."""
@@ -38,6 +44,18 @@ def moments(v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Moments:
     mean = total(w[:, None] * v, cell, num_cells) / positive[:, None]
     thermal = total(w * (v - mean[cell]).square().sum(-1), cell, num_cells)
     return Moments(weight, mean, thermal / (v.shape[1] * positive))
+
+
+def spread(v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
+    """Whether a cell has at least 16 particles, at least 2 d + 2, spread in every direction, (c,)."""
+    _, mean, _ = moments(v, w, cell, num_cells)
+    enough = torch.bincount(cell, minlength=num_cells) >= max(FEWEST, 2 * v.shape[1] + 2)
+    c = v - mean[cell]
+    pressure = total((w[:, None] * c)[:, :, None] * c[:, None, :], cell, num_cells).double()
+    size = pressure.diagonal(dim1=-2, dim2=-1).clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
+    correlation = size[:, :, None] * pressure * size[:, None, :]
+    spread: Tensor = torch.linalg.eigvalsh(correlation)[:, 0] > _SPREAD * torch.finfo(v.dtype).eps
+    return enough & spread
 
 
 def padded(cell: Tensor, num_cells: int, limit: int, power: int = 1) -> Iterator[tuple[Tensor, Tensor]]:

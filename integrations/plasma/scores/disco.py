@@ -8,14 +8,12 @@ from torch import Tensor
 from disco_samplers import DiScoFormer
 from disco_samplers._arrays import check_count
 
-from ..cells import moments, padded, total
+from ..cells import FEWEST, padded, spread, total
+from .calibrated import calibrate
 from .maxwellian import Maxwellian
 
 _TOKENS = 2**15
 """Particles conditioned on at a time, padding included."""
-
-FEWEST = 16
-"""A cell with fewer particles is taken for a Maxwellian: too few to tell a shape from."""
 
 
 class DiscoScore:
@@ -31,6 +29,8 @@ class DiscoScore:
             them if not given. With keys the cost is O(n keys), else O(n m) for cells of m particles.
         adapt: steps of label-free adaptation in each cell at each call; see :func:`disco_samplers.adapt.adapt`. Slow: for
             the case of one cell.
+        calibrate: whether scores are brought to keep the moment identities of any distribution; see
+            :func:`~disco_samplers.integrations.plasma.scores.calibrated.calibrate`.
 
     Raises:
         TypeError: if ``keys`` or ``adapt`` is not an integer.
@@ -46,12 +46,14 @@ class DiscoScore:
         True
     """
 
-    def __init__(self, disco: DiScoFormer | None = None, *, keys: int | None = None, adapt: int = 0) -> None:
+    def __init__(
+        self, disco: DiScoFormer | None = None, *, keys: int | None = None, adapt: int = 0, calibrate: bool = True
+    ) -> None:
         if keys is not None:
             check_count("keys", keys, FEWEST)
         check_count("adapt", adapt, 0)
         self.disco = DiScoFormer.from_pretrained() if disco is None else disco
-        self.keys, self.adapt = keys, adapt
+        self.keys, self.adapt, self.calibrate = keys, adapt, calibrate
 
     def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
         """The score (n, dv); see :class:`~disco_samplers.integrations.plasma.types.VelocityScore`."""
@@ -64,7 +66,7 @@ class DiscoScore:
     def log_prob_and_score(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
         """Log-density (n,) and score (n, dv) for the price of one."""
         self._follow(v.device)
-        few = ~_spread(v, w, cell, num_cells)
+        few = ~spread(v, w, cell, num_cells)
         maxwellian = Maxwellian()
         log_prob, score = maxwellian.log_prob(v, w, cell, num_cells), maxwellian(v, w, cell, num_cells)
         many = (~few[cell]).nonzero().squeeze(1)
@@ -79,7 +81,7 @@ class DiscoScore:
             shown_v = v[many[context[start[cells, None] + torch.where(shown, slot, 0)]]]
             found = self._evaluate(shown_v, shown, v[rows], mask)
             log_prob[rows[mask]], score[rows[mask]] = found[0][mask], found[1][mask]
-        return log_prob, score
+        return log_prob, calibrate(score, v, w, cell, num_cells) if self.calibrate else score
 
     def _follow(self, device: torch.device) -> None:
         """Takes the model to where the particles are."""
@@ -117,16 +119,3 @@ class DiscoScore:
             adapted = self.disco.condition(context[i, shown[i]]).adapt(self.adapt)
             log_prob[i, here], score[i, here] = adapted.log_prob_and_score(queries[i, here])
         return log_prob, score
-
-
-def _spread(v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
-    """Whether a cell has enough particles, spread in every direction, (c,)."""
-    _, mean, _ = moments(v, w, cell, num_cells)
-    enough = torch.bincount(cell, minlength=num_cells) >= max(FEWEST, 2 * v.shape[1] + 2)
-    c = v - mean[cell]
-    pressure = total((w[:, None] * c)[:, :, None] * c[:, None, :], cell, num_cells).double()
-    size = pressure.diagonal(dim1=-2, dim2=-1).clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
-    correlation = size[:, :, None] * pressure * size[:, None, :]
-    # The network's own whitening gives up below 1e-10; rounding of the particles' precision sets in before.
-    spread: Tensor = torch.linalg.eigvalsh(correlation)[:, 0] > 10 * torch.finfo(v.dtype).eps
-    return enough & spread

@@ -1,0 +1,11 @@
+"""Pyro: draws as a distribution, particles as a guide, Langevin as an MCMC kernel."""
+
+from disco_samplers._extras import optional
+
+optional("pyro", "pyro")  # says how to install it where it is missing
+
+from .kernel import LangevinKernel  # noqa: E402
+from .model_density import ModelDensity  # noqa: E402
+from .sample_distribution import SampleDistribution  # noqa: E402
+
+__all__ = ["LangevinKernel", "ModelDensity", "SampleDistribution"]

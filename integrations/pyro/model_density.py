@@ -1,0 +1,181 @@
+"""A Pyro model as a log-density and score of packed real vectors: what samplers and particles see of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer.autoguide.initialization import InitMessenger, init_to_sample
+from pyro.infer.mcmc.util import initialize_model
+from pyro.ops.integrator import potential_grad
+from torch import Tensor
+from torch.func import grad_and_value, vmap
+
+Parameters = dict[str, Tensor]
+
+_TRIES = 100
+"""Draws of a starting point before the model counts as one without any."""
+
+
+class ModelDensity:
+    r"""The unnormalised log-density of a model's latents, carried to real vectors and packed into one.
+
+    .. math:: \log f(u) = \log p(T(u), y) + \log |\det J_T(u)|
+
+    Any sampler of this library takes it as its score, with thousands of chains at once: points are evaluated together by
+    ``torch.func.vmap`` where the model allows it, else one by one. Discrete latents that can be enumerated are summed out.
+
+    Arguments:
+        potential_fn: minus the log-density, as a function of a dict of real tensors.
+        shapes: of the tensors, in the order they are packed.
+        transforms: from each latent's support to the real numbers; none where there is no constraint.
+
+    Example:
+        >>> import pyro.distributions as dist
+        >>> def model(y):
+        ...     scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0))
+        ...     pyro.sample("y", dist.Normal(0.0, scale), obs=y)
+        >>> density = ModelDensity.of(model, torch.tensor(2.0))
+        >>> density.dim, density.log_prob(torch.zeros(5, 1)).shape, density.constrain(torch.zeros(5, 1))["scale"]
+        (1, torch.Size([5]), tensor([1., 1., 1., 1., 1.]))
+    """
+
+    def __init__(
+        self,
+        potential_fn: Callable[[Parameters], Tensor],
+        shapes: Mapping[str, torch.Size],
+        transforms: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.potential_fn, self.shapes, self.transforms = potential_fn, dict(shapes), dict(transforms or {})
+        self.evaluations = 0
+        """Points evaluated so far."""
+        self._vectorised = True
+
+    @classmethod
+    def of(cls, model: Callable[..., Any], *args: Any, **kwargs: Any) -> ModelDensity:
+        """The density of a model called with these arguments.
+
+        Raises:
+            ValueError: if the model has no latents, or some that are discrete and cannot be enumerated, or no point where
+                its log-density is finite.
+        """
+        initial, potential_fn, transforms, _ = prepare(model, args, kwargs)
+        if not initial:
+            raise ValueError("the model has no continuous latent variables")
+        return cls(potential_fn, {name: value.shape for name, value in initial.items()}, transforms)
+
+    @property
+    def dim(self) -> int:
+        """Length d of the packed vectors."""
+        return sum(shape.numel() for shape in self.shapes.values())
+
+    def pack(self, parameters: Parameters) -> Tensor:
+        """Real tensors (..., *shape) side by side, as (..., d)."""
+        return torch.cat([parameters[name].reshape(*_leading(parameters[name], s), -1) for name, s in self.shapes.items()], -1)
+
+    def unpack(self, points: Tensor) -> Parameters:
+        """The reverse of :meth:`pack`."""
+        parts = points.split([shape.numel() for shape in self.shapes.values()], -1)
+        return {
+            name: part.reshape(points.shape[:-1] + shape)
+            for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
+        }
+
+    def constrain(self, points: Tensor) -> Parameters:
+        """The latents' values on their supports, each (..., *shape), of packed points (..., d)."""
+        return {
+            name: self.transforms[name].inv(value) if name in self.transforms else value
+            for name, value in self.unpack(points).items()
+        }
+
+    def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-density (m,) and its gradient (m, d) at points (m, d); minus infinity where the model cannot be evaluated."""
+        self.evaluations += len(points)
+        parameters = self.unpack(points.detach())
+        with pyro.validation_enabled(False):
+            gradient, potential = self._potential_and_gradient(parameters)
+        log_prob = torch.where(torch.isnan(potential), math.inf, potential).neg()
+        return log_prob, -self.pack(gradient)
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """Log-density (m,) at points (m, d)."""
+        return self.log_prob_and_score(points)[0]
+
+    def score(self, points: Tensor) -> Tensor:
+        """Its gradient (m, d) at points (m, d)."""
+        return self.log_prob_and_score(points)[1]
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """The score."""
+        return self.score(points)
+
+    def _potential_and_gradient(self, parameters: Parameters) -> tuple[Parameters, Tensor]:
+        count = len(next(iter(parameters.values())))
+        if self._vectorised and count > 1:
+            try:
+                return vmap(grad_and_value(self.potential_fn))(parameters)
+            except Exception:  # whatever it is, the same error comes again below unless only vmap is to blame
+                pass
+        one_by_one = [potential_grad(self.potential_fn, {k: v[i].clone() for k, v in parameters.items()}) for i in range(count)]
+        gradient = {k: torch.stack([g[k] for g, _ in one_by_one]) for k in parameters}
+        potential = torch.stack([value for _, value in one_by_one])
+        # With all of them finite it was not a singular matrix at one point: the model cannot be vectorised.
+        self._vectorised = count == 1 or not bool(torch.isfinite(potential).all())
+        return gradient, potential
+
+
+def _leading(value: Tensor, shape: torch.Size) -> torch.Size:
+    """The shape of a value before that of a single one."""
+    return value.shape[: value.ndim - len(shape)]
+
+
+def prepare(model: Callable[..., Any], args: Any, kwargs: Any, **options: Any) -> Any:
+    """Pyro's ``initialize_model``, which says what is wrong with a latent that has no bijection to the real numbers."""
+    try:
+        return initialize_model(model, args, kwargs, **options)
+    except NotImplementedError as error:
+        trace = poutine.trace(model).get_trace(*args, **kwargs)
+        sites: list[tuple[str, Any]] = list(trace.iter_stochastic_nodes())
+        discrete = [name for name, site in sites if site["fn"].support.is_discrete]
+        if discrete:
+            raise ValueError(
+                f"the latent {discrete[0]!r} is discrete and cannot be enumerated: sum it out by hand, or observe it"
+            ) from error
+        raise
+
+
+def starting_points(
+    density: ModelDensity,
+    model: Callable[..., Any],
+    count: int,
+    args: Any,
+    kwargs: Any,
+    strategy: Callable[..., Any] = init_to_sample,
+) -> Tensor:
+    """Points (count, d) where the density is finite, each from a run of the model under an initialisation strategy.
+
+    Raises:
+        ValueError: if a hundred runs for each point do not give enough of them.
+    """
+    run = poutine.block(poutine.trace(InitMessenger(strategy)(model)).get_trace)
+    found: list[Tensor] = []
+    for _ in range(_TRIES):
+        rows = []
+        for _ in range(count - sum(map(len, found))):
+            nodes: dict[str, Any] = run(*args, **kwargs).nodes
+            values = {name: nodes[name]["value"].detach() for name in density.shapes}
+            rows.append(density.pack({name: density.transforms[name](value) for name, value in values.items()}))
+        points = torch.stack(rows)
+        log_prob, score = density.log_prob_and_score(points.nan_to_num())
+        good = torch.isfinite(points).all(-1) & torch.isfinite(log_prob) & torch.isfinite(score).all(-1)
+        found.append(points[good])
+        if sum(map(len, found)) == count:
+            return torch.cat(found)
+    raise ValueError(
+        f"the model's log-density was finite at {sum(map(len, found))} starting points only, {count} are needed: "
+        "its prior and its likelihood hardly overlap, or it returns NaN; give another init_loc_fn"
+    )

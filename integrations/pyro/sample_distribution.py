@@ -1,0 +1,227 @@
+"""A Pyro distribution known by its draws: yesterday's posterior as today's prior."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from torch import Tensor
+from torch.distributions import biject_to
+
+from disco_samplers import DiScoFormer
+from disco_samplers._arrays import as_tensor, check_count, check_finite
+from disco_samplers.estimate import DensityEstimate, Gradient
+from disco_samplers.samplers import mala, preconditioner
+from disco_samplers.types import ArrayLike
+
+
+class SampleDistribution(TorchDistribution):
+    r"""The distribution that draws came from, as a Pyro distribution.
+
+    With T the bijection from real vectors to the support, and :math:`\hat f` DiScoFormer's density of the draws carried
+    back by it,
+
+    .. math:: \log p(x) = \log \hat f(T^{-1}(x)) - \log |\det J_T(T^{-1}(x))|.
+
+    It stands wherever a distribution may: as a prior under NUTS, SVI or any guide, as an observation, inside plates, under
+    ``torch.func.vmap``. A sample is one of the draws moved by one Metropolis-adjusted Langevin step of the estimate, as long
+    as a kernel's bandwidth: a smoothed resampling that neither inflates the variance nor leaves the support. ``mean`` and
+    ``variance`` are those of the draws. Outside the support the log-density is minus infinity (an error where Pyro validates).
+
+    Shapes: ``batch_shape`` is () until expanded, ``event_shape`` that of one draw.
+
+    Arguments:
+        draws: (n, *event_shape); for instance (n,) for a scalar, (n, d) for a vector. Each evaluation costs O(n):
+            a thousand or two are plenty.
+        support: a Pyro constraint; one of a scalar (``positive``, ``interval(a, b)``) holds for every entry of an event, and
+            ``constraints.cat`` or ``constraints.stack`` tell the columns apart.
+        gradient: what differentiating ``log_prob`` gives: "score", the score head, is cheaper and works under
+            ``torch.func``; "density" differentiates the density head, to any order.
+        adapt: gradient steps of the estimate's on-the-fly adaptation.
+        model: the network; the shipped one if not given.
+        validate_args: whether ``log_prob`` refuses values outside the support; as Pyro is set if not given.
+
+    Raises:
+        TypeError: if draws are not numeric.
+        ValueError: if there are no more draws than dimensions, a draw is not finite or not inside the support, or no
+            bijection leads to the support (discrete ones, spheres).
+
+    References:
+        Chopin, *A sequential particle filter method for static models*, Biometrika 2002, section 3: a resampled particle is
+        moved by a kernel that leaves its distribution invariant.
+
+    Example:
+        >>> draws = torch.randn(300, generator=torch.Generator().manual_seed(0)).exp()
+        >>> prior = SampleDistribution(draws, constraints.positive)
+        >>> prior.log_prob(torch.tensor([0.5, 1.0])).shape, prior.expand([4]).sample().shape
+        (torch.Size([2]), torch.Size([4]))
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012  # as torch.distributions has it
+
+    def __init__(
+        self,
+        draws: ArrayLike,
+        support: constraints.Constraint = constraints.real,
+        *,
+        gradient: Gradient = "score",
+        adapt: int = 0,
+        model: DiScoFormer | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        if gradient not in ("density", "score"):
+            raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
+        check_count("adapt", adapt, 0)
+        x = as_tensor(draws, "draws").detach()
+        if x.ndim == 0 or len(x) < 2:
+            raise ValueError(f"draws must have shape (n, *event_shape) with n >= 2, got {tuple(x.shape)}")
+        check_finite(x.reshape(len(x), -1), "draws")
+        self._support = _of_event(support, x.ndim - 1)
+        self._transform = _bijection(self._support)
+        free = self._unconstrain(x)
+        n, k = free.shape
+        if n <= k:
+            raise ValueError(f"draws must be more than their dimensions, got {n} of {k} dimensions: take more draws")
+        model = DiScoFormer.from_pretrained(map_location=str(x.device)) if model is None else model
+        self.draws, self.gradient = x, gradient
+        self.estimate: DensityEstimate = model.condition(free).adapt(adapt) if adapt else model.condition(free)
+        self._resample = _Resampler(self.estimate)
+        super().__init__(torch.Size(), x.shape[1:], validate_args=validate_args)
+
+    @constraints.dependent_property
+    def support(self) -> constraints.Constraint:
+        """Where events lie."""
+        return self._support
+
+    @classmethod
+    def infer_shapes(cls, **arg_shapes: Sequence[int]) -> tuple[torch.Size, torch.Size]:
+        """Batch and event shape that draws of a given shape make."""
+        return torch.Size(), torch.Size(arg_shapes["draws"][1:])
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> SampleDistribution:
+        """The same distribution with a batch shape; nothing is copied or encoded anew."""
+        new: SampleDistribution = self._get_checked_instance(SampleDistribution, _instance)
+        new.__dict__.update(self.__dict__)
+        new._batch_shape = torch.empty(self.batch_shape, device="meta").expand(torch.Size(batch_shape)).shape
+        return new
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the draws."""
+        return self.draws.mean(0).expand(self.shape())
+
+    @property
+    def variance(self) -> Tensor:
+        """Unbiased variance of the draws, entry by entry."""
+        return self.draws.var(0).expand(self.shape())
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of values (..., *event_shape)."""
+        if self._validate_args:
+            self._validate_sample(value)
+        free = self._transform.inv(value)
+        jacobian = self._transform.log_abs_det_jacobian(free, value)
+        points = free.flatten(-self._transform.domain.event_dim) if self.event_dim else free[..., None]
+        inside = self._support.check(value) & torch.isfinite(points).all(-1)
+        # What lies outside is moved to a draw, or the other points could not be evaluated with it.
+        points = torch.where(inside[..., None], points, self.estimate.samples[0].to(points))
+        if self.gradient == "score":
+            log_prob, _ = _LogProbAndScore.apply(points, self.estimate)
+        else:
+            log_prob = self.estimate.log_prob(points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
+        answer: Tensor = torch.where(inside, log_prob - jacobian, -math.inf)
+        return answer.expand(torch.broadcast_shapes(answer.shape, self.batch_shape))
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """New draws, of shape ``sample_shape + batch_shape + event_shape``."""
+        shape = self.shape(torch.Size(sample_shape))
+        free = self._resample(math.prod(shape[: len(shape) - self.event_dim]))
+        draws: Tensor = self._transform(free.reshape(-1, *self._transform.inverse_shape(self.event_shape)))
+        return draws.reshape(shape)
+
+    def _unconstrain(self, x: Tensor) -> Tensor:
+        """Draws (n, *event_shape) as real vectors (n, k)."""
+        inside = self._support.check(x)
+        free: Tensor = self._transform.inv(x).reshape(len(x), -1)
+        inside = inside & torch.isfinite(free).all(-1)
+        if not inside.all():
+            raise ValueError(
+                f"draws: {int((~inside).sum())} of {len(x)} do not lie inside the support {self._support}, "
+                f"first draw {int((~inside).nonzero()[0])}"
+            )
+        return free
+
+
+def _of_event(support: Any, event_dim: int) -> constraints.Constraint:
+    """The constraint on a whole event; one on its entries holds for each of them."""
+    if not isinstance(support, constraints.Constraint):
+        raise TypeError(f"support must be a constraint of pyro.distributions.constraints, got {support!r}")
+    if support.event_dim > event_dim:
+        raise ValueError(f"draws have {event_dim} event dimensions, too few for the support {support}: give (n, *event_shape)")
+    missing = event_dim - support.event_dim
+    return constraints.independent(support, missing) if missing else support
+
+
+def _bijection(support: constraints.Constraint) -> torch.distributions.Transform:
+    try:
+        transform: torch.distributions.Transform = biject_to(support)
+    except NotImplementedError:
+        kind = "discrete values have no density" if support.is_discrete else "no bijection leads there from real vectors"
+        raise ValueError(f"support must be continuous and of full dimension, got {support}: {kind}") from None
+    return transform
+
+
+class _Resampler:
+    """Rows of an estimate's samples, each moved by one MALA step that leaves the estimate invariant."""
+
+    def __init__(self, estimate: DensityEstimate) -> None:
+        self.estimate = estimate
+
+    def __call__(self, count: int) -> Tensor:
+        rows = torch.randint(self.estimate.num_samples, (count,), device=self.estimate.device)
+        start = mala.State(*(part[rows] for part in self.rows))
+        evaluate, n, d = self.estimate.log_prob_and_score, self.estimate.num_samples, self.estimate.dim
+        bandwidth = n ** (-1 / (d + 4))  # Scott's rule, in units of the draws' covariance
+        return mala.step(start, evaluate, step_size=0.5 * bandwidth**2, factor=self.factor, generator=None)[0].position
+
+    @functools.cached_property
+    def rows(self) -> mala.State:
+        """The samples with their log-density and score."""
+        return mala.init(self.estimate.samples, self.estimate.log_prob_and_score)
+
+    @functools.cached_property
+    def factor(self) -> Tensor:
+        """Root of their covariance."""
+        return preconditioner.factor(self.estimate.samples)
+
+
+class _LogProbAndScore(torch.autograd.Function):
+    """Log-density (...,) and score (..., k) of points (..., k); differentiating the first gives the second.
+
+    A function of its own because what the estimate checks in its queries cannot be traced by ``torch.func``.
+    """
+
+    @staticmethod
+    def forward(points: Tensor, estimate: DensityEstimate) -> tuple[Tensor, Tensor]:
+        log_prob, score = estimate.log_prob_and_score(points.reshape(-1, points.shape[-1]))
+        return log_prob.reshape(points.shape[:-1]), score.reshape(points.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, DensityEstimate], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        (score,) = ctx.saved_tensors
+        return grad[..., None] * score, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, None], points: Tensor, estimate: DensityEstimate) -> Any:
+        return _LogProbAndScore.apply(points.movedim(in_dims[0], 0), estimate), (0, 0)

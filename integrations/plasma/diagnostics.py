@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .cells import moments
-from .entropy import phase_space_entropy
+from .entropy import entropy as entropy_of
+from .entropy import score_consistency
+from .scores import Blob
+from .types import VelocityDensity
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -24,10 +26,10 @@ def measure(simulation: Simulation, *, entropy: bool = False) -> dict[str, float
     total_energy; momentum_x (and _y, _z) of the particles; number, the sum of the weights; of each species its anisotropy_NAME,
     the temperature along x over the mean of the others.
 
-    With ``entropy`` also, of each species, entropy_NAME as :func:`.entropy.phase_space_entropy` has it, and of those whose
-    collisions have a score entropy_production_NAME :math:`-\sum_i w_i\,\dot v_i\cdot s_i/\sum_i w_i`, the rate at which
-    collisions raise it, and score_consistency_NAME :math:`-\langle(v-u)\cdot s\rangle/d_v`, which is one for the score of any
-    distribution, by partial integration.
+    With ``entropy`` also, of each species, entropy_NAME :math:`-\int f\ln f/\int f`, by the density that its collisions' score
+    has (a kernel estimate where it has none); and of those whose collisions have a score entropy_production_NAME
+    :math:`-\sum_i w_i\,\dot v_i\cdot s_i/\sum_i w_i`, the rate at which collisions raise it, and score_consistency_NAME, one for
+    the score of any distribution: see :mod:`.entropy`.
     """
     state = simulation.state
     row = {"step": float(state.step), "time": simulation.time}
@@ -68,16 +70,13 @@ def temperatures(species: Species) -> Tensor:
 
 
 def _kinetics(simulation: Simulation, s: Species) -> dict[str, float]:
-    row = {f"entropy_{s.name}": phase_space_entropy(s, simulation.grid.length)}
+    view = simulation.collision_view(s)
     operator = simulation.collisions.get(s.name)
     score = getattr(operator, "score", None)
-    if operator is None or score is None:
-        return row
-    view = simulation.collision_view(s)
-    rate = operator(*view, simulation.generator(purpose=1))
-    scores = score(*view)
-    mean = moments(*view).mean[view[2]]
-    number = _sum(s.w)
-    row[f"entropy_production_{s.name}"] = -_sum(s.w * (rate * scores).sum(1)) / number
-    row[f"score_consistency_{s.name}"] = -_sum(s.w * ((s.v - mean) * scores).sum(1)) / (s.v.shape[1] * number)
+    density = score if isinstance(score, VelocityDensity) else Blob()
+    row = {f"entropy_{s.name}": entropy_of(density, *view)}
+    if operator is not None and score is not None:
+        rate, scores = operator(*view, simulation.generator(purpose=1)), score(*view)
+        row[f"entropy_production_{s.name}"] = -_sum(s.w * (rate * scores).sum(1)) / _sum(s.w)
+        row[f"score_consistency_{s.name}"] = score_consistency(scores, *view)
     return row

@@ -1,62 +1,46 @@
-"""Entropy of particles in phase space, from distances to near neighbours."""
+"""Entropy of the particles, and what a score says about itself."""
 
 from __future__ import annotations
 
-import math
+import torch
+from torch import Tensor
 
-import numpy as np
-
-from disco_samplers._extras import optional
-
-from .types import Species
-
-_MOST = 10_000
-"""Particles whose neighbours are looked up."""
+from .cells import moments, total
+from .types import VelocityDensity
 
 
-def phase_space_entropy(species: Species, length: float, neighbours: int = 4) -> float:
-    r"""The entropy :math:`-\int f\ln f\,dx\,dv` per particle of the distribution normalised to one.
+def entropy(density: VelocityDensity, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> float:
+    r"""The entropy a particle, :math:`-\int f\ln f/\int f`, by an estimate of each cell's velocity density.
 
-    The estimator of Kozachenko and Leonenko in (x, v): the density at a particle from the distance to its k-th neighbour,
+    .. math:: S = -\sum_i w_i \ln\big(n_{c(i)}\,f_{c(i)}(v_i)\big) \Big/ \sum_i w_i
 
-    .. math:: \hat S = \psi(n) - \psi(k) + \ln c_d + \frac dn \sum_i \ln r_i,
-
-    c_d the volume of the unit ball. Noise is about :math:`1/\sqrt n`. It needs neither grid nor bandwidth nor the score that
-    collisions use, so it can testify about them. Of more than ten thousand particles, evenly chosen ones are taken; NaN for
-    particles of unequal weight.
+    with :math:`n_c` the density of a cell and :math:`f_c` that of its velocities.
 
     Arguments:
-        species: the particles.
-        length: of the periodic line.
-        neighbours: k.
-
-    Raises:
-        ImportError: if scipy is not installed.
-
-    References:
-        Kraskov, Stögbauer, Grassberger, Physical Review E 69 (2004) 066138, eq. 20.
+        density: has a ``log_prob``, as the scores DiscoScore, Blob and Maxwellian have.
+        v: velocities (n, dv).
+        w: weights (n,) over the volume of a cell.
+        cell: the cell of each particle (n,).
+        num_cells: number of cells.
 
     Example:
-        >>> import torch
-        >>> rng = torch.Generator().manual_seed(0)
-        >>> x, v = torch.rand(5000, generator=rng), torch.randn(5000, 1, generator=rng)
-        >>> exact = 0.5 * math.log(2 * math.pi * math.e)
-        >>> abs(phase_space_entropy(Species("electrons", x, v, torch.ones(5000)), 1.0) - exact) < 0.08
-        True
+        >>> from disco_samplers.integrations.plasma.scores import Maxwellian
+        >>> v = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        >>> round(entropy(Maxwellian(), v, torch.full((1000,), 1e-3), torch.zeros(1000, dtype=torch.int64), 1), 1)
+        1.4
     """
-    if not bool((species.w == species.w[0]).all()):
-        return math.nan
-    special, spatial = optional("scipy.special", "plasma"), optional("scipy.spatial", "plasma")
-    stride = -(-len(species.x) // _MOST)
-    v = species.v[::stride].double().cpu().numpy()
-    scale = np.maximum(v.std(0), 1e-300)
-    # Coordinates of similar spread make balls that fit the density.
-    points = np.column_stack([species.x[::stride].double().cpu().numpy() / length % 1.0, v / scale])
-    n, d = points.shape
-    if n <= neighbours:
-        return math.nan
-    tree = spatial.cKDTree(points, boxsize=[1.0] + [0.0] * (d - 1))
-    radius = tree.query(points, neighbours + 1)[0][:, -1]
-    ball = 0.5 * d * math.log(math.pi) - math.lgamma(0.5 * d + 1)
-    entropy = special.digamma(n) - special.digamma(neighbours) + ball + d * np.log(np.maximum(radius, 1e-300)).mean()
-    return float(entropy + math.log(length) + np.log(scale).sum())
+    local = total(w, cell, num_cells)[cell].log() + density.log_prob(v, w, cell, num_cells)
+    return -float((w * local).sum(dtype=torch.float64) / w.sum(dtype=torch.float64))
+
+
+def score_consistency(scores: Tensor, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> float:
+    r"""The mean of :math:`-(v-u)\cdot s/d_v` over all particles: one for the score of any distribution, by partial integration.
+
+    Example:
+        >>> v = torch.tensor([[1.0], [-1.0]])
+        >>> score_consistency(-v, v, torch.ones(2), torch.zeros(2, dtype=torch.int64), 1)
+        1.0
+    """
+    mean = moments(v, w, cell, num_cells).mean[cell]
+    inner = (w * ((v - mean) * scores).sum(1)).sum(dtype=torch.float64)
+    return -float(inner / (v.shape[1] * w.sum(dtype=torch.float64)))

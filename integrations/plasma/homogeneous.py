@@ -20,6 +20,8 @@ from disco_samplers.checkpoint import write
 from disco_samplers.types import ArrayLike
 
 from .collisions import collide
+from .entropy import entropy as entropy_of
+from .entropy import score_consistency
 from .types import CollisionOperator
 
 _FORMAT = "disco-samplers/plasma-homogeneous/1"
@@ -39,9 +41,9 @@ class Homogeneous:
         v: velocities now.
         time: now.
         history: one row each recorded step: time, energy, size of the momentum, temperature of each component, mean of
-            :math:`|v - u|^4`; with ``entropy=True`` the entropy :math:`-\sum w \log n f`, its production
-            :math:`-\sum w\, s \cdot \dot v` and the score's consistency :math:`-\langle (v-u) \cdot s \rangle / d`, one for any
-            distribution's score; and what ``observe`` added.
+            :math:`|v - u|^4`; with ``entropy=True`` the entropy a particle :math:`-\langle \log n f \rangle`, its
+            production :math:`-\langle s \cdot \dot v \rangle` and the score's consistency :math:`-\langle (v-u) \cdot s \rangle
+            / d`, one for any distribution's score; and what ``observe`` added.
 
     Raises:
         ValueError: if velocities or weights are not finite, shapes do not fit, a weight or ``dt`` is not positive.
@@ -185,19 +187,19 @@ class Homogeneous:
             "fourth moment": float((w * c.square().sum(1).square()).sum() / w.sum()),
         }
         if entropy:
-            row |= self._entropy(c, w)
+            row |= self._entropy(w)
         self.history.append(row | dict(observe(self) if observe else {}))
 
-    def _entropy(self, c: Tensor, w: Tensor) -> dict[str, float]:
+    def _entropy(self, w: Tensor) -> dict[str, float]:
         score: Any = getattr(self.operator, "score")  # noqa: B009  # an operator need not have one
         # Looking must not change what comes: the operator draws from a copy.
         generator = torch.Generator(self.v.device)
         generator.set_state(self.generator.get_state())
         rate = self.operator(self.v, self.w, self.cell, 1, generator).double()
-        s = score(self.v, self.w, self.cell, 1).double()
-        log_f = score.log_prob(self.v, self.w, self.cell, 1).double() + w.sum().log()
+        s = score(self.v, self.w, self.cell, 1)
+        here = (self.v, self.w, self.cell, 1)
         return {
-            "entropy": -float((w * log_f).sum()),
-            "entropy production": -float((w * (s * rate).sum(1)).sum()),
-            "score consistency": -float((w * (s * c).sum(1)).sum() / (w.sum() * c.shape[1])),
+            "entropy": entropy_of(score, *here),
+            "entropy production": -float((w * (s * rate).sum(1)).sum() / w.sum()),
+            "score consistency": score_consistency(s, *here),
         }

@@ -52,6 +52,13 @@ class VelocityScore(Protocol):
 
 
 @runtime_checkable
+class VelocityDensity(Protocol):
+    """Something with the log-density of each cell's velocity distribution, at its own particles, (n,)."""
+
+    def log_prob(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int, /) -> Tensor: ...
+
+
+@runtime_checkable
 class CollisionOperator(Protocol):
     r"""The rate :math:`dv/dt` that collisions inside cells give each particle; momentum and energy of a cell are kept.
 

@@ -1,0 +1,69 @@
+"""Starting velocities of a Gaussian in any dimension, by chance or evenly placed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from disco_samplers._arrays import as_tensor, check_count
+from disco_samplers.types import ArrayLike
+
+Start = Literal["random", "quiet"]
+
+
+def gaussian_velocities(
+    num: int,
+    temperature: ArrayLike,
+    *,
+    mean: ArrayLike | None = None,
+    start: Start = "quiet",
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    r"""Velocities of :math:`N(u, \operatorname{diag}(T_1, \dots, T_d))`.
+
+    Arguments:
+        num: how many.
+        temperature: T, one a component, (d,).
+        mean: u, (d,); zero by default.
+        start: "random" for independent draws; "quiet" for a scrambled Sobol sequence, shifted and scaled to have exactly
+            this mean and covariance.
+        seed: of either.
+        dtype: of the answer.
+        device: of the answer; the values do not depend on it.
+
+    Returns:
+        Velocities (num, d).
+
+    Raises:
+        ValueError: if a temperature is not positive, shapes do not fit, a quiet start has no more particles than components,
+            or ``start`` is unknown.
+
+    Example:
+        >>> v = gaussian_velocities(100, [2.0, 1.0])
+        >>> v.square().mean(0)
+        tensor([2.0000, 1.0000], dtype=torch.float64)
+    """
+    check_count("num", num, 1)
+    t = as_tensor(temperature, "temperature").double()
+    if t.ndim != 1 or len(t) == 0 or not (torch.isfinite(t).all() and (t > 0).all()):
+        raise ValueError(f"temperature must hold one positive number a component, got {temperature}")
+    u = torch.zeros_like(t) if mean is None else as_tensor(mean, "mean").double()
+    if u.shape != t.shape or not torch.isfinite(u).all():
+        raise ValueError(f"mean must hold one number a component, {len(t)} in all, got {mean}")
+    if start == "random":
+        z = torch.randn(num, len(t), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    elif start == "quiet":
+        if num <= len(t):
+            raise ValueError(f"a quiet start needs more particles than components, got num = {num} for {len(t)}")
+        points = torch.quasirandom.SobolEngine(len(t), scramble=True, seed=seed).draw(num, dtype=torch.float64)
+        z = torch.special.ndtri(points.clamp(2.0**-31, 1 - 2.0**-31))  # the sequence has thirty binary digits
+        z = z - z.mean(0)
+        covariance = z.T @ z / num
+        z = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), z.T, upper=False).T
+    else:
+        raise ValueError(f'start must be "random" or "quiet", got {start!r}')
+    return (u + t.sqrt() * z).to(device, dtype)

@@ -28,14 +28,14 @@ def answers(model, x, y):
 
 @pytest.mark.parametrize("d", DIMENSIONS)
 def test_order_of_the_context_does_not_matter(model, rng, d):
-    x, y = points(rng, 16 * d + 40, d), points(rng, 20, d)
+    x, y = points(rng, 64 * d + 40, d), points(rng, 20, d)
     for got, wanted in zip(answers(model, x[torch.randperm(len(x), generator=rng)], y), answers(model, x, y), strict=True):
         assert_close(got, wanted, 1e-4)
 
 
 @pytest.mark.parametrize("d", DIMENSIONS)
 def test_queries_do_not_see_each_other(model, rng, d):
-    estimate = model.condition(points(rng, 16 * d + 40, d))
+    estimate = model.condition(points(rng, 64 * d + 40, d))
     y = points(rng, 50, d)
     order = torch.randperm(50, generator=rng)
     together = estimate.log_prob_and_score(y)
@@ -66,7 +66,7 @@ def maps(symmetry, d, rng):
 @pytest.mark.parametrize("d", DIMENSIONS)
 def test_affine_equivariance(symmetry, rng, d, dtype, tolerance):
     model = perturbed(symmetry).to(dtype)
-    x, y = points(rng, 16 * d + 40, d, torch.float64), points(rng, 20, d, torch.float64)
+    x, y = points(rng, 64 * d + 40, d, torch.float64), points(rng, 20, d, torch.float64)
     log_prob, score = answers(model, x, y)
     for matrix, shift in maps(symmetry, d, rng).values():
         moved = answers(model, x @ matrix.T + shift, y @ matrix.T + shift)
@@ -137,7 +137,7 @@ def test_every_parameter_gets_a_gradient(model, rng, d):
 def test_scores_confine_far_out(symmetry, rng, d, dtype):
     # Beyond 8 sqrt(d) the free vector terms are tapered off with the fourth power of the radius.
     network = perturbed(symmetry).to(dtype).network
-    encoding = network.encode(points(rng, 16 * d + 40, d, dtype)[None])
+    encoding = network.encode(points(rng, 64 * d + 40, d, dtype)[None])
     u = torch.randn(1, 50, d, dtype=dtype, generator=rng)
     u = u / u.norm(dim=-1, keepdim=True)
     before = torch.tensor(0.0)

@@ -33,7 +33,7 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
     .. math:: (X, y) \mapsto \big(\log \hat f(y), \hat s(y)\big), \qquad X = \{x_1, \dots, x_n\} \sim f \text{ i.i.d.}
 
     Samples are whitened and the network is exactly rotation-equivariant, so estimates are affine-equivariant, exactly from
-    16 rows a column on (with fewer, :func:`~disco_samplers.model.whitening.whiten` regularises). They do not depend on the
+    64 rows a column on (with fewer, :func:`~disco_samplers.model.whitening.whiten` regularises). They do not depend on the
     order of the samples (up to 2048 of them, see :meth:`condition`), nor on which queries are asked together.
 
     Arguments:

@@ -15,8 +15,12 @@ NULL_SCALE = 1e-3
 """Standard deviation given to a direction of no variance, in units of the data's own scale."""
 
 
-ENOUGH_ROWS = 16
-"""Rows for each column from which on the whitening is exact, and the estimate exactly affine-equivariant."""
+ENOUGH_ROWS = 64
+"""Rows for each column from which on the whitening is exact, and the estimate exactly affine-equivariant.
+
+With 16 in its place the same weights had a score error of .27 instead of .14 at d = 30, n = 1024, and .172 instead of .162 at
+d = 10, n = 256 (published mixtures).
+"""
 
 _SHRINKAGE = 0.6
 
@@ -58,8 +62,8 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
 
     Any root of the covariance gives a rotation-equivariant network the same input up to a rotation; this one stays
     close to the original axes. Directions of no variance (constant or linearly dependent columns) are put last.
-    With n < 16 d rows the correlation has too many entries to be known, and inverting it blurs what little can be told of
-    the shape of a cluster: there it is shrunk towards the identity by :math:`0.6\,(1 - n/16d)`, and the map is equivariant
+    With n < 64 d rows the correlation has too many entries to be known, and inverting it blurs what little can be told of
+    the shape of a cluster: there it is shrunk towards the identity by :math:`0.6\,(1 - n/64d)`, and the map is equivariant
     to translation, column scaling and permutation only. (On the published mixtures at d = 30, n = 256, with assignments
     known, the best shrinkage towards a pooled covariance leaves a score error of 31 %, that towards the identity 16 %.)
 

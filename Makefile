@@ -18,7 +18,7 @@ demo: $(VENV)/.installed  ## the main job on real input
 		--out out/eight_schools.nc --plot out/eight_schools.png
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -25,11 +25,13 @@ _UNNAMED = "arr_0"
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Named columns of numbers: values (n, d) in float64, and how many chains of equal length are stacked in the rows."""
+    """Named columns of numbers: values (n, d) in float64, how many chains of equal length are stacked in the rows, and the
+    columns (n,) that only say which row is which."""
 
     values: np.ndarray
     names: list[str]
     chains: int = 1
+    index: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def by_chain(self) -> np.ndarray:
@@ -37,12 +39,16 @@ class Table:
         return self.values.reshape(self.chains, -1, self.values.shape[1])
 
 
-def read(path: str | Path) -> Table:
+def read(path: str | Path, index: Sequence[str] = ()) -> Table:
     """Reads a table; nothing in the file is ever executed.
 
     .csv with or without a header; .npy (n,), (n, d) or (chain, draw, d); .npz with one such array or one array a variable;
     .parquet; .nc with an ArviZ posterior. Columns called chain or draw are taken as the index they are;
-    a column without a name, such as a data frame's index or what follows a trailing comma, is left out.
+    a column without a name, such as a data frame's index or what follows a trailing comma, is kept as index too.
+
+    Arguments:
+        path: of the file.
+        index: further columns of a .csv or .parquet that say which row is which; they may hold text.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -57,7 +63,7 @@ def read(path: str | Path) -> Table:
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:
-        table = _READERS[path.suffix](path)
+        table = _READERS[path.suffix](path, index)
     except (ImportError, FileNotFoundError):
         raise
     except Exception as error:  # each format's reader has its own exceptions for a broken file
@@ -65,6 +71,8 @@ def read(path: str | Path) -> Table:
         raise ValueError(message if message.startswith(str(path)) else f"{path} cannot be read: {message}") from error
     if table.values.size == 0:
         raise ValueError(f"{path} holds no rows")
+    if missing := [name for name in index if name not in table.index]:
+        raise ValueError(f"{path} has no column {', '.join(missing)} to take as index")
     return table
 
 
@@ -138,7 +146,7 @@ def _grouped(draws: np.ndarray, names: list[str]) -> list[tuple[str, np.ndarray]
     return [(base, draws[..., at] if f"{base}[0]" == names[at[0]] else draws[..., at[0]]) for base, at in groups.items()]
 
 
-def _read_csv(path: Path) -> Table:
+def _read_csv(path: Path, index: Sequence[str]) -> Table:
     with open(path, newline="", encoding="utf-8-sig") as file:
         text = file.read()
     if not text.strip():
@@ -150,16 +158,26 @@ def _read_csv(path: Path) -> Table:
     header = None if all(_number(cell) is not None for cell in first) else [cell.strip() for cell in first]
     body = rows if header is None else rows[1:]
     width = len(first)
-    values = np.empty((len(body), width))
+    values = np.zeros((len(body), width))
+    labels = [j for j in range(width) if header and header[j] in ("", *index)]
     for i, (line, row) in enumerate(body):
         if len(row) != width:
             raise ValueError(f"{path}, line {line}: {len(row)} cells where the first line has {width}")
         for j, cell in enumerate(row):
-            number = _number(cell)
+            number = 0.0 if j in labels else _number(cell)
             if number is None:
                 raise ValueError(f"{path}, line {line}, column {header[j] if header else j + 1}: {cell!r} is not a number")
             values[i, j] = number
-    return _table(values, header or default_names(width))
+    names = header or default_names(width)
+    return _table(values, names, {names[j]: _label([row[j].strip() for _, row in body]) for j in labels})
+
+
+def _label(cells: list[str]) -> np.ndarray:
+    """A column of labels: whole numbers where all of them are, else text."""
+    try:
+        return np.asarray([int(cell) for cell in cells])
+    except ValueError:
+        return np.asarray(cells)
 
 
 def _number(cell: str) -> float | None:
@@ -170,25 +188,27 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _read_npy(path: Path) -> Table:
+def _read_npy(path: Path, index: Sequence[str]) -> Table:
     with open(path, "rb") as file:
         return _from_arrays({_UNNAMED: np.load(file, allow_pickle=False)}, single=True)
 
 
-def _read_npz(path: Path) -> Table:
+def _read_npz(path: Path, index: Sequence[str]) -> Table:
     # numpy leaves a file open that turns out to be broken, unless it is opened for it.
     with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     return _from_arrays(arrays, single=len(arrays) == 1)
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path, index: Sequence[str]) -> Table:
     table = optional("pyarrow.parquet", "files").read_table(path)
     columns = {name: table[name].to_numpy() for name in table.column_names}
-    return _from_arrays({name: column for name, column in columns.items() if not name.startswith("__index_level")})
+    labels = {name: columns.pop(name) for name in table.column_names if name in index or name.startswith("__index_level")}
+    read = _from_arrays(columns)
+    return dataclasses.replace(read, index=read.index | labels)
 
 
-def _read_netcdf(path: Path) -> Table:
+def _read_netcdf(path: Path, index: Sequence[str]) -> Table:
     optional("h5netcdf", "files")
     xarray = optional("xarray", "files")
     try:
@@ -240,21 +260,23 @@ def _numeric(array: np.ndarray, name: str) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _table(values: np.ndarray, names: Sequence[str]) -> Table:
-    """Takes out the index columns that a table of draws may carry."""
-    names = list(names)
+def _table(values: np.ndarray, names: Sequence[str], labels: dict[str, np.ndarray] | None = None) -> Table:
+    """Takes out the index columns that a table of draws may carry, and those given as ``labels``."""
+    names, labels = list(names), labels or {}
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(f"column name(s) {', '.join(repeated)} occur more than once")
     chains = 1
-    keep = [i for i, name in enumerate(names) if name not in (*_INDEX, "")]
+    index = labels | {name: values[:, names.index(name)] for name in (*_INDEX, "") if name in names and name not in labels}
+    keep = [i for i, name in enumerate(names) if name not in index]
     if len(keep) < len(names):
-        chain, draw = (values[:, names.index(name)] if name in names else np.zeros(len(values)) for name in _INDEX)
+        chain, draw = (index.get(name, np.zeros(len(values))) for name in _INDEX)
         kinds, counts = np.unique(chain, return_counts=True)
         if len(set(counts.tolist())) == 1:
-            values, chains = values[np.lexsort((draw, chain))], len(kinds)
+            order, chains = np.lexsort((draw, chain)), len(kinds)
+            values, index = values[order], {name: column[order] for name, column in index.items()}
         values, names = values[:, keep], [names[i] for i in keep]
-    return Table(np.ascontiguousarray(values), names, chains)
+    return Table(np.ascontiguousarray(values), names, chains, index)
 
 
 def _write_csv(path: Path, columns: dict[str, np.ndarray]) -> None:
@@ -274,7 +296,7 @@ def _write_parquet(path: Path, columns: dict[str, np.ndarray]) -> None:
 
 
 _NEEDED = {".parquet": ("pyarrow",), ".nc": ("arviz", "h5netcdf")}
-_READERS: dict[str, Callable[[Path], Table]] = {
+_READERS: dict[str, Callable[[Path, Sequence[str]], Table]] = {
     ".csv": _read_csv,
     ".npy": _read_npy,
     ".npz": _read_npz,

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from disco_samplers import io
-from disco_samplers.commands.shared import add_options, conditioned
-from disco_samplers.samplers.result import default_names
+from disco_samplers.commands.shared import add_options, aligned, conditioned
 
 
 def add(commands: Any) -> None:
@@ -26,13 +25,7 @@ def run(options: argparse.Namespace) -> None:
     """Does what the subcommand says."""
     io.writable(options.out, draws=False)
     table, points = io.read(options.draws), io.read(options.at)
-    values = points.values
-    if values.shape[1] != len(table.names):
-        raise ValueError(f"{options.at} has {values.shape[1]} columns, {options.draws} has {len(table.names)}")
-    if set(points.names) == set(table.names):
-        values = values[:, [points.names.index(name) for name in table.names]]
-    elif default_names(len(table.names)) not in (points.names, table.names):
-        raise ValueError(f"{options.at} has columns {', '.join(points.names)}, {options.draws} has {', '.join(table.names)}")
+    values = aligned(points, options.at, table.names, options.draws)
     log_prob, score = conditioned(options, table).log_prob_and_score(values)
     columns: dict[str, np.ndarray] = {"log_prob": log_prob}
     columns |= {f"score_{name}": score[:, i] for i, name in enumerate(table.names)}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import numpy as np
 import torch
 
 from disco_samplers import io
 from disco_samplers._arrays import check_count
+from disco_samplers.samplers.result import default_names
 
 
 def add_options(command: argparse.ArgumentParser, *names: str) -> None:
@@ -40,6 +42,30 @@ def device_name(options: argparse.Namespace) -> str:
         return str(torch.device(name))
     except RuntimeError as error:
         raise ValueError(f"--device {name} is not a device; use cpu or cuda") from error
+
+
+def aligned(points: io.Table, points_path: str, names: list[str], names_path: str) -> np.ndarray:
+    """The values of a table with its columns in the order of ``names``; of unnamed columns the number must fit."""
+    if len(points.names) != len(names):
+        raise ValueError(f"{points_path} has {len(points.names)} columns, {names_path} has {len(names)}")
+    if set(points.names) == set(names):
+        return points.values[:, [points.names.index(name) for name in names]]
+    if default_names(len(names)) in (points.names, names):
+        return points.values
+    raise ValueError(f"{points_path} has columns {', '.join(points.names)}, {names_path} has {', '.join(names)}")
+
+
+def indexed(table: io.Table, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A table's index and columns with further ones.
+
+    Raises:
+        ValueError: if the table has a column of such a name already.
+    """
+    own = {name or "index": column for name, column in table.index.items()}
+    own |= {name: table.values[:, i] for i, name in enumerate(table.names)}
+    if taken := sorted(set(own) & set(columns)):
+        raise ValueError(f"the table has a column called {', '.join(taken)} already: rename it")
+    return own | columns
 
 
 def conditioned(options: argparse.Namespace, table: io.Table) -> Any:

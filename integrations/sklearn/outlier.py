@@ -1,0 +1,141 @@
+"""DiscoOutlierDetector: the rows of lowest density, by an estimate that did not see them."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from disco_samplers import DiScoFormer
+
+from .density import DiscoDensity, refuse_weights
+from .table import checked
+
+
+class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
+    r"""Outliers are the rows of lowest log-density; one setting for every table, in one forward pass for each fold.
+
+    .. math:: \text{decision}(x) = \log \hat f(x) - \text{offset}, \qquad
+        \text{offset} = \text{quantile}_{\,\text{contamination}} \{\log \hat f_{-k(i)}(x_i)\}
+
+    A row of the training table never vouches for itself: wherever it is scored, in ``fit_predict`` or later, it is by the
+    estimate of the folds it is not in. Mixed tables are treated as in :class:`DiscoDensity`.
+
+    Parameters
+    ----------
+    contamination : float in (0, 0.5], default=0.1
+        Share of the training rows to be flagged.
+    robust : bool, default=True
+        Robust whitening: the ``contamination`` share of least dense rows is kept out of the context, so that outliers in the
+        training table do not shape the estimate they are judged by. See ``trim`` of :class:`DiscoDensity`.
+    folds : int, default=5
+        Folds in which the training rows are scored.
+    model, marginals, keys, device, random_state :
+        As in :class:`DiscoDensity`.
+
+    Attributes
+    ----------
+    offset_ : float
+        Threshold of ``score_samples``.
+    training_scores_ : ndarray of shape (n_samples,)
+        ``score_samples`` of the training rows.
+    density_ : DiscoDensity
+        The density behind it; its ``score_gradient`` says which columns make a row unusual.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if they have any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from disco_samplers.integrations.sklearn import DiscoOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> X[:5] += 8
+    >>> DiscoOutlierDetector(contamination=0.025).fit_predict(X)[:8].tolist()
+    [-1, -1, -1, -1, -1, 1, 1, 1]
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012  # the name and form that scikit-learn reads
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "robust": ["boolean"],
+        "folds": [Interval(Integral, 2, None, closed="left")],
+        "model": [DiScoFormer, str, PathLike, None],
+        "marginals": [StrOptions({"johnson", "linear"})],
+        "keys": [Interval(Integral, 16, None, closed="left")],
+        "device": [str],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        contamination: float = 0.1,
+        robust: bool = True,
+        folds: int = 5,
+        model: Any = None,
+        marginals: str = "johnson",
+        keys: int = 4096,
+        device: str = "cpu",
+        random_state: Any = 0,
+    ) -> None:
+        self.contamination = contamination
+        self.robust = robust
+        self.folds = folds
+        self.model = model
+        self.marginals = marginals
+        self.keys = keys
+        self.device = device
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None, **unsupported: Any) -> DiscoOutlierDetector:
+        """Conditions the model on a table (n_samples, n_features) and scores its rows; ``y`` is ignored.
+
+        Raises
+        ------
+        ValueError
+            If the table holds strings, NaN or infinite values, has fewer than three rows or no variance; or if sample
+            weights are given.
+        """
+        refuse_weights(unsupported)
+        X = checked(self, X, reset=True, least=3)
+        self.density_ = DiscoDensity(
+            model=self.model,
+            marginals=self.marginals,
+            trim=min(self.contamination, 0.49) if self.robust else 0.0,
+            normalize=False,
+            keys=self.keys,
+            device=self.device,
+            random_state=self.random_state,
+        ).fit(X)
+        scores = self.density_.score_training_samples(self.folds)
+        # Rows that are the same share a score, whatever folds they fell into.
+        _, first, group = np.unique(X, axis=0, return_index=True, return_inverse=True)
+        shared = np.bincount(group.ravel(), scores) / np.bincount(group.ravel())
+        self.training_scores_ = shared[group.ravel()]
+        self._known = {X[i].tobytes(): float(self.training_scores_[i]) for i in first}
+        self.offset_ = float(np.quantile(self.training_scores_, self.contamination))
+        return self
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Log-density of each row, up to one constant, (n_samples,); the lower, the more unusual."""
+        check_is_fitted(self)
+        X = checked(self, X, reset=False)
+        scores = np.asarray([self._known.get(row.tobytes(), np.nan) for row in X])
+        if (new := np.isnan(scores)).any():
+            scores[new] = self.density_.score_samples(X[new])
+        return scores
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """``score_samples`` less ``offset_``, (n_samples,); negative for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """-1 for outliers, 1 for the others, (n_samples,)."""
+        return np.where(self.decision_function(X) < 0, -1, 1)

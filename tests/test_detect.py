@@ -1,0 +1,99 @@
+"""``disco detect`` and ``disco density``: index and columns carried through, flags, pictures, and one line on what is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from disco_samplers import cli, io
+
+pytest.importorskip("sklearn")
+
+from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A table of 60 usual rows, and one of five rows with text labels in other column order, the last far away."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(65, 2))
+    x[64] = 20.0
+    io.write_table("usual.csv", {"a": x[:60, 0], "b": x[:60, 1]})
+    io.write_table("new.csv", {"who": np.array(["u", "v", "w", "x", "y"]), "b": x[60:, 1], "a": x[60:, 0]})
+    return x
+
+
+def run(capsys, *arguments):
+    status = cli.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    return out
+
+
+def test_detect(here, capsys):
+    pytest.importorskip("matplotlib")
+    out = run(
+        capsys, *["detect", "new.csv", "--train", "usual.csv", "--index", "who", "--out", "flags.csv", "--plot", "flags.png"]
+    )
+    assert "by 60 training rows" in out
+    table = io.read("flags.csv", ["who"])
+    assert table.index["who"].tolist() == ["u", "v", "w", "x", "y"]
+    assert table.names == ["b", "a", "anomaly_score", "outlier"]
+    detector = DiscoOutlierDetector().fit(here[:60])
+    np.testing.assert_allclose(table.values[:, 2], -detector.decision_function(here[60:]))
+    np.testing.assert_array_equal(table.values[:, 3] == 1, table.values[:, 2] > 0)
+    assert table.values[4, 3] == 1
+    assert (here.shape, io.Path("flags.png").stat().st_size > 5000) == ((65, 2), True)
+
+
+def test_detect_in_the_table_itself(here, capsys):
+    run(capsys, *["detect", "usual.csv", "--contamination", "0.05", "--out", "flags.npz"])
+    assert io.read("flags.npz").values[:, -1].sum() == 3
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_density_keeps_an_unnamed_index(suffix, here, capsys):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(here[:30], columns=["a", "b"], index=[f"row {i}" for i in range(30)])
+    getattr(frame, f"to_{suffix[1:]}")(f"t{suffix}")
+    run(capsys, "density", f"t{suffix}", "--train", "usual.csv", "--out", f"out{suffix}")
+    found = pandas.read_csv("out.csv") if suffix == ".csv" else pandas.read_parquet("out.parquet")
+    assert found.iloc[:, 0].tolist() == frame.index.tolist()
+    np.testing.assert_allclose(found["log_density"], DiscoDensity().fit(here[:60]).score_samples(here[:30]))
+
+
+def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
+    (tmp_path / "t.csv").write_text("chain,draw,x,id\n1,0,5,p\n0,1,6,q\n1,1,7,r\n0,0,8,s\n")
+    table = io.read(tmp_path / "t.csv", ["id"])
+    assert (table.values[:, 0].tolist(), table.index["id"].tolist(), table.chains) == ([8, 6, 5, 7], ["s", "q", "p", "r"], 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ("detect new.csv --out o.csv", "column who: 'u' is not a number"),
+        ("detect new.csv --index who name --out o.csv", "no column name to take as index"),
+        (
+            "detect new.csv --index who --train usual.csv --contamination 0.7 --out o.csv",
+            "--contamination must lie in (0, 0.5]",
+        ),
+        ("detect new.csv --index who --train usual.csv --out o.npy", "must be .csv, .npz or .parquet"),
+        ("detect missing.csv --out o.csv", "no file at missing.csv"),
+        ("detect holes.csv --out o.csv", "holes.csv holds missing or infinite values in column(s) b"),
+        ("density taken.csv --out o.csv", "has a column called log_density already"),
+        ("density usual.csv --out o.csv --plot o.txt", "the extension of a picture must be"),
+        ("density usual.csv --train other.csv --out o.csv", "usual.csv has columns a, b, other.csv has a, c"),
+        ("detect usual.csv --device nowhere --out o.csv", "is not a device"),
+    ],
+)
+def test_bad_input(arguments, error, here, capsys):
+    pytest.importorskip("matplotlib")
+    io.Path("holes.csv").write_text("a,b\n1,2\n3,\n4,5\n")
+    io.Path("other.csv").write_text("a,c\n1,2\n3,1\n4,5\n")
+    io.Path("taken.csv").write_text("a,log_density\n1,2\n3,1\n4,5\n")
+    assert cli.main(arguments.split()) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("disco: error: ")
+    assert err.count("\n") == 1
+    assert error in err
+    assert not io.Path("o.csv").exists()

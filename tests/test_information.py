@@ -1,0 +1,177 @@
+"""Entropy, divergences, Fisher information and Stein discrepancy against closed forms and quadrature.
+
+Every tolerance is five standard errors of the mean over rows plus a stated allowance for the estimate's own bias; by the
+normal tail a right mean fails with probability below 1e-6 each, and the seeds are fixed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from disco_samplers import information
+from disco_samplers.information import (
+    Information,
+    entropy,
+    fisher_information,
+    kernel_stein_discrepancy,
+    kl_divergence,
+    mutual_information,
+    relative_fisher_information,
+)
+from disco_samplers.reference import Gaussian, GaussianMixture
+
+
+def gaussian(d, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    a = torch.randn(d, d, generator=g, dtype=torch.float64)
+    return Gaussian(torch.randn(d, generator=g, dtype=torch.float64), a @ a.T / d + 0.5 * torch.eye(d, dtype=torch.float64))
+
+
+def draw(f, n=700, seed=1):
+    return f.draw(n, torch.Generator().manual_seed(seed))
+
+
+def check(result, exact, bias):
+    assert result.standard_error > 0
+    assert np.isfinite(result.contributions).all()
+    assert abs(result.value - exact) < 5 * result.standard_error + bias, (result, exact)
+
+
+MIXTURE = GaussianMixture(
+    torch.tensor([0.7, 0.3], dtype=torch.float64),
+    torch.tensor([[-1.5], [2.0]], dtype=torch.float64),
+    torch.tensor([[0.5], [1.0]], dtype=torch.float64),
+)
+GRID = torch.linspace(-12, 14, 20001, dtype=torch.float64)[:, None]
+
+
+def integral(values):
+    return float((MIXTURE.evaluate(GRID).exp() * values).sum() * (GRID[1, 0] - GRID[0, 0]))
+
+
+@pytest.mark.parametrize("d", [1, 2, 10])
+def test_gaussian_closed_forms(d, disco):
+    p, q = gaussian(d), gaussian(d, 5)
+    x, y = draw(p), draw(q, seed=2)
+    c, e = p.covariances[0], q.covariances[0]
+    gap = q.means[0] - p.means[0]
+    exact = 0.5 * (d * math.log(2 * math.pi * math.e) + float(torch.logdet(c)))
+    check(entropy(x, model=disco), exact, 0.02 * d)
+    divergence = 0.5 * float(
+        torch.trace(torch.linalg.solve(e, c)) + gap @ torch.linalg.solve(e, gap) - d + torch.logdet(e) - torch.logdet(c)
+    )
+    check(kl_divergence(x, y, model=disco), divergence, 0.05 * d + 0.15 * divergence)
+    information = float(torch.linalg.inv(c).trace())
+    check(fisher_information(x, model=disco), information, 0.15 * information)
+    relative = torch.linalg.inv(e) - torch.linalg.inv(c)
+    exact = float(torch.trace(relative @ c @ relative) + (torch.linalg.inv(e) @ gap).square().sum())
+    check(relative_fisher_information(x, q_score=q.score, model=disco), exact, 0.15 * information)
+
+
+def test_mixture_by_quadrature(disco):
+    x = draw(MIXTURE, 1000)
+    check(entropy(x, model=disco), -integral(MIXTURE.evaluate(GRID)), 0.02)
+    check(fisher_information(x, model=disco), integral(MIXTURE.evaluate_score(GRID)[:, 0].square()), 0.1)
+    q = Gaussian(torch.zeros(1, dtype=torch.float64), torch.full((1, 1), 4.0, dtype=torch.float64))
+    divergence = integral(MIXTURE.evaluate(GRID) - q.evaluate(GRID))
+    check(kl_divergence(x, draw(q, 1000, 3), model=disco), divergence, 0.03)
+    relative = integral((MIXTURE.evaluate_score(GRID) - q.evaluate_score(GRID))[:, 0].square())
+    check(relative_fisher_information(x, draw(q, 1000, 3), model=disco), relative, 0.15)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.8])
+def test_mutual_information_of_gaussians(rho, disco):
+    z = torch.randn(800, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, y = z[:, :2], rho * z[:, :2] + math.sqrt(1 - rho**2) * z[:, 2:]
+    check(mutual_information(x, y, model=disco), -math.log(1 - rho**2), 0.05)
+
+
+def test_mutual_information_does_not_see_monotone_marginals(disco):
+    z = torch.randn(600, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, y = z[:, 0], 0.7 * z[:, 0] + 0.7 * z[:, 1]
+    plain, bent = mutual_information(x, y, model=disco), mutual_information(x.exp(), torch.sinh(2 * y), model=disco)
+    assert abs(plain.value - bent.value) < 0.06
+
+
+def test_same_distribution_has_no_divergence(disco):
+    f = gaussian(2)
+    x, y = draw(f), draw(f, seed=3)
+    check(kl_divergence(x, y, model=disco), 0.0, 0.05)
+    check(relative_fisher_information(x, y, model=disco), 0.0, 0.3)
+
+
+@pytest.mark.parametrize(("d", "h"), [(1, 1.0), (4, 2.0)])
+def test_stein_discrepancy_of_shifted_gaussians(d, h):
+    """For N(0, I) against the score of N(m, I), s - s_p = m and S = |m|^2 E k; E k over |x - y|^2 = 2 chi^2_d by quadrature."""
+    shift = torch.full((d,), 0.4, dtype=torch.float64)
+    r = torch.linspace(1e-6, 12, 20001, dtype=torch.float64)
+    weight = r ** (d - 1) * (-(r**2) / 2).exp()
+    kernel = float((weight / (1 + 2 * r**2 / h**2).sqrt()).sum() / weight.sum())
+    x = torch.randn(2500, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    result = kernel_stein_discrepancy(x, lambda y: shift - y, bandwidth=h)
+    # Five jackknife errors: false-alarm probability 6e-7 in the normal limit.
+    assert abs(result.value - float(shift.square().sum()) * kernel) < 5 * result.standard_error
+    assert result.standard_error < 0.2 * result.value
+    null = kernel_stein_discrepancy(x, lambda y: -y, bandwidth=h)
+    assert abs(null.value) < 0.1 * result.value
+
+
+def test_stein_discrepancy_tiles_agree_with_the_whole(monkeypatch):
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = kernel_stein_discrepancy(x, torch.sin)
+    monkeypatch.setattr(information, "_KERNEL_TILE", 60 * 7)
+    np.testing.assert_allclose(kernel_stein_discrepancy(x, torch.sin).contributions, whole.contributions, rtol=1e-12)
+
+
+def test_standard_error_covers(disco):
+    """Over 12 sets of 200 the errors, in standard errors, have root mean square near 1: within [0.4, 2], chance below 1e-3."""
+    exact = 0.5 * math.log(2 * math.pi * math.e)
+    z = []
+    for seed in range(12):
+        result = entropy(torch.randn(200, generator=torch.Generator().manual_seed(seed)), model=disco, folds=3)
+        z.append((result.value - exact) / result.standard_error)
+    assert 0.4 < math.sqrt(np.mean(np.square(z))) < 2
+
+
+def test_result(tmp_path):
+    pytest.importorskip("matplotlib")
+    result = Information("entropy", 1.0, 0.1, np.random.default_rng(0).normal(1, 1, 100))
+    assert float(result) == 1.0
+    assert str(result) == "entropy = 1.000 ± 0.100 nats"
+    result.plot(path=str(tmp_path / "entropy.png"))
+    assert (tmp_path / "entropy.png").stat().st_size > 5000
+
+
+X = np.random.default_rng(0).normal(size=(20, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: entropy(np.full((20, 1), np.nan)), "samples holds NaN"),
+        (lambda: entropy(X[:2]), "samples must have shape"),
+        (lambda: entropy(X, marginals="rank"), "marginals must be"),
+        (lambda: entropy(X, folds=1), "folds must be at least 2"),
+        (lambda: mutual_information(X, X[:5]), "same rows"),
+        (lambda: kl_divergence(X, X[:, :1]), "q_samples must have 2 columns"),
+        (lambda: relative_fisher_information(X), "either q_samples or q_score"),
+        (lambda: relative_fisher_information(X, X, q_score=lambda x: x), "either q_samples or q_score"),
+        (lambda: kernel_stein_discrepancy(X, lambda x: x[:, 0]), "score must give"),
+        (lambda: kernel_stein_discrepancy(X, lambda x: x, bandwidth=0.0), "bandwidth must be positive"),
+        (lambda: kernel_stein_discrepancy(np.zeros((9, 1)), lambda x: x), "same row"),
+    ],
+)
+def test_bad_input(call, error):
+    with pytest.raises(ValueError, match=error):
+        call()
+
+
+def test_wrong_types():
+    with pytest.raises(TypeError, match="real numbers"):
+        entropy(np.array([["a"], ["b"], ["c"]]))
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        entropy(X, fold=3)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -157,11 +157,14 @@ class Homogeneous:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is of another kind.
         """
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise ValueError(f"{path} holds no homogeneous run: its format is {metadata.get('format')!r}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+        if metadata.get("format") != _FORMAT:
+            raise ValueError(f"{path} holds no homogeneous run: its format is {metadata.get('format')!r}")
         state = json.loads(metadata["state"])
         run = cls(tensors["v"].to(device), operator, dt=state["dt"], w=tensors["w"].to(device))
         run.generator.set_state(tensors["generator"])

@@ -61,9 +61,15 @@ def gaussian_velocities(
             raise ValueError(f"a quiet start needs more particles than components, got num = {num} for {len(t)}")
         points = torch.quasirandom.SobolEngine(len(t), scramble=True, seed=seed).draw(num, dtype=torch.float64)
         z = torch.special.ndtri(points.clamp(2.0**-31, 1 - 2.0**-31))  # the sequence has thirty binary digits
-        z = z - z.mean(0)
-        covariance = z.T @ z / num
-        z = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), z.T, upper=False).T
+        z = standardised(z)
     else:
         raise ValueError(f'start must be "random" or "quiet", got {start!r}')
     return (u + t.sqrt() * z).to(device, dtype)
+
+
+def standardised(z: Tensor) -> Tensor:
+    """Points (n, d) shifted and scaled to mean zero and covariance one."""
+    z = z - z.mean(0)
+    factor = torch.linalg.cholesky(z.T @ z / len(z))
+    standard: Tensor = torch.linalg.solve_triangular(factor, z.T, upper=False).T
+    return standard

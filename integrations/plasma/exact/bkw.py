@@ -9,6 +9,8 @@ from torch import Tensor
 
 from disco_samplers._arrays import check_count
 
+from ..velocities import standardised
+
 
 class BKW:
     r"""A distribution that stays of one form while Landau collisions of Maxwell molecules (exponent 0) relax it.
@@ -99,21 +101,24 @@ class BKW:
         return velocities
 
     def quiet(self, num_samples: int, time: float = 0.0, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Evenly placed velocities (n, d), from a scrambled Sobol sequence through the inverse of the speed's distribution."""
-        check_count("num_samples", num_samples, 1)
+        """Evenly placed velocities (n, d) of mean zero and covariance one.
+
+        Even steps go through the inverse of the speed's distribution and a scrambled Sobol sequence gives directions; then mean
+        and covariance are made exact.
+        """
+        check_count("num_samples", num_samples, self.dim + 1)
         k, p, _ = self._coefficients(time)
-        u = torch.quasirandom.SobolEngine(self.dim + 1, scramble=True, seed=seed).draw(num_samples, dtype=torch.float64)
-        u = u.clamp(2.0**-31, 1 - 2.0**-31)  # the sequence has thirty binary digits, and may hold a zero
+        level = (torch.arange(num_samples, dtype=torch.float64) + 0.5) / num_samples
+        points = torch.quasirandom.SobolEngine(self.dim, scramble=True, seed=seed).draw(num_samples, dtype=torch.float64)
         half = torch.full((num_samples,), 0.5 * self.dim, dtype=torch.float64)
         low, high = torch.zeros_like(half), torch.full_like(half, 200.0 + 4 * self.dim)
         for _ in range(60):  # bisection on v^2/2K
             middle = 0.5 * (low + high)
-            below = p * torch.special.gammainc(half, middle) + (1 - p) * torch.special.gammainc(half + 1, middle) < u[:, 0]
+            below = p * torch.special.gammainc(half, middle) + (1 - p) * torch.special.gammainc(half + 1, middle) < level
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        direction = torch.special.ndtri(u[:, 1:])
+        direction = torch.special.ndtri(points.clamp(2.0**-31, 1 - 2.0**-31))  # the sequence has thirty binary digits
         direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True)
-        velocities: Tensor = (2 * k * high).sqrt()[:, None] * direction
-        return velocities.to(dtype)
+        return standardised((2 * k * high).sqrt()[:, None] * direction).to(dtype)
 
     def _coefficients(self, time: float) -> tuple[float, float, float]:
         k = self.width(time)

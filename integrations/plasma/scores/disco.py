@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from disco_samplers import DiScoFormer
+from disco_samplers import DensityEstimate, DiScoFormer
 from disco_samplers._arrays import check_count
+from disco_samplers.reference import StudentT
 
 from ..cells import FEWEST, padded, spread, total
 from .calibrated import calibrate
@@ -14,6 +17,11 @@ from .maxwellian import Maxwellian
 
 _TOKENS = 2**15
 """Particles conditioned on at a time, padding included."""
+
+_NORMALISED = 5
+"""Velocity components up to which a thousand points are enough to integrate a density over."""
+
+_POINTS, _FREEDOM = 1024, 3
 
 
 class DiscoScore:
@@ -57,14 +65,15 @@ class DiscoScore:
 
     def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
         """The score (n, dv); see :class:`~disco_samplers.integrations.plasma.types.VelocityScore`."""
-        return self.log_prob_and_score(v, w, cell, num_cells)[1]
+        score = self._read(v, w, cell, num_cells, density=False)[1]
+        return calibrate(score, v, w, cell, num_cells) if self.calibrate else score
 
     def log_prob(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
-        """Log-density of the velocity in its cell (n,)."""
-        return self.log_prob_and_score(v, w, cell, num_cells)[0]
+        """Log-density of the velocity in its cell (n,); of up to five components, normalised in each cell by quadrature."""
+        return self._read(v, w, cell, num_cells, density=True)[0]
 
-    def log_prob_and_score(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
-        """Log-density (n,) and score (n, dv) for the price of one."""
+    def _read(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int, density: bool) -> tuple[Tensor, Tensor]:
+        """Log-densities (n,), normalised where ``density`` is asked for, and scores (n, dv)."""
         self._follow(v.device)
         few = ~spread(v, w, cell, num_cells)
         maxwellian = Maxwellian()
@@ -79,9 +88,9 @@ class DiscoScore:
             slot = torch.arange(int(count[cells].max()), device=v.device)
             shown = slot < count[cells, None]
             shown_v = v[many[context[start[cells, None] + torch.where(shown, slot, 0)]]]
-            found = self._evaluate(shown_v, shown, v[rows], mask)
+            found = self._evaluate(shown_v, shown, v[rows], mask, density)
             log_prob[rows[mask]], score[rows[mask]] = found[0][mask], found[1][mask]
-        return log_prob, calibrate(score, v, w, cell, num_cells) if self.calibrate else score
+        return log_prob, score
 
     def _follow(self, device: torch.device) -> None:
         """Takes the model to where the particles are."""
@@ -109,13 +118,37 @@ class DiscoScore:
         taken = torch.minimum(torch.maximum(taken, first), first + present[place_cell] - 1)
         return order[taken], count
 
-    def _evaluate(self, context: Tensor, shown: Tensor, queries: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, context: Tensor, shown: Tensor, queries: Tensor, mask: Tensor, density: bool) -> tuple[Tensor, Tensor]:
         """Log-densities (b, m) and scores (b, m, dv) in b cells, of contexts (b, k, dv) where ``shown``."""
         if not self.adapt:
             estimate = self.disco.condition(context, mask=None if shown.all() else shown)
-            return estimate.log_prob_and_score(queries)
+            return _answers(estimate, queries, density)
         log_prob, score = queries.new_zeros(queries.shape[:2]), torch.zeros_like(queries)
         for i, here in enumerate(mask):
             adapted = self.disco.condition(context[i, shown[i]]).adapt(self.adapt)
-            log_prob[i, here], score[i, here] = adapted.log_prob_and_score(queries[i, here])
+            log_prob[i, here], score[i, here] = _answers(adapted, queries[i, here], density)
         return log_prob, score
+
+
+def _answers(estimate: DensityEstimate, queries: Tensor, density: bool) -> tuple[Tensor, Tensor]:
+    log_prob, score = estimate.log_prob_and_score(queries)
+    if density and estimate.dim <= _NORMALISED:
+        log_prob = log_prob - _log_integral(estimate).to(log_prob)
+    return log_prob, score
+
+
+def _log_integral(estimate: DensityEstimate) -> Tensor:
+    """Log of the integral of each cell's density (b, 1), or () of one, over the same quasi-random points of a Student-t law.
+
+    Importance sampling in whitened coordinates; heavy tails keep the weights bounded. For an estimate of one data set there is
+    :meth:`DensityEstimate.log_normalizer`, whose proposal fits the data better; this one serves all cells at once.
+    """
+    d = estimate.dim
+    points = torch.quasirandom.SobolEngine(d + _FREEDOM, scramble=True, seed=0).draw(_POINTS, dtype=torch.float64)
+    normal = torch.special.ndtri(points.clamp(2.0**-31, 1 - 2.0**-31)).to(estimate.device)
+    z = normal[:, :d] / normal[:, d:].square().mean(1, keepdim=True).sqrt()
+    law = StudentT(torch.zeros_like(z[0]), torch.eye(d, dtype=z.dtype, device=z.device), float(_FREEDOM))
+    batch = 1 if estimate.samples.ndim == 2 else len(estimate.samples)
+    log_weight = estimate.white_log_prob(z.expand(batch, -1, -1)) - law.evaluate(z)
+    log_z = log_weight.logsumexp(1, keepdim=True) - math.log(_POINTS)
+    return log_z.squeeze() if estimate.samples.ndim == 2 else log_z

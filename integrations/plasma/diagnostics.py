@@ -28,7 +28,7 @@ def measure(simulation: Simulation, *, entropy: bool = False) -> dict[str, float
 
     With ``entropy`` also, of each species, entropy_NAME :math:`-\int f\ln f/\int f`, by the density that its collisions' score
     has (a kernel estimate where it has none); and of those whose collisions have a score entropy_production_NAME
-    :math:`-\sum_i w_i\,\dot v_i\cdot s_i/\sum_i w_i`, the rate at which collisions raise it, and score_consistency_NAME, one for
+    :math:`-\sum_i w_i\,\dot v_i\cdot s_i/\sum_i w_i`, how fast collisions raise it, and score_consistency_NAME, one for
     the score of any distribution: see :mod:`.entropy`.
     """
     state = simulation.state

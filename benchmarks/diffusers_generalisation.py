@@ -1,9 +1,9 @@
 """Does a score model made of a data set generalise, where the exact optimal denoiser of that data set memorises?
 
-Every method gets the same training samples, the same held-out samples, and, where it draws through diffusers, the same scheduler,
-number of steps and starting noise. Negative log-likelihoods are in nats a sample, of held-out samples, at noise level 0.01:
-by the probability-flow ODE (exact trace) for the score models, exactly for the optimal denoiser and KDE. "copied" is the share of
-generated samples nearer to a training sample than all but 5 % of held-out ones: new data give 0.05.
+Every method gets the same training samples, the same held-out samples, and, where it draws through diffusers, the same
+scheduler, number of steps and starting noise. Negative log-likelihoods are in nats a sample, of held-out samples, at noise
+level 0.01: by the probability-flow ODE (exact trace) for the score models, exactly for the optimal denoiser and KDE.
+"copied" is the share of generated samples nearer to a training sample than all but 5 % of held-out ones: new data give 0.05.
 MMD^2 (1e-3), sliced W2, precision and recall are against held-out data; as many samples are generated as are held out. "KDE,
 leave-one-out" is the classical way not to memorise: a bandwidth chosen by leave-one-out likelihood, in the same basis.
 """
@@ -17,10 +17,10 @@ import time
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from diffusers_data import PLANE, split
+from disco_samplers.integrations.diffusers import DiscoPipeline, DiscoScoreModel, memorisation, probability_flow_log_prob
 from report import write
 from torch import Tensor
 
-from disco_samplers.integrations.diffusers import DiscoPipeline, DiscoScoreModel, memorisation, probability_flow_log_prob
 from disco_samplers.reference import KDE
 
 SIGMA = 0.01
@@ -52,9 +52,13 @@ def measure(name: str, count: int, held_out: int, seed: int, likelihoods: int) -
     z, rest = mixed.basis.project(judged.flatten(1))
     kde = KDE(mixed.data.double(), "loo")
     generator = torch.Generator().manual_seed(seed)
-    rest_draws = mixed.basis.rest_variance.sqrt() * mixed.basis.project(torch.randn(held.shape, generator=generator).flatten(1))[1]
+    rest_draws = (
+        mixed.basis.rest_variance.sqrt() * mixed.basis.project(torch.randn(held.shape, generator=generator).flatten(1))[1]
+    )
     drawn = (mixed.basis.lift(kde.sample(len(held), generator=generator).float()) + rest_draws).reshape(held.shape)
-    log_prob = kde.log_prob(z.double()) + mixed.basis.rest_log_prob(rest, 0.0) if mixed.basis.rest_rank else kde.log_prob(z.double())
+    log_prob = (
+        kde.log_prob(z.double()) + mixed.basis.rest_log_prob(rest, 0.0) if mixed.basis.rest_rank else kde.log_prob(z.double())
+    )
     found["KDE, leave-one-out"] = [-float(log_prob.mean()), *summary(drawn, training, held)]
     found["training data"] = [float("nan"), *summary(training, training, held)]
     return found

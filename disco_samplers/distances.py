@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-
 _TILE = 2**22
 """Distances held at a time."""
 

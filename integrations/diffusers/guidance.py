@@ -14,10 +14,11 @@ from torch import Tensor
 
 from disco_samplers._arrays import check_count
 from disco_samplers.distances import nearest_distances
-from disco_samplers.integrations.diffusers.basis import LinearBasis
-from disco_samplers.integrations.diffusers.guidance_record import GuidanceRecord
-from disco_samplers.integrations.diffusers.score_model import DiscoScoreModel
 from disco_samplers.model.discoformer import DiScoFormer
+
+from .basis import LinearBasis
+from .guidance_record import GuidanceRecord
+from .score_model import DiscoScoreModel
 
 Strength: TypeAlias = "float | Callable[[float], float]"
 """A number, or a function of the share of steps done, from 0 to 1."""
@@ -30,7 +31,7 @@ class Level(NamedTuple):
     sigma: float
 
 
-class DiscoGuidance(PipelineCallback):  # type: ignore[misc]
+class DiscoGuidance(PipelineCallback):
     r"""Changes or records the samples of a pipeline after each step, whatever its model.
 
     With y the sample in the data's scale, at noise level sigma after the step, each step may
@@ -45,8 +46,9 @@ class DiscoGuidance(PipelineCallback):  # type: ignore[misc]
 
     - **record**: log-density and score norm under the reference, and distance from it (:class:`GuidanceRecord`).
 
-    Use :meth:`wrap` for pipelines that call nobody (DDPM, DDIM, DiT, ...), or give the object itself as ``callback_on_step_end``.
-    The noise level is read off the scheduler's own ``add_noise``, so any scheduler that has one will do.
+    Use :meth:`wrap` for pipelines that call nobody (DDPM, DDIM, DiT, ...), or give the object itself as
+    ``callback_on_step_end``. The noise level is read off the scheduler's own ``add_noise``, so any scheduler that has
+    one will do.
 
     Arguments:
         reference: what to steer to and to measure against; needed for ``correct`` and the record.
@@ -95,7 +97,9 @@ class DiscoGuidance(PipelineCallback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         if reference is not None and not isinstance(reference, DiscoScoreModel):
-            raise TypeError(f"reference must be a DiscoScoreModel (from_data of the reference set), got {type(reference).__name__}")
+            raise TypeError(
+                f"reference must be a DiscoScoreModel (from_data of the reference set), got {type(reference).__name__}"
+            )
         check_count("correction_steps", correction_steps, 1)
         for name, strength in (("correct", correct), ("diversify", diversify)):
             if not callable(strength) and not strength >= 0:
@@ -190,7 +194,7 @@ class DiscoGuidance(PipelineCallback):  # type: ignore[misc]
         with torch.no_grad():
             score = self._reader(z.device).condition(z).score(z)
         moved = -strength * sigma**2 * score @ basis.components
-        return y + moved.reshape(y.shape).to(y.dtype)
+        return y.add(moved.reshape(y.shape).to(y.dtype))
 
     def _reader(self, device: torch.device) -> DiScoFormer:
         if self.disco is None:

@@ -59,7 +59,12 @@ class GuidanceRecord:
         if path is not None:
             writable(path)
         figure = optional("matplotlib.figure", "plot").Figure(figsize=(9.0, 5.0), layout="constrained")
-        names = {"log_prob": "log-density", "score_norm": "score norm", "distance": "distance to the reference", "moved": "moved"}
+        names = {
+            "log_prob": "log-density",
+            "score_norm": "score norm",
+            "distance": "distance to the reference",
+            "moved": "moved",
+        }
         for axis, (name, label) in zip(figure.subplots(2, 2, sharex=True).flat, names.items(), strict=True):
             axis.plot(getattr(self, name), color="#2563a8", marker=".", lw=1)
             axis.set_ylabel(label)

@@ -17,12 +17,13 @@ PREDICTORS = ("ddim", "none")
 class DiscoLangevinScheduler(SchedulerMixin, ConfigMixin):
     r"""Langevin steps at each noise level, then a step to the next one; for any model of the VP family.
 
-    With :math:`\bar\alpha_t` the share of the data's variance kept, :math:`x = \sqrt{\bar\alpha} x_0 + \sqrt{1 - \bar\alpha} \epsilon`
+    With :math:`x = \sqrt{\bar\alpha} x_0 + \sqrt{1 - \bar\alpha} \epsilon` the sample at a level
     and :math:`h = 2\, \mathrm{snr}^2 (1 - \bar\alpha)`, a corrector step is
 
     .. math:: x \leftarrow x - h\, \frac{\hat\epsilon(x)}{\sqrt{1 - \bar\alpha}} + \sqrt{2 h}\, z
 
-    and the predictor is that of DDIM, stochastic with ``eta``. With ``predictor="none"`` the sample is taken to the next level as it is:
+    and the predictor is that of DDIM, stochastic with ``eta``. With ``predictor="none"`` the sample is taken to the
+    next level as it is:
     annealed Langevin dynamics, which needs many levels or corrector steps. Each level occurs ``corrector_steps + 1`` times
     in ``timesteps``, one model call each; the last step returns the denoised mean.
 
@@ -55,7 +56,7 @@ class DiscoLangevinScheduler(SchedulerMixin, ConfigMixin):
     _compatibles = [kind.name for kind in KarrasDiffusionSchedulers]  # noqa: RUF012  # as diffusers has it
     order = 1
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         num_train_timesteps: int = 1000,
@@ -207,7 +208,8 @@ class DiscoLangevinScheduler(SchedulerMixin, ConfigMixin):
         relative = 2 * self.config.snr**2  # the step over the level's variance
         fresh = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
         spread = (1 - kept).sqrt()
-        return (sample - relative * spread * noise + (2 * relative) ** 0.5 * spread * fresh).to(sample.dtype)
+        moved: Tensor = sample - relative * spread * noise + (2 * relative) ** 0.5 * spread * fresh
+        return moved.to(sample.dtype)
 
     def _predict(
         self, sample: Tensor, denoised: Tensor, noise: Tensor, t: int, kept: Tensor, generator: torch.Generator | None
@@ -219,7 +221,7 @@ class DiscoLangevinScheduler(SchedulerMixin, ConfigMixin):
         if self.config.predictor == "none":
             return ((below / kept).sqrt() * sample).to(sample.dtype)
         variance = self.config.eta**2 * (1 - below) / (1 - kept) * (1 - kept / below)
-        moved = below.sqrt() * denoised + (1 - below - variance).clamp_min(0).sqrt() * noise
+        moved: Tensor = below.sqrt() * denoised + (1 - below - variance).clamp_min(0).sqrt() * noise
         if self.config.eta:
             fresh = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
             moved = moved + variance.sqrt() * fresh

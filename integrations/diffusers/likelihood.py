@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from disco_samplers._arrays import check_count
 from disco_samplers._extras import optional
-from disco_samplers.integrations.diffusers.noised_data import NoisedData
-from disco_samplers.integrations.diffusers.score_model import DiscoScoreModel
+
+from .noised_data import NoisedData
+from .score_model import DiscoScoreModel
 
 Divergence = Literal["exact", "hutchinson"]
 
@@ -48,7 +49,7 @@ def probability_flow_log_prob(
         samples: clean, in the data's units; a density at level ``sigma_min`` is that of data plus so much noise.
         sigma_min: smallest noise level.
         steps: of a solver with fixed steps, equal in log sigma; each takes a noise level's contexts.
-        method: of ``torchdiffeq.odeint``; those with fixed steps at the ends of intervals ("heun2", "euler") encode fewest levels.
+        method: of ``torchdiffeq.odeint``; "heun2" and "euler", which ask at the ends of steps only, encode fewest levels.
         divergence: "exact" takes k differentiations for a basis of k dimensions, "hutchinson" one for each probe.
         probes: random directions of Hutchinson's estimate.
         class_labels: class of each sample, or one for all.
@@ -115,7 +116,9 @@ class _Flow:
 
 def _exact_trace(field: Tensor, z: Tensor) -> Tensor:
     columns = range(z.shape[1])
-    return sum((torch.autograd.grad(field[:, i].sum(), z, retain_graph=True)[0][:, i] for i in columns), torch.zeros_like(z[:, 0]))
+    return sum(
+        (torch.autograd.grad(field[:, i].sum(), z, retain_graph=True)[0][:, i] for i in columns), torch.zeros_like(z[:, 0])
+    )
 
 
 def _hutchinson(field: Tensor, z: Tensor, probes: Tensor) -> Tensor:

@@ -11,8 +11,14 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-SIGMA_MAX = 1e4
-"""Schedules that end in pure noise are cut off here."""
+VARIANCE_PRESERVING = ("epsilon", "v_prediction", "sample")
+"""Parameterizations of samples that keep a standard deviation of about one."""
+
+SIGMA_MAX = 1e3
+"""Schedules that end in pure noise are cut off here, where float32 still tells the data in it to three digits."""
+
+_SIGMA_TOP = 1e6
+"""No scheduler goes beyond."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,19 +87,19 @@ def _log_sigmas(config: Any) -> Tensor:
         trained_betas=config.trained_betas,
         rescale_betas_zero_snr=config.rescale_betas_zero_snr,
     )
-    kept = scheduler.alphas_cumprod.double().clamp_min(1 / (1 + SIGMA_MAX**2))
+    kept: Tensor = scheduler.alphas_cumprod.double().clamp_min(1 / (1 + SIGMA_MAX**2))
     return 0.5 * (torch.log1p(-kept) - kept.log())
 
 
 def _edm(config: Any) -> Parameterization:
-    data, sign = config.sigma_data, -1.0 if config.edm_prediction_type == "v_prediction" else 1.0
+    data, sign = float(config.sigma_data), -1.0 if config.edm_prediction_type == "v_prediction" else 1.0
 
     def output(y: Tensor, noise: Tensor, s: Tensor) -> Tensor:
         # F = (D - c_skip y) / c_out with D = y - s noise.
         return sign * ((s / data) * y - (s**2 + data**2) / data * noise) * (s**2 + data**2).rsqrt()
 
     def sigma(t: Tensor) -> Tensor:
-        _inside(t, -10, math.log(SIGMA_MAX) / 4, "a quarter of log(sigma)")
+        _inside(t, -10, math.log(_SIGMA_TOP) / 4, "a quarter of log(sigma)")
         return torch.exp(4 * t)
 
     return Parameterization(sigma, lambda s: (s**2 + data**2).rsqrt(), output)
@@ -102,7 +108,7 @@ def _edm(config: Any) -> Parameterization:
 def _flow(config: Any) -> Parameterization:
     def sigma(t: Tensor) -> Tensor:
         _inside(t, 0, config.num_train_timesteps, "0 .. num_train_timesteps")
-        s = (t / config.num_train_timesteps).clamp(max=SIGMA_MAX / (1 + SIGMA_MAX))
+        s: Tensor = (t / config.num_train_timesteps).clamp(max=SIGMA_MAX / (1 + SIGMA_MAX))
         return s / (1 - s)
 
     # The velocity from data to noise, noise minus data.
@@ -111,21 +117,21 @@ def _flow(config: Any) -> Parameterization:
 
 def _score(config: Any) -> Parameterization:
     def sigma(t: Tensor) -> Tensor:
-        _inside(t, 1e-6, SIGMA_MAX**2, "sigma itself, positive")
+        _inside(t, 1e-6, _SIGMA_TOP, "sigma itself, positive")
         return t
 
     return Parameterization(sigma, torch.ones_like, lambda y, noise, s: -noise / s)
 
 
 def _consistency(config: Any) -> Parameterization:
-    data, least = config.sigma_data, config.sigma_min
+    data, least = float(config.sigma_data), float(config.sigma_min)
 
     def sigma(t: Tensor) -> Tensor:
-        _inside(t, -1e4, 250 * math.log(SIGMA_MAX), "250 times log(sigma)")
+        _inside(t, -1e4, 250 * math.log(_SIGMA_TOP), "250 times log(sigma)")
         return torch.exp(t / 250)
 
     def output(y: Tensor, noise: Tensor, s: Tensor) -> Tensor:
-        # The scheduler adds c_skip y itself, with the c_skip that is one at the smallest sigma; there c_out is zero, and so is F.
+        # The scheduler adds c_skip y itself; at the smallest sigma c_skip is one, and c_out is zero.
         skip = data**2 / ((s - least) ** 2 + data**2)
         out = (s - least).clamp_min(1e-3 * least) * data * (s**2 + data**2).rsqrt()
         return ((1 - skip) * y - s * noise) / out
@@ -140,9 +146,7 @@ def _inside(t: Tensor, low: float, high: float, what: str) -> None:
 
 
 _FAMILIES: dict[str, Callable[[Any], Parameterization]] = {
-    "epsilon": _variance_preserving,
-    "v_prediction": _variance_preserving,
-    "sample": _variance_preserving,
+    **dict.fromkeys(VARIANCE_PRESERVING, _variance_preserving),
     "edm": _edm,
     "flow": _flow,
     "score": _score,
@@ -180,7 +184,7 @@ def conventions_of(scheduler: Any) -> dict[str, Any]:
     kind = config.get("prediction_type", "epsilon")
     if name in _FLOW or kind == "flow_prediction":
         return {"parameterization": "flow", "num_train_timesteps": config.num_train_timesteps, "consistency_steps": steps}
-    if hasattr(scheduler, "alphas_cumprod") and name not in _OTHER and kind in ("epsilon", "v_prediction", "sample"):
+    if hasattr(scheduler, "alphas_cumprod") and name not in _OTHER and kind in VARIANCE_PRESERVING:
         keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
         values = {key: config.get(key) for key in keys}
         values["rescale_betas_zero_snr"] = config.get("rescale_betas_zero_snr", False)

@@ -16,13 +16,14 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from disco_samplers._arrays import check_count
-from disco_samplers.integrations.diffusers.score_model import DiscoScoreModel
+
+from .score_model import DiscoScoreModel
 
 OUTPUT_TYPES = ("pt", "np", "pil")
 
 
 @dataclasses.dataclass
-class DiscoPipelineOutput(BaseOutput):  # type: ignore[misc]
+class DiscoPipelineOutput(BaseOutput):
     """What the pipeline returns: ``samples`` (num_samples, *shape) as a tensor or array, or a list of PIL images."""
 
     samples: Any
@@ -31,8 +32,8 @@ class DiscoPipelineOutput(BaseOutput):  # type: ignore[misc]
 class DiscoPipeline(DiffusionPipeline):
     r"""Draws samples with a model and any scheduler of the VP, EDM, flow, VE or consistency family.
 
-    A :class:`DiscoScoreModel` is brought into the scheduler's conventions; any other model (a trained U-Net, say) must have been
-    trained for them. Samples come unclamped and in the shape of the data.
+    A :class:`DiscoScoreModel` is brought into the scheduler's conventions; any other model (a trained U-Net, say) must
+    have been trained for them. Samples come unclamped and in the shape of the data.
 
     Arguments:
         unet: a :class:`DiscoScoreModel`, or any model called as a ``UNet2DModel`` is.
@@ -192,7 +193,7 @@ def _matched(model: Any, scheduler: Any) -> Any:
     if top > 1.01 * limit:
         name = type(scheduler).__name__
         raise ValueError(
-            f"{name} clips samples to [-{limit:g}, {limit:g}], and the data reach {top:.3g}: scale the data, or turn it off with "
+            f"{name} clips samples to [-{limit:g}, {limit:g}], and the data reach {top:.3g}: scale the data, or turn it off: "
             f"{name}.from_config(scheduler.config, clip_sample=False, thresholding=False, clip_denoised=False)"
         )
     return model.matching(scheduler)
@@ -207,9 +208,9 @@ def _clips(config: Any) -> float:
 
 def _sample_shape(model: Any) -> tuple[int, ...]:
     if isinstance(model, DiscoScoreModel):
-        return model.sample_shape
+        return tuple(model.sample_shape)
     size = model.config.sample_size
-    return (model.config.in_channels, *((size, size) if isinstance(size, int) else size))
+    return (int(model.config.in_channels), *((size, size) if isinstance(size, int) else size))
 
 
 def _accepted(function: Callable[..., Any], **options: Any) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers._arrays import as_tensor, check_count, check_finite
-from disco_samplers.integrations.diffusers.basis import LinearBasis
-from disco_samplers.integrations.diffusers.calibration import KNOTS, held_out_weights, knots
-from disco_samplers.integrations.diffusers.noised_data import NoisedData, weight_curve
-from disco_samplers.integrations.diffusers.parameterization import conventions_of, parameterization
 from disco_samplers.model.config import DiScoFormerConfig
 from disco_samplers.model.discoformer import DiScoFormer
 from disco_samplers.types import ArrayLike
+
+from .basis import LinearBasis
+from .calibration import KNOTS, held_out_weights, knots
+from .noised_data import NoisedData, weight_curve
+from .parameterization import VARIANCE_PRESERVING, conventions_of, parameterization
 
 _FEW, _SMALL = 16, 16
 """Fewest samples (of a class, too); largest dimension that is carried whole unless a share is asked for."""
@@ -34,10 +35,11 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
 
     .. math:: D(y, \sigma) = y + \sigma^2\, \hat s(y, \sigma), \qquad y = x_0 + \sigma \epsilon
 
-    Made by :meth:`from_data`. Called as a scheduler calls its model, it returns what the scheduler expects (``parameterization``);
-    :meth:`matching` gives the same model in the conventions of a scheduler. Data are carried in a linear basis, the rest as
-    Gaussian noise of known variance (:class:`LinearBasis`); at large noise the exact denoiser of the training set takes over,
-    where held-out rows say so (:class:`NoisedData`). The first use of a noise level encodes its contexts; they are cached.
+    Made by :meth:`from_data`. Called as a scheduler calls its model, it returns what the scheduler expects
+    (``parameterization``); :meth:`matching` gives the same model in the conventions of a scheduler. Data are carried in a
+    linear basis, the rest as Gaussian noise of known variance (:class:`LinearBasis`); at large noise the exact denoiser of the
+    training set takes over, where held-out rows say so (:class:`NoisedData`). The first use of a noise level encodes its
+    contexts; they are cached.
 
     Arguments:
         shape: of one sample: (d,), (C, L), (C, H, W), ...
@@ -73,12 +75,14 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
 
     config_name = "config.json"
     up_blocks = ()  # DanceDiffusionPipeline asks how often its model halves the length
+    disco: DiScoFormer
+    basis: LinearBasis
     data: Tensor
     labels: Tensor
     log_sigma: Tensor
     weight: Tensor
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         shape: tuple[int, ...] = (2,),
@@ -189,6 +193,14 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
             model._calibrate(row, calibrate, progress)
         return model.eval()
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, torch_dtype: torch.dtype | None = None, **kwargs: Any) -> DiscoScoreModel:
+        """Loads a saved model; in half precision, samples are half and the data are not rounded."""
+        model: DiscoScoreModel = super().from_pretrained(*args, **kwargs)
+        if torch_dtype is not None:
+            model.to(torch_dtype)
+        return model
+
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
@@ -238,7 +250,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         sigma = conventions.sigma(t)
         column = sigma[:, None].to(flat.dtype)
         y = flat / conventions.scale(column)
-        self._check_size(y, column)
+        if self.config.parameterization in VARIANCE_PRESERVING:
+            self._check_size(y, column)
         noise = self._noise(y, sigma.expand(len(flat)), class_labels, guidance_scale)
         output = conventions.output(y, noise, column).to(sample.dtype).reshape(sample.shape)
         return UNet2DOutput(sample=output) if return_dict else (output,)
@@ -316,8 +329,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         if not isinstance(sample, Tensor) or sample.ndim < 2 or math.prod(sample.shape[1:]) != size:
             got = tuple(sample.shape) if isinstance(sample, Tensor) else type(sample).__name__
             raise ValueError(
-                f"sample must have shape (B, {', '.join(map(str, self.sample_shape))}) as the data have, got {got}; pipelines made "
-                "for square images of three channels cannot draw other shapes: use DiscoPipeline"
+                f"sample must have shape (B, {', '.join(map(str, self.sample_shape))}) as the data have, got {got}; "
+                "pipelines made for square images cannot draw other shapes: use DiscoPipeline"
             )
         if sample.device != self.data.device:
             raise ValueError(f"sample is on {sample.device}, the model on {self.data.device}: move one with .to(...)")
@@ -331,8 +344,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         if not size <= 10 * expected:
             raise ValueError(
                 f"sample has a root mean square of {float(size):.3g} in units where noise level {float(sigma.mean()):.3g} has "
-                f"{float(expected):.3g}. The scheduler works with scaled samples (init_noise_sigma, scale_model_input), and the "
-                "pipeline does not scale them: use DiscoPipeline, or DDIMScheduler or DDPMScheduler in this pipeline"
+                f"{float(expected):.3g}. The scheduler works with scaled samples (init_noise_sigma, scale_model_input), and "
+                "the pipeline does not scale them: use DiscoPipeline, or DDIMScheduler or DDPMScheduler in this pipeline"
             )
 
     def _noise(self, y: Tensor, sigma: Tensor, class_labels: Any, guidance_scale: float) -> Tensor:
@@ -426,8 +439,8 @@ def _check_data(flat: Tensor) -> None:
     spread = float(flat.std(0).square().mean().sqrt())
     if not _SCALES[0] <= spread <= _SCALES[1]:
         raise ValueError(
-            f"data is not scaled: its standard deviation is {spread:.3g}, while the schedulers' noise levels are made for about one. "
-            "Give (data - data.mean()) / data.std(), or images in [-1, 1]"
+            f"data is not scaled: its standard deviation is {spread:.3g}, while the schedulers' noise levels are made "
+            "for about one. Give (data - data.mean()) / data.std(), or images in [-1, 1]"
         )
 
 

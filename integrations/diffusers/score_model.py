@@ -214,7 +214,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
     @property
     def samples(self) -> Tensor:
         """The data (N, *shape), as far as the basis keeps them."""
-        return self.basis.lift(self.data).unflatten(1, self.sample_shape)
+        samples: Tensor = self.basis.lift(self.data).unflatten(1, self.sample_shape)
+        return samples
 
     def forward(
         self,

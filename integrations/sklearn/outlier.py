@@ -45,7 +45,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
     training_scores_ : ndarray of shape (n_samples,)
         ``score_samples`` of the training rows.
     density_ : DiscoDensity
-        The density behind it; its ``score_gradient`` says which columns make a row unusual.
+        The density behind it.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -135,6 +135,11 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``, (n_samples,); negative for outliers."""
         return self.score_samples(X) - self.offset_
+
+    def score_gradient(self, X: Any) -> np.ndarray:
+        """Gradient of the log-density in each row, (n_samples, n_features): where it would have to go to be usual."""
+        check_is_fitted(self)
+        return self.density_.score_gradient(checked(self, X, reset=False))
 
     def predict(self, X: Any) -> np.ndarray:
         """-1 for outliers, 1 for the others, (n_samples,)."""

@@ -227,8 +227,8 @@ class LangevinKernel(MCMCKernel):
         reach = self._averaging.final**0.5 * float(self._factor.abs().max())
         if self._count == self._warmup_steps and self.fixed_step is None and reach > _FAR:
             warnings.warn(
-                f"proposals are accepted even {reach:.2g} away: the potential looks flat or falling for ever, so that its density "
-                "cannot be normalised; give every latent a proper prior",
+                f"proposals are accepted even {reach:.2g} away: the potential is flat or falls for ever, so that its density "
+                "has no norm; give every latent a proper prior",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from pyro import poutine
 from pyro.infer.autoguide.initialization import InitMessenger, init_to_sample
 from pyro.infer.mcmc.util import initialize_model
 from pyro.ops.integrator import potential_grad
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
@@ -54,6 +56,7 @@ class ModelDensity:
         self.evaluations = 0
         """Points evaluated so far."""
         self._vectorised = True
+        self._model: Callable[[], Any] | None = None
 
     @classmethod
     def of(cls, model: Callable[..., Any], *args: Any, **kwargs: Any) -> ModelDensity:
@@ -63,10 +66,13 @@ class ModelDensity:
             ValueError: if the model has no latents, or some that are discrete and cannot be enumerated, or no point where
                 its log-density is finite.
         """
-        initial, potential_fn, transforms, _ = prepare(model, args, kwargs)
+        with poutine.block():
+            initial, potential_fn, transforms, _ = prepare(model, args, kwargs)
         if not initial:
             raise ValueError("the model has no continuous latent variables")
-        return cls(potential_fn, {name: value.shape for name, value in initial.items()}, transforms)
+        density = cls(potential_fn, {name: value.shape for name, value in initial.items()}, transforms)
+        density._model = functools.partial(model, *args, **kwargs)
+        return density
 
     @property
     def dim(self) -> int:
@@ -91,6 +97,30 @@ class ModelDensity:
             name: self.transforms[name].inv(value) if name in self.transforms else value
             for name, value in self.unpack(points).items()
         }
+
+    def start(self, count: int, strategy: Callable[..., Any] = init_to_sample) -> Tensor:
+        """Starting points (count, d) of finite density, each from a run of the model under an initialisation strategy of Pyro.
+
+        Raises:
+            ValueError: if a hundred runs for each point do not give enough of them, or there is no model to run.
+        """
+        if self._model is None:
+            raise ValueError("start needs a model: make the density with ModelDensity.of")
+        run = poutine.block(poutine.trace(InitMessenger(strategy)(self._model)).get_trace)
+        found = torch.empty(0, self.dim)
+        for _ in range(_TRIES):
+            nodes: list[dict[str, Any]] = [run().nodes for _ in range(count - len(found))]
+            values = ({name: run[name]["value"].detach() for name in self.shapes} for run in nodes)
+            points = torch.stack([self.pack({k: self.transforms[k](v) for k, v in value.items()}) for value in values])
+            log_prob, score = self.log_prob_and_score(points.nan_to_num())
+            good = torch.isfinite(points).all(-1) & torch.isfinite(log_prob) & torch.isfinite(score).all(-1)
+            found = torch.cat([found.to(points), points[good]])
+            if len(found) == count:
+                return found
+        raise ValueError(
+            f"the model's log-density was finite at {len(found)} starting points only, {count} are needed: it returns NaN, or "
+            "its prior and likelihood hardly overlap; start elsewhere, for a guide by init_loc_fn"
+        )
 
     def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (m,) and its gradient (m, d) at points (m, d); minus infinity where the model cannot be evaluated."""
@@ -117,7 +147,7 @@ class ModelDensity:
         count = len(next(iter(parameters.values())))
         if self._vectorised and count > 1:
             try:
-                return vmap(grad_and_value(self.potential_fn))(parameters)
+                return vmap(grad_and_value(self.potential_fn), randomness="different")(parameters)
             except Exception:  # whatever it is, the same error comes again below unless only vmap is to blame
                 pass
         one_by_one = [potential_grad(self.potential_fn, {k: v[i].clone() for k, v in parameters.items()}) for i in range(count)]
@@ -134,11 +164,13 @@ def _leading(value: Tensor, shape: torch.Size) -> torch.Size:
 
 
 def prepare(model: Callable[..., Any], args: Any, kwargs: Any, **options: Any) -> Any:
-    """Pyro's ``initialize_model``, which says what is wrong with a latent that has no bijection to the real numbers."""
+    """Pyro's ``initialize_model``; says which latent has no bijection to the real numbers, or that a plate subsamples."""
     try:
         return initialize_model(model, args, kwargs, **options)
     except NotImplementedError as error:
-        trace = poutine.trace(model).get_trace(*args, **kwargs)
+        trace = poutine.block(poutine.trace(model).get_trace)(*args, **kwargs)
+        if any(site_is_subsample(site) for site in trace.nodes.values()):
+            raise ValueError("plates that subsample leave no fixed posterior: give the whole data") from error
         sites: list[tuple[str, Any]] = list(trace.iter_stochastic_nodes())
         discrete = [name for name, site in sites if site["fn"].support.is_discrete]
         if discrete:
@@ -146,36 +178,3 @@ def prepare(model: Callable[..., Any], args: Any, kwargs: Any, **options: Any) -
                 f"the latent {discrete[0]!r} is discrete and cannot be enumerated: sum it out by hand, or observe it"
             ) from error
         raise
-
-
-def starting_points(
-    density: ModelDensity,
-    model: Callable[..., Any],
-    count: int,
-    args: Any,
-    kwargs: Any,
-    strategy: Callable[..., Any] = init_to_sample,
-) -> Tensor:
-    """Points (count, d) where the density is finite, each from a run of the model under an initialisation strategy.
-
-    Raises:
-        ValueError: if a hundred runs for each point do not give enough of them.
-    """
-    run = poutine.block(poutine.trace(InitMessenger(strategy)(model)).get_trace)
-    found: list[Tensor] = []
-    for _ in range(_TRIES):
-        rows = []
-        for _ in range(count - sum(map(len, found))):
-            nodes: dict[str, Any] = run(*args, **kwargs).nodes
-            values = {name: nodes[name]["value"].detach() for name in density.shapes}
-            rows.append(density.pack({name: density.transforms[name](value) for name, value in values.items()}))
-        points = torch.stack(rows)
-        log_prob, score = density.log_prob_and_score(points.nan_to_num())
-        good = torch.isfinite(points).all(-1) & torch.isfinite(log_prob) & torch.isfinite(score).all(-1)
-        found.append(points[good])
-        if sum(map(len, found)) == count:
-            return torch.cat(found)
-    raise ValueError(
-        f"the model's log-density was finite at {sum(map(len, found))} starting points only, {count} are needed: "
-        "its prior and its likelihood hardly overlap, or it returns NaN; give another init_loc_fn"
-    )

@@ -61,7 +61,8 @@ def run(options: argparse.Namespace) -> None:
     observers: list[Any] = []
     if output.openpmd:
         observers.append(plasma.OpenPMDWriter(folder / "openpmd", output.openpmd))
-    animation = plasma.Animation(folder / "phase_space.gif", output.animation) if output.animation else None
+    since = f"_from_step_{simulation.state.step}" if simulation.state.step else ""  # frames before that are in another file
+    animation = plasma.Animation(folder / f"phase_space{since}.gif", output.animation) if output.animation else None
     if animation:
         observers.append(animation)
     if output.checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class OpenPMDWriter:
         series.close()
         name = f"data_{state.step:06d}.h5"
         os.replace(unfinished / name, self.folder / name)
-        unfinished.rmdir()
+        shutil.rmtree(unfinished)
 
     def _mesh(
         self, simulation: Simulation, mesh: Any, components: dict[str, tuple[Tensor, float]], dimension: dict[Any, float]

@@ -15,13 +15,14 @@ from torch import Tensor
 from disco_samplers._extras import optional
 
 from .collisions import Dougherty, Landau
+from .exact import BKW
 from .grid import Grid
 from .loading import Beam, load
 from .schema import check_section, nearest
 from .scores import Blob, DiscoScore, Maxwellian
 from .simulation import Simulation
 from .theory import Population, electrostatic_mode, transverse_mode
-from .types import CollisionOperator, VelocityScore
+from .types import CollisionOperator, Species, VelocityScore
 
 _PROBLEMS = files(__package__) / "problems"
 
@@ -111,12 +112,13 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -
     species, populations, perturbed = [], [], None
     for i, entry in enumerate(config["species"]):
         check_section(entry, "species", "[[species]]")
-        options = {key: value for key, value in entry.items() if key not in ("beams", "particles")}
+        options = {key: value for key, value in entry.items() if key not in ("beams", "particles", "velocities")}
         options |= {"seed": 1000 * seed + i, "dtype": getattr(torch, precision), "device": device}
         for beam in entry.get("beams", [{}]):
             check_section(beam, "beams", "[[species.beams]]")
         beams = [Beam(**{key: _tuple(value) for key, value in beam.items()}) for beam in entry.get("beams", [{}])]
-        species.append(load(grid, beams, entry["particles"], **options))
+        loaded = load(grid, beams, entry["particles"], **options)
+        species.append(_with_velocities(loaded, entry.get("velocities", "maxwellian"), options["seed"]))
         populations += [Population(beam, entry.get("charge", -1.0), entry.get("mass", 1.0)) for beam in beams]
         if entry.get("amplitude", 0.0) != 0 and perturbed is None:
             perturbed = entry.get("mode", 1)
@@ -169,6 +171,17 @@ def _score(config: Mapping[str, Any]) -> VelocityScore:
         return Maxwellian()
     known = ["discoformer", "blob", "maxwellian"]
     raise ValueError(f"score must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+
+
+def _with_velocities(species: Species, kind: str, seed: int) -> Species:
+    """The species itself, or with velocities of the solution of Bobylev, Krook and Wu."""
+    known = ["maxwellian", "bkw"]
+    if kind not in known:
+        raise ValueError(f"velocities must be one of {', '.join(known)}, got {kind!r}{nearest(kind, known)}")
+    if kind == "maxwellian":
+        return species
+    n, dim = species.v.shape
+    return dataclasses.replace(species, v=BKW(dim).quiet(n, seed=seed, dtype=species.v.dtype).to(species.v.device))
 
 
 def _wave(grid: Grid, amplitude: float, mode: int, like: Tensor) -> Tensor:

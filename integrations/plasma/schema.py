@@ -16,7 +16,7 @@ _KEYS: dict[str, dict[str, _Types]] = {
     "time": {"dt": _NUMBER, "end": _NUMBER},
     "fields": {"solver": (str,), "shape": (str,), "light_speed": _NUMBER, "magnetic_amplitude": _NUMBER, "mode": (int,)},
     "species": {"name": (str,), "charge": _NUMBER, "mass": _NUMBER, "particles": (int,), "start": (str,)}
-    | {"amplitude": _NUMBER, "mode": (int,), "beams": _LIST},
+    | {"amplitude": _NUMBER, "mode": (int,), "beams": _LIST, "velocities": (str,)},
     "beams": {"drift": _LIST, "temperature": _LIST, "density": _NUMBER},
     "collisions": {"operator": (str,), "strength": _NUMBER, "exponent": _NUMBER, "method": (str,), "batch_size": (int,)}
     | {"frequency": _NUMBER, "score": (str,), "keys": (int,), "bandwidth": _NUMBER, "cells": (int,), "every": (int,)}

@@ -184,7 +184,8 @@ class Simulation:
                     bar.update()
                 complete = True
             except KeyboardInterrupt:
-                pass
+                if not self.history:
+                    raise
         return PlasmaResult(self.history, self.state.species, self.grid, self.state.electric[:, 0], self.time, complete)
 
     def save(self, path: str | os.PathLike[str]) -> None:

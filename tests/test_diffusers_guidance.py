@@ -215,7 +215,7 @@ def test_errors(right):
         draw(right, DiscoGuidance(diversify=0.1, disco=perturbed()).wrap(SCHEDULERS["ddim"]()), count=2)
     with pytest.raises(ValueError, match="must not be negative, got -1"):
         draw(right, DiscoGuidance(right, correct=lambda done: -1).wrap(SCHEDULERS["ddim"]()))
+    guided = DiscoGuidance(right).wrap(SCHEDULERS["ddim"]())
+    guided.set_timesteps(2)
     with pytest.raises(ValueError, match=r"\(B, 2\)"):
-        guided = DiscoGuidance(right).wrap(SCHEDULERS["ddim"]())
-        guided.set_timesteps(2)
         guided.step(torch.zeros(2, 3), guided.timesteps[0], torch.zeros(2, 3))

@@ -11,6 +11,7 @@ from .langevin_scheduler import DiscoLangevinScheduler  # noqa: E402
 from .likelihood import probability_flow_log_prob  # noqa: E402
 from .memorisation import MemorisationReport, memorisation  # noqa: E402
 from .noised_data import NoisedData  # noqa: E402
+from .parameterization import conventions_of  # noqa: E402
 from .pipeline import DiscoPipeline, DiscoPipelineOutput  # noqa: E402
 from .score_model import DiscoScoreModel  # noqa: E402
 
@@ -24,6 +25,7 @@ __all__ = [
     "LinearBasis",
     "MemorisationReport",
     "NoisedData",
+    "conventions_of",
     "memorisation",
     "probability_flow_log_prob",
 ]

@@ -177,7 +177,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         disco = disco if disco is not None else DiScoFormer.from_pretrained(map_location=str(flat.device))
         conventions = {} if scheduler is None else conventions_of(scheduler)
         shape = tuple(x.shape[1:])
-        model = cls(
+        model: DiscoScoreModel = cls(
             shape=shape,
             num_samples=len(flat),
             rank=basis.rank,
@@ -191,7 +191,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         model.to(flat.device)
         for row in range(len(model.weight)):
             model._calibrate(row, calibrate, progress)
-        return model.eval()
+        model.eval()
+        return model
 
     @classmethod
     def from_pretrained(cls, *args: Any, torch_dtype: torch.dtype | None = None, **kwargs: Any) -> DiscoScoreModel:

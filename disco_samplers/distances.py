@@ -11,7 +11,9 @@ _TILE = 2**22
 """Distances held at a time."""
 
 
-def sliced_wasserstein(x: Tensor, y: Tensor, *, order: int = 1, seed: int = 0, projections: int = 200) -> float:
+def sliced_wasserstein(
+    x: Tensor, y: Tensor, *, order: int = 1, standardize: bool = True, seed: int = 0, projections: int = 200
+) -> float:
     r"""Sliced Wasserstein distance of two samples, in units of their columns' pooled standard deviations.
 
     .. math:: SW_p(x, y)^p = E_u\, \int_0^1 |F^{-1}_{u \cdot x}(t) - F^{-1}_{u \cdot y}(t)|^p\, dt, \quad u \sim U(S^{d-1})
@@ -20,6 +22,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, order: int = 1, seed: int = 0, p
         x: (n, d).
         y: (m, d).
         order: p.
+        standardize: whether each column is measured in its own standard deviation; if not, all in the data's units.
         seed: of the directions.
         projections: number of directions.
 
@@ -32,12 +35,13 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, order: int = 1, seed: int = 0, p
         0.0
     """
     pooled = torch.cat([x, y]).double()
-    scale = pooled.std(0).clamp_min(1e-300)
+    # Without its centre a column of one value stays zero, however small its standard deviation comes out.
+    center, scale = pooled.mean(0), pooled.std(0).clamp_min(1e-300) if standardize else torch.ones_like(pooled[0])
     u = torch.randn(x.shape[1], projections, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(x.device)
     u = u / u.norm(dim=0)
     levels = (torch.arange(1000, dtype=torch.float64, device=x.device) + 0.5) / 1000
-    a = torch.quantile((x.double() / scale) @ u, levels, dim=0)
-    b = torch.quantile((y.double() / scale) @ u, levels, dim=0)
+    a = torch.quantile(((x.double() - center) / scale) @ u, levels, dim=0)
+    b = torch.quantile(((y.double() - center) / scale) @ u, levels, dim=0)
     return float((a - b).abs().pow(order).mean() ** (1 / order))
 
 

@@ -175,6 +175,10 @@ def test_sliced_wasserstein_of_any_order():
     scale = torch.cat([x, y]).std()
     for order in (1, 2):
         assert abs(sliced_wasserstein(x, y, order=order) - 0.5 / scale) < 1e-6
+        assert abs(sliced_wasserstein(x, y, order=order, standardize=False) - 0.5) < 1e-6
+    constant = torch.full_like(x, -1.0)
+    both = (torch.cat([t, constant], 1) for t in (x, x.flip(0)))
+    assert sliced_wasserstein(*both, order=2) < 1e-6  # a column of one value is not in the way
 
 
 def test_nearest_distances_against_brute_force():

@@ -27,7 +27,7 @@ class MemorisationReport:
             give 0.05, a memoriser gives 1.
         mmd: squared maximum mean discrepancy of the generated to the held-out samples.
         mmd_training: that of the training samples to the held-out ones: what data of this size reach.
-        sliced_w2: sliced Wasserstein-2 distance to the held-out samples, in standard deviations.
+        sliced_w2: sliced Wasserstein-2 distance to the held-out samples, in the data's units.
         sliced_w2_training: that of the training samples.
         precision: share of generated samples within the held-out ones' manifold.
         recall: share of held-out samples within the generated ones' manifold.
@@ -109,8 +109,8 @@ def memorisation(generated: Tensor, training: Tensor, held_out: Tensor, *, neigh
         copied=float((nearest <= nearest_held.quantile(_NEAR)).double().mean()),
         mmd=maximum_mean_discrepancy(new, held, bandwidth=bandwidth),
         mmd_training=maximum_mean_discrepancy(old, held, bandwidth=bandwidth),
-        sliced_w2=sliced_wasserstein(new, held, order=2),
-        sliced_w2_training=sliced_wasserstein(old, held, order=2),
+        sliced_w2=sliced_wasserstein(new, held, order=2, standardize=False),
+        sliced_w2_training=sliced_wasserstein(old, held, order=2, standardize=False),
         precision=precision,
         recall=recall,
     )

@@ -47,7 +47,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         Whether to bring the density's integral to one, by importance sampling; up to 20 columns, beyond that it is left
         as it is.
     keys : int, default=4096
-        Rows that a row attends to while a longer table is encoded.
+        Rows that a row attends to while a longer table is encoded. A longer table is computed in float32.
     device : str, default="cpu"
         Where the model works, for instance "cuda".
     random_state : int, RandomState instance or None, default=0
@@ -132,7 +132,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self._generator_state = torch.Generator().manual_seed(int(rng.randint(2**31))).get_state()
         self._rows = torch.from_numpy(X).to(self.device)
         self._context = torch.from_numpy(dequantized(X, self.resolution_, rng)).to(self.device)
-        self._weights = weights(self.model, self.device)
+        self._weights = weights(self.model, self.device, double=len(X) <= self.keys)
         keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
         if self.trim:
             scores = self._crossfitted(keep, 5)
@@ -222,11 +222,11 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         )
 
 
-def weights(model: Any, device: str) -> DiScoFormer:
-    """The model of the parameter ``model``, in float64: answers then do not depend on which rows are asked together."""
-    if isinstance(model, DiScoFormer):
-        return copy.deepcopy(model).to(device).double()
-    return DiScoFormer.from_pretrained(model, map_location=device).double()
+def weights(model: Any, device: str, *, double: bool) -> DiScoFormer:
+    """The model of the parameter ``model``. In float64 answers do not depend on which rows are asked together."""
+    own = isinstance(model, DiScoFormer)
+    loaded = copy.deepcopy(model) if own else DiScoFormer.from_pretrained(model, map_location=device)
+    return loaded.to(device).double() if double else loaded.to(device)
 
 
 def refuse_weights(unsupported: dict[str, Any]) -> None:

@@ -139,7 +139,8 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
     def score_gradient(self, X: Any) -> np.ndarray:
         """Gradient of the log-density in each row, (n_samples, n_features): where it would have to go to be usual."""
         check_is_fitted(self)
-        return self.density_.score_gradient(checked(self, X, reset=False))
+        gradient: np.ndarray = self.density_.score_gradient(checked(self, X, reset=False))
+        return gradient
 
     def predict(self, X: Any) -> np.ndarray:
         """-1 for outliers, 1 for the others, (n_samples,)."""

@@ -46,7 +46,10 @@ def plot_relaxation(run: Homogeneous, exact: Mapping[str, Callable[[float], floa
                 axis.plot(time, [exact[name](t) for t in time], color=_DARK, ls=(0, (4, 3)), lw=1.1, label="exact", zorder=3)
         handles, labels = axis.get_legend_handles_labels()
         once = dict(zip(labels, handles, strict=True))
-        axis.legend(once.values(), once.keys(), frameon=False, fontsize="small")
+        once |= {"exact": once.pop("exact")} if "exact" in once else {}  # last
+        axis.legend(
+            once.values(), once.keys(), frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
+        )
         axis.set_xlabel("time")
         axis.margins(x=0)
     return _saved(figure, path)

@@ -15,7 +15,7 @@ CELLS, PER_CELL = 4, 1024
 def collisional(problem, score):
     """One run of 4096 particles; its result, and the distance of its last velocities to Maxwellians."""
     if problem == "two-stream":
-        k, beams, amplitude, end = 0.2, [Beam((u, 0.0), (1.0, 1.0), 0.5) for u in (-2.4, 2.4)], 0.005, 20.0
+        k, beams, amplitude, end = 0.2, [Beam((u, 0.0), (1.0, 1.0), 0.5) for u in (-2.4, 2.4)], 0.005, 16.0
     else:
         k, beams, amplitude, end = 0.5, [Beam((0.0, 0.0), (1.0, 1.0))], 0.2, 8.0
     grid = Grid(2 * math.pi / k, 32)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from disco_samplers.integrations.plasma import (
     load,
     startup_checks,
 )
+from disco_samplers.integrations.plasma.entropy import entropy, score_consistency
 from disco_samplers.integrations.plasma.runfile import make_run, problems, read_run
 
 from disco_samplers.cli import main
@@ -140,6 +142,23 @@ def test_a_cell_with_one_particle_or_none_is_left_alone():
     assert torch.isfinite(end).all()
     fewest = next(check for check in startup_checks(alone) if check.name.startswith("fewest"))
     assert (fewest.verdict, fewest.value) == ("warn", 0)
+
+
+def test_entropy_and_consistency_of_a_known_distribution():
+    grid = Grid(8.0, 8)
+    electrons = load(grid, [Beam((1.0, 0.0), (1.0, 4.0), 0.5)], 40_000)
+    view = Simulation(grid, [electrons], 0.1, collision_cells=1).collision_view(electrons)
+    # Of n N(u, diag(T)): -ln n + ln(2 pi e) + ln(T1 T2)/2, here with density 1/2.
+    exact = math.log(2) + math.log(2 * math.pi * math.e) + 0.5 * math.log(4.0)
+    scale = torch.tensor([1.0, 4.0], dtype=torch.float64)
+    centred = electrons.v - torch.tensor([1.0, 0.0], dtype=torch.float64)
+
+    class Exact:
+        def log_prob(self, v, w, cell, cells):
+            return -0.5 * (centred.square() / scale).sum(1) - math.log(2 * math.pi) - 0.5 * math.log(4.0)
+
+    assert entropy(Exact(), *view) == pytest.approx(exact, abs=2e-3)
+    assert score_consistency(-centred / scale, *view) == pytest.approx(1.0, abs=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers import information
+from disco_samplers import stein
 from disco_samplers.information import (
     Information,
     entropy,
@@ -123,7 +123,7 @@ def test_stein_discrepancy_of_shifted_gaussians(d, h):
 def test_stein_discrepancy_tiles_agree_with_the_whole(monkeypatch):
     x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     whole = kernel_stein_discrepancy(x, torch.sin)
-    monkeypatch.setattr(information, "_KERNEL_TILE", 60 * 7)
+    monkeypatch.setattr(stein, "_TILE", 60 * 7)
     np.testing.assert_allclose(kernel_stein_discrepancy(x, torch.sin).contributions, whole.contributions, rtol=1e-12)
 
 
@@ -135,6 +135,16 @@ def test_standard_error_covers(disco):
         result = entropy(torch.randn(200, generator=torch.Generator().manual_seed(seed)), model=disco, folds=3)
         z.append((result.value - exact) / result.standard_error)
     assert 0.4 < math.sqrt(np.mean(np.square(z))) < 2
+
+
+def test_calibration_takes_the_log_integral_off(disco):
+    x = draw(gaussian(2), 200)
+    plain, calibrated = (entropy(x, model=disco, marginals="linear", folds=2, calibrate=c) for c in (False, True))
+    offset = calibrated.contributions - plain.contributions
+    assert len(np.unique(offset.round(9))) == 2  # one constant for each fold
+    half = x[torch.randperm(200, generator=torch.Generator().manual_seed(0))[:100].sort().values]
+    exact = disco.condition(half).log_normalizer(generator=torch.Generator().manual_seed(0)).value
+    assert np.abs(offset - exact).min() < 1e-4
 
 
 def test_result(tmp_path):

@@ -107,7 +107,7 @@ def _plot_energy(axis: Any, result: PlasmaResult, _species: Species, rate: float
         at = _anchor(energy, rate)
         line = energy[at] * np.exp(2 * rate * (time - time[at]))
         shown = (line > positive.min()) & (line <= energy.max())
-        axis.semilogy(time[shown], line[shown], color=_ORANGE, ls="--", label=f"linear theory without collisions, rate {rate:+.4f}")
+        axis.semilogy(time[shown], line[shown], color=_ORANGE, ls="--", label=f"collisionless theory, rate {rate:+.4f}")
     if positive.size:
         axis.set_ylim(positive.min() / 3, positive.max() * 10)
     axis.legend(frameon=False, fontsize="small", loc="upper right")

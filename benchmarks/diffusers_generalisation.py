@@ -2,10 +2,12 @@
 
 Every method gets the same training samples, the same held-out samples, and, where it draws through diffusers, the same
 scheduler, number of steps and starting noise. Negative log-likelihoods are in nats a sample, of held-out samples, at noise
-level 0.01: by the probability-flow ODE (exact trace) for the score models, exactly for the optimal denoiser and KDE.
-"copied" is the share of generated samples nearer to a training sample than all but 5 % of held-out ones: new data give 0.05.
-MMD^2 (1e-3), sliced W2, precision and recall are against held-out data; as many samples are generated as are held out. "KDE,
-leave-one-out" is the classical way not to memorise: a bandwidth chosen by leave-one-out likelihood, in the same basis.
+level 0.01: by the probability-flow ODE (exact trace; for digits Hutchinson's estimate) for the score models, exactly for the
+optimal denoiser and KDE. "copied" is the share of generated samples nearer to a training sample than all but 5 % of held-out
+ones: new data give 0.05. MMD^2 (1e-3), sliced W2, precision and recall are against held-out data; as many samples are
+generated as are held out. "KDE, leave-one-out" is the classical way not to memorise: a bandwidth chosen by leave-one-out
+likelihood, in the same basis. The optimal denoiser is that of whole images, not of a basis; digits are carried in the basis
+that keeps 90 % of their variance.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from torch import Tensor
 from disco_samplers.reference import KDE
 
 SIGMA = 0.01
+HOW = {"digits": {"divergence": "hutchinson", "probes": 2}}
 METHODS = ("DiscoScoreModel", "DiScoFormer alone", "optimal denoiser", "KDE, leave-one-out", "training data")
 
 
@@ -38,27 +41,26 @@ def measure(name: str, count: int, held_out: int, seed: int, likelihoods: int) -
     training, held = split(name, count, held_out, seed)
     judged = held[:likelihoods]
     mixed = DiscoScoreModel.from_data(training, seed=seed)
-    exact, alone = copy.deepcopy(mixed), copy.deepcopy(mixed)
-    exact.weight.fill_(1.0)
+    alone = copy.deepcopy(mixed)
     alone.weight[:, :-1] = 0.0
+    exact = DiscoScoreModel.from_data(training, share=1.0, calibrate=False)  # of whole images
+    exact.weight.fill_(1.0)
     found = {}
     for method, model in zip(METHODS, (mixed, alone, exact), strict=False):
         if method == "optimal denoiser":
             z, rest = model.basis.project(judged.flatten(1))
             log_prob = model.noised().exact.log_prob(z.double(), SIGMA) + model.basis.rest_log_prob(rest, SIGMA)
         else:
-            log_prob = probability_flow_log_prob(model, judged, sigma_min=SIGMA)
+            log_prob = probability_flow_log_prob(model, judged, sigma_min=SIGMA, steps=16, **HOW.get(name, {}))
         found[method] = [-float(log_prob.mean()), *summary(draw(model, len(held), seed), training, held)]
     z, rest = mixed.basis.project(judged.flatten(1))
     kde = KDE(mixed.data.double(), "loo")
     generator = torch.Generator().manual_seed(seed)
-    rest_draws = (
-        mixed.basis.rest_variance.sqrt() * mixed.basis.project(torch.randn(held.shape, generator=generator).flatten(1))[1]
-    )
-    drawn = (mixed.basis.lift(kde.sample(len(held), generator=generator).float()) + rest_draws).reshape(held.shape)
-    log_prob = (
-        kde.log_prob(z.double()) + mixed.basis.rest_log_prob(rest, 0.0) if mixed.basis.rest_rank else kde.log_prob(z.double())
-    )
+    basis = mixed.basis
+    white = torch.randn(len(held), len(basis.rest_variances), generator=generator)
+    outside = (white * basis.rest_variances.sqrt()) @ basis.rest_components
+    drawn = (basis.lift(kde.sample(len(held), generator=generator).float()) + outside).reshape(held.shape)
+    log_prob = kde.log_prob(z.double()) + basis.rest_log_prob(rest, SIGMA)
     found["KDE, leave-one-out"] = [-float(log_prob.mean()), *summary(drawn, training, held)]
     found["training data"] = [float("nan"), *summary(training, training, held)]
     return found
@@ -77,7 +79,7 @@ def main() -> None:
     started = time.time()
     rows, raw = [], []
     for name in options.sets:
-        count, held_out, likelihoods = (1000, 797, 200) if name == "digits" else (500, 1000, 500)
+        count, held_out, likelihoods = (1000, 797, 100) if name == "digits" else (500, 1000, 200)
         runs = [measure(name, count, held_out, seed, likelihoods) for seed in range(options.repeats)]
         for method in METHODS:
             values = torch.tensor([run[method] for run in runs])

@@ -7,20 +7,26 @@ import math
 import torch
 from torch import Tensor, nn
 
+_ROWS_A_DIRECTION = 4
+"""Samples for each direction whose variance is taken from the data as it is."""
+
 
 class LinearBasis(nn.Module):
-    r"""Principal directions that keep a share of the data's variance, and a Gaussian of one variance in all others.
+    r"""Principal directions that keep a share of the data's variance, and a Gaussian in all others.
 
-    .. math:: x = \mu + V z + r, \qquad z \in \mathbb R^k, \quad r \perp V, \quad r \sim \mathcal N(0, \tau^2 I)
+    .. math:: x = \mu + V z + r, \qquad z \in \mathbb R^k, \quad r \perp V, \quad
+        r \sim \mathcal N\big(0,\; R \Lambda R^\top + \tau^2 (I - V V^\top - R R^\top)\big)
 
-    Only z needs a density estimate. The score of the noised rest is known exactly, :math:`-r / (\tau^2 + \sigma^2)`.
+    Only z needs a density estimate; the score of the noised rest is known exactly. The rest has its own principal
+    directions R, as far as the data tell their variances (one for every four samples, V included), and one variance elsewhere.
 
     Arguments:
         size: number of coordinates of the data, D.
         rank: number of directions kept, k.
+        rest_rank: number of directions R.
 
     References:
-        Tipping, Bishop, *Probabilistic principal component analysis*, JRSS B 1999, eq. 8 for the rest's variance.
+        Tipping, Bishop, *Probabilistic principal component analysis*, JRSS B 1999, eq. 8 for the variance in the others.
 
     Example:
         >>> x = torch.randn(100, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([3.0, 2.0, 0.1, 0.1, 0.1])
@@ -32,13 +38,17 @@ class LinearBasis(nn.Module):
 
     mean: Tensor
     components: Tensor
-    rest_variance: Tensor
+    rest_components: Tensor
+    rest_variances: Tensor
+    tail_variance: Tensor
 
-    def __init__(self, size: int, rank: int) -> None:
+    def __init__(self, size: int, rank: int, rest_rank: int = 0) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("components", torch.zeros(rank, size))
-        self.register_buffer("rest_variance", torch.zeros(()))
+        self.register_buffer("rest_components", torch.zeros(rest_rank, size))
+        self.register_buffer("rest_variances", torch.zeros(rest_rank))
+        self.register_buffer("tail_variance", torch.zeros(()))
 
     @classmethod
     def fit(cls, x: Tensor, share: float) -> LinearBasis:
@@ -49,20 +59,19 @@ class LinearBasis(nn.Module):
         """
         if not 0 < share <= 1:
             raise ValueError(f"share must lie in (0, 1], got {share}")
-        size = x.shape[1]
-        mean = x.mean(0)
+        n, size = x.shape
         if share == 1:
-            basis = cls(size, size)
-            components, rest = torch.eye(size, dtype=x.dtype, device=x.device), x.new_zeros(())
-        else:
-            _, values, directions = torch.linalg.svd((x - mean).double(), full_matrices=False)
-            variance = values.square() / len(x)
-            kept = variance.cumsum(0) / variance.sum()
-            rank = min(int((kept < share).sum()) + 1, size)
-            basis = cls(size, rank)
-            components = directions[:rank].to(x.dtype)
-            rest = (variance[rank:].sum() / max(size - rank, 1)).to(x.dtype)
-        basis.mean, basis.components, basis.rest_variance = mean, components, rest
+            basis = cls(size, size).to(x)
+            basis.mean, basis.components = x.mean(0), torch.eye(size, dtype=x.dtype, device=x.device)
+            return basis
+        _, values, directions = torch.linalg.svd((x - x.mean(0)).double(), full_matrices=False)
+        variance, directions = values.square() / n, directions.to(x.dtype)
+        rank = min(int((variance.cumsum(0) / variance.sum() < share).sum()) + 1, size)
+        known = min(max(rank, n // _ROWS_A_DIRECTION), len(variance))
+        basis = cls(size, rank, known - rank).to(x)
+        basis.mean, basis.components, basis.rest_components = x.mean(0), directions[:rank], directions[rank:known]
+        basis.rest_variances = variance[rank:known].to(x.dtype)
+        basis.tail_variance = (variance[known:].sum() / max(size - known, 1)).to(x.dtype)
         return basis
 
     @property
@@ -71,21 +80,36 @@ class LinearBasis(nn.Module):
         return self.components.shape[0]
 
     @property
-    def rest_rank(self) -> int:
-        """Number of the other directions, D - k."""
+    def rest_dim(self) -> int:
+        """Number of all other directions, D - k."""
         return self.components.shape[1] - self.rank
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates (..., k) of points (..., D), and what is orthogonal to the basis (..., D)."""
         centred = x - self.mean
         z = centred @ self.components.T
-        return z, centred - z @ self.components if self.rest_rank else torch.zeros_like(centred)
+        return z, centred - z @ self.components if self.rest_dim else torch.zeros_like(centred)
 
     def lift(self, z: Tensor) -> Tensor:
         """Points (..., D) of coordinates (..., k)."""
         return self.mean + z @ self.components
 
+    def rest_score(self, rest: Tensor, sigma: Tensor) -> Tensor:
+        """Score (m, D) of what is orthogonal to the basis, noised to sigma (m, 1) > 0."""
+        inner, tail = self._split(rest)
+        known = (inner / (self.rest_variances + sigma.square())) @ self.rest_components
+        return -(known + tail / (self.tail_variance + sigma.square()))
+
     def rest_log_prob(self, rest: Tensor, sigma: float) -> Tensor:
         """Log-density (m,) of what is orthogonal to the basis (m, D), noised to ``sigma``."""
-        variance = self.rest_variance + sigma**2
-        return -0.5 * (rest.square().sum(1) / variance + self.rest_rank * (2 * math.pi * variance).log())
+        inner, tail = self._split(rest)
+        known, other = self.rest_variances + sigma**2, self.tail_variance + sigma**2
+        count = self.rest_dim - len(known)
+        squared = (inner.square() / known).sum(1) + (tail.square().sum(1) / other if count else 0.0)
+        logs = (2 * math.pi * known).log().sum() + (count * (2 * math.pi * other).log() if count else 0.0)
+        return -0.5 * (squared + logs)
+
+    def _split(self, rest: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates along R, and what is left."""
+        inner = rest @ self.rest_components.T
+        return inner, rest - inner @ self.rest_components

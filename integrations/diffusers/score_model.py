@@ -45,6 +45,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         shape: of one sample: (d,), (C, L), (C, H, W), ...
         num_samples: rows of the data N.
         rank: dimensions of the basis k.
+        rest_rank: directions outside the basis whose variance is known (:class:`LinearBasis`).
         model: configuration of the DiScoFormer.
         context_size: most rows of a context.
         replicas: independently noised contexts at each level, whose scores are averaged.
@@ -88,6 +89,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         shape: tuple[int, ...] = (2,),
         num_samples: int = 0,
         rank: int = 2,
+        rest_rank: int = 0,
         model: dict[str, Any] | None = None,
         context_size: int = 1024,
         replicas: int = 4,
@@ -121,7 +123,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         ):
             check_count(name, value, least)
         self.disco = DiScoFormer(DiScoFormerConfig.from_dict(model or {})).requires_grad_(False).eval()
-        self.basis = LinearBasis(math.prod(shape), rank)
+        self.basis = LinearBasis(math.prod(shape), rank, rest_rank)
         self.register_buffer("data", torch.zeros(num_samples, rank))
         self.register_buffer("labels", torch.zeros(num_samples, dtype=torch.int64))
         # Row 0 is that of all data, row 1 + c that of class c.
@@ -181,6 +183,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
             shape=shape,
             num_samples=len(flat),
             rank=basis.rank,
+            rest_rank=len(basis.rest_variances),
             model=disco.config.to_dict(),
             num_class_embeds=None if classes is None else int(classes.max()) + 1,
             **_as_pipelines_read_it(shape) | conventions | config,
@@ -311,8 +314,12 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
             'edm'
         """
         view = copy.copy(self)
+        view._noised = self._noised
         view.register_to_config(**conventions_of(scheduler) | changes)
         return view
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_noised": {}}  # copies may change what contexts were made from
 
     def _apply(self, fn: Any, recurse: bool = True) -> DiscoScoreModel:
         def kept(tensor: Tensor) -> Tensor:
@@ -340,8 +347,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
 
     def _check_size(self, y: Tensor, sigma: Tensor) -> None:
         """A pipeline that leaves out what its scheduler needs hands over samples of a wrong size."""
-        spread = self.data.square().sum() / max(len(self.data), 1) / y.shape[1]
-        expected = (spread + self.basis.mean.square().mean() + self.basis.rest_variance + sigma.square().mean()).sqrt()
+        expected = (self.samples.square().mean() + sigma.square().mean()).sqrt()
         size = y.square().mean().sqrt()
         if not size <= 10 * expected:
             raise ValueError(
@@ -365,8 +371,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
                     at = rows[sigma[rows] == level]
                     noise[at] += factor * self._at_level(label, z[at], level)
         column = sigma[:, None].to(y)
-        least = torch.finfo(y.dtype).tiny
-        return noise @ self.basis.components + rest * column / (self.basis.rest_variance + column.square()).clamp_min(least)
+        least = 1e-6  # a sigma of zero has no score, and nothing to remove
+        return noise @ self.basis.components - column * self.basis.rest_score(rest, column.clamp_min(least))
 
     def _at_level(self, label: int | None, z: Tensor, sigma: float) -> Tensor:
         """The predicted noise in the basis; with consistency steps, that of the whole way to the trajectory's end."""

@@ -49,6 +49,14 @@ def test_scikit_learn(estimator, check):
     check(estimator)
 
 
+def test_sklearn_is_still_scikit_learn():
+    from disco_samplers.integrations import sklearn as ours
+
+    assert sklearn.__version__
+    assert sklearn.neighbors.KernelDensity
+    assert not hasattr(ours, "__version__")
+
+
 @pytest.fixture(scope="module")
 def density():
     return DiscoDensity().fit(X)

@@ -22,8 +22,8 @@ class DiscoOD(BaseDetector):
     ----------
     contamination : float in (0, 0.5], default=0.1
         Share of the training rows to be flagged.
-    **options :
-        Passed to :class:`DiscoOutlierDetector`.
+    robust, folds, random_state :
+        As in :class:`DiscoOutlierDetector`.
 
     Attributes
     ----------

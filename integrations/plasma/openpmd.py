@@ -64,7 +64,8 @@ class OpenPMDWriter:
         iteration = series.iterations[state.step]
         iteration.time, iteration.dt, iteration.time_unit_SI = simulation.time, simulation.dt, 1.0
         meshes = iteration.meshes
-        meshes.set_attribute("fieldSolver", "Yee" if state.magnetic is not None else "spectral")
+        meshes.set_attribute("fieldSolver", "Yee" if state.magnetic is not None else "other")
+        meshes.set_attribute("fieldSolverParameters", "longitudinal field: Poisson's equation by Fourier transform")
         meshes.set_attribute("fieldBoundary", ["periodic"] * 2)
         meshes.set_attribute("particleBoundary", ["periodic"] * 2)
         meshes.set_attribute("currentSmoothing", "none")
@@ -104,7 +105,7 @@ class OpenPMDWriter:
         particles.set_attribute("particleShape", float(order))
         particles.set_attribute("currentDeposition", "directMorseNielson")
         particles.set_attribute("particlePush", "Boris")
-        particles.set_attribute("particleInterpolation", "uniform")
+        particles.set_attribute("particleInterpolation", "momentumConserving")
         particles.set_attribute("particleSmoothing", "none")
         velocity = {unit.L: 1.0, unit.M: 1.0, unit.T: -1.0}
         records: list[tuple[str, dict[str, Tensor | float], dict[Any, float], int, float]] = [

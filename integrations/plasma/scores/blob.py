@@ -12,6 +12,9 @@ from ..cells import moments, padded
 _TILE = 2**18
 """Kernel values held at a time."""
 
+_SCALE = 1.4
+"""The default bandwidth in units of Scott's."""
+
 
 class Blob:
     r"""The velocity score of the blob method, or of a kernel density estimate, in each cell.
@@ -24,7 +27,8 @@ class Blob:
     :math:`-\sum_i w_i \log F_i` with respect to the particle, so collisions never lower that entropy.
 
     Arguments:
-        bandwidth: h; by default :math:`\sqrt T m^{-1/(d+4)}` in a cell of m particles and temperature T.
+        bandwidth: h; by default :math:`1.4 \sqrt T m^{-1/(d+4)}` in a cell of m particles and temperature T, about the best
+            over Maxwellians, beams, bumps and heavy tails together; a Maxwellian alone would want more, beams less.
         both_terms: False for the density estimate's score alone.
 
     Raises:
@@ -79,7 +83,7 @@ class Blob:
         temperature = moments(v, w, cell, num_cells).temperature
         # In a cell without temperature every kernel is one, and the score zero.
         temperature = torch.where(temperature > 0, temperature, 1.0)
-        return (temperature.sqrt() * count.to(v.dtype) ** (-1 / (v.shape[1] + 4)))[cell]
+        return (_SCALE * temperature.sqrt() * count.to(v.dtype) ** (-1 / (v.shape[1] + 4)))[cell]
 
     def _log_sums(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int, h: Tensor) -> Tensor:
         """log F of each particle, without the kernel's norm; a particle's own kernel keeps it finite."""

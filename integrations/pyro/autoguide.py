@@ -30,8 +30,8 @@ class AutoDiSco(AutoContinuous):
 
     ``fit`` moves the particles by the flow :math:`\dot x = C(\nabla \log p(x, y) - \nabla \log q(x))`, where the first score is
     the model's own and the second is read off the cloud by the pretrained network, together with birth and death of particles
-    (for separated modes) and Langevin steps; see :func:`~disco_samplers.integrations.pyro.cloud.step`. Nothing is trained
-    but the particles. Afterwards it is a guide as any other: for ``Predictive``, ``Trace_ELBO``, ``Importance``, inside an
+    (for separated modes) and Langevin trajectories; see :func:`~disco_samplers.integrations.pyro.cloud.step`. Nothing but
+    the particles is trained. Afterwards it is a guide as any other: for ``Predictive``, ``Trace_ELBO``, ``Importance``, inside an
     ``AutoGuideList``, with ``median`` and ``quantiles``, and saved with ``torch.save``. Latents are moved on the real numbers,
     in one vector, in the order of the model.
 

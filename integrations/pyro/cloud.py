@@ -1,4 +1,4 @@
-"""How a guide's particles find the posterior: flow, birth and death, and a refreshing Langevin step."""
+"""How a guide's particles find the posterior: flow, birth and death, and a refreshing Langevin trajectory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.estimate import DensityEstimate
-from disco_samplers.samplers import birth_death, mala, particle_flow, preconditioner, step_size
+from disco_samplers.samplers import birth_death, malt, particle_flow, preconditioner, step_size
 from disco_samplers.samplers.kernel import LogProbAndScore
 
 Condition = Callable[[Tensor], DensityEstimate]
@@ -18,7 +18,7 @@ _FLOW_STEP, _FLOW_STEPS = 0.3, 20
 """Longest step of the flow, and the number of steps after which it is a quarter of that."""
 
 _SHORTEST = 0.01
-"""Length from which on the flow is at rest and Langevin steps do the rest."""
+"""Length from which on the flow is at rest and Langevin trajectories do the rest."""
 
 _BIRTH_RATE = 0.2
 
@@ -30,7 +30,7 @@ class State(NamedTuple):
         flow: of :mod:`~disco_samplers.samplers.particle_flow`.
         log_joint: the model's log-density at the particles, (n,).
         log_cloud: the cloud's own, (n,).
-        averaging: of the Langevin step's size.
+        averaging: of the Langevin trajectory's step size.
         steps: taken so far.
     """
 
@@ -60,13 +60,13 @@ def init(position: Tensor, density: LogProbAndScore, *, condition: Condition) ->
 
 
 def step(state: State, density: LogProbAndScore, *, condition: Condition) -> State:
-    r"""One step of all three; two gradients of the model for each particle, then one.
+    r"""One step of all three; ten or twenty gradients of the model for each particle, most of them for the last.
 
     The deterministic flow :math:`\dot x = C(\nabla \log p - \nabla \log q)` brings the cloud to the posterior. Its steps
     shrink like the inverse square of their number, since where it comes to rest it has the error of the estimated score.
     Birth and death move mass between regions that no gradient connects; they set in as the two scores come to agree, and the
-    less the log ratio varies. A Metropolis-adjusted Langevin step, which leaves the posterior invariant, parts the twins and
-    removes what error the others made.
+    less the log ratio varies. A Metropolis-adjusted Langevin trajectory, which leaves the posterior invariant, parts the twins
+    and removes what error the others made.
     """
     target, cloud = _Recorded(density), _Clouds(condition)
     flow, log_joint, log_cloud = state.flow, state.log_joint, state.log_cloud
@@ -75,22 +75,22 @@ def step(state: State, density: LogProbAndScore, *, condition: Condition) -> Sta
         flow, info = particle_flow.step(flow, target, condition=cloud, step_size=length)
         log_joint = torch.where(info.diverged, log_joint, target.log_prob)
         log_cloud = cloud.log_prob
-    factor = preconditioner.factor(flow.position)
+    lower = preconditioner.factor(flow.position)
     ratio = log_joint - log_cloud
-    apart = ((flow.target - flow.cloud) @ factor).square().sum() / (flow.target @ factor).square().sum()
+    apart = ((flow.target - flow.cloud) @ lower).square().sum() / (flow.target @ lower).square().sum()
     strength = _BIRTH_RATE * float((1 - apart).clamp_min(0) / (1 + ratio.var()))
     if strength > 0:
         alive = birth_death.survivors(flow.position, ratio, strength=strength)
         flow = particle_flow.State(*(part[alive] if part.ndim else part for part in flow))
         log_joint = log_joint[alive]
-    moved, langevin = mala.step(
-        mala.State(flow.position, log_joint, flow.target),
+    moved, langevin = malt.step(
+        malt.State(flow.position, log_joint, flow.target),
         density,
         step_size=state.averaging.step_size,
         factor=preconditioner.factor(flow.position),
         generator=None,
     )
-    averaging = step_size.update(state.averaging, float(langevin.acceptance.mean()), 0.574)
+    averaging = step_size.update(state.averaging, float(langevin.acceptance.mean()), 0.8)
     score = cloud(moved.position)(moved.position)
     flow = flow._replace(position=moved.position, target=moved.score, cloud=score)
     return State(flow, moved.log_prob, cloud.log_prob, averaging, state.steps + 1)

@@ -126,7 +126,8 @@ class ModelDensity:
         """Log-density (m,) and its gradient (m, d) at points (m, d); minus infinity where the model cannot be evaluated."""
         self.evaluations += len(points)
         parameters = self.unpack(points.detach())
-        with pyro.validation_enabled(False):
+        # Hidden from whatever handlers a guide may be running under.
+        with poutine.block(), pyro.validation_enabled(False):
             gradient, potential = self._potential_and_gradient(parameters)
         log_prob = torch.where(torch.isnan(potential), math.inf, potential).neg()
         return log_prob, -self.pack(gradient)

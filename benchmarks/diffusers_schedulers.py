@@ -63,8 +63,8 @@ SCHEDULERS = {
     "CMStochasticIterative": lambda: diffusers.CMStochasticIterativeScheduler(clip_denoised=False),
     "DiscoLangevin": DiscoLangevinScheduler,
 }
-SIZES = {"digits": (400, 300)}
-PLANE_SIZE = (250, 400)
+SIZES = {"digits": (300, 300)}
+PLANE_SIZE = (200, 300)
 
 
 def quality(samples: torch.Tensor, held: torch.Tensor) -> tuple[float, float]:

@@ -13,24 +13,20 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers._arrays import as_tensor, check_count, check_finite
-from disco_samplers.model.config import DiScoFormerConfig
+from disco_samplers._arrays import check_count
 from disco_samplers.model.discoformer import DiScoFormer
 from disco_samplers.types import ArrayLike
 
 from .basis import LinearBasis
-from .calibration import KNOTS, held_out_weights, knots
-from .noised_data import NoisedData, weight_curve
+from .data_checks import FEW, checked_data, checked_labels
+from .data_score import DataScore
 from .parameterization import VARIANCE_PRESERVING, conventions_of, parameterization
 
-_FEW, _SMALL = 16, 16
-"""Fewest samples (of a class, too); largest dimension that is carried whole unless a share is asked for."""
-
-_SCALES = 0.05, 10.0
-"""Standard deviations of data that the schedulers' noise levels are made for."""
+_SMALL = 16
+"""Largest dimension that is carried whole unless a share is asked for."""
 
 
-class DiscoScoreModel(ModelMixin, ConfigMixin):
+class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     r"""A training-free diffusion model: at noise level sigma, DiScoFormer reads the data noised to sigma.
 
     .. math:: D(y, \sigma) = y + \sigma^2\, \hat s(y, \sigma), \qquad y = x_0 + \sigma \epsilon
@@ -74,14 +70,10 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         torch.Size([3, 2])
     """
 
+    config: Any
+    register_to_config: Any
     config_name = "config.json"
     up_blocks = ()  # DanceDiffusionPipeline asks how often its model halves the length
-    disco: DiScoFormer
-    basis: LinearBasis
-    data: Tensor
-    labels: Tensor
-    log_sigma: Tensor
-    weight: Tensor
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -113,24 +105,17 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         out_channels: int = 2,
         sample_rate: int = 1,
     ) -> None:
-        super().__init__()
-        for name, value, least in (
-            ("context_size", context_size, _FEW),
-            ("replicas", replicas, 1),
-            ("adapt", adapt, 0),
-            ("cache_size", cache_size, 1),
-            ("consistency_steps", consistency_steps, 0),
-        ):
-            check_count(name, value, least)
-        self.disco = DiScoFormer(DiScoFormerConfig.from_dict(model or {})).requires_grad_(False).eval()
-        self.basis = LinearBasis(math.prod(shape), rank, rest_rank)
-        self.register_buffer("data", torch.zeros(num_samples, rank))
-        self.register_buffer("labels", torch.zeros(num_samples, dtype=torch.int64))
-        # Row 0 is that of all data, row 1 + c that of class c.
-        self.register_buffer("log_sigma", torch.zeros(1 + (num_class_embeds or 0), KNOTS, dtype=torch.float64))
-        self.register_buffer("weight", torch.zeros(1 + (num_class_embeds or 0), KNOTS, dtype=torch.float64))
-        self._dtype = torch.float32
-        self._noised: dict[int | None, NoisedData] = {}
+        context = {
+            "context_size": context_size,
+            "replicas": replicas,
+            "seed": seed,
+            "adapt": adapt,
+            "cache_size": cache_size,
+        }
+        for name, least in (("context_size", FEW), ("replicas", 1), ("adapt", 0), ("cache_size", 1)):
+            check_count(name, context[name], least)
+        check_count("consistency_steps", consistency_steps, 0)
+        super().__init__(math.prod(shape), num_samples, (rank, rest_rank), model or {}, num_class_embeds, context)
 
     @classmethod
     def from_data(
@@ -163,11 +148,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
             TypeError: if data or labels are not numbers.
             ValueError: if data hold NaN, are not scaled, are too few for their dimension, or a class is.
         """
-        x = as_tensor(data, "data")
-        if x.ndim < 2:
-            raise ValueError(f"data must have shape (N, d), (N, C, L) or (N, C, H, W), got {tuple(x.shape)}")
-        flat = x.detach().flatten(1).float()
-        _check_data(flat)
+        x = checked_data(data)
+        flat = x.flatten(1)
         share = share if share is not None else (1.0 if flat.shape[1] <= _SMALL else 0.9)
         basis = LinearBasis.fit(flat, share)
         if len(flat) < 2 * basis.rank:
@@ -175,7 +157,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "
                 f"{2 * basis.rank} are needed: give more samples or a smaller share"
             )
-        classes = None if labels is None else _check_labels(labels, len(flat)).to(flat.device)
+        classes = None if labels is None else checked_labels(labels, len(flat)).to(flat.device)
         disco = disco if disco is not None else DiScoFormer.from_pretrained(map_location=str(flat.device))
         conventions = {} if scheduler is None else conventions_of(scheduler)
         shape = tuple(x.shape[1:])
@@ -192,8 +174,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         model.data = basis.project(flat)[0]
         model.labels = torch.zeros(len(flat), dtype=torch.int64) if classes is None else classes
         model.to(flat.device)
-        for row in range(len(model.weight)):
-            model._calibrate(row, calibrate, progress)
+        model.calibrate(calibrate, progress)
         model.eval()
         return model
 
@@ -209,11 +190,6 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
     def sample_shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return tuple(self.config.shape)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of samples; in half precision the estimates themselves stay in float32."""
-        return self._dtype
 
     @property
     def samples(self) -> Tensor:
@@ -257,7 +233,8 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         y = flat / conventions.scale(column)
         if self.config.parameterization in VARIANCE_PRESERVING:
             self._check_size(y, column)
-        noise = self._noise(y, sigma.expand(len(flat)), class_labels, guidance_scale)
+        steps = self.config.consistency_steps
+        noise = self.noise(y, sigma.expand(len(flat)), class_labels, guidance_scale, steps)
         output = conventions.output(y, noise, column).to(sample.dtype).reshape(sample.shape)
         return UNet2DOutput(sample=output) if return_dict else (output,)
 
@@ -265,13 +242,14 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         r"""The denoised mean :math:`D(y, \sigma)` of samples y (B, *shape); sigma is one number or one a sample."""
         y = self.flat(samples)
         levels = torch.as_tensor(sigma, device=y.device).double().reshape(-1).expand(len(y))
-        noise = self._noise(y, levels, class_labels, 1.0)
+        noise = self.noise(y, levels, class_labels)
         return (y - levels[:, None].to(y.dtype) * noise).to(samples.dtype).reshape(samples.shape)
 
     def score(self, samples: Tensor, sigma: float, class_labels: Tensor | None = None) -> Tensor:
         r"""The score :math:`\nabla \log f_\sigma` at samples y (B, *shape)."""
         y = self.flat(samples)
-        noise = self._noise(y, torch.full((len(y),), float(sigma), dtype=torch.float64, device=y.device), class_labels, 1.0)
+        levels = torch.full((len(y),), float(sigma), dtype=torch.float64, device=y.device)
+        noise = self.noise(y, levels, class_labels)
         return (-noise / sigma).to(samples.dtype).reshape(samples.shape)
 
     def log_prob(self, samples: Tensor, sigma: float, class_labels: Tensor | None = None) -> Tensor:
@@ -279,12 +257,7 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
 
         :func:`~disco_samplers.integrations.diffusers.probability_flow_log_prob` is normalised, and slower.
         """
-        y = self.flat(samples)
-        z, rest = self.basis.project(y)
-        log_prob = self.basis.rest_log_prob(rest, float(sigma))
-        for label, rows in self.groups(class_labels, len(y)):
-            log_prob[rows] += self.noised(label).log_prob(z[rows], float(sigma))
-        return log_prob
+        return self.log_density(self.flat(samples), float(sigma), class_labels)
 
     def encode(self, timesteps: Tensor, class_labels: Tensor | None = None, progress: bool = False) -> None:
         """Encodes the contexts of a schedule's timesteps ahead of their use."""
@@ -318,20 +291,6 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
         view.register_to_config(**conventions_of(scheduler) | changes)
         return view
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_noised": {}}  # copies may change what contexts were made from
-
-    def _apply(self, fn: Any, recurse: bool = True) -> DiscoScoreModel:
-        def kept(tensor: Tensor) -> Tensor:
-            moved: Tensor = fn(tensor)
-            half = moved.is_floating_point() and moved.dtype not in (torch.float32, torch.float64)
-            return tensor.to(moved.device) if half else moved
-
-        self._dtype = fn(torch.zeros(0, dtype=self._dtype, device=self.data.device)).dtype
-        super()._apply(kept, recurse)
-        self._noised.clear()  # encoded where the model was
-        return self
-
     def flat(self, sample: Tensor) -> Tensor:
         """Samples (B, *shape) as rows (B, D) in the precision of the data, checked."""
         size = math.prod(self.sample_shape)
@@ -355,114 +314,6 @@ class DiscoScoreModel(ModelMixin, ConfigMixin):
                 f"{float(expected):.3g}. The scheduler works with scaled samples (init_noise_sigma, scale_model_input), and "
                 "the pipeline does not scale them: use DiscoPipeline, or DDIMScheduler or DDPMScheduler in this pipeline"
             )
-
-    def _noise(self, y: Tensor, sigma: Tensor, class_labels: Any, guidance_scale: float) -> Tensor:
-        z, rest = self.basis.project(y)
-        noise = torch.zeros_like(z)
-        conditional = class_labels is not None
-        if not conditional and guidance_scale != 1.0:
-            raise ValueError("guidance_scale needs class_labels: guidance is towards a class")
-        parts = [(class_labels, guidance_scale if conditional else 1.0)]
-        if conditional and guidance_scale != 1.0:
-            parts.append((None, 1.0 - guidance_scale))
-        for labels, factor in parts:
-            for label, rows in self.groups(labels, len(y)):
-                for level in sigma[rows].unique().tolist():
-                    at = rows[sigma[rows] == level]
-                    noise[at] += factor * self._at_level(label, z[at], level)
-        column = sigma[:, None].to(y)
-        least = 1e-6  # a sigma of zero has no score, and nothing to remove
-        return noise @ self.basis.components - column * self.basis.rest_score(rest, column.clamp_min(least))
-
-    def _at_level(self, label: int | None, z: Tensor, sigma: float) -> Tensor:
-        """The predicted noise in the basis; with consistency steps, that of the whole way to the trajectory's end."""
-        noised = self.noised(label)
-        noise = noised.noise(z, sigma)
-        steps = self.config.consistency_steps
-        if not steps or sigma <= 0:
-            return noise
-        start, level = z, sigma
-        # One ladder of levels for every start, so that their contexts are encoded once.
-        ladder = noised.scale * torch.logspace(math.log10(4), -2, steps, dtype=torch.float64)
-        for lower in [*ladder[ladder < 0.9 * sigma].tolist(), 0.0]:
-            z, level = z + (lower - level) * noise, lower
-            if lower:
-                noise = noised.noise(z, lower)
-        return (start - z) / sigma
-
-    def groups(self, class_labels: Any, count: int) -> list[tuple[int | None, Tensor]]:
-        """Each class among ``count`` samples with its rows; None for all of them without classes."""
-        rows = torch.arange(count, device=self.data.device)
-        if class_labels is None:
-            return [(None, rows)]
-        classes = self.config.num_class_embeds
-        if classes is None:
-            raise ValueError("class_labels given, but the data have no labels: give labels= to from_data")
-        labels = torch.as_tensor(class_labels, device=rows.device).reshape(-1)
-        if len(labels) not in (1, count):
-            raise ValueError(f"class_labels must be one class or one a sample, got {len(labels)} for {count} samples")
-        known = set(self.labels.unique().tolist())
-        if unknown := sorted(set(labels.tolist()) - known):
-            raise ValueError(f"class_labels: there is no class {unknown[0]!r} in the data; there are {sorted(known)}")
-        labels = labels.expand(count)
-        return [(int(label), rows[labels == label]) for label in labels.unique().tolist()]
-
-    def noised(self, label: int | None = None) -> NoisedData:
-        """The estimates, at any noise level, of all data or of one class."""
-        if label not in self._noised:
-            row = 0 if label is None else 1 + label
-            rows = self.data if label is None else self.data[self.labels == label]
-            self._noised[label] = self._noised_rows(rows, row)
-        return self._noised[label]
-
-    def _noised_rows(self, rows: Tensor, row: int) -> NoisedData:
-        keys = ("context_size", "replicas", "seed", "adapt", "cache_size")
-        options = {key: self.config[key] for key in keys}
-        return NoisedData(self.disco, rows, weight_curve(self.log_sigma[row], self.weight[row]), **options)
-
-    def _calibrate(self, row: int, calibrate: bool, progress: bool) -> None:
-        """Fills a row of the weights: zero below the last knot, until held-out rows say more."""
-        rows = self.data if row == 0 else self.data[self.labels == row - 1]
-        if len(rows) == 0:
-            return
-
-        def fit(kept: Tensor) -> Any:
-            noised = self._noised_rows(kept, row)
-            noised.weight = lambda sigma: 0.0
-            return lambda y, sigma: y - sigma * noised.noise(y, sigma)
-
-        sigmas = knots(rows)
-        self.log_sigma[row] = sigmas.log()
-        if calibrate:
-            what = "calibrating" if row == 0 else f"calibrating class {row - 1}"
-            options = {"seed": self.config.seed, "progress": progress, "description": what}
-            self.weight[row] = held_out_weights(rows, sigmas, fit, **options)
-        self.weight[row, -1] = 1.0
-
-
-def _check_data(flat: Tensor) -> None:
-    check_finite(flat, "data")
-    if len(flat) < _FEW:
-        raise ValueError(f"data has {len(flat)} samples; at least {_FEW} are needed to estimate their density")
-    spread = float(flat.std(0).square().mean().sqrt())
-    if not _SCALES[0] <= spread <= _SCALES[1]:
-        raise ValueError(
-            f"data is not scaled: its standard deviation is {spread:.3g}, while the schedulers' noise levels are made "
-            "for about one. Give (data - data.mean()) / data.std(), or images in [-1, 1]"
-        )
-
-
-def _check_labels(labels: ArrayLike, count: int) -> Tensor:
-    given = as_tensor(labels, "labels")
-    if given.shape != (count,):
-        raise ValueError(f"labels must have shape ({count},), one a sample, got {tuple(given.shape)}")
-    classes = given.long()
-    if bool((classes != given).any()) or bool((classes < 0).any()):
-        raise ValueError("labels must be whole numbers from zero on")
-    for label, size in zip(*(t.tolist() for t in classes.unique(return_counts=True)), strict=True):
-        if size < _FEW:
-            raise ValueError(f"class {label} has {size} samples; at least {_FEW} are needed to estimate its density")
-    return classes
 
 
 def _as_pipelines_read_it(shape: tuple[int, ...]) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""The score of a data set noised to any level, with its basis and classes: a torch module that knows no scheduler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from disco_samplers.model.config import DiScoFormerConfig
+from disco_samplers.model.discoformer import DiScoFormer
+
+from .basis import LinearBasis
+from .calibration import KNOTS, held_out_weights, knots
+from .noised_data import NoisedData, weight_curve
+
+
+class DataScore(nn.Module):
+    r"""Data (N, D) in a linear basis, and the estimates of the data, or of a class, at each noise level.
+
+    .. math:: \hat\epsilon(y, \sigma) = V\, \hat\epsilon_z(V^\top (y - \mu), \sigma) - \sigma\, s_{\mathrm{rest}}(y, \sigma)
+
+    Buffers hold the data, their classes and the weights of the exact denoiser (row 0 for all data, row 1 + c for class c), so
+    that the module is saved and moved whole.
+
+    Arguments:
+        size: coordinates of a sample, D.
+        num_samples: rows of the data, N.
+        basis: (rank, rest_rank) of the :class:`LinearBasis`.
+        disco: configuration of the DiScoFormer.
+        classes: number of classes; None where the data have no labels.
+        context: options of :class:`NoisedData`.
+    """
+
+    disco: DiScoFormer
+    basis: LinearBasis
+    data: Tensor
+    labels: Tensor
+    log_sigma: Tensor
+    weight: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        num_samples: int,
+        basis: tuple[int, int],
+        disco: dict[str, Any],
+        classes: int | None,
+        context: dict[str, int],
+    ) -> None:
+        super().__init__()
+        self.disco = DiScoFormer(DiScoFormerConfig.from_dict(disco)).requires_grad_(False).eval()
+        self.basis = LinearBasis(size, *basis)
+        self.register_buffer("data", torch.zeros(num_samples, basis[0]))
+        self.register_buffer("labels", torch.zeros(num_samples, dtype=torch.int64))
+        self.register_buffer("log_sigma", torch.zeros(1 + (classes or 0), KNOTS, dtype=torch.float64))
+        self.register_buffer("weight", torch.zeros(1 + (classes or 0), KNOTS, dtype=torch.float64))
+        self._classes, self._context = classes, context
+        self._dtype = torch.float32
+        self._noised: dict[int | None, NoisedData] = {}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of samples; in half precision the estimates themselves stay in float32."""
+        return self._dtype
+
+    def noise(
+        self, y: Tensor, sigma: Tensor, class_labels: Any = None, guidance_scale: float = 1.0, trajectory_steps: int = 0
+    ) -> Tensor:
+        """The predicted noise (B, D) in y (B, D) at levels sigma (B,).
+
+        Arguments:
+            y: data plus noise.
+            sigma: noise level of each row.
+            class_labels: class of each row, or one for all.
+            guidance_scale: of classifier-free guidance.
+            trajectory_steps: where positive, the noise is that of the probability-flow trajectory down to its end.
+
+        Raises:
+            ValueError: if a class does not exist, or guidance is asked for without one.
+        """
+        z, rest = self.basis.project(y)
+        noise = torch.zeros_like(z)
+        if class_labels is None and guidance_scale != 1.0:
+            raise ValueError("guidance_scale needs class_labels: guidance is towards a class")
+        parts = [(class_labels, guidance_scale)]
+        if guidance_scale != 1.0:
+            parts.append((None, 1.0 - guidance_scale))
+        for labels, factor in parts:
+            for label, rows in self.groups(labels, len(y)):
+                for level in sigma[rows].unique().tolist():
+                    at = rows[sigma[rows] == level]
+                    noise[at] += factor * self.noised(label).trajectory_noise(z[at], level, trajectory_steps)
+        column = sigma[:, None].to(y)
+        least = 1e-6  # a sigma of zero has no score, and nothing to remove
+        return noise @ self.basis.components - column * self.basis.rest_score(rest, column.clamp_min(least))
+
+    def log_density(self, y: Tensor, sigma: float, class_labels: Any = None) -> Tensor:
+        """The density heads' log-density (B,) of y (B, D) at a level."""
+        z, rest = self.basis.project(y)
+        log_prob = self.basis.rest_log_prob(rest, sigma)
+        for label, rows in self.groups(class_labels, len(y)):
+            log_prob[rows] += self.noised(label).log_prob(z[rows], sigma)
+        return log_prob
+
+    def noised(self, label: int | None = None) -> NoisedData:
+        """The estimates, at any noise level, of all data or of one class."""
+        if label not in self._noised:
+            self._noised[label] = self._estimates(self._rows(label), label)
+        return self._noised[label]
+
+    def groups(self, class_labels: Any, count: int) -> list[tuple[int | None, Tensor]]:
+        """Each class among ``count`` samples with its rows; None for all of them without classes."""
+        rows = torch.arange(count, device=self.data.device)
+        if class_labels is None:
+            return [(None, rows)]
+        if self._classes is None:
+            raise ValueError("class_labels given, but the data have no labels: give labels= to from_data")
+        labels = torch.as_tensor(class_labels, device=rows.device).reshape(-1)
+        if len(labels) not in (1, count):
+            raise ValueError(f"class_labels must be one class or one a sample, got {len(labels)} for {count} samples")
+        known = set(self.labels.unique().tolist())
+        if unknown := sorted(set(labels.tolist()) - known):
+            raise ValueError(f"class_labels: there is no class {unknown[0]!r} in the data; there are {sorted(known)}")
+        labels = labels.expand(count)
+        return [(int(label), rows[labels == label]) for label in labels.unique().tolist()]
+
+    def calibrate(self, held_out: bool, progress: bool) -> None:
+        """Fills the weights: zero below the last knot or, ``held_out``, what held-out rows of the data say."""
+        for label in (None, *self.labels.unique().tolist()) if self._classes else (None,):
+            rows, at = self._rows(label), _row(label)
+            sigmas = knots(rows)
+            self.log_sigma[at] = sigmas.log()
+            if held_out:
+
+                def fit(kept: Tensor, label: int | None = label) -> Any:
+                    noised = self._estimates(kept, label)
+                    noised.weight = lambda sigma: 0.0
+                    return lambda y, sigma: y - sigma * noised.noise(y, sigma)
+
+                what = "calibrating" if label is None else f"calibrating class {label}"
+                options: dict[str, Any] = {"seed": self._context["seed"], "progress": progress, "description": what}
+                self.weight[at] = held_out_weights(rows, sigmas, fit, **options)
+            self.weight[at, -1] = 1.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_noised": {}}  # copies may change what contexts were made from
+
+    def _apply(self, fn: Any, recurse: bool = True) -> DataScore:
+        def kept(tensor: Tensor) -> Tensor:
+            moved: Tensor = fn(tensor)
+            half = moved.is_floating_point() and moved.dtype not in (torch.float32, torch.float64)
+            return tensor.to(moved.device) if half else moved
+
+        self._dtype = fn(torch.zeros(0, dtype=self._dtype, device=self.data.device)).dtype
+        super()._apply(kept, recurse)
+        self._noised.clear()  # encoded where the model was
+        return self
+
+    def _rows(self, label: int | None) -> Tensor:
+        return self.data if label is None else self.data[self.labels == label]
+
+    def _estimates(self, rows: Tensor, label: int | None) -> NoisedData:
+        at = _row(label)
+        return NoisedData(self.disco, rows, weight_curve(self.log_sigma[at], self.weight[at]), **self._context)
+
+
+def _row(label: int | None) -> int:
+    return 0 if label is None else 1 + label

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
-from disco_samplers.training.loss import training_loss
+from disco_samplers.training.loss import consistency_loss, training_loss
 from disco_samplers.training.stream import StreamConfig
 from disco_samplers.training.trainer import CHECKPOINT, LOSSES, VALIDATION, WEIGHTS, Trainer, TrainingConfig, load_config
 
@@ -41,6 +41,31 @@ def test_predicting_nothing_costs_all_of_the_score():
     score = torch.randn(2, 30, 3, generator=torch.Generator().manual_seed(0))
     log_prob = torch.zeros(2, 30)
     torch.testing.assert_close(training_loss(log_prob, 0 * score, log_prob, score, context=10).score, torch.tensor(1.0))
+
+
+def test_the_consistency_loss_brings_the_heads_together(small):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 60, 1, generator=generator), torch.randn(2, 20, 1, generator=generator)
+    network = small.network.requires_grad_()
+    first = consistency_loss(network, x, y)
+    points = y.clone().requires_grad_()
+    log_prob, score = network.decode(network.encode(x), points)
+    (gradient,) = torch.autograd.grad(log_prob.sum(), points)
+    gap = (score - gradient).square().sum((1, 2)) / score.square().sum((1, 2))
+    torch.testing.assert_close(first, (gap + 1e-4).sqrt().mean())
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(30):
+        optimizer.zero_grad()
+        consistency_loss(network, x, y).backward()
+        optimizer.step()
+    assert consistency_loss(network, x, y) < 0.5 * first
+
+
+def test_a_long_context_is_trained_on_in_groups(tmp_path):
+    stream = StreamConfig(families={"paper": 1.0}, max_dim=1, common_dim=1, min_samples=40, max_samples=40, keys=20)
+    trainer = Trainer(MODEL, TrainingConfig(stream=stream, consistency=0.1), tmp_path)
+    trainer.run(10, progress=False, max_steps=2)
+    assert all(float(row["total"]) < 100 for row in _rows(tmp_path / LOSSES))
 
 
 def test_training_learns(tmp_path):

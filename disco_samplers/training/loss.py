@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from disco_samplers.model.network import Network
+
 _DENSITY_WEIGHT = 0.5
 _FLOOR = 1e-4
 
@@ -56,3 +58,21 @@ def training_loss(log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_s
     relative, density = average(squared, norm), average(huber)
     total = (relative + _FLOOR).sqrt() + _DENSITY_WEIGHT * (density + _FLOOR).sqrt()
     return Losses(total.mean(), relative.mean().detach(), density.mean().detach())
+
+
+def consistency_loss(network: Network, context: Tensor, queries: Tensor, keys: int | None = None) -> Tensor:
+    r"""The root of the relative squared gap between the score head and the density head's gradient, averaged over sets.
+
+    .. math:: L = \operatorname{mean} \sqrt{\frac{\sum |S - \nabla T|^2}{\sum |S|^2}}
+
+    Arguments:
+        network: is differentiated twice.
+        context, queries: (b, n, d) and (b, m, d).
+        keys: see :meth:`Network.encode`.
+    """
+    with torch.enable_grad():
+        y = queries.detach().clone().requires_grad_()
+        log_prob, score = network.decode(network.encode(context, keys=keys), y)
+        (gradient,) = torch.autograd.grad(log_prob.sum(), y, create_graph=True)
+    gap = (score - gradient).square().sum((1, 2)) / score.detach().square().sum((1, 2)).clamp_min(1e-6)
+    return (gap + _FLOOR).sqrt().mean()

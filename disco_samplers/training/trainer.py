@@ -19,7 +19,7 @@ from disco_samplers.checkpoint import load_checkpoint, save_checkpoint, save_wei
 from disco_samplers.model.config import DiScoFormerConfig
 from disco_samplers.model.network import Network
 from disco_samplers.training import distributed
-from disco_samplers.training.loss import Losses, training_loss
+from disco_samplers.training.loss import Losses, consistency_loss, training_loss
 from disco_samplers.training.stream import Batch, Stream, StreamConfig, make_batch
 
 CHECKPOINT = "checkpoint.pt"
@@ -28,6 +28,7 @@ LOSSES = "losses.csv"
 VALIDATION = "validation.csv"
 _VALIDATION_CELLS = ((1, 256), (2, 256), (2, 1024), (2, 4096), (5, 256), (10, 256), (10, 1024), (10, 4096), (30, 1024))
 _VALIDATION_SEED = 2**40
+_CONSISTENT_DIM, _CONSISTENT_QUERIES = 3, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,8 @@ class TrainingConfig:
         max_norm: gradients are clipped to this norm.
         average: decay of the exponential moving average of the weights, which is what ships.
         accumulate: batches, each of its own family and size, in a step.
+        consistency: weight of the gap between score head and gradient of the density head, in up to three dimensions: only
+            there were the heads seen to disagree by more than they err, and it takes a second derivative.
         save_minutes: time between checkpoints.
         stream: what is trained on.
     """
@@ -58,6 +61,7 @@ class TrainingConfig:
     max_norm: float = 1.0
     average: float = 0.999
     accumulate: int = 1
+    consistency: float = 0.0
     save_minutes: float = 5.0
     stream: StreamConfig = dataclasses.field(default_factory=StreamConfig)
 
@@ -180,13 +184,17 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16):
             log_prob, score = network(batch.context, batch.query, keys=self.config.stream.keys)
         answered = log_prob.shape[1]
-        return training_loss(
+        losses = training_loss(
             log_prob.float(),
             score.float(),
             batch.log_prob[:, -answered:],
             batch.score[:, -answered:],
             context=answered - batch.query.shape[1],
         )
+        if not self.config.consistency or batch.context.shape[-1] > _CONSISTENT_DIM:
+            return losses
+        gap = consistency_loss(self.network, batch.context, batch.query[:, -_CONSISTENT_QUERIES:], self.config.stream.keys)
+        return losses._replace(total=losses.total + self.config.consistency * gap)
 
     def validate(self) -> dict[str, float]:
         """Relative score error of the averaged weights on a few fixed data sets of the published family, by (d, n)."""

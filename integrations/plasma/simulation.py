@@ -33,8 +33,9 @@ class Simulation:
     .. math:: \dot x_i = v_{ix}, \qquad \dot v_i = \frac{q}{m}\big(E(x_i) + v_i \times B(x_i)\big) + C_i
 
     A step is symmetric, so of second order: half a kick (Boris where there is a magnetic field), half a drift, the collisions,
-    half a drift, the fields, half a kick. The permittivity of the vacuum is one, and an immobile background neutralises the
-    mean charge. Electrostatic momentum is kept to round-off. Everything is in the precision and on the device of ``species``.
+    half a drift, the fields, half a kick; only the step of the collisions is in itself of first order. The permittivity of the
+    vacuum is one, and an immobile background neutralises the mean charge. Electrostatic momentum is kept to round-off.
+    Everything is in the precision and on the device of ``species``.
 
     Randomness comes from ``seed`` and the number of the step alone, so on a CPU a run that was saved and continued gives the
     same numbers as one that was not interrupted, bit for bit.

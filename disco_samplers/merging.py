@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from disco_samplers.samplers.driver import Callback
     from disco_samplers.samplers.result import SamplerResult
 
-_CANDIDATES = 4096
+_CANDIDATES = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,11 @@ class MergedPosterior:
         shards = log_shards.logsumexp(0) - math.log(len(self.shards))
         proposal = torch.logaddexp(shards, product.evaluate(candidates))
         weight = (self.score.log_prob(candidates) - proposal).softmax(0)
-        return candidates[torch.multinomial(weight, chains, replacement=True, generator=generator)]
+        # Systematic resampling, in the order of a coordinate in which the posterior is wide: each mode gets its share.
+        order = (candidates @ torch.linalg.eigh(candidates.T.cov().reshape([candidates.shape[1]] * 2))[1][:, -1]).argsort()
+        u = torch.rand((), dtype=weight.dtype, device=weight.device, generator=generator)
+        levels = (torch.arange(chains, device=weight.device) + u) / chains
+        return candidates[order[torch.searchsorted(weight[order].cumsum(0), levels).clamp_max(len(order) - 1)]]
 
 
 def merge_subposteriors(

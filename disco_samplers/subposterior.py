@@ -20,7 +20,7 @@ _FOLDS = 4
 _MOST_JUDGED = 256
 """Rows of a fold by which an estimate is judged."""
 
-_PROPOSALS = 4096
+_PROPOSALS = 8192
 _NEWTON_STEPS = 20
 
 
@@ -77,7 +77,7 @@ def tilt(draws: Tensor, density: Score, generator: torch.Generator | None) -> Te
 
     .. math:: \sum_j w_j(a)\, y_j = \tfrac1M \sum_j y_j, \qquad w_j(a) \propto \frac{f(y_j)}{kde(y_j)}\, e^{a \cdot y_j},
 
-    whose right side has the draws' mean in expectation and the same noise as the left; Newton's method solves it.
+    whose right side is the draws' mean; Newton's method solves it.
 
     Arguments:
         draws: (n, d).
@@ -95,7 +95,11 @@ def tilt(draws: Tensor, density: Score, generator: torch.Generator | None) -> Te
     centre = draws.mean(0)
     white = torch.linalg.solve_triangular(lower, (draws - centre).T, upper=False).T
     kernels = KDE(white, "loo")
-    y = kernels.sample(_PROPOSALS, generator=generator)
+    # Every row equally often, with its noise and the opposite: their mean is the rows', and most of the noise cancels.
+    repeats = max(1, _PROPOSALS // (2 * len(white)))
+    rows = white.repeat(repeats, 1)
+    noise = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * kernels.bandwidth
+    y = torch.cat([rows + noise, rows - noise])
     log_weight = density.log_prob(y @ lower.T + centre) - kernels.evaluate(y)
     slope, wanted = torch.zeros_like(centre), y.mean(0)
     for _ in range(_NEWTON_STEPS):

@@ -18,6 +18,10 @@ _HOPELESS = 100
 """Steps in a row in which every chain diverged, after which a run gives up."""
 
 
+_ENOUGH = 20
+"""Steps from which on a chain that has accepted none is worth a warning."""
+
+
 class Progress(NamedTuple):
     """What a callback sees after each step.
 
@@ -54,9 +58,10 @@ class Checkpoint(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Draws (c, n, d), acceptance (c,), divergences (c, n) of a run, and whether it came to its end."""
+    """Draws (c, n, d), mean acceptance (c,) over some steps, divergences (c, n), and whether the run came to its end."""
 
     draws: Tensor
+    steps: int
     acceptance: Tensor
     divergences: Tensor
     complete: bool
@@ -144,7 +149,7 @@ class Driver:
             except KeyboardInterrupt:
                 if not kept:
                     raise
-        return Record(draws[:, :kept], accepted / steps, divergences[:, :kept], kept == num_samples)
+        return Record(draws[:, :kept], steps, accepted / steps, divergences[:, :kept], kept == num_samples)
 
     def checkpoint(self) -> Checkpoint:
         """Where the run stands now."""
@@ -182,7 +187,8 @@ def warn(record: Record) -> None:
             RuntimeWarning,
             stacklevel=4,
         )
-    stuck = (record.acceptance == 0).nonzero().flatten().tolist()
+    # In a few steps even a chain that is well may accept none.
+    stuck = (record.acceptance < 1e-6).nonzero().flatten().tolist() if record.steps >= _ENOUGH else []
     if stuck:
         warnings.warn(
             f"{len(stuck)} of {len(record.draws)} chains accepted no step at all (chain {', '.join(map(str, stuck[:8]))}): "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from conftest import perturbed
@@ -12,7 +14,8 @@ from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
 
 pytest.importorskip("diffusers")
 pytest.importorskip("torchdiffeq")
-from disco_samplers.integrations.diffusers import DiscoScoreModel, memorisation, probability_flow_log_prob
+import diffusers
+from disco_samplers.integrations.diffusers import DiscoPipeline, DiscoScoreModel, memorisation, probability_flow_log_prob
 
 F = GaussianMixture(torch.ones(2), torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), torch.tensor([[0.1, 0.3], [0.2, 0.1]]))
 
@@ -90,6 +93,37 @@ def test_normalised_and_close_to_the_truth(disco):
     # The density head of the same contexts, unnormalised as it is, says about the same.
     head = model.log_prob(y, 0.1)
     assert (head - flow).square().mean() < 0.3
+
+
+def test_generalises_where_the_optimal_denoiser_copies(disco):
+    """Two half circles, 150 samples: with the same scheduler and noise, ours are new samples, the memoriser's are copies.
+
+    Recall is what copies cannot have: held-out samples lie between the training samples. The margins are a third of what was
+    measured (copied 0.10 against 1.00, recall 0.93 against 0.49), and every draw is fixed by a generator.
+    """
+
+    def moons(count, seed):
+        angle = torch.pi * torch.rand(count, generator=rng(seed))
+        upper = torch.stack([angle.cos(), angle.sin()], 1)
+        flipped = torch.rand(count, generator=rng(seed + 1)) < 0.5
+        return torch.where(flipped[:, None], torch.tensor([1.0, 0.5]) - upper, upper) + 0.1 * torch.randn(
+            count, 2, generator=rng(seed + 2)
+        )
+
+    training, held = moons(150, 0), moons(400, 10)
+    ours = DiscoScoreModel.from_data(training, disco=disco, replicas=2)
+    memoriser = copy.deepcopy(ours)
+    memoriser.weight.fill_(1.0)
+    reports = []
+    for model in (ours, memoriser):
+        pipe = DiscoPipeline(model, diffusers.EDMDPMSolverMultistepScheduler())
+        pipe.set_progress_bar_config(disable=True)
+        drawn = pipe(num_samples=400, num_inference_steps=15, generator=rng(20)).samples
+        reports.append(memorisation(drawn, training, held))
+    new, copies = reports
+    assert new.copied < 0.3
+    assert copies.copied > 0.7
+    assert new.recall > copies.recall + 0.15
 
 
 def test_classes():

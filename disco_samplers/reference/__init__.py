@@ -5,6 +5,7 @@ from disco_samplers.reference.gaussian import Gaussian, GaussianMixture
 from disco_samplers.reference.kde import KDE
 from disco_samplers.reference.kernel_score import SSGE, NuMethod
 from disco_samplers.reference.laplace import Laplace
+from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
 from disco_samplers.reference.sdkde import SDKDE
 from disco_samplers.reference.student_t import StudentT, StudentTMixture
 
@@ -16,6 +17,7 @@ __all__ = [
     "GaussianMixture",
     "Laplace",
     "NuMethod",
+    "OptimalDenoiser",
     "ReferenceDensity",
     "StudentT",
     "StudentTMixture",

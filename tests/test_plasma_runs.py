@@ -299,6 +299,13 @@ def test_command_keeps_an_interrupted_run(run_file, tmp_path, capsys, monkeypatc
         (('score = "blob"', 'score = "blobb"'), "did you mean 'blob'?"),
         (("length = 12.566", ""), "[grid] lacks the key 'length'"),
         (("strength = 0.01", ""), "needs the key 'strength'"),
+        (
+            ("strength = 0.01", "strength = 0.01\nkeys = 8"),
+            "keys would have no effect with operator 'landau' and score 'blob'",
+        ),
+        (("drift = [0.0, 0.0]", 'drift = [0.0, "fast"]'), "'drift' in [[species.beams]] must be a list of numbers"),
+        (("entropy = 5", "entropy = -5"), "entropy in [output] must be at least 0"),
+        (("end = 1.0", "end = 0"), "'end' in [time] must be positive"),
         (("dt = 0.1", "dt = 2.5"), "refused to start: omega_p dt"),
         (("particles = 400", "particles = 0"), "count must be at least 1"),
         (("[grid]", "[grid"), "is not TOML"),

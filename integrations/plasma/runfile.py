@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disco_samplers._arrays import check_count
 from disco_samplers._extras import optional
 
 from .collisions import Dougherty, Landau
@@ -37,13 +38,17 @@ class Output:
     checkpoint: int = 100
     animation: int = 0
 
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            check_count(f"{field.name} in [output]", getattr(self, field.name), int(field.name == "diagnostics"))
+
 
 @dataclasses.dataclass(frozen=True)
 class RunFile:
     """A run as its file says.
 
     Arguments:
-        title: of pictures.
+        title: what it is.
         steps: how many.
         output: what is written, how often.
         rate: growth or damping of the field's amplitude in collisionless linear theory; None without a perturbation.
@@ -104,73 +109,81 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -
     check_section(config, "", "the run file")
     for section in ("grid", "time", "fields", "collisions", "output"):
         check_section(config.get(section, {}), section, f"[{section}]")
+    grid = Grid(float(config["grid"]["length"]), config["grid"]["cells"])
+    dt, end, seed = config["time"]["dt"], config["time"]["end"], config.get("seed", 0)
+    if not end > 0:
+        raise ValueError(f"'end' in [time] must be positive, got {end}")
     precision = config.get("precision", "float64")
     if precision not in ("float32", "float64"):
         raise ValueError(f'precision must be "float32" or "float64", got {precision!r}')
-    grid = Grid(float(config["grid"]["length"]), config["grid"]["cells"])
-    seed = config.get("seed", 0)
-    species, populations, perturbed = [], [], None
+    species, populations = [], []
     for i, entry in enumerate(config["species"]):
-        check_section(entry, "species", "[[species]]")
-        options = {key: value for key, value in entry.items() if key not in ("beams", "particles", "velocities")}
-        options |= {"seed": 1000 * seed + i, "dtype": getattr(torch, precision), "device": device}
-        for beam in entry.get("beams", [{}]):
-            check_section(beam, "beams", "[[species.beams]]")
-        beams = [Beam(**{key: _tuple(value) for key, value in beam.items()}) for beam in entry.get("beams", [{}])]
-        loaded = load(grid, beams, entry["particles"], **options)
-        species.append(_with_velocities(loaded, entry.get("velocities", "maxwellian"), options["seed"]))
-        populations += [Population(beam, entry.get("charge", -1.0), entry.get("mass", 1.0)) for beam in beams]
-        if entry.get("amplitude", 0.0) != 0 and perturbed is None:
-            perturbed = entry.get("mode", 1)
+        loaded, beams = _species(entry, grid, 1000 * seed + i, getattr(torch, precision), device)
+        species.append(loaded)
+        populations += [Population(beam, loaded.charge, loaded.mass) for beam in beams]
     fields = dict(config.get("fields", {}))
-    amplitude, mode = fields.pop("magnetic_amplitude", None), fields.pop("mode", 1)
-    magnetic = None if amplitude is None else _wave(grid, amplitude, mode, species[0].v)
+    solver, amplitude, mode = (fields.pop(key, None) for key in ("solver", "magnetic_amplitude", "mode"))
+    magnetic = None if amplitude is None else _wave(grid, amplitude, mode or 1, species[0].v)
     collisions, options = _collisions(config.get("collisions", {}), [s.name for s in species])
-    dt, end = config["time"]["dt"], config["time"]["end"]
-    solver = fields.pop("solver", "electrostatic")
-    simulation = Simulation(
-        grid, species, dt, fields=solver, magnetic=magnetic, collisions=collisions, seed=seed, **fields, **options
+    options |= {"fields": solver or "electrostatic", "magnetic": magnetic, "seed": seed}
+    simulation = Simulation(grid, species, dt, collisions=collisions, **fields, **options)
+    seeded = (
+        [entry.get("mode", 1) for entry in config["species"] if entry.get("amplitude")] if magnetic is None else [mode or 1]
     )
-    if not end > 0:
-        raise ValueError(f"end must be positive, got {end}")
-    rate = None
-    if magnetic is not None:
-        rate = transverse_mode(2 * torch.pi * mode / grid.length, populations, simulation.fields.light_speed).imag
-    elif perturbed is not None and solver != "none":
-        rate = electrostatic_mode(2 * torch.pi * perturbed / grid.length, populations).imag
-    output = Output(**config.get("output", {}))
-    return RunFile(config.get("title", "plasma"), round(end / dt), output, rate, simulation)
+    rate = _rate(simulation, populations, seeded[0]) if seeded else None
+    return RunFile(config.get("title", "plasma"), round(end / dt), Output(**config.get("output", {})), rate, simulation)
+
+
+def _species(entry: Any, grid: Grid, seed: int, dtype: torch.dtype, device: torch.device | str) -> tuple[Species, list[Beam]]:
+    check_section(entry, "species", "[[species]]")
+    options = {key: value for key, value in entry.items() if key not in ("beams", "particles", "velocities")}
+    beams = []
+    for beam in entry.get("beams", [{}]):
+        check_section(beam, "beams", "[[species.beams]]")
+        beams.append(Beam(**{key: _numbers(key, value) for key, value in beam.items()}))
+    species = load(grid, beams, entry["particles"], seed=seed, dtype=dtype, device=device, **options)
+    return _with_velocities(species, entry.get("velocities", "maxwellian"), seed), beams
+
+
+def _rate(simulation: Simulation, populations: list[Population], mode: int) -> float | None:
+    """The rate of a wave in linear theory, if there is one."""
+    fields, k = simulation.fields, 2 * torch.pi * mode / simulation.grid.length
+    try:
+        if simulation.state.magnetic is not None:
+            return transverse_mode(k, populations, fields.light_speed).imag
+        return None if fields.solver == "none" else electrostatic_mode(k, populations).imag
+    except RuntimeError:
+        return None
 
 
 def _collisions(config: Mapping[str, Any], names: list[str]) -> tuple[dict[str, CollisionOperator], dict[str, Any]]:
     """Operators by species, and the simulation's options."""
-    kind = config.get("operator", "none")
+    kind, score = config.get("operator", "none"), config.get("score", "discoformer")
+    of_operator = {"none": (), "landau": ("strength", "exponent", "method", "batch_size"), "dougherty": ("frequency",)}
+    of_score = {"discoformer": ("keys",), "blob": ("bandwidth",), "maxwellian": ()}
+    for key, value, known in (("operator", kind, list(of_operator)), ("score", score, list(of_score))):
+        if value not in known:
+            raise ValueError(f"{key} must be one of {', '.join(known)}, got {value!r}{nearest(value, known)}")
     names_of = {"cells": "collision_cells", "every": "collide_every"}
-    options = {name: config[key] for key, name in names_of.items() if key in config}
-    used = {"none": (), "landau": ("strength", "exponent", "method", "batch_size"), "dougherty": ("frequency",)}
-    if kind not in used:
-        raise ValueError(f"operator must be one of {', '.join(used)}, got {kind!r}{nearest(kind, list(used))}")
+    meant = {"operator", *(("score", "species", *names_of, *of_operator[kind], *of_score[score]) if kind != "none" else ())}
+    if idle := sorted(set(config) - meant):
+        what = f"operator {kind!r}" + (f" and score {score!r}" if kind != "none" else "")
+        raise ValueError(f"[collisions]: {', '.join(idle)} would have no effect with {what}")
     if kind == "none":
-        return {}, options
-    given = {key: config[key] for key in used[kind] if key in config}
-    needed = used[kind][0]
-    if needed not in given:
+        return {}, {}
+    given = {key: config[key] for key in of_operator[kind] if key in config}
+    if (needed := of_operator[kind][0]) not in given:
         raise ValueError(f"[collisions] with operator {kind!r} needs the key {needed!r}")
-    score = _score(config)
-    operator: CollisionOperator = Landau(score, **given) if kind == "landau" else Dougherty(score, **given)
+    read = _score(score, config)
+    operator: CollisionOperator = Landau(read, **given) if kind == "landau" else Dougherty(read, **given)
+    options = {name: config[key] for key, name in names_of.items() if key in config}
     return dict.fromkeys(config.get("species", names), operator), options
 
 
-def _score(config: Mapping[str, Any]) -> VelocityScore:
-    name = config.get("score", "discoformer")
+def _score(name: str, config: Mapping[str, Any]) -> VelocityScore:
     if name == "discoformer":
         return DiscoScore(keys=config.get("keys"))
-    if name == "blob":
-        return Blob(config.get("bandwidth"))
-    if name == "maxwellian":
-        return Maxwellian()
-    known = ["discoformer", "blob", "maxwellian"]
-    raise ValueError(f"score must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+    return Blob(config.get("bandwidth")) if name == "blob" else Maxwellian()
 
 
 def _with_velocities(species: Species, kind: str, seed: int) -> Species:
@@ -197,5 +210,10 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
         raise ValueError(f"{name} is not TOML: {error}") from error
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(map(float, value)) if isinstance(value, list) else value
+def _numbers(key: str, value: Any) -> Any:
+    """A list of numbers as a tuple, a number as it is."""
+    if not isinstance(value, list):
+        return value
+    if not all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in value):
+        raise TypeError(f"{key!r} in [[species.beams]] must be a list of numbers, got {value!r}")
+    return tuple(map(float, value))

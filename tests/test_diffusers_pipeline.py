@@ -15,7 +15,7 @@ from disco_samplers.reference import GaussianMixture
 pytest.importorskip("diffusers")
 import diffusers
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
-from disco_samplers.integrations.diffusers import DiscoLangevinScheduler, DiscoPipeline, DiscoScoreModel
+from disco_samplers.integrations.diffusers import DiscoLangevinScheduler, DiscoPipeline, DiscoPipelineOutput, DiscoScoreModel
 
 # diffusers hands tensors to numpy 2 in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
@@ -161,6 +161,22 @@ def test_series_and_vectors_are_not_clamped():
     samples = pipeline(model, SCHEDULERS["flow euler"]())(num_samples=20, num_inference_steps=5, generator=rng()).samples
     assert samples.shape == (20, 2, 6)
     assert samples.abs().max() > 2
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (2, 6), (1, 4, 4), (3, 4, 4)])
+def test_outputs_are_drawn(shape, tmp_path):
+    samples = torch.randn(30, *shape, generator=rng())
+    output = DiscoPipelineOutput(samples=samples)
+    output.plot(str(tmp_path / "a.png"), reference=2 * samples)
+    output.plot(str(tmp_path / "b.png"))
+    assert min(path.stat().st_size for path in tmp_path.iterdir()) > 1000
+
+
+def test_pictures_of_pictures_are_refused():
+    with pytest.raises(ValueError, match="PIL images already"):
+        DiscoPipelineOutput(samples=[]).plot()
+    with pytest.raises(ValueError, match="must have shape"):
+        DiscoPipelineOutput(samples=torch.zeros(3)).plot()
 
 
 def test_classes_and_guidance():

@@ -27,15 +27,13 @@ def add(commands: Any) -> None:
     command.add_argument("--num-samples", type=int, default=1000, help="(default: %(default)s)")
     command.add_argument("--replicas", type=int, default=4, help="noised contexts at each level (default: %(default)s)")
     command.add_argument("--out", metavar="FILE", help="write the samples: .csv, .npy, .npz or .parquet")
-    command.add_argument("--plot", metavar="FILE", help="draw marginals: .png, .pdf or .svg")
+    command.add_argument("--plot", metavar="FILE", help="draw samples and data: .png, .pdf or .svg")
     add_options(command, "adapt", "seed", "weights", "device", "quiet")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Does what the subcommand says."""
-    from disco_samplers.samplers.result import SamplerResult
-
     if options.out:
         io.writable(options.out, draws=False)
     if options.plot:
@@ -66,9 +64,7 @@ def run(options: argparse.Namespace) -> None:
     if options.out:
         io.write_table(options.out, {name: values[:, i].numpy() for i, name in enumerate(table.names)})
     if options.plot:
-        one = torch.ones(1)
-        result = SamplerResult(values[None], one, torch.zeros(1, len(values), dtype=torch.bool), 0.0, "diffusion", table.names)
-        result.plot(options.plot, reference=table.values)
+        ours.DiscoPipelineOutput(samples=values).plot(options.plot, reference=table.values, names=table.names)
     name = type(scheduler).__name__
     print(f"{len(values)} samples of {len(table.names)} variables by {name} in {options.steps} steps, from {len(data)} rows")
     _judge(drawn, (data - center) / scale, options.seed, ours.memorisation)

@@ -69,7 +69,7 @@ class GuidanceRecord:
             axis.plot(getattr(self, name), color="#2563a8", marker=".", lw=1)
             axis.set_ylabel(label)
             axis.set_xlabel("step" if name in ("distance", "moved") else "")
-            if name == "score_norm":
+            if name in ("score_norm", "distance"):
                 axis.set_yscale("log")
         if path is not None:
             write(path, lambda temporary: figure.savefig(temporary, dpi=130))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from disco_samplers._arrays import check_count
 
+from .pictures import plot_samples
 from .score_model import DiscoScoreModel
 
 OUTPUT_TYPES = ("pt", "np", "pil")
@@ -27,6 +28,17 @@ class DiscoPipelineOutput(BaseOutput):
     """What the pipeline returns: ``samples`` (num_samples, *shape) as a tensor or array, or a list of PIL images."""
 
     samples: Any
+
+    def plot(self, path: str | None = None, *, reference: Any = None, names: Sequence[str] | None = None) -> Any:
+        """Draws the samples, with ``reference`` data beside; see :func:`~.pictures.plot_samples`. Needs matplotlib.
+
+        Raises:
+            ValueError: if the samples are PIL images, which are pictures already.
+        """
+        if isinstance(self.samples, list):
+            raise ValueError('samples are PIL images already; plot works on those of output_type "pt" or "np"')
+        old = None if reference is None else torch.as_tensor(reference).cpu().numpy()
+        return plot_samples(torch.as_tensor(self.samples).float().cpu().numpy(), old, names, path)
 
 
 class DiscoPipeline(DiffusionPipeline):

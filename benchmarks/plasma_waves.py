@@ -16,6 +16,7 @@ import torch
 from disco_samplers.integrations.plasma import Beam, Blob, DiscoScore, Dougherty, Grid, Landau, Maxwellian, Simulation, load
 from disco_samplers.integrations.plasma.runfile import read_run
 from disco_samplers.integrations.plasma.theory import Population, electrostatic_mode, transverse_mode
+from matplotlib.figure import Figure
 from scipy.optimize import curve_fit
 
 STREAMS = [Beam((u,), (1.0,), 0.5) for u in (-2.4, 2.4)]
@@ -28,13 +29,18 @@ def first_mode(field: torch.Tensor) -> complex:
     return complex(torch.fft.rfft(field)[1])
 
 
-def damping(k: float, end: float, run: Simulation) -> tuple[float, float]:
+TRACES: list[tuple[str, np.ndarray, np.ndarray, float]] = []
+"""For the picture: name, times, size of the mode, rate of theory."""
+
+
+def damping(name: str, theory: float, end: float, run: Simulation) -> tuple[float, float]:
     """Rate and frequency, fitted to the field's first mode after time 4."""
     field = []
     for _ in range(round(end / run.dt)):
         run.step()
         field.append(first_mode(run.state.electric[:, 0]).imag)
     t = run.dt * np.arange(1, len(field) + 1)
+    TRACES.append((name, t, np.abs(field), theory))
     keep = t > 4
 
     def model(t, size, rate, frequency, phase):
@@ -44,13 +50,14 @@ def damping(k: float, end: float, run: Simulation) -> tuple[float, float]:
     return found[1], abs(found[2])
 
 
-def growth(times: float, rate: float, run: Simulation, measure) -> float:
+def growth(name: str, times: float, rate: float, run: Simulation, measure) -> float:
     """Rate over the second half of so many growth times."""
     size = []
     for _ in range(round(times / rate / run.dt)):
         run.step()
         size.append(measure(run.state))
     half = len(size) // 2
+    TRACES.append((name, run.dt * np.arange(1, len(size) + 1), np.array(size), rate))
     return float(np.polyfit(run.dt * np.arange(half, len(size)), np.log(size[half:]), 1)[0])
 
 
@@ -65,7 +72,7 @@ def waves() -> list[list[str]]:
         grid = Grid(2 * math.pi / k, 64)
         run = Simulation(grid, [load(grid, [Beam()], 64 * 192, start="lattice", amplitude=1e-4)], 0.1)
         theory = electrostatic_mode(k, [Population(Beam())])
-        rate, frequency = damping(k, end, run)
+        rate, frequency = damping(f"Landau damping, k = {k}", theory.imag, end, run)
         row("Landau damping, rate", k, theory.imag, rate, 64 * 192)
         row("Landau damping, frequency", k, theory.real, frequency, 64 * 192)
     for nu, theory in DOUGHERTY.items():
@@ -73,12 +80,13 @@ def waves() -> list[list[str]]:
         electrons = load(grid, [Beam()], 64 * 128, start="lattice", amplitude=0.05)
         operator = Dougherty(Blob(0.25), frequency=nu)
         run = Simulation(grid, [electrons], 0.1, collisions=operator, collision_cells=32, collide_every=4)
-        row(f"Landau damping, Dougherty nu = {nu:g}, rate", 0.5, theory, damping(0.5, 12, run)[0], 64 * 128)
+        rate, _ = damping(f"Dougherty, nu = {nu:g}, k = 0.5", theory, 12, run)
+        row(f"Landau damping, Dougherty nu = {nu:g}, rate", 0.5, theory, rate, 64 * 128)
     for k in (0.2, 0.4):
         grid = Grid(2 * math.pi / k, 64)
         theory = electrostatic_mode(k, [Population(beam) for beam in STREAMS]).imag
         run = Simulation(grid, [load(grid, STREAMS, 64 * 192, start="lattice", amplitude=1e-6)], 0.1)
-        found = growth(10, theory, run, lambda state: abs(first_mode(state.electric[:, 0])))
+        found = growth(f"two-stream, k = {k}", 10, theory, run, lambda state: abs(first_mode(state.electric[:, 0])))
         row("two-stream, growth", k, theory, found, 64 * 192)
     for k in (1.0, 1.5):
         grid = Grid(2 * math.pi / k, 32)
@@ -86,9 +94,28 @@ def waves() -> list[list[str]]:
         between = (torch.arange(32, dtype=torch.float64) + 0.5) * grid.dx
         electrons = load(grid, FILAMENTS, 32 * 2 * 20**2, start="lattice")
         run = Simulation(grid, [electrons], 0.75 * grid.dx, fields="electromagnetic", magnetic=1e-6 * torch.cos(k * between))
-        found = growth(6, theory, run, lambda state: abs(first_mode(state.magnetic[:, 0])))
+        found = growth(f"Weibel, k = {k}", 6, theory, run, lambda state: abs(first_mode(state.magnetic[:, 0])))
         row("Weibel, growth of B", k, theory, found, len(electrons.x))
     return rows
+
+
+def picture(path: Path) -> None:
+    """Every wave on a logarithmic axis beside the slope of theory."""
+    columns = 4
+    figure = Figure(figsize=(13, 7.2), layout="constrained")
+    axes = figure.subplots(-(-len(TRACES) // columns), columns).ravel()
+    for axis, (name, t, size, rate) in zip(axes, TRACES, strict=False):
+        at = len(t) // 2 + int(np.argmax(size[len(t) // 2 :])) if rate < 0 else 3 * len(t) // 4
+        axis.semilogy(t, size, lw=1.1, label="run")
+        axis.semilogy(t, size[at] * np.exp(rate * (t - t[at])), "--", lw=1.0, label="theory")
+        axis.set_ylim(size[size > 0].min() * 0.5 if rate > 0 else size.max() * 1e-4, size.max() * 3)
+        axis.set_title(name, fontsize="medium")
+        axis.set_xlabel("time")
+    for axis in axes[len(TRACES) :]:
+        axis.set_axis_off()
+    axes[0].legend(frameon=False)
+    axes[0].set_ylabel("size of the first mode")
+    figure.savefig(path, dpi=80)
 
 
 def seconds(repeat: int, function, *arguments) -> float:
@@ -144,10 +171,12 @@ def main() -> None:
     torch.set_num_threads(1)
     started = time.time()
     compared, timed, long_run = waves(), scaling(options.largest), collisional(options.steps)
+    picture(report.RESULTS / f"{Path(__file__).stem}.png")
     header = ["particles", "collision cells", "fields and push, s", "score, s", "random batches of 64, s", "fields of a step"]
     table = "\n".join("| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *timed))
     about = (
         "Rates fitted to the first Fourier mode of a quiet start; theory from the plasma dispersion function.\n\n"
+        "![every wave beside theory](plasma_waves.png)\n\n"
         f"Processor seconds of one step on one core, collisions in every step:\n\n{table}\n\n{long_run}"
     )
     columns = ["what", "k", "theory", "measured", "difference", "particles"]

@@ -306,7 +306,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
     def _check_size(self, y: Tensor, sigma: Tensor) -> None:
         """A pipeline that leaves out what its scheduler needs hands over samples of a wrong size."""
-        expected = (self.samples.square().mean() + sigma.square().mean()).sqrt()
+        clean = (self.basis.mean.square().sum() + self.data.square().sum(1).mean()) / y.shape[1]
+        expected = (clean + sigma.square().mean()).sqrt()
         size = y.square().mean().sqrt()
         if not size <= 10 * expected:
             raise ValueError(

@@ -15,7 +15,7 @@ import time
 
 import torch
 from disco_samplers.integrations.plasma.exact import BKW
-from disco_samplers.integrations.plasma.scores import Blob, DiscoScore
+from disco_samplers.integrations.plasma.scores import DiscoScore
 from disco_samplers.integrations.plasma.scores.calibrated import calibrate
 from report import write
 from torch import Tensor
@@ -24,7 +24,7 @@ from disco_samplers import DiScoFormer
 from disco_samplers.reference import Gaussian, GaussianMixture, StudentT
 
 SEED = 31_000_000
-METHODS = ("DiScoFormer", "DiScoFormer, not calibrated", "blob, best", "blob, best, calibrated", "blob, default")
+METHODS = ("DiScoFormer", "DiScoFormer, not calibrated", "blob, best", "blob, best, calibrated")
 
 
 class At:
@@ -79,7 +79,6 @@ def errors(disco: DiScoFormer, v: Tensor, truth: Tensor) -> list[float]:
         relative(raw),
         min(map(relative, blobs)),
         min(relative(calibrate(s, v, w, cell, 1)) for s in blobs),
-        relative(Blob()(v, w, cell, 1)),
     ]
 
 

@@ -1,7 +1,9 @@
 r"""Information quantities of samples, in nats, each with a standard error: entropy, divergences, Fisher information.
 
-Densities and scores are cross-fitted: each row is judged by an estimate that did not see it. The standard errors are those of a
-mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`; they do not cover the estimate's own
+A log-density at the rows is the mean of two: by an estimate that saw all rows, which errs towards dense, and cross-fitted, by
+one that did not see the row, which errs as much towards thin; to first order the two errors are equal (Akaike, *Information
+theory and an extension of the maximum likelihood principle*, 1973). Scores are cross-fitted. The standard errors are those of
+a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`; they do not cover the estimate's own
 bias, nor, of a divergence, the sampling of q.
 """
 
@@ -71,19 +73,18 @@ class _Fit:
         return log_prob - inner.log_normalizer(generator=torch.Generator(rows.device).manual_seed(self.seed)).value
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Cross-fitted log-density (n,)."""
-        return self.crossfit(x, self.evaluate)
+        """Log-density (n,), the mean of the cross-fitted one and that of an estimate which saw all rows."""
+        return 0.5 * (self.crossfit(x, self.evaluate) + self.evaluate(self.condition(x), x))
 
 
 def entropy(samples: ArrayLike, **options: Any) -> Information:
     r"""Differential entropy :math:`H = -\operatorname{E} \log f` of samples.
 
-    .. math:: \hat H = -\frac1n \sum_i \log \hat f_{-k(i)}(x_i)
+    .. math:: \hat H = -\frac{1}{2n} \sum_i \big[\log \hat f_{-k(i)}(x_i) + \log \hat f(x_i)\big]
 
-    The model's log-density is the regression of :math:`\log f` on the samples, so its mean over fresh rows estimates
-    :math:`\operatorname{E} \log f` without the divergence by which a plug-in of a normalised density comes out too high. Far
-    from what the model was trained on its offset may drift; ``calibrate=True`` takes each estimate's log-integral off, and the
-    answer is then an upper bound in expectation.
+    with k(i) the fold of row i. The model's log-density is the regression of :math:`\log f` on the samples: its offset is the
+    one that makes its mean right, not the one that makes the density integrate to one. Far from what the model was trained on
+    the offset may drift; ``calibrate=True`` takes each estimate's log-integral off.
 
     Arguments:
         samples: (n, d), or (n,) for one column; independent draws.
@@ -111,7 +112,9 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
 def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) -> Information:
     r"""Kullback-Leibler divergence of q from p, by samples of both.
 
-    .. math:: \hat D(p \,\|\, q) = \frac1n \sum_i \big[\log \hat p_{-k(i)}(x_i) - \log \hat q(x_i)\big], \qquad x_i \sim p
+    .. math:: \hat D(p \,\|\, q) = \frac1n \sum_i \big[\log \hat p(x_i) - \log \hat q(x_i)\big], \qquad x_i \sim p,
+
+    the log-density of p as in :func:`entropy`.
 
     Arguments:
         p_samples: (n, d), or (n,).
@@ -141,7 +144,7 @@ def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Informatio
 
     .. math:: \hat I(X; Y) = \frac1n \sum_i \log \frac{\hat f_{XY}(x_i, y_i)}{\hat f_X(x_i)\, \hat f_Y(y_i)},
 
-    every estimate cross-fitted in the same folds. The contributions are the rows' pointwise mutual information.
+    every log-density as in :func:`entropy`, in the same folds. The contributions are the rows' pointwise mutual information.
 
     Arguments:
         x: (n, d_x), or (n,).

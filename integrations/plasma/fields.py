@@ -37,6 +37,14 @@ class FieldSolver:
 
     Raises:
         ValueError: if an argument is none of the known ones or not positive.
+
+    Example:
+        >>> from disco_samplers.integrations.plasma.loading import Beam, load
+        >>> grid = Grid(6.0, 8)
+        >>> electrons = load(grid, [Beam()], 800, amplitude=0.1)
+        >>> state = FieldSolver(grid).start([electrons], magnetic=None)
+        >>> state.electric.shape, round(float(state.electric.max()), 2)
+        (torch.Size([8, 1]), 0.09)
     """
 
     def __init__(

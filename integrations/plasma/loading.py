@@ -32,6 +32,10 @@ class Beam:
 
     Raises:
         ValueError: if lengths differ, are not 1 to 3, or a temperature or the density is not positive.
+
+    Example:
+        >>> Beam(drift=(2.0, 0.0), temperature=(1.0, 4.0), density=0.5).drift
+        (2.0, 0.0)
     """
 
     drift: tuple[float, ...] = (0.0,)

@@ -18,6 +18,12 @@ def advance_magnetic(magnetic: Tensor, electric: Tensor, dt: float, grid: Grid) 
         electric: (cells, 2), the components (E_y, E_z), at the nodes.
         dt: time.
         grid: periodic grid.
+
+    Example:
+        >>> import torch
+        >>> electric = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+        >>> advance_magnetic(torch.zeros(4, 2), electric, 0.5, Grid(4.0, 4))[:, 0]
+        tensor([-0.5000,  0.5000,  0.0000,  0.0000])
     """
     curl = (electric.roll(-1, 0) - electric) / grid.dx
     return magnetic + dt * curl * curl.new_tensor(_SIGN)

@@ -43,6 +43,16 @@ class OpenPMDWriter:
     References:
         Huebl et al., openPMD 1.1.0: a meta data standard for particle and mesh based data, with extension ED-PIC,
         https://doi.org/10.5281/zenodo.591699.
+
+    Example:
+        >>> import tempfile
+        >>> from disco_samplers.integrations.plasma import Beam, Grid, Simulation, load
+        >>> grid = Grid(6.0, 8)
+        >>> run = Simulation(grid, [load(grid, [Beam()], 100)], dt=0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = run.run(2, observers=[OpenPMDWriter(folder, every=2)], progress=False)
+        ...     print(sorted(os.listdir(folder)))
+        ['data_000000.h5', 'data_000002.h5']
     """
 
     def __init__(self, folder: str | os.PathLike[str], every: int) -> None:

@@ -105,7 +105,13 @@ def read_run(source: str, *, device: torch.device | str = "cpu") -> RunFile:
 
 
 def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -> RunFile:
-    """The run that a dictionary of a run file's contents describes. Raises as :func:`read_run` does."""
+    """The run that a dictionary of a run file's contents describes. Raises as :func:`read_run` does.
+
+    Example:
+        >>> time, species = {"dt": 0.1, "end": 5.0}, [{"particles": 100}]
+        >>> make_run({"grid": {"length": 6.0, "cells": 8}, "time": time, "species": species}).steps
+        50
+    """
     check_section(config, "", "the run file")
     for section in ("grid", "time", "fields", "collisions", "output"):
         check_section(config.get(section, {}), section, f"[{section}]")

@@ -61,6 +61,11 @@ def deposit(at: Stencil, amount: Tensor, grid: Grid) -> Tensor:
 
     The sum of the density times dx is the sum of the amounts. On a CUDA device the order of the additions, and with it
     the last digit, varies unless ``torch.use_deterministic_algorithms`` is set.
+
+    Example:
+        >>> grid = Grid(4.0, 4)
+        >>> deposit(stencil(torch.tensor([1.25]), grid), torch.tensor([2.0]), grid)
+        tensor([0.0000, 1.5000, 0.5000, 0.0000])
     """
     carried = at.weights.reshape(*at.weights.shape, *[1] * (amount.ndim - 1)) * amount[:, None]
     total = amount.new_zeros(grid.cells, *amount.shape[1:])
@@ -68,5 +73,10 @@ def deposit(at: Stencil, amount: Tensor, grid: Grid) -> Tensor:
 
 
 def gather(at: Stencil, field: Tensor) -> Tensor:
-    """A field (cells,) or (cells, k) at the particles, as (n,) or (n, k); the adjoint of :func:`deposit` times dx."""
+    """A field (cells,) or (cells, k) at the particles, as (n,) or (n, k); the adjoint of :func:`deposit` times dx.
+
+    Example:
+        >>> gather(stencil(torch.tensor([1.25]), Grid(4.0, 4)), torch.arange(4.0))
+        tensor([1.2500])
+    """
     return torch.einsum("np,np...->n...", at.weights, field[at.nodes])

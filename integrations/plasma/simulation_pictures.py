@@ -57,6 +57,13 @@ class Animation:
         TypeError: if ``every`` is not an integer.
         ValueError: if it is not positive or the extension is not .gif.
         ImportError: if matplotlib is not installed.
+
+    Example:
+        >>> from disco_samplers.integrations.plasma import Beam, Grid, Simulation, load
+        >>> grid, frames = Grid(6.0, 8), Animation("phase_space.gif", every=2)
+        >>> result = Simulation(grid, [load(grid, [Beam()], 100)], dt=0.1).run(4, observers=[frames], progress=False)
+        >>> [round(time, 1) for time, _ in frames.frames]  # frames.save() writes them
+        [0.0, 0.2, 0.4]
     """
 
     def __init__(self, path: str | Path, every: int, species: str | None = None) -> None:

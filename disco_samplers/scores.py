@@ -233,9 +233,9 @@ def transform(density: Any, bijection: Any) -> Score:
     part = density if isinstance(density, Score) else Score(density)
 
     def mapped(points: Tensor) -> tuple[Tensor, Tensor]:
-        if not bijection.domain.check(points).all():
-            raise ValueError(f"points lie outside {bijection.domain}, the domain of the bijection")
         x = bijection(points)
+        if not (bijection.domain.check(points).all() and torch.isfinite(x).all()):
+            raise ValueError(f"points lie outside the domain of {bijection}")
         volume = bijection.log_abs_det_jacobian(points, x)
         return x, volume.sum(-1) if volume.ndim == points.ndim else volume
 

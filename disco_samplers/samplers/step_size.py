@@ -121,7 +121,7 @@ class ByBias(NamedTuple):
 
     bias: float
     order: int = 1
-    roughness: float = 0.0
+    roughness: float = 1.0
     updates: int = 0
 
     @property
@@ -141,4 +141,8 @@ class ByBias(NamedTuple):
         if not math.isfinite(size):
             return self
         weight = 1 / min(self.updates + 1, 100)
-        return self._replace(roughness=(1 - weight) * self.roughness + weight * size, updates=self.updates + 1)
+        roughness = (1 - weight) * self.roughness + weight * size
+        # Chains that start at a mode have no score there: the step may double at a time, no more.
+        if roughness < 0.5 * self.roughness:
+            return self._replace(roughness=0.5 * self.roughness, updates=0)
+        return self._replace(roughness=roughness, updates=self.updates + 1)

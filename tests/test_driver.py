@@ -1,0 +1,140 @@
+"""The driver: callbacks, resuming, warm-up's windows, plots, and what it says of chains that do not move."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from disco_samplers import LangevinSampler
+from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.reference import GaussianMixture
+from disco_samplers.samplers.driver import Record, warn
+from disco_samplers.samplers.warmup import windows
+
+QUIET = {"progress": False}
+START = torch.zeros(4, 2)
+METHODS = ["ula", "mala", "baoab", "malt"]
+
+
+def log_prob(x):
+    return -0.5 * x.square().sum(-1)
+
+
+def sampler(method, **options):
+    return LangevinSampler(**({"score": lambda x: -x, "log_prob": log_prob, "method": method} | options))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_method(method, dtype):
+    result = sampler(method).run(10, initial=torch.zeros(2000, 2, dtype=dtype), num_warmup=30, seed=0, **QUIET)
+    assert result.draws.dtype == dtype
+    assert result.draws.shape == (2000, 10, 2)
+    assert 0.7 < float(result.draws[:, -1].var()) < 1.3
+    assert repr(result).startswith(f"SamplerResult({method}, chains=2000")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_resumed_run_is_the_uninterrupted_one(method):
+    whole = sampler(method).run(12, initial=START, num_warmup=30, thin=2, seed=3, **QUIET)
+    part = sampler(method).run(5, initial=START, num_warmup=30, thin=2, seed=3, **QUIET)
+    resumed = sampler(method).run(7, resume=part, thin=2, **QUIET)
+    assert torch.equal(whole.draws, resumed.draws)
+    assert torch.equal(whole.divergences, resumed.divergences)
+    torch.testing.assert_close(whole.acceptance, resumed.acceptance)
+    assert resumed.step_size == whole.step_size
+    assert torch.equal(sampler(method).run(7, resume=part, thin=2, **QUIET).draws, resumed.draws)
+
+
+def test_callback_sees_each_step_and_ends_the_run():
+    seen = []
+
+    def callback(progress):
+        seen.append((progress.step, progress.warming_up, tuple(progress.state.position.shape), progress.step_size))
+        return progress.step == 30
+
+    result = sampler("mala").run(50, initial=START, num_warmup=20, thin=2, seed=0, callback=callback, **QUIET)
+    assert [s[0] for s in seen] == list(range(31))
+    assert [s[1] for s in seen] == [True] * 20 + [False] * 11
+    assert {s[2] for s in seen} == {(4, 2)}
+    assert not result.complete
+    assert result.draws.shape == (4, 5, 2)
+    more = sampler("mala").run(3, resume=result, **QUIET)
+    assert more.complete
+    assert more.draws.shape == (4, 8, 2)
+
+
+def test_what_resume_refuses():
+    result = sampler("mala").run(3, initial=START, num_warmup=5, seed=0, **QUIET)
+    with pytest.raises(ValueError, match='a result of method "malt"'):
+        sampler("malt").run(3, resume=result, **QUIET)
+    with pytest.raises(ValueError, match="leave out context, initial, names and step_size"):
+        sampler("mala").run(3, resume=result, initial=START, **QUIET)
+
+
+@pytest.mark.parametrize("steps", [0, 10, 50, 100, 500, 2000])
+def test_windows(steps):
+    ends = windows(steps)
+    assert ends == sorted(set(ends))
+    assert all(steps // 8 < end <= steps - steps // 8 for end in ends)
+    assert bool(ends) == (steps >= 50)
+
+
+def test_warm_up_learns_the_preconditioner():
+    scale = torch.tensor([1.0, 30.0])
+    target = {"score": lambda x: -x / scale**2, "log_prob": lambda x: log_prob(x / scale)}
+    options = {"initial": torch.randn(16, 2, generator=torch.Generator().manual_seed(0)), "num_warmup": 400, "seed": 1} | QUIET
+    learnt = sampler("mala", **target).run(100, **options)
+    plain = sampler("mala", **target, preconditioner="identity").run(100, **options)
+    assert learnt.ess.min() > 5 * plain.ess.min()
+    assert float(learnt.checkpoint.factor[1, 1]) > 10
+
+
+def test_a_chain_that_never_moves_is_named():
+    far = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1e4, 0.0]])
+    spike = lambda x: torch.where(x[:, 0] > 5000, 1e6 - 1e12 * (x[:, 0] - 1e4).square(), log_prob(x))  # noqa: E731
+    with pytest.warns(RuntimeWarning) as caught:
+        sampler("mala", log_prob=spike).run(30, initial=far, num_warmup=0, step_size=0.5, seed=0, **QUIET)
+    assert any("1 of 3 chains accepted no step at all (chain 2)" in str(w.message) for w in caught)
+
+
+def test_a_chain_that_diverges_is_named():
+    divergences = torch.zeros(3, 30, dtype=torch.bool)
+    divergences[2, 5:] = True
+    with pytest.warns(RuntimeWarning, match="25 of 90 draws came after a step that diverged, most of them in chain 2"):
+        warn(Record(torch.zeros(3, 30, 1), 30, torch.ones(3), divergences, True))
+
+
+def test_particle_flow_through_the_front(disco):
+    """The chains are one cloud: from a wide normal to two modes."""
+    law = GaussianMixture(torch.tensor([0.5, 0.5]), torch.tensor([[-3.0], [3.0]]), torch.full((2, 1), 0.5))
+    start = 3 * torch.randn(150, 1, generator=torch.Generator().manual_seed(0))
+    result = LangevinSampler(score=law, method="flow", condition=disco.condition).run(1, initial=start, num_warmup=15, **QUIET)
+    exact = law.sample(3000, generator=torch.Generator().manual_seed(1))
+    assert sliced_wasserstein(result.flat, exact) < 0.5 * sliced_wasserstein(start, exact)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "exact", "log_prob": None, "score": lambda x: -x}, "needs a log-density"),
+        (
+            {"method": "exact", "log_prob": None, "score": GaussianMixture(torch.ones(1), START[:1], START[:1] + 1)},
+            "needs log_prob=",
+        ),
+        ({"method": "malt", "log_prob": None}, "needs a log-density"),
+        ({"method": "malt", "friction": -1.0}, "friction must not be negative"),
+        ({"method": "malt", "trajectory": 0.0}, "trajectory must be positive"),
+        ({"method": "nuts"}, "method must be one of mala, ula, baoab, malt, annealed, flow, exact"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        sampler(**({"method": "mala"} | options))
+
+
+def test_annealing_needs_levels():
+    with pytest.raises(ValueError, match="needs levels="):
+        sampler("annealed").run(3, initial=START, **QUIET)
+    with pytest.raises(TypeError, match="smooth takes an estimate"):
+        sampler("annealed", levels=[2.0, 1.0]).run(3, initial=START, **QUIET)

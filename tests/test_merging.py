@@ -1,0 +1,151 @@
+"""Merging of subposteriors against exact products, and what it says to wrong shards."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from disco_samplers import cli, io
+from disco_samplers.merging import merge_subposteriors, merged_posterior
+from disco_samplers.reference import Gaussian, GaussianMixture
+from disco_samplers.subposterior import tilt, trust
+
+FEW = {"num_samples": 2, "chains": 80, "num_warmup": 20, "thin": 5, "seed": 0, "progress": False}
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def gaussian_shards(n=500, d=3):
+    """Draws of three Gaussians and their exact product."""
+    laws = []
+    for k in range(3):
+        root = torch.randn(d, d, generator=seeded(k)).double()
+        laws.append(
+            Gaussian(torch.randn(d, generator=seeded(10 + k)).double(), root @ root.T / d + 0.5 * torch.eye(d).double())
+        )
+    precision = sum(torch.linalg.inv(law.covariances[0]) for law in laws)
+    mean = torch.linalg.solve(precision, sum(torch.linalg.inv(law.covariances[0]) @ law.means[0] for law in laws))
+    draws = [law.sample(n, generator=seeded(20 + k)) for k, law in enumerate(laws)]
+    return draws, Gaussian(mean, torch.linalg.inv(precision))
+
+
+def test_gaussian_shards():
+    """The product's mean and covariance within what the draws of the shards tell (five standard errors and the merge's own)."""
+    shards, exact = gaussian_shards()
+    x = merge_subposteriors(shards, **FEW).flat
+    root = torch.linalg.cholesky(exact.covariances[0])
+    z = torch.linalg.solve_triangular(root, (x - exact.means[0]).T, upper=False).T
+    assert float(z.mean(0).abs().max()) < 5 * (1 / 500 + 1 / 160) ** 0.5
+    assert float((z.T.cov() - torch.eye(3)).abs().max()) < 0.6
+
+
+def test_two_modes_keep_their_mass():
+    """Shards with modes of unequal mass: the product's masses are the products of theirs, which no Gaussian product knows."""
+    law = GaussianMixture(
+        torch.tensor([0.35, 0.65]).double(), torch.tensor([[-2.0], [2.0]]).double(), torch.ones(2, 1).double()
+    )
+    shards = [law.sample(500, generator=seeded(k)) for k in range(3)]
+    grid = torch.linspace(-6, 6, 2001).double()[:, None]
+    weight = (3 * law.evaluate(grid)).softmax(0)
+    exact = float(weight[grid[:, 0] > 0].sum())
+    x = merge_subposteriors(shards, **FEW).flat
+    assert abs(float((x > 0).double().mean()) - exact) < 0.12  # the draws alone leave a standard error of .03
+    assert float(x.abs().mean()) == pytest.approx(float(weight @ grid[:, 0].abs()), abs=0.3)
+
+
+def test_repeated_prior_is_taken_out():
+    """Shards that each used all of N(0, 1): the product has it once, as the exact posterior."""
+    d = 2
+    prior = lambda x: -0.5 * x.square().sum(-1)  # noqa: E731
+    likelihoods = [Gaussian(torch.full((d,), m).double(), 0.5 * torch.eye(d).double()) for m in (-0.5, 0.2, 0.9)]
+    shards = []
+    for k, law in enumerate(likelihoods):
+        mean, variance = law.means[0] / 0.5 / 3, 1 / 3  # precision 1 + 2
+        shards.append(mean + variance**0.5 * torch.randn(400, d, generator=seeded(k), dtype=torch.float64))
+    exact_variance = 1 / (1 + 3 * 2)
+    exact_mean = exact_variance * 2 * sum(law.means[0] for law in likelihoods)
+    x = merge_subposteriors(shards, prior=prior, **FEW).flat
+    assert float((x.mean(0) - exact_mean).abs().max()) < 0.2
+    assert float(x.var(0).mean()) == pytest.approx(exact_variance, rel=0.35)
+    merged = merged_posterior(shards, prior=prior, prior_power=1 / 3, generator=seeded(0))
+    plain = merged_posterior(shards, generator=seeded(0))
+    points = torch.randn(5, d, generator=seeded(5)).double()
+    torch.testing.assert_close(merged.score(points), plain.score(points))
+
+
+def test_same_seed_same_draws():
+    shards, _ = gaussian_shards(100, 2)
+    first, second = (merge_subposteriors(shards, **FEW).draws for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_trust_is_for_shape(disco):
+    """None for what a Gaussian explains, full for two modes."""
+    x = torch.randn(400, 2, generator=seeded(0), dtype=torch.float64)
+    assert trust(x, disco) < 0.6
+    assert trust(torch.cat([x[:200] - 3, x[200:] + 3]), disco) > 0.8
+
+
+def test_tilt_gives_the_mean_back():
+    """Of a density whose mode masses are wrong, on draws whose are right."""
+    right, wrong = (
+        GaussianMixture(torch.tensor([p, 1 - p]).double(), torch.tensor([[-1.5], [1.5]]).double(), torch.ones(2, 1).double())
+        for p in (0.2, 0.5)
+    )
+    x = right.sample(1000, generator=seeded(0))
+    slope = tilt(x, wrong, seeded(1))
+    grid = torch.linspace(-8, 8, 4001).double()[:, None]
+    weight = (wrong.evaluate(grid) + grid @ slope).softmax(0)
+    assert float(weight @ grid[:, 0]) == pytest.approx(float(x.mean()), abs=0.1)
+
+
+X = np.random.default_rng(0).normal(size=(50, 3))
+
+
+@pytest.mark.parametrize(
+    ("shards", "options", "message"),
+    [
+        ([X], {}, "at least two sets of draws, got 1"),
+        ([], {}, "at least two sets of draws, got 0"),
+        ([X, X[:, :2]], {}, r"draws \(n, 3\) of the same parameters, shards\[1\] has shape \(50, 2\)"),
+        ([X, X[:3]], {}, r"shards\[1\] has 3 draws of 3 parameters: more draws than parameters"),
+        ([X, X * np.nan], {}, r"shards\[1\] holds NaN"),
+        ([X, X], {"prior_power": -1.0}, "prior_power must be"),
+        ([X, X], {"prior": lambda x: -x}, r"prior must return log-densities of shape \(m,\)"),
+        ([X, X], {"prior": lambda x: x.sum(1).log()}, "outside the prior's support"),
+        ([X, X], {"seed": 1, "generator": torch.Generator()}, "seed or generator, not both"),
+        ([X, X], {"chains": 0}, "chains must be at least 1"),
+    ],
+)
+def test_wrong_shards(shards, options, message):
+    with pytest.raises(ValueError, match=message):
+        merge_subposteriors(shards, **({"progress": False, "num_warmup": 0, "num_samples": 1} | options))
+
+
+def test_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(1).normal(size=(60, 2))
+    io.write_table("a.csv", {"mu": x[:, 0], "tau": x[:, 1]})
+    io.write_table("b.csv", {"tau": x[:, 1], "mu": x[:, 0] + 1})
+    few = ["--num-samples", "2", "--chains", "50", "--warmup", "10", "--thin", "1", "--quiet"]
+    assert cli.main(["merge", "a.csv", "b.csv", "--out", "all.csv", "--prior-sd", "10", *few, "--plot", "p.png"]) == 0
+    out = capsys.readouterr().out
+    assert "of 2 shards" in out
+    table = io.read("all.csv")
+    assert table.names == ["mu", "tau"]
+    assert table.chains == 50
+    assert abs(table.values[:, 0].mean() - 0.5 - x[:, 0].mean()) < 0.5
+    for arguments, message in (
+        (["merge", "a.csv", "--out", "all.csv"], "at least two sets of draws"),
+        (["merge", "a.csv", "none.csv", "--out", "all.csv"], "no file at none.csv"),
+        (["merge", "a.csv", "b.csv", "--out", "all.txt"], "the extension must be one of"),
+        (["merge", "a.csv", "b.csv", "--out", "all.csv", "--prior-sd", "0"], "--prior-sd must be positive"),
+    ):
+        assert cli.main(arguments) == 1
+        assert message in capsys.readouterr().err
+    io.write_table("c.csv", {"mu": x[:, 0], "sigma": x[:, 1]})
+    assert cli.main(["merge", "a.csv", "c.csv", "--out", "all.csv"]) == 1
+    assert "c.csv has variables mu, sigma, a.csv has mu, tau" in capsys.readouterr().err

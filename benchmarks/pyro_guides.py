@@ -2,17 +2,18 @@
 
 Models: eight schools (non-centred, 10 latents; reference: the shipped 2,000 draws of four NUTS chains); two modes of
 weights 0.3 and 0.7 and different shapes in two dimensions (exact draws); logistic regression with 30 correlated predictors
-and 200 rows (1,500 draws of NUTS); Neal's funnel in ten dimensions (exact draws). Sliced Wasserstein-2 over 200 directions,
+and 200 rows (600 draws of NUTS); Neal's funnel in ten dimensions (exact draws). Sliced Wasserstein-2 over 200 directions,
 on the real numbers (constrained latents transformed), in units of the pooled standard deviations, between 4,000 draws of a
-guide and the reference; "same size" are two halves of the reference, which says how low the figure can be. SVI has 1,500
-steps of Adam with four draws each and a learning rate falling from 0.1 to 0.005; SVGD 512 particles and 300 steps of Adam
-at 0.1; AutoDiSco 512 particles and its 60 steps; the NUTS row 200 steps of warm-up and 300 draws of one chain. Gradients
+guide and the reference; "same size" are two halves of the reference, which says how low the figure can be. SVI has 1,000
+steps of Adam with four draws each and a learning rate falling from 0.1 to 0.005; SVGD 512 particles and 200 steps of Adam
+at 0.1; AutoDiSco 512 particles and its 60 steps; the NUTS row 100 steps of warm-up and 200 draws of one chain. Gradients
 count every particle, draw or leapfrog step.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from disco_samplers.integrations.pyro import AutoDiSco, ModelDensity
 from pyro.infer import MCMC, NUTS, SVGD, SVI, RBFSteinKernel, Trace_ELBO
 from pyro.infer.autoguide import AutoIAFNormal, AutoMultivariateNormal, AutoNormal
 from pyro.optim import Adam, ClippedAdam
-from report import write
+from report import RESULTS, write
 from torch import Tensor
 
 from disco_samplers.distances import sliced_wasserstein
@@ -41,7 +42,7 @@ MODES = GaussianMixture(
     torch.tensor([[-2.5, 0.0], [2.5, 1.0]]),
     torch.tensor([[[0.5, 0.3], [0.3, 0.4]], [[0.3, -0.2], [-0.2, 1.0]]]),
 )
-SVI_STEPS, DRAWS = 1500, 4000
+SVI_STEPS, DRAWS = 1000, 4000
 WIDE = 3.0
 
 
@@ -145,11 +146,11 @@ def by_svi(kind: type, model: Callable[[], None]) -> tuple[Tensor, int]:
 def by_svgd(model: Callable[[], None]) -> tuple[Tensor, int]:
     plates = 0 if model in (bimodal, funnel) else 1
     svgd = SVGD(model, RBFSteinKernel(), Adam({"lr": 0.1}), num_particles=512, max_plate_nesting=plates)
-    for _ in range(300):
+    for _ in range(200):
         svgd.step()
     density = ModelDensity.of(model)
     values = {name: value.detach().reshape(512, *density.shapes[name]) for name, value in svgd.get_named_particles().items()}
-    return density.pack({name: density.transforms[name](value) for name, value in values.items()}), 512 * 300
+    return density.pack({name: density.transforms[name](value) for name, value in values.items()}), 512 * 200
 
 
 def by_disco(model: Callable[[], None]) -> tuple[Tensor, int]:
@@ -164,55 +165,64 @@ METHODS: dict[str, Callable[[Callable[[], None]], tuple[Tensor, int]]] = {
     "AutoMultivariateNormal": lambda model: by_svi(AutoMultivariateNormal, model),
     "AutoIAFNormal": lambda model: by_svi(AutoIAFNormal, model),
     "SVGD": by_svgd,
-    "NUTS": lambda model: nuts(model, 300, 200),
+    "NUTS": lambda model: nuts(model, 200, 100),
 }
+
+
+def references(names: list[str]) -> dict[str, tuple[Callable[[], None], Tensor]]:
+    """Each model with its reference draws."""
+    generator = torch.Generator().manual_seed(20_000_003)
+    pyro.set_rng_seed(0)
+    made: dict[str, Callable[[], tuple[Callable[[], None], Tensor]]] = {
+        "eight schools": lambda: (eight_schools, shipped_schools()),
+        "two modes": lambda: (bimodal, MODES.draw(20_000, generator)),
+        "logistic, d = 30": lambda: (logistic, nuts(logistic, 600, 200)[0]),
+        "funnel, d = 10": lambda: (funnel, exact_funnel(20_000, generator)),
+    }
+    return {name: make() for name, make in made.items() if name.split(",")[0] in names}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=2, help="runs of each method, NUTS once (default: %(default)s)")
+    parser.add_argument("--models", nargs="+", default=["eight schools", "two modes", "logistic", "funnel"])
     options = parser.parse_args()
     started = time.time()
-    generator = torch.Generator().manual_seed(20_000_003)
-    pyro.set_rng_seed(0)
-    references = {
-        "eight schools": (eight_schools, shipped_schools()),
-        "two modes": (bimodal, MODES.draw(20_000, generator)),
-        "logistic, d = 30": (logistic, nuts(logistic, 1500, 300)[0]),
-        "funnel, d = 10": (funnel, exact_funnel(20_000, generator)),
-    }
-    found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
-    for seed in range(options.seeds):
-        for name, (model, reference) in references.items():
-            for method, run in METHODS.items():
-                if method == "NUTS" and seed:
-                    continue
+    for name, (model, reference) in references(options.models).items():
+        halves = reference[torch.randperm(len(reference), generator=torch.Generator().manual_seed(0))].chunk(2)
+        found: list[dict[str, Any]] = [{"model": name, "method": "same size", "runs": [[_distance(*halves), 0.0, 0]]}]
+        for method, run in METHODS.items():
+            runs = []
+            for seed in range(1 if method == "NUTS" else options.seeds):
                 pyro.clear_param_store()
                 pyro.set_rng_seed(seed)
                 begun = time.time()
                 draws, gradients = run(model)
-                answer = (sliced_wasserstein(draws, reference, order=2), time.time() - begun, gradients)
-                found.setdefault((name, method), []).append(answer)
-                print(seed, name, method, *answer, flush=True)
-        table(found, references, started)
+                runs.append([_distance(draws, reference), time.time() - begun, gradients])
+            found.append({"model": name, "method": method, "runs": runs})
+            print(found[-1], flush=True)
+        table(found, started)
 
 
-def table(found: dict[tuple[str, str], list[tuple[float, float, int]]], references: dict[str, Any], started: float) -> None:
-    """Writes what has been measured so far."""
-    rows, raw = [], []
-    for name, (_, reference) in references.items():
-        halves = reference[torch.randperm(len(reference), generator=torch.Generator().manual_seed(0))].chunk(2)
-        rows.append([name, "same size", f"{sliced_wasserstein(halves[0][:DRAWS], halves[1], order=2):.3f}", "", ""])
-        for method in METHODS:
-            values = torch.tensor(found[name, method], dtype=torch.float64)
-            mean, runs = values.mean(0), len(values)
-            error = f" ± {values[:, 0].std() / math.sqrt(runs):.3f}" if runs > 1 else ""
-            ratio = mean[1] / torch.tensor(found[name, "AutoDiSco"], dtype=torch.float64)[:, 1].mean()
-            rows.append([name, method, f"{mean[0]:.3f}{error}", f"{ratio:.2f}", f"{int(mean[2]):,}"])
-            raw.append({"model": name, "method": method, "runs": found[name, method]})
-    runs = len(found["eight schools", "AutoDiSco"])
-    about = __doc__.split("\n", 1)[1].strip() + f"\n\n{runs} runs of each method (NUTS: one), mean ± standard error."
-    header = ["model", "method", "sliced W2", "time / AutoDiSco", "gradients"]
+def _distance(x: Tensor, y: Tensor) -> float:
+    return sliced_wasserstein(x[:DRAWS], y, order=2)
+
+
+def table(found: list[dict[str, Any]], started: float) -> None:
+    """Writes one model's rows beside those of the other models, which earlier runs left."""
+    path = RESULTS / "pyro_guides.json"
+    earlier = json.loads(path.read_text())["results"] if path.exists() else []
+    raw = [entry for entry in earlier if entry["model"] != found[0]["model"]] + found
+    seconds = {entry["model"]: torch.tensor(entry["runs"])[:, 1].mean() for entry in raw if entry["method"] == "AutoDiSco"}
+    rows = []
+    for entry in raw:
+        values = torch.tensor(entry["runs"], dtype=torch.float64)
+        mean, runs = values.mean(0), len(values)
+        distance = f"{mean[0]:.3f}" + (f" ± {values[:, 0].std() / math.sqrt(runs):.3f}" if runs > 1 else "")
+        cost = ["", ""] if entry["method"] == "same size" else [f"{mean[1] / seconds[entry['model']]:.2f}", f"{int(mean[2]):,}"]
+        rows.append([entry["model"], entry["method"], str(runs), distance, *cost])
+    about = __doc__.split("\n", 1)[1].strip() + "\n\nMean ± standard error over the runs."
+    header = ["model", "method", "runs", "sliced W2", "time / AutoDiSco", "gradients"]
     write("pyro_guides", "Guides for Pyro models", about, header, rows, raw, started)
 
 

@@ -31,7 +31,7 @@ class AutoDiSco(AutoContinuous):
     ``fit`` moves the particles by the flow :math:`\dot x = C(\nabla \log p(x, y) - \nabla \log q(x))`, where the first score is
     the model's own and the second is read off the cloud by the pretrained network, together with birth and death of particles
     (for separated modes) and Langevin trajectories; see :func:`~disco_samplers.integrations.pyro.cloud.step`. Nothing but
-    the particles is trained. Afterwards it is a guide as any other: for ``Predictive``, ``Trace_ELBO``, ``Importance``, inside an
+    the particles is trained. Afterwards it is a guide as any other: for ``Predictive``, ``Trace_ELBO``, ``Importance``, in an
     ``AutoGuideList``, with ``median`` and ``quantiles``, and saved with ``torch.save``. Latents are moved on the real numbers,
     in one vector, in the order of the model.
 
@@ -102,7 +102,7 @@ class AutoDiSco(AutoContinuous):
             self._setup_prototype(*args, **kwargs)
         arguments = (*args, *kwargs.items())
         if self._state is None or len(arguments) != len(self._called) or not all(map(_same, arguments, self._called)):
-            self._density, self._called = ModelDensity.of(self._bare[0], *args, **kwargs), arguments
+            self._density, self._called = self._density_of(args, kwargs), arguments
             self._state = cloud.init(self.particles, self._density.log_prob_and_score, condition=self._condition)
         density = self._density
         assert density is not None
@@ -187,10 +187,13 @@ class AutoDiSco(AutoContinuous):
             raise ValueError(
                 f"num_particles must exceed the number of dimensions, got {self.num_particles} for {self.latent_dim} dimensions"
             )
-        start = ModelDensity.of(self._bare[0], *args, **kwargs).start(self.num_particles, self._start)
+        start = self._density_of(args, kwargs).start(self.num_particles, self._start)
         # A strategy may start all particles at one point, which has no density.
         still = (start == start[0]).all(0)
         self.register_buffer("particles", start + 0.1 * still * torch.randn_like(start))
+
+    def _density_of(self, args: Any, kwargs: Any) -> ModelDensity:
+        return ModelDensity._of(self._bare[0], args, kwargs, self._start)
 
     def _network(self) -> DiScoFormer:
         if self._disco[0] is None:

@@ -88,6 +88,8 @@ class LangevinKernel(MCMCKernel):
             raise ValueError(f"target_acceptance must lie in (0, 1), got {target_acceptance}")
         if step_size is not None and not 0 < step_size < float("inf"):
             raise ValueError(f"step_size must be positive, got {step_size}")
+        if preconditioner not in ("dense", "diagonal", "identity"):
+            raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {preconditioner!r}')
         self.model, self.potential_fn, self.score, self.method = model, potential_fn, score, method
         self._algorithm = ALGORITHMS[method]
         self.target_acceptance = target_acceptance or self._algorithm.acceptance

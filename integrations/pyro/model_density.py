@@ -10,7 +10,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer.autoguide.initialization import InitMessenger, init_to_sample
+from pyro.infer.autoguide.initialization import InitMessenger, init_to_sample, init_to_uniform
 from pyro.infer.mcmc.util import initialize_model
 from pyro.ops.integrator import potential_grad
 from pyro.poutine.util import site_is_subsample
@@ -63,11 +63,15 @@ class ModelDensity:
         """The density of a model called with these arguments.
 
         Raises:
-            ValueError: if the model has no latents, or some that are discrete and cannot be enumerated, or no point where
-                its log-density is finite.
+            ValueError: if the model has no latents, or some that are discrete and cannot be enumerated, or a plate that
+                subsamples, or no point where its log-density is finite.
         """
+        return cls._of(model, args, kwargs, init_to_uniform)
+
+    @classmethod
+    def _of(cls, model: Callable[..., Any], args: Any, kwargs: Any, strategy: Callable[..., Any]) -> ModelDensity:
         with poutine.block():
-            initial, potential_fn, transforms, _ = prepare(model, args, kwargs)
+            initial, potential_fn, transforms, _ = prepare(model, args, kwargs, init_strategy=strategy)
         if not initial:
             raise ValueError("the model has no continuous latent variables")
         density = cls(potential_fn, {name: value.shape for name, value in initial.items()}, transforms)
@@ -165,17 +169,11 @@ def _leading(value: Tensor, shape: torch.Size) -> torch.Size:
 
 
 def prepare(model: Callable[..., Any], args: Any, kwargs: Any, **options: Any) -> Any:
-    """Pyro's ``initialize_model``; says which latent has no bijection to the real numbers, or that a plate subsamples."""
+    """Pyro's ``initialize_model``; says where a plate subsamples."""
     try:
         return initialize_model(model, args, kwargs, **options)
     except NotImplementedError as error:
         trace = poutine.block(poutine.trace(model).get_trace)(*args, **kwargs)
         if any(site_is_subsample(site) for site in trace.nodes.values()):
             raise ValueError("plates that subsample leave no fixed posterior: give the whole data") from error
-        sites: list[tuple[str, Any]] = list(trace.iter_stochastic_nodes())
-        discrete = [name for name, site in sites if site["fn"].support.is_discrete]
-        if discrete:
-            raise ValueError(
-                f"the latent {discrete[0]!r} is discrete and cannot be enumerated: sum it out by hand, or observe it"
-            ) from error
         raise

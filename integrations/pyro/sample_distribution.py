@@ -149,6 +149,10 @@ class SampleDistribution(TorchDistribution):
         inside = self._support.check(x)
         free: Tensor = self._transform.inv(x).reshape(len(x), -1)
         inside = inside & torch.isfinite(free).all(-1)
+        # Closed intervals hold their ends, which no real number is carried to.
+        entries: Any = getattr(self._support, "base_constraint", self._support)
+        for end in (getattr(entries, name) for name in ("lower_bound", "upper_bound") if hasattr(entries, name)):
+            inside = inside & (x != end).reshape(len(x), -1).all(-1)
         if not inside.all():
             raise ValueError(
                 f"draws: {int((~inside).sum())} of {len(x)} do not lie inside the support {self._support}, "

@@ -42,7 +42,7 @@ def snapshot(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("method", ["mala", "ula"])
+@pytest.mark.parametrize("method", ["mala", "ula", "baoab", "malt", "annealed"])
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".parquet", ".nc"])
 def test_sample(suffix, method, here, capsys):
     for module in {".parquet": ["pyarrow"], ".nc": ["arviz", "h5netcdf"]}.get(suffix, []):

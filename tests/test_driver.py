@@ -138,3 +138,22 @@ def test_annealing_needs_levels():
         sampler("annealed").run(3, initial=START, **QUIET)
     with pytest.raises(TypeError, match="smooth takes an estimate"):
         sampler("annealed", levels=[2.0, 1.0]).run(3, initial=START, **QUIET)
+
+
+@pytest.mark.parametrize("kind", ["trace", "pair", "rank"])
+@pytest.mark.parametrize("d", [1, 8])
+def test_plots(kind, d, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = sampler("mala").run(20, initial=torch.zeros(3, d), num_warmup=5, seed=0, **QUIET)
+    reference = None if kind == "rank" else torch.randn(30, d, generator=torch.Generator().manual_seed(0))
+    figure = result.plot(str(tmp_path / "p.png"), kind=kind, reference=reference)
+    assert (tmp_path / "p.png").stat().st_size > 1000
+    assert len(figure.axes) == {"trace": 2 * d, "pair": min(d, 6) ** 2, "rank": 3 * d}[kind]
+
+
+def test_wrong_plots():
+    result = sampler("mala").run(5, initial=START, num_warmup=5, seed=0, **QUIET)
+    with pytest.raises(ValueError, match='kind must be "trace", "pair" or "rank"'):
+        result.plot(kind="forest")
+    with pytest.raises(ValueError, match="reference must have 2 columns"):
+        result.plot(kind="pair", reference=torch.zeros(5, 3))

@@ -94,8 +94,23 @@ class SamplerResult:
 
         return to_arviz(self)
 
-    def plot(self, path: str | None = None, *, reference: Tensor | np.ndarray | None = None) -> Any:
-        """Draws densities and traces of every variable, with those of ``reference`` (n, d) beside; needs matplotlib."""
+    def plot(self, path: str | None = None, *, kind: str = "trace", reference: Tensor | np.ndarray | None = None) -> Any:
+        """Draws the draws; needs matplotlib.
+
+        Arguments:
+            path: where to save the picture, if anywhere.
+            kind: "trace" for marginals and traces, "pair" for every two variables, "rank" for each chain's ranks.
+            reference: draws (n, d) to show beside, for traces and pairs.
+
+        Raises:
+            ValueError: if ``kind`` is none of these.
+        """
+        if kind not in ("trace", "pair", "rank"):
+            raise ValueError(f'kind must be "trace", "pair" or "rank", got {kind!r}')
+        if kind != "trace":
+            from disco_samplers.samplers.plots import plot_pairs, plot_ranks
+
+            return plot_pairs(self, reference, path) if kind == "pair" else plot_ranks(self, path)
         from disco_samplers.plotting import plot_draws
 
         return plot_draws(self, reference, path)

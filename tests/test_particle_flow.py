@@ -10,7 +10,7 @@ from torch import Tensor
 
 from disco_samplers.distances import sliced_wasserstein
 from disco_samplers.reference import KDE, Gaussian, GaussianMixture
-from disco_samplers.samplers import particle_flow
+from disco_samplers.samplers import flow, particle_flow
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -159,3 +159,29 @@ def test_curved_targets(name: str, disco) -> None:
     state = run(x, score, 30, condition=disco.condition)
     assert sliced_wasserstein(state.position, exact) < 0.6 * sliced_wasserstein(x, exact)
     assert torch.isfinite(state.position).all()
+
+
+@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+def test_solver_reaches_the_exact_solution(method: str) -> None:
+    """r' = 2 r (1 - r) and its entropy, at two times, to the solver's tolerance."""
+    times = [0.0, *torch.linspace(0.1, 1.0, 10).tolist()]
+    positions, entropy = flow.integrate(
+        0.7 * cloud(d=1), lambda y: -y, times, condition=fit, method=method, rtol=1e-8, atol=1e-8
+    )
+    exact = torch.tensor([1 / (1 + (1 / 0.49 - 1) * math.exp(-2 * t)) for t in times], dtype=torch.float64)
+    # The preconditioner is the cloud's variance times 1 up to rounding in one dimension.
+    torch.testing.assert_close(positions.var((1, 2)), exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(entropy, 0.5 * (exact / 0.49).log(), rtol=5e-3, atol=5e-3)
+
+
+def test_relax_stops_at_rest_and_by_patience(disco) -> None:
+    state, entropy = flow.relax(3 + cloud(), lambda y: -y / 4, condition=fit)
+    assert len(entropy) < 60
+    assert float(entropy[-1]) == pytest.approx(2 * math.log(2), abs=0.05)
+    torch.testing.assert_close(state.position.T.cov(), 4 * torch.eye(2, dtype=torch.float64), rtol=0.05, atol=0.05)
+    _, entropy = flow.relax(
+        cloud(100).float(), lambda y: -y, condition=disco.condition, tolerance=0.0, patience=3, num_steps=60
+    )
+    assert len(entropy) < 60
+    with pytest.raises(ValueError, match="patience must be at least 1"):
+        flow.relax(cloud(), lambda y: -y, condition=fit, patience=0)

@@ -1,0 +1,120 @@
+"""Runs of the particle flow: until the cloud is at rest, or by an ODE solver to given times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from disco_samplers._arrays import check_count
+from disco_samplers._extras import optional
+from disco_samplers.samplers import particle_flow
+from disco_samplers.samplers.particle_flow import Condition, State
+from disco_samplers.types import ScoreFunction
+
+
+def relax(
+    position: Tensor,
+    score: ScoreFunction,
+    *,
+    condition: Condition,
+    num_steps: int = 200,
+    step_size: float = 0.3,
+    tolerance: float = 0.02,
+    patience: int = 20,
+    progress: bool = False,
+) -> tuple[State, Tensor]:
+    """Steps of the flow until the cloud is at rest.
+
+    It is where its speed (whitened, per dimension) falls below ``tolerance``, or has not fallen for ``patience`` steps: then
+    the scores disagree by no more than the estimate's error. The state of least speed is returned; an interrupt returns it too.
+
+    Arguments:
+        position: particles (n, d), or clouds (b, n, d).
+        score: of the target.
+        condition: gives a cloud's score function from its particles.
+        num_steps: at most.
+        step_size: as in :func:`particle_flow.step`.
+        tolerance: speed at which to stop.
+        patience: steps without progress after which to stop.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The state, and the change of entropy since the start after each step, (steps, ...).
+
+    Raises:
+        ValueError: if a count is not positive.
+
+    Example:
+        >>> from disco_samplers.reference import Gaussian
+        >>> x = 3 + torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
+        >>> fit = lambda x: Gaussian(x.mean(0), x.T.cov().view(1, 1))
+        >>> state, entropy = relax(x, lambda y: -y / 4, condition=fit)
+        >>> len(entropy) < 40, abs(float(state.position.std()) - 2) < 0.1
+        (True, True)
+    """
+    check_count("num_steps", num_steps, 1)
+    check_count("patience", patience, 1)
+    state = particle_flow.init(position, score, condition=condition)
+    best, least, since = state, float("inf"), 0
+    entropy: list[Tensor] = []
+    try:
+        for _ in tqdm(range(num_steps), disable=not progress, desc="flow"):
+            moved, info = particle_flow.step(state, score, condition=condition, step_size=step_size)
+            speed = float(info.speed.max())  # of the state before the step
+            best, least, since = (state, speed, 0) if speed < least else (best, least, since + 1)
+            if speed < tolerance or since >= patience:
+                break
+            state = moved
+            entropy.append(state.entropy)
+    except KeyboardInterrupt:
+        pass  # the best state so far is a result
+    return best, torch.stack(entropy) if entropy else best.entropy[None][:0]
+
+
+def integrate(
+    position: Tensor,
+    score: ScoreFunction,
+    times: Sequence[float],
+    *,
+    condition: Condition,
+    method: str = "dopri5",
+    rtol: float = 1e-3,
+    atol: float = 1e-4,
+) -> tuple[Tensor, Tensor]:
+    r"""The flow with M = 1 by a solver of torchdiffeq, the cloud being conditioned on at every evaluation.
+
+    Arguments:
+        position: particles (n, d), or clouds (b, n, d), at the first time.
+        score: of the target.
+        times: increasing.
+        condition: gives a cloud's score function from its particles.
+        method: of ``torchdiffeq.odeint``.
+        rtol: relative tolerance of adaptive methods.
+        atol: absolute tolerance, in units of the positions.
+
+    Returns:
+        Positions (t, ..., n, d) and the change of entropy since the first time (t, ...).
+
+    Raises:
+        ImportError: if torchdiffeq is not installed.
+
+    Example:
+        >>> from disco_samplers.reference import Gaussian
+        >>> x = torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
+        >>> fit = lambda x: Gaussian(x.mean(0), x.T.cov().view(1, 1))
+        >>> integrate(x, lambda y: -y, [0.0, 1.0], condition=fit)[0].shape
+        torch.Size([2, 50, 1])
+    """
+    odeint = optional("torchdiffeq", "flow").odeint
+
+    def right_side(_: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return particle_flow.rates(state[0], score, condition=condition)
+
+    start = (position, position.new_zeros(position.shape[:-2]))
+    grid = torch.tensor(times, dtype=position.dtype, device=position.device)
+    with torch.no_grad():
+        positions, entropy = odeint(right_side, start, grid, method=method, rtol=rtol, atol=atol)
+    return positions, entropy

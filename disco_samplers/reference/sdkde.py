@@ -13,7 +13,7 @@ from disco_samplers.types import ArrayLike, ScoreFunction
 
 
 class SDKDE(KDE):
-    r"""A Gaussian kernel density estimate of samples shifted along the score; its bias is of order :math:`h^4`, not :math:`h^2`.
+    r"""A Gaussian kernel density estimate of samples shifted along the score: its bias is of order :math:`h^4`, not `h^2`.
 
     .. math:: f_h(y) = \frac1n \sum_j \mathcal N(y; \tilde x_j, h^2 I), \qquad
         \tilde x_j = x_j + \frac{h^2}{2} \nabla \log f(x_j)

@@ -20,7 +20,9 @@ def add(commands: Any) -> None:
     command.add_argument("--chains", type=int, default=4, help="(default: %(default)s)")
     command.add_argument("--warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
     command.add_argument("--thin", type=int, default=5, help="steps between two draws (default: %(default)s)")
-    command.add_argument("--method", choices=["mala", "ula", "baoab", "malt", "annealed"], default="mala", help="(default: %(default)s)")
+    command.add_argument(
+        "--method", choices=["mala", "ula", "baoab", "malt", "annealed"], default="mala", help="(default: %(default)s)"
+    )
     command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")
     command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
     add_options(command, "adapt", "seed", "weights", "device", "quiet")

@@ -31,6 +31,8 @@ class SampleDistribution(TorchDistribution):
     ``torch.func.vmap``. A sample is one of the draws moved by one Metropolis-adjusted Langevin step of the estimate, as long
     as a kernel's bandwidth: a smoothed resampling that neither inflates the variance nor leaves the support. ``mean`` and
     ``variance`` are those of the draws. Outside the support the log-density is minus infinity (an error where Pyro validates).
+    Many standard deviations away from all draws little is known, and score and density disagree: start chains at draws, in Pyro
+    with ``init_strategy=init_to_sample``.
 
     Shapes: ``batch_shape`` is () until expanded, ``event_shape`` that of one draw.
 

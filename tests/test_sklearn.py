@@ -39,8 +39,15 @@ def small():
     return str(folder)
 
 
+class Folder(str):
+    """A path with a fixed name in the tests' ids, which must be the same in every worker."""
+
+    def __repr__(self):
+        return "small"
+
+
 FOLDER = tempfile.TemporaryDirectory()
-SMALL = small()
+SMALL = Folder(small())
 
 
 # No failure is expected of any check.

@@ -54,7 +54,7 @@ def test_collisions_in_a_wave_conserve_and_end_in_a_maxwellian(problem, disco, r
     assert (np.diff(history["entropy_electrons"][measured]) > -0.01).all()
     assert np.abs(history["score_consistency_electrons"][measured] - 1).max() < 0.1
     blob, of_blob = collisional(problem, Blob())
-    record_property("distance to a Maxwellian and fourth moment, DiScoFormer and blob", (distance, fourth, *of_blob))
+    record_property("distance to a Maxwellian and fourth moment, DiScoFormer and blob", str((distance, fourth, *of_blob)))
     assert distance < 1.63
     assert abs(fourth) < 0.07
     if problem == "two-stream":  # whose start is far from a Maxwellian; the blob method's end keeps a part of that

@@ -8,6 +8,7 @@ from disco_samplers.commands import bench
 GOOD = """'''Measures nothing.'''
 import pathlib, sys
 def main():
+    KNOWN = ["--quick"]
     pathlib.Path(__file__).with_suffix(".txt").write_text(str(sys.argv[1:]))
 main()
 """.replace("'''", '"' * 3)
@@ -27,12 +28,20 @@ def test_lists_what_can_be_run(folder, capsys):
     assert cli.main(["bench", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["bad", "good"]
-    assert lines[1].endswith("Measures nothing.")
+    assert lines[0].endswith("Fails.")
+    assert lines[1].endswith("Measures nothing. [--quick]")
 
 
 def test_runs_by_name_and_passes_quick_on(folder):
     assert cli.main(["bench", "good", "--quick"]) == 0
     assert (folder / "good.txt").read_text() == "['--quick']"
+
+
+def test_quick_leaves_out_what_has_no_quick_form(folder, capsys):
+    assert cli.main(["bench", "--quick"]) == 0
+    assert (folder / "good.txt").exists()
+    assert cli.main(["bench", "bad", "--quick"]) == 1
+    assert "bad has no quick form: leave out --quick, or take one of good" in capsys.readouterr().err
 
 
 def test_a_failure_is_named_and_the_others_run(folder, capsys):

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser("bench", help="rerun the benchmarks of a source checkout, all or some by name")
     command.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run (default: all)")
-    command.add_argument("--quick", action="store_true", help="small sizes, minutes instead of hours; results end in _quick")
+    command.add_argument("--quick", action="store_true", help="small sizes, minutes; only of those marked so in --list")
     command.add_argument("--list", action="store_true", help="name the benchmarks and what they measure")
     command.set_defaults(run=run)
 
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     known = benchmarks()
     if options.list:
         for name, about in known.items():
-            print(f"{name:24} {about}")
+            print(f"{name:24} {about}{' [--quick]' if has_quick(name) else ''}")
         return
     for name in options.names:
         if name not in known:
@@ -36,14 +36,25 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"no benchmark {name}" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}")
             )
+    for name in options.names if options.quick else []:
+        if not has_quick(name):
+            raise ValueError(
+                f"{name} has no quick form: leave out --quick, or take one of {', '.join(filter(has_quick, known))}"
+            )
+    chosen = options.names or [name for name in known if has_quick(name) or not options.quick]
     failed = []
-    for name in options.names or known:
+    for name in chosen:
         print(f"{name}: {known[name]}", flush=True)
         command = [sys.executable, str(FOLDER / f"{name}.py"), *(["--quick"] if options.quick else [])]
         if subprocess.run(command, check=False).returncode:
             failed.append(name)
     if failed:
         raise RuntimeError(f"failed: {', '.join(failed)}; the others' results are in {FOLDER / 'results'}")
+
+
+def has_quick(name: str) -> bool:
+    """Whether a benchmark can be run in small sizes."""
+    return '"--quick"' in (FOLDER / f"{name}.py").read_text()
 
 
 def benchmarks() -> dict[str, str]:

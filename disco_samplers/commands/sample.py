@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
     command.add_argument("--chains", type=int, default=4, help="(default: %(default)s)")
     command.add_argument("--warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
-    command.add_argument("--thin", type=int, default=5, help="steps between two draws (default: %(default)s)")
+    command.add_argument("--thin", type=int, help="steps between two draws (default: 5; for malt, whose steps are long, 1)")
     command.add_argument(
         "--method", choices=["mala", "ula", "baoab", "malt", "annealed"], default="mala", help="(default: %(default)s)"
     )
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         options.num_samples,
         chains=options.chains,
         num_warmup=options.warmup,
-        thin=options.thin,
+        thin=options.thin if options.thin is not None else 1 if options.method == "malt" else 5,
         seed=options.seed,
         names=table.names,
         progress=not options.quiet,

@@ -18,6 +18,7 @@ from torch import Tensor
 from disco_samplers import DiScoFormer
 from disco_samplers.crossfit import crossfit
 from disco_samplers.marginals import JohnsonMarginals, MarginalEstimate
+from disco_samplers.model.discoformer import MAX_KEYS
 from disco_samplers.normalizer import MAX_DIM
 
 from .table import checked, dequantized, resolutions
@@ -46,7 +47,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     normalize : bool, default=True
         Whether to bring the density's integral to one, by importance sampling; up to 20 columns, beyond that it is left
         as it is.
-    keys : int, default=4096
+    keys : int, default=2048
         Rows that a row attends to while a longer table is encoded. A longer table is computed in float32.
     device : str, default="cpu"
         Where the model works, for instance "cuda".
@@ -103,7 +104,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         marginals: str = "johnson",
         trim: float = 0.0,
         normalize: bool = True,
-        keys: int = 4096,
+        keys: int = MAX_KEYS,
         device: str = "cpu",
         random_state: Any = 0,
     ) -> None:

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from disco_samplers import DiScoFormer
+from disco_samplers.model.discoformer import MAX_KEYS
 
 from .density import DiscoDensity, refuse_weights
 from .table import checked
@@ -80,7 +81,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         folds: int = 5,
         model: Any = None,
         marginals: str = "johnson",
-        keys: int = 4096,
+        keys: int = MAX_KEYS,
         device: str = "cpu",
         random_state: Any = 0,
     ) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from disco_samplers import LangevinSampler
 from disco_samplers.reference.base import ReferenceDensity
 from disco_samplers.reference.gaussian import Gaussian, GaussianMixture
+from disco_samplers.reference.kde import KDE
 from disco_samplers.reference.student_t import StudentT
 from disco_samplers.samplers import mala, preconditioner, step_size, ula
 
@@ -188,3 +189,12 @@ def test_preconditioner_of_few_or_degenerate_draws(kind: preconditioner.Kind) ->
         preconditioner.factor(few[:1], kind)
     with pytest.raises(ValueError, match="preconditioner must be"):
         preconditioner.factor(few, "full")
+
+
+def test_estimates_are_sampled_with_smaller_steps_than_exact_targets(small):
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    assert LangevinSampler(score=small.condition(x)).target_acceptance == 0.8
+    assert LangevinSampler(score=small).target_acceptance == 0.8
+    assert LangevinSampler(score=KDE(x, 0.3)).target_acceptance == 0.574
+    assert LangevinSampler(score=small.condition(x), target_acceptance=0.5).target_acceptance == 0.5
+    assert LangevinSampler(score=small.condition(x), log_prob=lambda y: -y.square().sum(-1)).target_acceptance == 0.574

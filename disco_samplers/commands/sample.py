@@ -41,9 +41,7 @@ def run(options: argparse.Namespace) -> None:
         plotting.writable(options.plot)
     table = io.read(options.draws)
     estimate = conditioned(options, table)
-    # Posteriors have necks, where the .574 that is best for smooth targets leaves chains stuck for long.
-    acceptance = 0.8 if options.method == "mala" else None
-    sampler = LangevinSampler(score=estimate, method=options.method, target_acceptance=acceptance)
+    sampler = LangevinSampler(score=estimate, method=options.method)
     result = sampler.run(
         options.num_samples,
         chains=options.chains,

@@ -53,7 +53,8 @@ class LangevinSampler:
         method: "mala" where there is a log-density, else "ula".
         preconditioner: "dense", "diagonal" or "identity"; taken from the context, from ``initial`` where there is none
             and it has many chains, or from warm-up.
-        target_acceptance: of the adjusted methods; that of the table if not given ("exact": 0.4).
+        target_acceptance: of the adjusted methods; that of the table if not given ("exact": 0.4; "mala" with an estimate: 0.8,
+            since where its two heads disagree, as in the neck of a funnel, large steps leave chains stuck).
         bias: relative bias of a Gaussian's variance that the unadjusted methods may have.
         friction: of "baoab" and "malt".
         trajectory: of "malt": whitened time between two decisions.
@@ -114,7 +115,9 @@ class LangevinSampler:
         if self.method == "exact" and log_prob is None:
             raise ValueError('method "exact" needs log_prob=, the target\'s own log-density; with an estimate\'s use "mala"')
         self.score, self.log_prob, self.preconditioner = score, log_prob, preconditioner
-        self.target_acceptance = target_acceptance or self.algorithm.acceptance
+        # Only an estimate, or the model that makes one, can be adapted or conditioned.
+        estimated = self.method == "mala" and log_prob is None and (hasattr(score, "adapt") or hasattr(score, "condition"))
+        self.target_acceptance = target_acceptance or (0.8 if estimated else self.algorithm.acceptance)
         self.bias, self.friction, self.trajectory, self.levels, self.condition = bias, friction, trajectory, levels, condition
 
     def run(

@@ -54,7 +54,8 @@ class DensityEstimate:
         batched = samples if samples.ndim == 3 else samples[None]
         with torch.no_grad():
             self._whitening: Whitening = whiten(batched, mask)
-            self._encoding: Encoding = model.network.encode(self.whiten(batched).to(model.dtype), mask, keys)
+            white, frame = self.whiten(batched).to(model.dtype), self._whitening.frame.to(model.dtype)
+            self._encoding: Encoding = model.network.encode(white, mask, keys, frame)
 
     @property
     def dim(self) -> int:

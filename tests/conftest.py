@@ -19,6 +19,10 @@ def perturbed(symmetry="rotations", seed=0):
         for linear in [network.heads.output, *(block.attention.bandwidth for block in network.blocks)]:
             torch.nn.init.normal_(linear.weight, std=0.05)
             torch.nn.init.normal_(linear.bias, std=0.05)
+        if symmetry == "axes":
+            for block in network.blocks:
+                torch.nn.init.normal_(block.axes.merge.weight, std=0.02)
+                torch.nn.init.normal_(block.axes.to_scalars.weight, std=0.02)
     return model.eval().requires_grad_(False)
 
 

@@ -1,8 +1,10 @@
 r"""One block of the network: bandwidth attention, feed-forward, and (for symmetry "axes") a per-coordinate network.
 
 A token is a point with scalar channels a (b, n, c), vector channels V (b, n, d, c_v) and, for symmetry "axes", even
-channels E (b, n, d, c_e). Weights mix channels only, never coordinates, so one set of weights serves every d and the
-block commutes with every rotation ("rotations") or every signed permutation of the axes ("axes").
+channels E (b, n, a, c_e), one row for each column of the data. Weights mix channels only, never coordinates, so one set of
+weights serves every d and the block commutes with every rotation ("rotations") or every signed permutation of the columns
+("axes"). Points are in whitened coordinates, whose axes are not those of the columns: the frame B (b, d, a) takes whitened
+coordinates y to standardised columns y B, and what acts column by column is done there.
 """
 
 from __future__ import annotations
@@ -19,6 +21,18 @@ from disco_samplers.model.config import DiScoFormerConfig
 from disco_samplers.model.whitening import log_standard_normal
 
 
+class Columns(NamedTuple):
+    """What symmetry "axes" adds to tokens: the frame, the points in standardised columns, and the even channels.
+
+    ``weight`` is 1 / (number of columns that vary) for those that do, and 0 for constant ones, which count for nothing.
+    """
+
+    frame: Tensor  # (b, d, a)
+    weight: Tensor  # (b, 1, a)
+    position: Tensor  # (b, n, a)
+    even: Tensor  # (b, n, a, c_e)
+
+
 class Tokens(NamedTuple):
     """Points with their channels; ``sizes`` holds (log n, log d) of the context, (b, 1, 2)."""
 
@@ -27,18 +41,20 @@ class Tokens(NamedTuple):
     sizes: Tensor  # (b, 1, 2)
     scalars: Tensor  # (b, n, c)
     vectors: Tensor  # (b, n, d, c_v)
-    even: Tensor | None  # (b, n, d, c_e)
+    columns: Columns | None
 
     def rows(self, index: slice) -> Tokens:
         """The tokens of some of the points."""
-        even = None if self.even is None else self.even[:, index]
+        columns = self.columns
+        if columns is not None:
+            columns = columns._replace(position=columns.position[:, index], even=columns.even[:, index])
         return Tokens(
             self.position[:, index],
             self.r2[:, index],
             self.sizes,
             self.scalars[:, index],
             self.vectors[:, index],
-            even,
+            columns,
         )
 
 
@@ -70,13 +86,17 @@ class BandwidthAttention(nn.Module):
     with content features q, k, vector features Q, K, a tilt t and an inverse squared bandwidth :math:`\beta_i > 0` for
     each head and token. All of it is one dot product of concatenated features. With q, Q and t zero a head's
     log-normaliser is the Gaussian KDE's log-density and :math:`\beta (\sum_j p_{ij} x_j - y_i)` its score.
+
+    With symmetry "axes" the kernel may be narrower along some columns: for :math:`\beta |y_i - x_j|^2` stands
+    :math:`\beta \big(|y_i - x_j|^2 + \sum_a e_{ia} ((y_i - x_j) B)_a^2\big)`, where :math:`e_{ia} \ge 0` is read off the
+    even channels.
     """
 
     def __init__(self, config: DiScoFormerConfig) -> None:
         super().__init__()
         self.heads, self.width = config.heads, config.head_width
         h, w, c, cv = self.heads, self.width, config.width, config.vector_channels
-        self.even = config.symmetry == "axes"
+        self.axes = config.symmetry == "axes"
         self.norm = nn.LayerNorm(c)
         self.query = nn.Linear(c, h * w)
         self.key_value = nn.Linear(c, 2 * h * w)
@@ -89,8 +109,10 @@ class BandwidthAttention(nn.Module):
         self.to_vectors = nn.Linear(3 * h, cv, bias=False)
         nn.init.zeros_(self.bandwidth.weight)
         nn.init.zeros_(self.bandwidth.bias)
-        if self.even:
+        if self.axes:
             self.to_even = nn.Linear(h, config.axis_channels)
+            self.narrower = nn.Linear(config.axis_channels, h)
+            self.narrower_gain = nn.Parameter(torch.full((h,), 0.15))
 
     def keys_values(self, context: Tokens, bias: Tensor | None) -> KeysValues:
         """Keys and values of the context; ``bias`` (b, n) is added to the logits of a key (minus infinity masks it)."""
@@ -99,12 +121,15 @@ class BandwidthAttention(nn.Module):
         key, value = self.key_value(self.norm(context.scalars)).to(x.dtype).view(b, n, 2, self.heads, -1).unbind(2)
         kv = self.key_value_vector(normalise(context.vectors)).to(x.dtype).view(b, n, d, 2, self.heads)
         key_vector, value_vector = kv.permute(3, 0, 1, 4, 2)
-        shared = x[:, :, None].expand(b, n, self.heads, d)
+        shared = [x[:, :, None].expand(b, n, self.heads, d)]
+        if context.columns is not None:
+            squares = context.columns.position.square()
+            shared.append(squares[:, :, None].expand(b, n, self.heads, squares.shape[-1]))
         r2 = context.r2[:, :, None].expand(b, n, self.heads, 1)
         one = torch.ones_like(r2)
         log_weight = torch.zeros_like(r2) if bias is None else bias[:, :, None, None].expand_as(r2)
-        keys = torch.cat([key, key_vector, shared, r2, log_weight], -1)
-        values = [value, value_vector, shared] + ([shared.square()] if self.even else [])
+        keys = torch.cat([key, key_vector, *shared, r2, log_weight], -1)
+        values = [value, value_vector, *shared]
         gap = _width(keys.shape[-1], sum(v.shape[-1] for v in values) + 1)
         keys = F.pad(keys, (0, gap - keys.shape[-1]))
         pad = x.new_zeros(()).expand(b, n, self.heads, gap - 1 - sum(v.shape[-1] for v in values))
@@ -125,17 +150,33 @@ class BandwidthAttention(nn.Module):
         tilt = tilt * (self.tilt_gain * beta.sqrt())[..., None]
         position = beta[..., None] * y[:, :, None] + tilt
         curvature = -0.5 * beta[..., None]
-        q = torch.cat([query, query_vector / math.sqrt(d), position, curvature, torch.ones_like(curvature)], -1).transpose(1, 2)
+        squares, constant = [], 0.5 * beta * tokens.r2
+        columns = tokens.columns
+        if columns is not None:
+            narrower = self.narrower(columns.even).to(y.dtype).transpose(2, 3)  # (b, m, h, a)
+            extra = self.narrower_gain.square()[:, None] * (4 * torch.tanh(narrower / 4)).exp()
+            extra = torch.where(columns.weight[:, :, None] > 0, extra, 0.0)
+            along = beta[..., None] * extra * columns.position[:, :, None]
+            position = position + along @ columns.frame.mT[:, None]
+            squares = [curvature * extra]
+            constant = constant + 0.5 * (along * columns.position[:, :, None]).sum(-1)
+        q = torch.cat(
+            [query, query_vector / math.sqrt(d), position, *squares, curvature, torch.ones_like(curvature)], -1
+        ).transpose(1, 2)
         out, lse = attend(F.pad(q, (0, context.keys.shape[-1] - q.shape[-1])), context.keys, context.values)
         out, lse = out.transpose(1, 2), lse.transpose(1, 2)  # (b, m, h, e), (b, m, h)
 
         mean = out[..., w + d : w + 2 * d]
         shift = mean - y[:, :, None]  # (b, m, h, d)
         # The terms of the logits that are the same for every key were left out of them.
-        lse = lse - (tilt * y[:, :, None]).sum(-1) - 0.5 * beta * tokens.r2
+        lse = lse - (tilt * y[:, :, None]).sum(-1) - constant
         log_density = lse - log_n[..., None] + 0.5 * d * (log_beta - math.log(2 * math.pi))
-        log_ratio = log_density - log_standard_normal(tokens.r2, d)
         score = beta[..., None] * shift
+        if columns is not None:
+            # The kernel's exact determinant if the frame is orthogonal, as it is where whitening has nothing to turn.
+            log_density = log_density + 0.5 * torch.log1p(extra).sum(-1)
+            score = score + beta[..., None] * ((extra * (shift @ columns.frame[:, None])) @ columns.frame.mT[:, None])
+        log_ratio = log_density - log_standard_normal(tokens.r2, d)
 
         root = math.sqrt(d)
         scalars = torch.cat(
@@ -149,14 +190,14 @@ class BandwidthAttention(nn.Module):
             -1,
         )
         vectors = torch.cat([out[..., w : w + d], beta.sqrt()[..., None] * shift, score], 2).transpose(2, 3)
-        even = tokens.even
-        if even is not None:
-            variance = out[..., w + 2 * d : w + 3 * d] - mean.square()
-            even = even + self.to_even(torch.log(beta[..., None] * variance.clamp_min(0) + 1e-3).transpose(2, 3))
+        if columns is not None:
+            variance = out[..., w + 2 * d :][..., : extra.shape[-1]] - (mean @ columns.frame[:, None]).square()
+            spread = torch.log(beta[..., None] * variance.clamp_min(0) + 1e-3).transpose(2, 3)
+            columns = columns._replace(even=columns.even + self.to_even(spread))
         tokens = tokens._replace(
             scalars=tokens.scalars + self.to_scalars(scalars),
             vectors=tokens.vectors + self.to_vectors(vectors),
-            even=even,
+            columns=columns,
         )
         return tokens, KernelEstimates(log_ratio, score.transpose(2, 3), log_beta)
 
@@ -187,31 +228,39 @@ class FeedForward(nn.Module):
 
 
 class AxisFeedForward(nn.Module):
-    """A small MLP applied to each coordinate alike, which sees squared odd channels, even channels and scalars."""
+    r"""A small MLP applied to each column alike, which sees odd channels :math:`V B` squared, even channels and scalars.
+
+    It gates the odd channels and takes them back by the frame's transpose: :math:`V \leftarrow V + (g \circ V B) B^T`, the
+    form of a score :math:`\Sigma^{-1} (m - y)` whose covariance is diagonal in the columns. Before training it does nothing.
+    """
 
     def __init__(self, config: DiScoFormerConfig) -> None:
         super().__init__()
         c, cv, ce = config.width, config.vector_channels, config.axis_channels
         self.norm, self.even_norm = nn.LayerNorm(c), nn.LayerNorm(ce)
-        self.from_scalars = nn.Linear(c, 2 * cv)
-        self.input = nn.Linear(cv + ce, 2 * cv)
-        self.output = nn.Linear(2 * cv, cv + ce)
-        self.mix = nn.Linear(cv, cv, bias=False)
-        self.merge = nn.Linear(cv, cv, bias=False)
+        self.from_scalars = nn.Linear(c, 4 * ce)
+        self.mix = nn.Linear(cv, ce, bias=False)
+        self.input = nn.Linear(2 * ce, 4 * ce)
+        self.output = nn.Linear(4 * ce, 2 * ce)
+        self.merge = nn.Linear(ce, cv, bias=False)
         self.to_scalars = nn.Linear(ce, c)
+        for linear in (self.merge, self.to_scalars):
+            nn.init.zeros_(linear.weight)
+        nn.init.zeros_(self.to_scalars.bias)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        assert tokens.even is not None
-        v = normalise(tokens.vectors)
-        odd = torch.log1p(v.square())
-        hidden = self.input(torch.cat([odd, self.even_norm(tokens.even)], -1))
+        assert tokens.columns is not None
+        frame, weight, _, even = tokens.columns
+        odd = torch.einsum("bda,bndc->bnac", frame, self.mix(normalise(tokens.vectors)).to(frame.dtype))
+        hidden = self.input(torch.cat([torch.log1p(odd.square()), self.even_norm(even)], -1))
         hidden = F.silu(hidden + self.from_scalars(self.norm(tokens.scalars))[:, :, None])
-        gate, delta = self.output(hidden).split([v.shape[-1], tokens.even.shape[-1]], -1)
-        even = tokens.even + delta
+        gate, delta = self.output(hidden).chunk(2, -1)
+        even = even + delta
+        gated = torch.einsum("bda,bnac->bndc", frame, gate.to(frame.dtype) * odd)
         return tokens._replace(
-            scalars=tokens.scalars + self.to_scalars(even.mean(-2)),
-            vectors=tokens.vectors + self.merge(gate * self.mix(v)),
-            even=even,
+            scalars=tokens.scalars + self.to_scalars((weight[..., None] * even).sum(-2)),
+            vectors=tokens.vectors + self.merge(gated),
+            columns=tokens.columns._replace(even=even),
         )
 
 

@@ -34,13 +34,15 @@ class Whitening(NamedTuple):
     The other d - rank directions had no variance in the samples. They are modelled as independent Gaussians of
     standard deviation ``NULL_SCALE`` times the data's scale, so densities stay finite there.
 
-    Shapes, with b a batch of contexts: ``center`` (b, 1, d), ``matrix`` (b, d, d), ``log_det`` (b,).
+    Shapes, with b a batch of contexts: ``center`` (b, 1, d), ``matrix`` (b, d, d), ``log_det`` (b,), and ``frame``
+    (b, rank, d), which takes whitened coordinates to standardised columns.
     """
 
     center: Tensor
     matrix: Tensor
     log_det: Tensor
     rank: int
+    frame: Tensor
 
     def __call__(self, y: Tensor) -> Tensor:
         """Maps points (b, m, d) to whitened coordinates (b, m, d), in the precision of the whitening."""
@@ -50,7 +52,9 @@ class Whitening(NamedTuple):
 
     def to(self, device: torch.device | str) -> Whitening:
         """The same map on another device."""
-        return Whitening(self.center.to(device), self.matrix.to(device), self.log_det.to(device), self.rank)
+        return Whitening(
+            self.center.to(device), self.matrix.to(device), self.log_det.to(device), self.rank, self.frame.to(device)
+        )
 
 
 def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
@@ -106,12 +110,14 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
             "do not have); condition such sets on their own"
         )
     values = torch.where(kept, values, NULL_SCALE**2)
-    root = vectors * values.rsqrt()[:, None]
+    root, inverse = vectors * values.rsqrt()[:, None], vectors * values.sqrt()[:, None]
     # eigh sorts upwards, so the null directions come first. A full-rank root is turned back towards the columns' axes.
-    root = root @ vectors.mT if rank == x.shape[-1] else root.flip(-1)
+    full = rank == x.shape[-1]
+    root = root @ vectors.mT if full else root.flip(-1)
+    inverse = inverse @ vectors.mT if full else inverse.flip(-1).mT[:, :rank]
     matrix = root / deviation[..., None]
     log_det = -deviation.log().sum(-1) - 0.5 * values.log().sum(-1)
-    return Whitening(center[:, None], matrix, log_det, rank)
+    return Whitening(center[:, None], matrix, log_det, rank, inverse)
 
 
 def _shrink(correlation: Tensor, count: Tensor, varies: Tensor) -> Tensor:

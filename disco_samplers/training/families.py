@@ -38,6 +38,11 @@ def rotated_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianM
     return GaussianMixture(*_elliptical(batch, d, 20, generator))
 
 
+def aligned_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
+    """The same with every component's axes along the columns, as measured tables often have them."""
+    return GaussianMixture(*_elliptical(batch, d, 20, generator, aligned=True))
+
+
 def student_mixture(batch: int, d: int, generator: torch.Generator) -> StudentTMixture:
     """Up to 5 Student-t components of random orientation with 2.5 to 30 degrees of freedom."""
     weights, means, scales = _elliptical(batch, d, 5, generator)
@@ -86,6 +91,7 @@ def warped_mixture(batch: int, d: int, generator: torch.Generator) -> ReferenceD
 FAMILIES: dict[str, Family] = {
     "paper": paper_mixture,
     "rotated": rotated_mixture,
+    "aligned": aligned_mixture,
     "contaminated": contaminated_mixture,
     "student": student_mixture,
     "product": product_law,
@@ -248,8 +254,10 @@ def _linear(batch: int, d: int, generator: torch.Generator) -> Linear:
     return Linear(rotation, (0.5 * _normal((batch, 1, d), generator)).exp())
 
 
-def _elliptical(batch: int, d: int, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights (b, K), means (b, K, d) and full covariances (b, K, d, d) of random size, shape and place."""
+def _elliptical(
+    batch: int, d: int, most: int, generator: torch.Generator, *, aligned: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (b, K), means (b, K, d) and covariances (b, K, d, d), or (b, K, d) if aligned, of random size."""
     k = int(torch.randint(1, most + 1, (), generator=generator, device=generator.device))
     weights = _weights(batch, k, generator) ** (0.5 + 1.5 * _uniform((batch, 1), generator))
     spread = 3 * _uniform((batch, 1, 1), generator)
@@ -257,5 +265,7 @@ def _elliptical(batch: int, d: int, most: int, generator: torch.Generator) -> tu
     strength = math.log(20) * _uniform((batch, 1, 1), generator)
     log_std = 0.5 * strength * (2 * _uniform((batch, k, d), generator) - 1)
     size = 0.5 * _normal((batch, k, 1), generator)
+    if aligned:
+        return weights, means, (2 * (log_std + size)).exp()
     factor = _rotation(batch * k, d, generator).view(batch, k, d, d) * (log_std + size).exp()[..., None, :]
     return weights, means, factor @ factor.mT

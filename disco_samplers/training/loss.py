@@ -60,7 +60,9 @@ def training_loss(log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_s
     return Losses(total.mean(), relative.mean().detach(), density.mean().detach())
 
 
-def consistency_loss(network: Network, context: Tensor, queries: Tensor, keys: int | None = None) -> Tensor:
+def consistency_loss(
+    network: Network, context: Tensor, queries: Tensor, keys: int | None = None, frame: Tensor | None = None
+) -> Tensor:
     r"""The root of the relative squared gap between the score head and the density head's gradient, averaged over sets.
 
     .. math:: L = \operatorname{mean} \sqrt{\frac{\sum |S - \nabla T|^2}{\sum |S|^2}}
@@ -68,11 +70,11 @@ def consistency_loss(network: Network, context: Tensor, queries: Tensor, keys: i
     Arguments:
         network: is differentiated twice.
         context, queries: (b, n, d) and (b, m, d).
-        keys: see :meth:`Network.encode`.
+        keys, frame: see :meth:`Network.encode`.
     """
     with torch.enable_grad():
         y = queries.detach().clone().requires_grad_()
-        log_prob, score = network.decode(network.encode(context, keys=keys), y)
+        log_prob, score = network.decode(network.encode(context, keys=keys, frame=frame), y)
         (gradient,) = torch.autograd.grad(log_prob.sum(), y, create_graph=True)
     gap = (score - gradient).square().sum((1, 2)) / score.detach().square().sum((1, 2)).clamp_min(1e-6)
     return (gap + _FLOOR).sqrt().mean()

@@ -20,6 +20,7 @@ class Batch(NamedTuple):
     query: Tensor  # (b, m, d)
     log_prob: Tensor  # (b, n + m)
     score: Tensor  # (b, n + m, d)
+    frame: Tensor  # (b, d, d), from whitened coordinates to standardised columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,7 @@ class StreamConfig:
         default_factory=lambda: {
             "paper": 4.0,
             "rotated": 2.0,
+            "aligned": 1.0,
             "contaminated": 1.0,
             "student": 1.0,
             "product": 1.0,
@@ -131,7 +133,7 @@ def make_batch(family: str, size: int, d: int, n: int, m: int, generator: torch.
     log_prob = target.evaluate(z).double() - whitening.log_det[:, None]
     # s = A s_w for columns, so s_w = A^-1 s.
     score = torch.linalg.solve(whitening.matrix, target.evaluate_score(z).double().mT).mT
-    return Batch(family, white[:, :n], white[:, n:], log_prob.float(), score.float())
+    return Batch(family, white[:, :n], white[:, n:], log_prob.float(), score.float(), whitening.frame.float())
 
 
 def _cpu(generator: torch.Generator) -> torch.Generator:

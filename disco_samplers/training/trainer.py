@@ -182,7 +182,7 @@ class Trainer:
 
     def _losses(self, network: nn.Module, batch: Batch) -> Losses:
         with torch.autocast(self.device.type, torch.bfloat16):
-            log_prob, score = network(batch.context, batch.query, keys=self.config.stream.keys)
+            log_prob, score = network(batch.context, batch.query, keys=self.config.stream.keys, frame=batch.frame)
         answered = log_prob.shape[1]
         losses = training_loss(
             log_prob.float(),
@@ -193,7 +193,8 @@ class Trainer:
         )
         if not self.config.consistency or batch.context.shape[-1] > _CONSISTENT_DIM:
             return losses
-        gap = consistency_loss(self.network, batch.context, batch.query[:, -_CONSISTENT_QUERIES:], self.config.stream.keys)
+        queries = batch.query[:, -_CONSISTENT_QUERIES:]
+        gap = consistency_loss(self.network, batch.context, queries, self.config.stream.keys, batch.frame)
         return losses._replace(total=losses.total + self.config.consistency * gap)
 
     def validate(self) -> dict[str, float]:
@@ -203,7 +204,7 @@ class Trainer:
         for d, n in _VALIDATION_CELLS:
             batch = make_batch("paper", 8, d, n, 256, generator)
             with torch.no_grad():
-                _, score = self.averaged.module(batch.context, batch.query, keys=self.config.stream.keys)
+                _, score = self.averaged.module(batch.context, batch.query, keys=self.config.stream.keys, frame=batch.frame)
             # The queries that are no broadened draws.
             true = batch.score[:, n + 64 :]
             error = (score[:, 64 - 256 :] - true).square().sum((1, 2)) / true.square().sum((1, 2))

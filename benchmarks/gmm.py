@@ -5,6 +5,7 @@ Metrics, over 1000 independent queries of each data set, then averaged over data
 relative score error sum |s - s*|^2 / sum |s*|^2, and log-density mean squared error.
 "KDE best" has the bandwidth that is best for the metric in question on the very queries it is judged on, out of 60,
 and the better of kernels in the data's and in whitened coordinates: no rule for choosing a bandwidth can do better.
+"rotations" and "axes" are the two shipped sets of weights; the family is axis-aligned, which only the second can see.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from report import curves, write
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
+from disco_samplers.model.discoformer import SHIPPED
 from disco_samplers.reference import KDE, GaussianMixture
 from disco_samplers.training.families import paper_mixture
 
 SEED = 20_000_000
-METHODS = ("DiScoFormer", "KDE best", "KDE leave-one-out", "KDE Scott", "EM + BIC", "EM, K known")
+PEERS = ("KDE best", "KDE leave-one-out", "KDE Scott", "EM + BIC", "EM, K known")
 
 
 def data_set(d: int, n: int, index: int) -> tuple[GaussianMixture, Tensor, Tensor]:
@@ -36,13 +38,13 @@ def data_set(d: int, n: int, index: int) -> tuple[GaussianMixture, Tensor, Tenso
     return target, points[:n], points[n:]
 
 
-def one_set(task: tuple[str | None, int, int, int, bool]) -> dict[str, tuple[float, float]]:
+def one_set(task: tuple[list[str], int, int, int, bool]) -> dict[str, tuple[float, float]]:
     """The errors of every method on one data set."""
     weights, d, n, index, with_em = task
     target, x, y = data_set(d, n, index)
     truth = target.evaluate(y), target.evaluate_score(y)
-    answers = {
-        "DiScoFormer": errors(DiScoFormer.from_pretrained(weights).condition(x).log_prob_and_score(y), truth),
+    answers = {name: errors(DiScoFormer.from_pretrained(name).condition(x).log_prob_and_score(y), truth) for name in weights}
+    answers |= {
         "KDE best": best_kde(x, y, truth),
         "KDE leave-one-out": errors(KDE(x, "loo").log_prob_and_score(y), truth),
         "KDE Scott": errors(KDE(x, "scott", whiten=True).log_prob_and_score(y), truth),
@@ -60,7 +62,9 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[1, 2, 5, 10, 30])
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--sets", type=int, default=30)
-    parser.add_argument("--weights", help="folder or file (default: shipped)")
+    parser.add_argument(
+        "--weights", nargs="+", default=list(SHIPPED), help="shipped names, folders or files (default: %(default)s)"
+    )
     parser.add_argument("--em-sets", type=int, default=10, help="data sets for EM, the slowest (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="d = 1, 2, 10 and n = 64, 256 with four sets")
@@ -72,9 +76,10 @@ def main() -> None:
     started = time.time()
     pool = multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,))
     rows, raw = [], []
+    methods = [*options.weights, *PEERS]
     for d in options.dims:
         for n in options.sizes:
-            found: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
+            found: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
             tasks = [(options.weights, d, n, index, index < options.em_sets) for index in range(options.sets)]
             for answers in pool.map(one_set, tasks):
                 for name, value in answers.items():
@@ -99,8 +104,10 @@ def main() -> None:
                         "density_se": float(error[1]),
                     }
                 )
-            ours, best = torch.tensor(found["DiScoFormer"]).mean(0), torch.tensor(found["KDE best"]).mean(0)
-            cells.append(f"{best[0] / ours[0]:.1f} / {best[1] / ours[1]:.1f}")
+            best = torch.tensor(found["KDE best"]).mean(0)
+            for name in options.weights:
+                ours = torch.tensor(found[name]).mean(0)
+                cells.append(f"{best[0] / ours[0]:.1f} / {best[1] / ours[1]:.1f}")
             rows.append(cells)
             print(" | ".join(cells), flush=True)
     about = (
@@ -111,7 +118,7 @@ def main() -> None:
     pool.close()
     panels = {}
     for d in options.dims:
-        cells = {method: [r for r in raw if r["d"] == d and r["method"] == method] for method in METHODS}
+        cells = {method: [r for r in raw if r["d"] == d and r["method"] == method] for method in methods}
         panels[f"d = {d}"] = {
             method: ([r["n"] for r in found], [r["relative_score_error"] for r in found], [r["score_se"] for r in found])
             for method, found in cells.items()
@@ -121,7 +128,7 @@ def main() -> None:
         options.name,
         "Gaussian mixtures of the published family",
         about,
-        ["d", "n", *METHODS, "best KDE / ours"],
+        ["d", "n", *methods, *(f"best KDE / {name}" for name in options.weights)],
         rows,
         raw,
         started,

@@ -126,11 +126,11 @@ def main() -> None:
     )
     parser.add_argument("--dt", type=float, default=0.4)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--weights", help="folder or file (default: shipped)")
+    parser.add_argument("--weights", help="a shipped name, folder or file (default: rotations)")
     parser.add_argument("--name", default="plasma_bkw")
     options = parser.parse_args()
     started = time.time()
-    disco = DiScoFormer.from_pretrained(options.weights)
+    disco = DiScoFormer.from_pretrained(options.weights or "rotations")
     times = tuple(i * options.dt * options.steps / 2 for i in range(3))
     rows, raw = [], []
     for d in options.dims:

@@ -5,7 +5,7 @@ relative score error sum |s - s*|^2 / sum |s*|^2, and log-density mean squared e
 "KDE best" and "kernel score best" (SSGE and the nu-method) chose their settings on the very queries they are judged on.
 "outliers": 5 % of the samples replaced by draws of a normal ten times as wide; queries and truth are the clean target's.
 Student-t mixtures and products with Laplace laws are among the training families, at random shapes; bananas, funnels, rings,
-balls and skew-normal laws are in none.
+balls and skew-normal laws are in none. "rotations" and "axes" are the two shipped sets of weights.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from targets import OUT_OF_FAMILY
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
+from disco_samplers.model.discoformer import SHIPPED
 from disco_samplers.reference import KDE, ReferenceDensity
 
 SEED = 30_000_000
-METHODS = ("DiScoFormer", "KDE best", "KDE leave-one-out", "EM + BIC", "kernel score best")
+PEERS = ("KDE best", "KDE leave-one-out", "EM + BIC", "kernel score best")
 TARGETS = [*OUT_OF_FAMILY, "outliers, d=2", "outliers, d=10"]
 
 
@@ -42,13 +43,13 @@ def data_set(name: str, n: int, index: int) -> tuple[ReferenceDensity, Tensor, T
     return clean, x, y
 
 
-def one_set(task: tuple[str | None, str, int, int]) -> dict[str, tuple[float, float]]:
+def one_set(task: tuple[list[str], str, int, int]) -> dict[str, tuple[float, float]]:
     """The errors of every method on one data set."""
-    weights, name, n, index = task
-    target, x, y = data_set(name, n, index)
+    weights, kind, n, index = task
+    target, x, y = data_set(kind, n, index)
     truth = target.evaluate(y), target.evaluate_score(y)
-    return {
-        "DiScoFormer": errors(DiScoFormer.from_pretrained(weights).condition(x).log_prob_and_score(y), truth),
+    ours = {name: errors(DiScoFormer.from_pretrained(name).condition(x).log_prob_and_score(y), truth) for name in weights}
+    return ours | {
         "KDE best": best_kde(x, y, truth),
         "KDE leave-one-out": errors(KDE(x, "loo").log_prob_and_score(y), truth),
         "EM + BIC": errors(em(x).log_prob_and_score(y), truth),
@@ -60,7 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--sets", type=int, default=30)
-    parser.add_argument("--weights", help="folder or file (default: shipped)")
+    parser.add_argument(
+        "--weights", nargs="+", default=list(SHIPPED), help="shipped names, folders or files (default: %(default)s)"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="n = 256, two sets")
     parser.add_argument("--name", default="shapes")
@@ -69,12 +72,13 @@ def main() -> None:
         options.sizes, options.sets, options.name = [256], 2, f"{options.name}_quick"
     started = time.time()
     rows, raw = [], []
+    methods = [*options.weights, *PEERS]
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for name in TARGETS:
             for n in options.sizes:
                 found = pool.map(one_set, [(options.weights, name, n, index) for index in range(options.sets)])
                 cells = [name, str(n)]
-                for method in METHODS:
+                for method in methods:
                     table = torch.tensor([answers[method] for answers in found])
                     mean, error = table.mean(0), table.std(0) / math.sqrt(len(found))
                     density = "" if mean[1].isnan() else f" / {mean[1]:.3g} ± {error[1]:.1g}"
@@ -88,7 +92,7 @@ def main() -> None:
     about = __doc__.split("\n", 1)[1].strip() + (
         f"\n\n{options.sets} data sets a cell, mean ± standard error: score error in % / log-density MSE."
     )
-    write(options.name, "Other shapes", about, ["target", "n", *METHODS], rows, raw, started)
+    write(options.name, "Other shapes", about, ["target", "n", *methods], rows, raw, started)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from disco_samplers.estimate import DensityEstimate
 
 WEIGHTS_NAME = "model.safetensors"
+SHIPPED = ("axes", "rotations")
+"""The weights in this package, by the symmetry of their network; the first is what is loaded without a name."""
+
 MAX_DIM = 1024
 MAX_SAMPLES = 2**20
 MAX_KEYS = 2048
@@ -32,9 +35,10 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
 
     .. math:: (X, y) \mapsto \big(\log \hat f(y), \hat s(y)\big), \qquad X = \{x_1, \dots, x_n\} \sim f \text{ i.i.d.}
 
-    Samples are whitened and the network is exactly rotation-equivariant, so estimates are affine-equivariant, exactly from
-    64 rows a column on (with fewer, :func:`~disco_samplers.model.whitening.whiten` regularises). They do not depend on the
-    order of the samples (up to 2048 of them, see :meth:`condition`), nor on which queries are asked together.
+    Samples are whitened, and weights mix channels, never coordinates: estimates are exactly equivariant to shifts, scales,
+    signs and order of the columns. With symmetry "rotations" they are affine-equivariant, exactly from 64 rows a column on
+    (with fewer, :func:`~disco_samplers.model.whitening.whiten` regularises). They do not depend on the order of the samples
+    (up to 2048 of them, see :meth:`condition`), nor on which queries are asked together.
 
     Arguments:
         config: sizes; the default is that of the shipped weights. A model made this way is untrained:
@@ -113,8 +117,10 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         """Loads trained weights.
 
         Arguments:
-            name_or_path: nothing for the weights in this package (never touches the network); a local folder or
-                ``.safetensors`` file; or the id of a model on the Hugging Face hub.
+            name_or_path: "axes" (the default) or "rotations" for the weights in this package (never touches the network); a
+                local folder or ``.safetensors`` file; or the id of a model on the Hugging Face hub. "axes" can see structure
+                along the columns, as parameters and measured quantities have; "rotations" gives the same estimate in any frame,
+                as velocities and other vectors in space want.
             map_location: device to load on.
             kwargs: passed to the hub (``revision``, ``token``, ``cache_dir``, ...).
 
@@ -124,10 +130,10 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
 
         Example:
             >>> DiScoFormer.from_pretrained().config.symmetry
-            'rotations'
+            'axes'
         """
-        if name_or_path is None:
-            name_or_path = str(files("disco_samplers") / "weights")
+        if name_or_path is None or name_or_path in SHIPPED:
+            name_or_path = str(files("disco_samplers") / "weights" / str(name_or_path or SHIPPED[0]))
         if Path(name_or_path).is_file():
             return cls._load(Path(name_or_path), map_location)
         if Path(name_or_path).is_dir() or _looks_like_a_path(str(name_or_path)):

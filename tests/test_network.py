@@ -83,6 +83,47 @@ def test_axes_model_is_not_rotation_equivariant(rng):
     assert gap.abs().max() > 1e-6
 
 
+def test_axes_network_contains_the_rotations_one(rng):
+    """With kernels as wide along every column and the per-column networks silent, whatever the frame."""
+    network, wider = perturbed("rotations").double().network, perturbed("axes").double().network
+    missing, unexpected = wider.load_state_dict(network.state_dict(), strict=False)
+    assert missing
+    assert not unexpected
+    for block in wider.blocks:
+        for parameter in (block.attention.narrower_gain, block.axes.merge.weight, *block.axes.to_scalars.parameters()):
+            parameter.zero_()
+    x, y = points(rng, 60, 3, torch.float64)[None], points(rng, 25, 3, torch.float64)[None]
+    frame = torch.randn(1, 3, 3, dtype=torch.float64, generator=rng)
+    answers_of_both = wider.decode(wider.encode(x, frame=frame), y), network.decode(network.encode(x), y)
+    for got, wanted in zip(*answers_of_both, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_kernels_narrower_along_every_column(rng):
+    """A head that narrows its kernel by the same e along all columns is the KDE of precision beta (1 + e), in any frame."""
+    network = perturbed("axes").double().network
+    attention = network.blocks[0].attention
+    head, beta = 1, 2.0
+    for linear in (attention.query, attention.key_value, attention.query_vector, attention.key_value_vector):
+        for parameter in linear.parameters():
+            parameter.zero_()
+    for parameter in (attention.tilt_gain, attention.bandwidth.weight, attention.bandwidth.bias, attention.ladder):
+        parameter.zero_()
+    attention.ladder[head, 0] = math.log(beta)
+    attention.narrower.weight.zero_()
+    attention.narrower.bias.copy_(torch.linspace(-1, 1, attention.heads).double())
+    x, y = points(rng, 60, 3, torch.float64), points(rng, 25, 3, torch.float64)
+    sizes = torch.tensor([[[math.log(60.0), math.log(3.0)]]], dtype=torch.float64)
+    frame = torch.linalg.qr(torch.randn(1, 3, 3, dtype=torch.float64, generator=rng))[0]
+    context, queries = network.embed(x[None], sizes, frame), network.embed(y[None], sizes, frame)
+    _, kernels = attention(queries, attention.keys_values(context, None))
+    extra = attention.narrower_gain[head] ** 2 * (4 * torch.tanh(attention.narrower.bias[head] / 4)).exp()
+    kde = KDE(x, float((beta * (1 + extra)) ** -0.5))
+    log_prob = kernels.log_ratio[0, :, head] + log_standard_normal(y.square().sum(-1), 3)
+    torch.testing.assert_close(log_prob, kde.log_prob(y), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(kernels.score[0, :, :, head], kde.score(y), rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("d", DIMENSIONS)
 @pytest.mark.parametrize("bandwidth", [0.3, 1.5])
 def test_kernel_density_estimate_is_a_special_case(symmetry, rng, d, bandwidth):

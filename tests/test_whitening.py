@@ -51,6 +51,19 @@ def test_axes_stay_where_they_are(rng):
     torch.testing.assert_close(scaled, torch.eye(3).double(), rtol=0, atol=0.05)
 
 
+@pytest.mark.parametrize("constant", [False, True])
+def test_frame_takes_whitened_coordinates_to_standardised_columns(rng, constant):
+    x = samples(rng)
+    if constant:
+        x[..., 1] = 7.0
+    whitening = whiten(x)
+    centred = x - x.mean(1, keepdim=True)
+    scale = centred.square().mean(1, keepdim=True).sqrt()
+    standardised = centred / torch.where(scale > 0, scale, 1.0)
+    found = whitening(x)[..., : whitening.rank] @ whitening.frame
+    torch.testing.assert_close(found, standardised, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("scales", [(1e-8, 1.0, 1e8), (1e150, 1e-150, 1.0), (1e200, 1e200, 1e200), (1e-30, 1e-30, 1e-30)])
 def test_badly_scaled_columns(rng, scales):
     x = samples(rng)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from disco_samplers.distances import sliced_wasserstein
 
-SIDE, KEPT, BATCHES, ROWS = 240, 1000, 3, 4
+KEPT, BATCHES, ROWS = 1000, 3, 4
 Density = Callable[[Tensor], Tensor]
 
 
@@ -69,15 +69,16 @@ class Square:
         return dist.Normal(self.mean(theta), 1.0).log_prob(y).sum(-1)
 
 
-def grid(model: Saturation | Square) -> Tensor:
-    axes = [low + (high - low) * (torch.arange(SIDE) + 0.5) / SIDE for low, high in zip(model.low, model.high, strict=True)]
+def grid(model: Saturation | Square, side: int = 240) -> Tensor:
+    """The centres of side x side cells."""
+    axes = [low + (high - low) * (torch.arange(side) + 0.5) / side for low, high in zip(model.low, model.high, strict=True)]
     return torch.cartesian_prod(*axes)
 
 
 def draw(weights: Tensor, points: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Draws of a density on the grid: a cell, and a point in it."""
     cells = torch.multinomial(weights, count, replacement=True, generator=generator)
-    size = (points[-1] - points[0]) / (SIDE - 1)
+    size = (points[-1] - points[0]) / (len(points) ** 0.5 - 1)
     return points[cells] + size * (torch.rand(count, 2, generator=generator) - 0.5)
 
 
@@ -106,6 +107,37 @@ METHODS: dict[str, Callable[[Tensor], Density]] = {
 }
 
 
+class Study:
+    """A data set's posterior given all of it, ``whole``, and what comes of passing it on from batch to batch.
+
+    Arguments:
+        model: that made the data.
+        points: of the grid.
+        seed: of the data.
+    """
+
+    def __init__(self, model: Saturation | Square, points: Tensor, seed: int) -> None:
+        self.points, self.generator = points, torch.Generator().manual_seed(30_000_000 + seed)
+        t, y = model.data(self.generator)
+        self.likelihoods = [model.likelihood(points, t[k], y[k]) for k in range(BATCHES)]
+        self.whole = torch.softmax(model.prior(points) + sum(self.likelihoods), 0)
+        self.first = torch.softmax(model.prior(points) + self.likelihoods[0], 0)
+        self.truth = draw(self.whole, points, 4000, self.generator)
+        self.kept = draw(self.first, points, KEPT, self.generator)
+
+    def passed_on(self, prior: Callable[[Tensor], Density], generator: torch.Generator) -> Tensor:
+        """The last posterior on the grid, each batch's prior being made of draws of the posterior before."""
+        draws, final = self.kept, self.first
+        for likelihood in self.likelihoods[1:]:
+            final = torch.softmax(prior(draws)(self.points) + likelihood, 0)
+            draws = draw(final, self.points, KEPT, generator)
+        return final
+
+    def variation(self, final: Tensor) -> float:
+        """Total variation distance to the posterior given all data."""
+        return 0.5 * float((final - self.whole).abs().sum())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=8, help="data sets (default: %(default)s)")
@@ -114,25 +146,16 @@ def main() -> None:
     rows, raw = [], []
     for name, model in {"correlated (saturation)": Saturation(), "bimodal (square)": Square()}.items():
         points = grid(model)
-        found: dict[str, list[tuple[float, float, float]]] = {method: [] for method in (*METHODS, "draws only")}
+        found: dict[str, list[tuple[float, float]]] = {method: [] for method in (*METHODS, "draws only")}
         for index in range(options.sets):
-            generator = torch.Generator().manual_seed(30_000_000 + index)
-            t, y = model.data(generator)
-            likelihoods = [model.likelihood(points, t[k], y[k]) for k in range(BATCHES)]
-            first = torch.softmax(model.prior(points) + likelihoods[0], 0)
-            whole = torch.softmax(model.prior(points) + sum(likelihoods), 0)
-            truth = draw(whole, points, 4000, generator)
-            kept = draw(first, points, KEPT, generator)
+            study = Study(model, points, index)
             for method, prior in METHODS.items():
-                draws, final, begun = kept, first, time.time()
                 own = torch.Generator().manual_seed(index)
-                for likelihood in likelihoods[1:]:
-                    final = torch.softmax(prior(draws)(points) + likelihood, 0)
-                    draws = draw(final, points, KEPT, own)
-                distance = sliced_wasserstein(draw(final, points, 4000, own), truth, order=2)
-                found[method].append((0.5 * float((final - whole).abs().sum()), distance, time.time() - begun))
-            again = draw(whole, points, KEPT, generator)
-            found["draws only"].append((math.nan, sliced_wasserstein(again, truth, order=2), math.nan))
+                final = study.passed_on(prior, own)
+                distance = sliced_wasserstein(draw(final, points, 4000, own), study.truth, order=2)
+                found[method].append((study.variation(final), distance))
+            again = draw(study.whole, points, KEPT, study.generator)
+            found["draws only"].append((math.nan, sliced_wasserstein(again, study.truth, order=2)))
         for method, values in found.items():
             table = torch.tensor(values)
             mean, error = table.mean(0), table.std(0) / math.sqrt(len(values))

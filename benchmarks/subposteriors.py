@@ -21,15 +21,19 @@ _LOCATION = torch.tensor([1.0, 0.0, -1.0, 0.0], dtype=torch.float64)
 """Where the clusters' prior thinks they are: it says, weakly, which of them is the first."""
 
 
+_COPIES = 64
+"""Independent copies of a posterior that NUTS samples as one target."""
+
+
 def log_density(problem: str, rows: Tensor, prior_power: float) -> Callable[[Tensor], Tensor]:
-    """The log-density of the parameters (d,), up to a constant, given rows of data."""
+    """The log-densities (c,) of parameters (c, d), up to a constant, given rows of data."""
     if problem == "logistic":
-        x, sign = rows[:, :-1], 2 * rows[:, -1] - 1
-        return lambda w: -torch.nn.functional.softplus(-sign * (x @ w)).sum() - 0.5 * prior_power * w.square().sum()
+        x = rows[:, :-1] * (2 * rows[:, -1:] - 1)
+        return lambda w: -torch.nn.functional.softplus(-w @ x.T).sum(1) - 0.5 * prior_power * w.square().sum(1)
 
     def clusters(means: Tensor) -> Tensor:
-        distance = (rows[:, None] - means.view(2, 2)).square().sum(-1)
-        return (-0.5 * distance).logsumexp(1).sum() - 0.5 * prior_power * (means - _LOCATION).square().sum() / 4
+        distance = (rows[:, None] - means.view(-1, 1, 2, 2)).square().sum(-1)
+        return (-0.5 * distance).logsumexp(2).sum(1) - 0.5 * prior_power * (means - _LOCATION).square().sum(1) / 4
 
     return clusters
 
@@ -51,29 +55,40 @@ def data(problem: str, seed: int) -> Tensor:
     return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
 
 
-def draw(problem: str, rows: Tensor, prior_power: float, num_samples: int, seed: int, warmup: int = 300) -> Tensor:
-    """Draws by NUTS.
+def draw(problem: str, rows: Tensor, prior_power: float, num_samples: int, seed: int) -> Tensor:
+    """Draws by NUTS, of independent copies of the posterior at once: a draw of their product is one of each.
+
+    A first, short run gives the covariance, and the second moves in coordinates in which it is the identity.
 
     No chain gets from one mode of the clusters' posterior f to the other, where the labels S are exchanged. So NUTS samples
     (f(x) + f(Sx))/2, of whose two mirrored modes one is enough, and each draw is then x or Sx with odds f(x) : f(Sx): exact.
     """
     f = log_density(problem, rows, prior_power)
     clusters = problem == "clusters"
+
+    def sampled(x: Tensor) -> Tensor:
+        return torch.logaddexp(f(x), f(x.roll(2, 1))) if clusters else f(x)
+
     torch.manual_seed(seed)
-    mcmc = MCMC(
-        NUTS(potential_fn=lambda p: -torch.logaddexp(f(p["x"]), f(p["x"].roll(2))) if clusters else -f(p["x"])),
-        num_samples,
-        warmup_steps=warmup,
-        initial_params={"x": torch.tensor([1.2, 0.6, -1.2, -0.6]).double() if clusters else torch.zeros(9).double()},
-        disable_progbar=True,
-    )
-    mcmc.run()
-    draws = mcmc.get_samples()["x"].contiguous()
+    start = torch.tensor([1.2, 0.6, -1.2, -0.6]) if clusters else torch.zeros(rows.shape[1] - 1)
+    first = _nuts(sampled, start.double().repeat(_COPIES, 1), 20, 100)
+    lower, mean = torch.linalg.cholesky(first.flatten(0, 1).T.cov()), first.mean((0, 1))
+    white = torch.linalg.solve_triangular(lower, (first[:, -1] - mean).T, upper=False).T
+    draws = _nuts(lambda u: sampled(u @ lower.T + mean), white, -(-num_samples // _COPIES), 50) @ lower.T + mean
+    draws = draws.flatten(0, 1)[:num_samples]  # one copy's chain after the other
     if clusters:
-        gain = torch.stack([f(x.roll(2)) - f(x) for x in draws])
+        gain = f(draws.roll(2, 1)) - f(draws)
         swap = torch.rand(len(draws), generator=torch.Generator().manual_seed(seed)) < gain.sigmoid()
         draws = torch.where(swap[:, None], draws.roll(2, 1), draws)
     return draws
+
+
+def _nuts(log_prob: Callable[[Tensor], Tensor], start: Tensor, num_samples: int, warmup: int) -> Tensor:
+    """Draws (copy, draw, d) of copies that start at (copy, d)."""
+    kernel = NUTS(potential_fn=lambda p: -log_prob(p["x"]).sum())
+    mcmc = MCMC(kernel, num_samples, warmup_steps=warmup, initial_params={"x": start}, disable_progbar=True)
+    mcmc.run()
+    return mcmc.get_samples()["x"].transpose(0, 1)
 
 
 def cached(folder: Path | None, problem: str, shards: int, seed: int, num_samples: int) -> list[Tensor]:

@@ -40,7 +40,7 @@ class MergedPosterior:
 
     def gaussian_product(self) -> Gaussian:
         """The product of the shards' Gaussians: exact where all are Gaussian and the prior is not repeated."""
-        gaussians = [shard.gaussian for shard in self.shards]
+        gaussians = [shard.base.gaussian for shard in self.shards]
         precisions = [torch.linalg.inv(g.covariances[0]) for g in gaussians]
         covariance = torch.linalg.inv(torch.stack(precisions).sum(0))
         pull = torch.stack([p @ g.means[0] for p, g in zip(precisions, gaussians, strict=True)]).sum(0)

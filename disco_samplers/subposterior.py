@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from disco_samplers.reference.gaussian import Gaussian
+from disco_samplers.edgeworth import Edgeworth
 from disco_samplers.reference.kde import KDE
 from disco_samplers.samplers import preconditioner
 from disco_samplers.scores import Score, combine
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _FOLDS = 4
 _MOST_JUDGED = 256
 """Rows of a fold by which an estimate is judged."""
+
+_MOST_CONTEXT = 2048
+"""Rows on which the network is conditioned; of a longer run every so many-th."""
 
 _PROPOSALS = 8192
 _NEWTON_STEPS = 20
@@ -33,13 +36,13 @@ class Subposterior:
     Arguments:
         score: of it, with ``log_prob``.
         estimate: :math:`\hat f_k`, DiScoFormer's of the draws.
-        gaussian: :math:`g_k`, with the draws' mean and covariance.
+        base: :math:`g_k`, with all draws' mean, covariance and third cumulants.
         weight: :math:`\lambda`, see :func:`trust`.
     """
 
     score: Score
     estimate: Any
-    gaussian: Gaussian
+    base: Edgeworth
     weight: float
 
 
@@ -55,18 +58,17 @@ def subposterior(
         >>> 0 <= shard.weight <= 1
         True
     """
-    lower = preconditioner.factor(draws)
-    gaussian = Gaussian(draws.mean(0), lower @ lower.T)
-    estimate = model.condition(draws)
+    base = Edgeworth(draws)
+    estimate = model.condition(_thinned(draws))
     if adapt:
         estimate = estimate.adapt(adapt)
-    weight = trust(draws, model)
-    mixed = combine([(1 - weight, gaussian), (weight, estimate)])
+    weight = trust(draws, base, model)
+    mixed = combine([(1 - weight, base), (weight, estimate)])
     if weight == 0:
-        return Subposterior(mixed, estimate, gaussian, weight)
+        return Subposterior(mixed, estimate, base, weight)
     slope = tilt(draws, mixed, generator)
-    linear = Score(slope.expand_as, lambda y: (y - gaussian.means[0]) @ slope)
-    return Subposterior(mixed + linear, estimate, gaussian, weight)
+    linear = Score(slope.expand_as, lambda y: (y - base.mean) @ slope)
+    return Subposterior(mixed + linear, estimate, base, weight)
 
 
 def tilt(draws: Tensor, density: Score, generator: torch.Generator | None) -> Tensor:
@@ -94,14 +96,14 @@ def tilt(draws: Tensor, density: Score, generator: torch.Generator | None) -> Te
     lower = preconditioner.factor(draws)
     centre = draws.mean(0)
     white = torch.linalg.solve_triangular(lower, (draws - centre).T, upper=False).T
-    kernels = KDE(white, "loo")
+    kept = _thinned(white)
+    kernels = KDE(kept, "loo")
     # Every row equally often, with its noise and the opposite: their mean is the rows', and most of the noise cancels.
-    repeats = max(1, _PROPOSALS // (2 * len(white)))
-    rows = white.repeat(repeats, 1)
+    rows = kept.repeat(max(1, _PROPOSALS // (2 * len(kept))), 1)
     noise = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * kernels.bandwidth
     y = torch.cat([rows + noise, rows - noise])
     log_weight = density.log_prob(y @ lower.T + centre) - kernels.evaluate(y)
-    slope, wanted = torch.zeros_like(centre), y.mean(0)
+    slope, wanted = torch.zeros_like(centre), white.mean(0)
     for _ in range(_NEWTON_STEPS):
         w = (log_weight + y @ slope).softmax(0)[:, None]
         mean = (w * y).sum(0)
@@ -113,17 +115,19 @@ def tilt(draws: Tensor, density: Score, generator: torch.Generator | None) -> Te
     return unwhitened[:, 0]
 
 
-def trust(draws: Tensor, model: DiScoFormer) -> float:
-    r"""How far a shard's estimate is to be followed beyond the Gaussian of its moments, between 0 and 1.
+def trust(draws: Tensor, base: Edgeworth, model: DiScoFormer) -> float:
+    r"""How far a shard's estimate is to be followed beyond the moments of its draws, between 0 and 1.
 
     .. math:: \lambda = -\frac{E[g \cdot r + \nabla \cdot r]}{E |r|^2}, \qquad r = \hat s - g
 
-    minimises the score's squared error :math:`E |g + \lambda r - \nabla \log p|^2` (by implicit score matching, so without
-    knowing :math:`\nabla \log p`). The means are over held-out folds of the draws, in whitened coordinates, with one
-    probe for the divergence. An estimate that differs from the Gaussian by noise only gets 0, and K such noises do not add up.
+    with g the score of ``base`` minimises the score's squared error :math:`E |g + \lambda r - \nabla \log p|^2` (by implicit
+    score matching, so without knowing :math:`\nabla \log p`). The means are over held-out folds of the draws, in whitened
+    coordinates, with one probe for the divergence, and the numerator's standard error is taken off: an estimate that differs
+    from the base by noise only gets 0, and K such noises do not add up.
 
     Arguments:
         draws: (n, d).
+        base: of the draws.
         model: that estimates.
 
     References:
@@ -131,24 +135,30 @@ def trust(draws: Tensor, model: DiScoFormer) -> float:
 
     Example:
         >>> from disco_samplers import DiScoFormer
-        >>> x = torch.randn(400, 1, generator=torch.Generator().manual_seed(0))
-        >>> model = DiScoFormer.from_pretrained()
-        >>> trust(torch.cat([x - 3, x + 3]), model) > 0.8
+        >>> x = torch.randn(400, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> x = torch.cat([x - 3, x + 3])
+        >>> trust(x, Edgeworth(x), DiScoFormer.from_pretrained()) > 0.8
         True
     """
-    lower = preconditioner.factor(draws)
-    z = torch.linalg.solve_triangular(lower, (draws - draws.mean(0)).T, upper=False).T
+    z = base.white(draws)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(z), generator=generator).to(z.device)
-    numerator = denominator = 0.0
+    gains, denominator = [], 0.0
     for fold in order.tensor_split(_FOLDS):
         held = fold[:_MOST_JUDGED]
         rest = torch.ones(len(z), dtype=torch.bool, device=z.device).index_fill(0, fold, False)
         x = z[held].requires_grad_()
         probe = (torch.randint(0, 2, x.shape, generator=generator) * 2 - 1).to(x)
         with torch.enable_grad():
-            residual = model.condition(z[rest]).score(x) + x
+            known = base.white_score(x)
+            residual = model.condition(_thinned(z[rest])).score(x) - known
             (product,) = torch.autograd.grad((residual * probe).sum(), x)
-        numerator += float(((x * residual).detach() - product * probe).sum())
+        gains.append(-((known * residual).detach() + product * probe).sum(1))
         denominator += float(residual.detach().square().sum())
-    return min(max(numerator / max(denominator, 1e-300), 0.0), 1.0)
+    gain = torch.cat(gains)
+    certain = float(gain.sum() - len(gain) ** 0.5 * gain.std())
+    return min(max(certain / max(denominator, 1e-300), 0.0), 1.0)
+
+
+def _thinned(draws: Tensor) -> Tensor:
+    return draws[:: -(-len(draws) // _MOST_CONTEXT)]

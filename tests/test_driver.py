@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from disco_samplers import LangevinSampler
 from disco_samplers.distances import sliced_wasserstein
 from disco_samplers.reference import GaussianMixture
+from disco_samplers.samplers.diagnostics import spreading
 from disco_samplers.samplers.driver import Record, warn
 from disco_samplers.samplers.warmup import windows
+from disco_samplers.scores import from_log_prob
 
 QUIET = {"progress": False}
 START = torch.zeros(4, 2)
@@ -85,7 +88,8 @@ def test_warm_up_learns_the_preconditioner():
     target = {"score": lambda x: -x / scale**2, "log_prob": lambda x: log_prob(x / scale)}
     options = {"initial": torch.randn(16, 2, generator=torch.Generator().manual_seed(0)), "num_warmup": 400, "seed": 1} | QUIET
     learnt = sampler("mala", **target).run(100, **options)
-    plain = sampler("mala", **target, preconditioner="identity").run(100, **options)
+    with pytest.warns(RuntimeWarning, match="chains mix more slowly than they are long"):
+        plain = sampler("mala", **target, preconditioner="identity").run(100, **options)
     assert learnt.ess.min() > 5 * plain.ess.min()
     assert float(learnt.checkpoint.factor[1, 1]) > 10
 
@@ -157,3 +161,31 @@ def test_wrong_plots():
         result.plot(kind="forest")
     with pytest.raises(ValueError, match="reference must have 2 columns"):
         result.plot(kind="pair", reference=torch.zeros(5, 3))
+
+
+def half_flat(x):
+    return -0.5 * x[:, 0].square()
+
+
+def rising(x):
+    return half_flat(x) + 0.1 * x[:, 1]
+
+
+@pytest.mark.parametrize("improper", [half_flat, rising])
+def test_improper_target_that_never_diverges(improper):
+    with pytest.warns(RuntimeWarning, match=r"still spreading at the end \(variable 1\): the target may be improper"):
+        LangevinSampler(score=from_log_prob(improper), method="mala").run(
+            150, initial=torch.zeros(16, 2), num_warmup=50, seed=0, **QUIET
+        )
+
+
+def test_spreading_is_not_heavy_tails_or_modes_or_slow_mixing():
+    """Chains with an autocorrelation time of a twentieth of their length: Gaussian, Cauchy, and in modes 20 apart."""
+    random = np.random.default_rng(0)
+    x, decay = random.normal(size=(16, 400, 3)), np.exp(-1 / 20)
+    for i in range(1, x.shape[1]):
+        x[:, i] = decay * x[:, i - 1] + np.sqrt(1 - decay**2) * x[:, i]
+    x[..., 1] = np.tan(np.arctan(x[..., 1]) * 0.99)
+    x[..., 2] += 20 * (np.arange(16) % 2)[:, None]
+    assert spreading(x) == []
+    assert spreading(random.normal(size=(2, 99, 1)).cumsum(1)) == []

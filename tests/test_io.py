@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import sys
+import types
 import warnings
 
 import numpy as np
@@ -183,6 +185,31 @@ def test_grouping_into_variables(names, variables, tmp_path):
     table = io.read(tmp_path / "t.nc")
     assert sorted(table.names) == sorted(names)
     np.testing.assert_array_equal(table.by_chain[..., [table.names.index(name) for name in names]], result.numpy())
+
+
+def test_arviz_1(tmp_path, monkeypatch):
+    """ArviZ 1.x, of which only ``from_dict`` is needed: here by its documented signature, giving xarray's own DataTree."""
+    need(".nc")
+    xarray = importlib.import_module("xarray")
+
+    def from_dict(data, *, name=None):
+        groups = {}
+        for group, variables in data.items():
+            arrays = {key: np.asarray(value) for key, value in variables.items()}
+            dims = {key: ["chain", "draw", *(f"{key}_dim_{i}" for i in range(v.ndim - 2))] for key, v in arrays.items()}
+            groups[group] = xarray.Dataset({key: (dims[key], v) for key, v in arrays.items()})
+        return xarray.DataTree.from_dict(groups, name=name)
+
+    monkeypatch.setitem(sys.modules, "arviz", types.SimpleNamespace(__version__="1.2.0", from_dict=from_dict))
+    result = made(["mu", "theta[0]", "theta[1]"])
+    data = io.to_arviz(result)
+    assert isinstance(data, xarray.DataTree)
+    assert data.posterior["theta"].shape == (3, 7, 2)
+    assert data.sample_stats["diverging"].shape == (3, 7)
+    io.write_draws(tmp_path / "t.nc", result)
+    table = io.read(tmp_path / "t.nc")
+    assert table.names == ["mu", "theta[0]", "theta[1]"]
+    np.testing.assert_array_equal(table.by_chain, result.numpy())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from disco_samplers._extras import optional
 
 QUANTILES = (0.05, 0.5, 0.95)
 
+_JUDGED = 100
+"""Draws a chain must have before its spreading is judged."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
@@ -69,6 +72,32 @@ def summarise(draws: Tensor | np.ndarray, names: Sequence[str], *, independent: 
             "r_hat": diagnostic("rhat", x),
         }
     return Summary(list(names), columns)
+
+
+def spreading(draws: np.ndarray) -> list[int]:
+    r"""The variables in which chains have gone on spreading from the first draw to the last, as a random walk does.
+
+    .. math:: \frac{E (u_{t + n/2} - u_t)^2}{E (u_{t + n/4} - u_t)^2} > 1.4 \quad\text{and}\quad \hat R > 1.5
+
+    with u the ranks of the draws, so that heavy tails do not matter. The ratio is 1 for chains that mix, however far apart
+    their modes, and about 1.8 for a random walk, which has no stationary density. A proper density whose chains take longer
+    than their run to forget where they started looks the same. Chains of fewer than 100 draws are not judged.
+
+    Arguments:
+        draws: (chain, draw, d).
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=(8, 400, 1))
+        >>> spreading(np.concatenate([noise, noise.cumsum(1)], -1))
+        [1]
+    """
+    chains, n, d = draws.shape
+    if n < _JUDGED:
+        return []
+    ranks = draws.reshape(-1, d).argsort(0).argsort(0).reshape(draws.shape) / (chains * n)
+    moved = [np.square(ranks[:, lag:] - ranks[:, :-lag]).mean((0, 1)) for lag in (n // 2, n // 4)]
+    found = np.flatnonzero(moved[0] > 1.4 * moved[1])
+    return [int(i) for i in found[diagnostic("rhat", draws[..., found]) > 1.5]] if len(found) else []
 
 
 def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers.samplers.algorithms import Algorithm
+from disco_samplers.samplers.diagnostics import spreading
 from disco_samplers.samplers.step_size import Policy
 from disco_samplers.samplers.warmup import History, windows
 
@@ -176,7 +177,7 @@ class Driver:
 
 
 def warn(record: Record) -> None:
-    """Warns of divergences, and of chains that never moved."""
+    """Warns of divergences, of chains that never moved and of chains that never stopped spreading."""
     count, total = int(record.divergences.sum()), record.divergences.numel()
     if count:
         often = (record.divergences.double().mean(1) > 0.5).nonzero().flatten().tolist()
@@ -193,6 +194,13 @@ def warn(record: Record) -> None:
         warnings.warn(
             f"{len(stuck)} of {len(record.draws)} chains accepted no step at all (chain {', '.join(map(str, stuck[:8]))}): "
             "they stand where warm-up left them; warm up longer, or give a smaller step_size",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    if wide := spreading(record.draws.detach().cpu().numpy()):
+        warnings.warn(
+            f"chains were still spreading at the end (variable {', '.join(map(str, wide[:8]))}): the target may be improper "
+            "(its density has no finite integral), or chains mix more slowly than they are long",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -1,0 +1,86 @@
+"""The Gaussian with third cumulants: gradients, invariances, and products of skewed densities that are known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from disco_samplers.edgeworth import Edgeworth
+from disco_samplers.reference import Gaussian
+
+
+def log_gamma(n, d, seed, shape=4.0):
+    """Independent columns of log-gamma draws, skewed to the left: log f = a y - b e^y."""
+    law = torch.distributions.Gamma(torch.full((d,), shape, dtype=torch.float64), torch.ones(d, dtype=torch.float64))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return law.sample((n,)).log()
+
+
+def rotation(d):
+    return torch.linalg.qr(torch.randn(d, d, dtype=torch.float64, generator=torch.Generator().manual_seed(5)))[0]
+
+
+@pytest.mark.parametrize("d", [1, 2, 6])
+def test_score_is_the_gradient_near_and_far(d):
+    x = log_gamma(500, d, 0)
+    f = Edgeworth(x)
+    for spread in (1.0, 10.0):
+        y = (
+            f.mean + spread * torch.randn(30, d, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        ).requires_grad_()
+        value, score = f.log_prob_and_score(y)
+        torch.testing.assert_close(torch.autograd.grad(value.sum(), y)[0], score)
+        torch.testing.assert_close(f.white_score(f.white(y)), score @ f.lower)
+
+
+def test_correction_is_bounded():
+    f = Edgeworth(log_gamma(500, 3, 0))
+    ray = torch.tensor([[-1.0, 0.3, 0.2]], dtype=torch.float64) * torch.tensor([[10.0], [100.0], [1e4]], dtype=torch.float64)
+    added = f.log_prob(f.mean + ray @ f.lower.T) - f.gaussian.evaluate(f.mean + ray @ f.lower.T)
+    torch.testing.assert_close(added, added[:1].expand(3), rtol=1e-6, atol=1e-6)
+
+
+def test_follows_affine_maps():
+    x = log_gamma(4000, 3, 0)
+    matrix, shift = rotation(3) @ torch.diag(torch.tensor([0.1, 1.0, 30.0], dtype=torch.float64)), torch.ones(3).double()
+    one, other = Edgeworth(x), Edgeworth(x @ matrix.T + shift)
+    difference = other.log_prob(x[:50] @ matrix.T + shift) - one.log_prob(x[:50])
+    torch.testing.assert_close(difference, difference.mean().expand(50))
+
+
+def test_little_is_left_of_a_gaussians_cumulants():
+    """Their squared standard error is 6 d (d + 1) (d + 2) / (6 n) = 0.34, of which the shrinkage keeps a small part."""
+    x = torch.randn(1000, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert float(Edgeworth(x).cumulants.square().sum()) < 0.1
+
+
+def test_shrinkage_knows_of_correlated_draws():
+    """A slow chain of Gaussian draws: each row ten times over, with noise ten times that of as many independent ones."""
+    x = torch.randn(200, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).repeat_interleave(10, 0)
+    assert float(Edgeworth(x).cumulants.square().sum()) < 0.6  # unshrunk 1.7
+
+
+def test_product_of_skewed_densities():
+    """Log-gamma densities, rotated, times four: their product is log-gamma again, with the sums of a and b."""
+    d, turn = 3, rotation(3)
+    scales = torch.tensor([1.0, 1.5, 2.0, 0.7], dtype=torch.float64)  # one shard's e^y is that much larger
+    shards = [(log_gamma(16_000, d, k, shape=10.0) + scale.log()) @ turn.T for k, scale in enumerate(scales)]
+    exact = log_gamma(200_000, d, 9, shape=40.0) - (1 / scales).sum().log()
+    proposal = Gaussian(exact.mean(0), 1.5 * exact.T.cov())
+    y = proposal.sample(40_000, generator=torch.Generator().manual_seed(0))
+    errors = []
+    for of in (lambda f: f.log_prob, lambda f: f.gaussian.evaluate):
+        logs = sum(of(Edgeworth(x))(y @ turn.T) for x in shards)
+        weight = (logs - proposal.evaluate(y)).softmax(0)
+        errors.append(float(((weight @ y - exact.mean(0)) / exact.std(0)).norm()))
+    assert errors[0] < 0.5 * errors[1]
+    assert errors[0] < 0.25
+
+
+def test_dependent_and_constant_columns():
+    x = log_gamma(300, 2, 0)
+    for columns in (torch.cat([x, x[:, :1]], 1), torch.cat([x, torch.ones(300, 1).double()], 1)):
+        value, score = Edgeworth(columns).log_prob_and_score(columns)
+        assert torch.isfinite(value).all()
+        assert torch.isfinite(score).all()

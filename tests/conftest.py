@@ -49,6 +49,12 @@ def disco():
     return DiScoFormer.from_pretrained()
 
 
+@pytest.fixture(scope="session")
+def rotations():
+    """The shipped model for vectors in space, such as velocities."""
+    return DiScoFormer.from_pretrained("rotations")
+
+
 @pytest.fixture
 def rng():
     return torch.Generator().manual_seed(0)

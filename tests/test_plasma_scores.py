@@ -75,45 +75,47 @@ def test_blob_tiles_do_not_change_it(monkeypatch):
     torch.testing.assert_close((Blob()(v, w, cell, 2), Blob().log_prob(v, w, cell, 2)), whole)
 
 
-def test_disco_score_is_the_estimates_score(disco):
+def test_disco_score_is_the_estimates_score(rotations):
     v, w, cell = cells_of(60, 100)
-    raw = DiscoScore(disco, calibrate=False)
+    raw = DiscoScore(rotations, calibrate=False)
     log_f, s = raw.log_prob(v, w, cell, 2), raw(v, w, cell, 2)
     for c in (0, 1):
-        estimate = disco.condition(v[cell == c])
+        estimate = rotations.condition(v[cell == c])
         torch.testing.assert_close(s[cell == c], estimate.score(v[cell == c]), rtol=1e-3, atol=2e-4)
         normalised = estimate.normalized(num_samples=20_000, generator=torch.Generator().manual_seed(0))
         torch.testing.assert_close(log_f[cell == c], normalised.log_prob(v[cell == c]), rtol=0, atol=0.03)
 
 
-def test_weights_count_as_repetition(disco):
+def test_weights_count_as_repetition(rotations):
     v, _, _ = cells_of(100)
     w = torch.ones(100, dtype=v.dtype)
     w[:50] = 3.0
-    weighted = DiscoScore(disco, calibrate=False)(v, w, torch.zeros(100, dtype=torch.int64), 1)
+    weighted = DiscoScore(rotations, calibrate=False)(v, w, torch.zeros(100, dtype=torch.int64), 1)
     # A hundred places for 150 + 50 shares: the even ones of the first half twice, the others once, every second of the rest.
     order = torch.searchsorted((w / w.mean()).cumsum(0), torch.arange(100) + 0.5)
     assert torch.bincount(order, minlength=100)[:50].sum() == 75
-    torch.testing.assert_close(weighted, disco.condition(v[order]).score(v), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(weighted, rotations.condition(v[order]).score(v), rtol=1e-3, atol=1e-4)
 
 
-def test_keys_show_the_network_that_many_particles(disco, monkeypatch):
+def test_keys_show_the_network_that_many_particles(rotations, monkeypatch):
     v, w, cell = cells_of(30, 400, 90)
     shown = []
-    condition = disco.condition
-    monkeypatch.setattr(type(disco), "condition", lambda self, x, mask=None: shown.append((x, mask)) or condition(x, mask=mask))
-    s = DiscoScore(disco, keys=64)(v, w, cell, 3)
+    condition = rotations.condition
+    monkeypatch.setattr(
+        type(rotations), "condition", lambda self, x, mask=None: shown.append((x, mask)) or condition(x, mask=mask)
+    )
+    s = DiscoScore(rotations, keys=64)(v, w, cell, 3)
     assert max(x.shape[1] for x, _ in shown) == 64
     truth = -(v - 5 * cell[:, None]) / (1 + cell[:, None]) ** 2
     big = cell == 1
     assert (s - truth)[big].square().sum() < 0.2 * truth[big].square().sum()
-    assert torch.equal(s, DiscoScore(disco, keys=64)(v, w, cell, 3))
+    assert torch.equal(s, DiscoScore(rotations, keys=64)(v, w, cell, 3))
 
 
-def test_adapt_goes_through_every_cell(disco):
+def test_adapt_goes_through_every_cell(rotations):
     v, w, cell = cells_of(30, 40)
-    adapted = DiscoScore(disco, adapt=1, calibrate=False)(v, w, cell, 2)
-    expected = disco.condition(v[cell == 1]).adapt(1).score(v[cell == 1])
+    adapted = DiscoScore(rotations, adapt=1, calibrate=False)(v, w, cell, 2)
+    expected = rotations.condition(v[cell == 1]).adapt(1).score(v[cell == 1])
     torch.testing.assert_close(adapted[cell == 1], expected, rtol=1e-4, atol=1e-5)
 
 

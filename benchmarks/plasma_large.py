@@ -49,8 +49,9 @@ def main() -> None:
         f"`disco plasma list {PROBLEM}`: {n:,} particles, {job.simulation.collision_cells} cells, {job.steps} steps, "
         f"collisions every {job.simulation.collide_every} steps with the score of DiScoFormer, shown 128 particles of a cell; "
         f"entropy and its production every {job.output.entropy} steps. The last two rows are of |v - u|^2/2T, whose law in a "
-        "Maxwellian has excess fourth moment 0 and, for independent draws, a distance below 1.63 with probability 0.99; at this "
-        "strength C = 0.01 of the collisions a fourth moment's excess decays as exp(-4 C t), to 0.14 at the end, not to nothing."
+        "Maxwellian has excess fourth moment 0 and, for independent draws, a distance below 1.63 with probability 0.99; at "
+        "this strength C = 0.01 of the collisions a fourth moment's excess decays as exp(-4 C t), to 0.14 at the end, not to "
+        "nothing."
         f"\n\n![energies, conservation, phase space, velocities]({name}.png)"
     )
     raw = {"wall": wall, "processor": processor, **found, "history": history.rows}

@@ -55,7 +55,7 @@ def data(problem: str, seed: int) -> Tensor:
     return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
 
 
-def draw(problem: str, rows: Tensor, prior_power: float, num_samples: int, seed: int) -> Tensor:
+def draw(problem: str, rows: Tensor, prior_power: float, num_samples: int, seed: int, warmup: int = 100) -> Tensor:
     """Draws by NUTS, of independent copies of the posterior at once: a draw of their product is one of each.
 
     A first, short run gives the covariance, and the second moves in coordinates in which it is the identity.
@@ -71,10 +71,10 @@ def draw(problem: str, rows: Tensor, prior_power: float, num_samples: int, seed:
 
     torch.manual_seed(seed)
     start = torch.tensor([1.2, 0.6, -1.2, -0.6]) if clusters else torch.zeros(rows.shape[1] - 1)
-    first = _nuts(sampled, start.double().repeat(_COPIES, 1), 20, 100)
+    first = _nuts(sampled, start.double().repeat(_COPIES, 1), 20, warmup)
     lower, mean = torch.linalg.cholesky(first.flatten(0, 1).T.cov()), first.mean((0, 1))
     white = torch.linalg.solve_triangular(lower, (first[:, -1] - mean).T, upper=False).T
-    draws = _nuts(lambda u: sampled(u @ lower.T + mean), white, -(-num_samples // _COPIES), 50) @ lower.T + mean
+    draws = _nuts(lambda u: sampled(u @ lower.T + mean), white, -(-num_samples // _COPIES), warmup // 2) @ lower.T + mean
     draws = draws.flatten(0, 1)[:num_samples]  # one copy's chain after the other
     if clusters:
         gain = f(draws.roll(2, 1)) - f(draws)

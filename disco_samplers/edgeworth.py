@@ -19,11 +19,12 @@ class Edgeworth:
     r"""The Gaussian of some draws' moments with their third cumulants in the exponent, in whitened coordinates z.
 
     .. math::
-        \log f = \log g + \tfrac16 T_{ijk}\, c_i c_j c_k - \tfrac12 T_{ijj}\, c_i, \qquad
+        \log f = \log g + \tfrac16 T_{ijk}\, c_i c_j c_k - \tfrac12 T_{ijj}\, c_i - \tfrac14 T_{ikl} T_{jkl}\, z_i z_j, \qquad
         c = z \min(1, R / |z|), \qquad z = L^{-1} (x - \mu)
 
-    Beyond R, the largest radius of a draw, the correction is constant along rays, so that f can be normalised. (It is not;
-    to first order in T its integral is 1, its mean and covariance the Gaussian's.) T is the sample's
+    The quadratic term is what score matching adds: with it :math:`E[\nabla \log f\, z^\top] = -1` over the draws, as for their
+    own density. Beyond R, the largest radius of a draw, the cubic term is constant along rays, so that f can be normalised. (It
+    is not; to first order in T its integral is 1.) T is the sample's
     :math:`E[z_i z_j z_k]`, shrunk separately in its two parts that no rotation mixes, the trace (skewness along |z|^2) and the
     rest, each by :math:`(1 - v / |T|^2)_+` with v its squared standard error from batch means, which holds for successive draws
     of a chain too. A Gaussian's draws keep little of T.
@@ -63,6 +64,7 @@ class Edgeworth:
         kept = (1 - noise / found.square().sum((1, 2, 3)).clamp_min(1e-300)).clamp_min(0.0)
         self.cumulants = (kept[:, None, None, None] * found).sum(0)
         self.trace = self.cumulants.diagonal(dim1=1, dim2=2).sum(-1)
+        self.curvature = 0.5 * self.cumulants.flatten(1) @ self.cumulants.flatten(1).T
 
     def white(self, points: Tensor) -> Tensor:
         """z (m, d) of points (m, d)."""
@@ -96,10 +98,11 @@ class Edgeworth:
         twice = torch.zeros_like(c)  # T c c; one slice after the other, for (m, d, d) may be large
         for i, part in enumerate(self.cumulants):
             twice = twice + c[:, i : i + 1] * (c @ part)
-        value = (c * twice).sum(1) / 6 - 0.5 * c @ self.trace
+        pull = z @ self.curvature
+        value = (c * twice).sum(1) / 6 - 0.5 * c @ self.trace - 0.5 * (z * pull).sum(1)
         slope = 0.5 * (twice - self.trace)
         radial = z * (slope * z).sum(1, keepdim=True) / z.square().sum(1, keepdim=True).clamp_min(1e-300)
-        return value, shrink * torch.where(shrink < 1, slope - radial, slope)
+        return value, shrink * torch.where(shrink < 1, slope - radial, slope) - pull
 
 
 def _hermite(u: Tensor) -> Tensor:

@@ -34,11 +34,21 @@ def test_score_is_the_gradient_near_and_far(d):
         torch.testing.assert_close(f.white_score(f.white(y)), score @ f.lower)
 
 
-def test_correction_is_bounded():
+def test_tails_are_gaussian():
+    """Far along a ray only the quadratic term is added, which narrows."""
     f = Edgeworth(log_gamma(500, 3, 0))
-    ray = torch.tensor([[-1.0, 0.3, 0.2]], dtype=torch.float64) * torch.tensor([[10.0], [100.0], [1e4]], dtype=torch.float64)
-    added = f.log_prob(f.mean + ray @ f.lower.T) - f.gaussian.evaluate(f.mean + ray @ f.lower.T)
-    torch.testing.assert_close(added, added[:1].expand(3), rtol=1e-6, atol=1e-6)
+    ray = torch.tensor([[-1.0, 0.3, 0.2]], dtype=torch.float64)
+    added = [float(f.log_prob(y) - f.gaussian.evaluate(y)) for y in (f.mean + r * ray @ f.lower.T for r in (10.0, 20.0, 40.0))]
+    assert added[1] < added[0]
+    assert (added[2] - added[1]) / (added[1] - added[0]) == pytest.approx(4)
+
+
+def test_score_matches_the_draws_second_moment():
+    """E[score z^T] = -1, the identity of any density that vanishes at infinity, up to what the shrinkage takes off."""
+    x = log_gamma(50_000, 3, 0)
+    f = Edgeworth(x)
+    z = f.white(x)
+    torch.testing.assert_close(f.white_score(z).T @ z / len(z), -torch.eye(3, dtype=torch.float64), rtol=0, atol=0.02)
 
 
 def test_follows_affine_maps():

@@ -31,8 +31,8 @@ def relax(
     It is where its speed (whitened, per dimension) falls below ``tolerance``, or has not fallen for ``patience`` steps: then
     the scores disagree by no more than the estimate's error. The state of least speed is returned; an interrupt returns it too.
 
-    The cloud is read anew at every step. To read it at every 2nd, 5th or 10th saves at most half of the time and gives, with 512
-    particles on a mixture, 1.4, 2.2 and 2.7 times the sliced W2, and a useless entropy (``benchmarks/particle_flow.py``).
+    The cloud is read anew at every step. To read it at every 2nd, 5th or 10th saves at most half of the time and gives, with
+    512 particles on a mixture, 1.4, 2.2 and 2.7 times the sliced W2, and a useless entropy (``benchmarks/particle_flow.py``).
 
     Arguments:
         position: particles (n, d), or clouds (b, n, d).

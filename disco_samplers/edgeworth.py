@@ -39,8 +39,8 @@ class Edgeworth:
     Example:
         >>> from disco_samplers.reference import Gaussian
         >>> x = torch.randn(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        >>> x[:, 0] = x[:, 0].square()  # chi-squared, whose density falls more slowly to the right
-        >>> f, y = Edgeworth(x), torch.tensor([[4.0, 0.0]], dtype=torch.float64)
+        >>> x[:, 0] = (0.2 * x[:, 0]).exp()  # log-normal, whose density falls more slowly to the right
+        >>> f, y = Edgeworth(x), torch.tensor([[1.5, 0.0]], dtype=torch.float64)
         >>> bool(f.score(y)[0, 0] > f.gaussian.score(y)[0, 0])
         True
     """

@@ -7,7 +7,7 @@ on the real numbers (constrained latents transformed), in units of the pooled st
 guide and the reference; "same size" are two halves of the reference, which says how low the figure can be. SVI has 2,000
 steps of Adam with four draws each and a learning rate falling from 0.1 to 0.005; SVGD 512 particles and 200 steps of Adam
 at 0.1; AutoDiSco 512 particles and its 60 steps; the NUTS row 100 steps of warm-up and 200 draws of one chain. SVGD and NUTS
-run once. Gradients count every particle, draw or leapfrog step.
+run once. Gradients count every particle, draw or leapfrog step; SVI has four a step.
 """
 
 from __future__ import annotations

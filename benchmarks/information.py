@@ -87,8 +87,8 @@ def ksg(x: Tensor, y: Tensor, k: int = 3) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 5, 10, 20])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 512])
-    parser.add_argument("--sets", type=int, default=4)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 512, 2048])
+    parser.add_argument("--sets", type=int, default=8)
     parser.add_argument("--name", default="information")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -151,7 +151,9 @@ def trust(draws: Tensor, base: Edgeworth, model: DiScoFormer) -> float:
         probe = (torch.randint(0, 2, x.shape, generator=generator) * 2 - 1).to(x)
         with torch.enable_grad():
             known = base.white_score(x)
-            residual = model.condition(_thinned(z[rest])).score(x) - known
+            # In the draws' own coordinates, for the network need not be equivariant to the whitening.
+            estimated = model.condition(_thinned(draws[rest])).score(x @ base.lower.T + base.mean)
+            residual = estimated @ base.lower - known
             (product,) = torch.autograd.grad((residual * probe).sum(), x)
         gains.append(-((known * residual).detach() + product * probe).sum(1))
         denominator += float(residual.detach().square().sum())

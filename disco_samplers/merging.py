@@ -86,8 +86,13 @@ def merge_subposteriors(
     Many Metropolis-adjusted chains start at candidates of the Gaussian product and of the shards, resampled by the merged
     density, so that modes get their mass before chains settle in them.
 
+    Long runs of the shards pay: the error that n draws leave in a shard's covariance enters the product's mean as many times
+    larger as the shard's mean is away from it. For nearly Gaussian shards in nine dimensions it takes tens of thousands of
+    draws each to be as good as a run on all data (``benchmarks/merging.py``).
+
     Arguments:
-        shards: draws (n_k, d) of each subposterior; lengths may differ, columns must be the same parameters in the same order.
+        shards: draws (n_k, d) of each subposterior, a chain's in their order; lengths may differ, columns must be the same
+            parameters in the same order.
         prior: the prior that the shards used, a differentiable log-density (m, d) -> (m,) or a density with ``log_prob`` and
             ``score``; not needed where each shard used the prior to the power 1/K.
         prior_power: power of the prior in each shard: 1 where each used all of it, 1/K where they shared it.

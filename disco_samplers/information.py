@@ -1,10 +1,12 @@
 r"""Information quantities of samples, in nats, each with a standard error: entropy, divergences, Fisher information.
 
-A log-density at the rows is the mean of two: by an estimate that saw all rows, which errs towards dense, and cross-fitted, by
-one that did not see the row, which errs as much towards thin; to first order the two errors are equal (Akaike, *Information
-theory and an extension of the maximum likelihood principle*, 1973). Scores are cross-fitted. The standard errors are those of
-a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`; they do not cover the estimate's own
-bias, nor, of a divergence, the sampling of q.
+A log-density at the rows is that of an estimate which saw them, brought to integrate to one. Two errors oppose each other: a
+normalised estimate is too thin on the whole, by its divergence from the truth, and too dense at the rows it saw (Akaike,
+*Information theory and an extension of the maximum likelihood principle*, 1973). Scores are cross-fitted. The standard errors
+are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`, and of the integral; they
+do not cover the estimate's own bias, nor, of a divergence, the sampling of q.
+
+The shipped weights of symmetry "rotations" are the default: an affine map of the samples changes the quantities as it should.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from torch import Tensor
 from disco_samplers.crossfit import crossfit
 from disco_samplers.marginals import JohnsonMarginals, MarginalEstimate
 from disco_samplers.model.discoformer import DiScoFormer
+from disco_samplers.normalizer import MAX_DIM
 from disco_samplers.quantity import Information, as_rows, row_mean
 from disco_samplers.stein import kernel_stein_discrepancy
 from disco_samplers.types import ArrayLike, ScoreFunction
@@ -47,14 +50,16 @@ class _Fit:
     marginals: Marginals = "johnson"
     folds: int = 5
     seed: int = 0
-    calibrate: bool = False
+    calibrate: bool = True
 
     def __post_init__(self) -> None:
         if self.marginals not in ("johnson", "linear"):
             raise ValueError(f'marginals must be "johnson" or "linear", got {self.marginals!r}')
 
     def condition(self, rows: Tensor) -> Any:
-        model = DiScoFormer.from_pretrained(map_location=str(rows.device)) if self.model is None else self.model
+        model = self.model
+        if model is None:
+            model = DiScoFormer.from_pretrained("rotations", map_location=str(rows.device))
         if self.marginals == "linear":
             return model.condition(rows)
         marginals = JohnsonMarginals.fit(rows)
@@ -64,32 +69,29 @@ class _Fit:
         generator = torch.Generator().manual_seed(self.seed)
         return crossfit(x, self.condition, evaluate, folds=self.folds, generator=generator)
 
-    def evaluate(self, estimate: Any, rows: Tensor) -> Tensor:
-        """Log-density (m,) at rows (m, d), brought to integrate to one where that is asked for."""
+    def log_prob(self, samples: Tensor, rows: Tensor) -> tuple[Tensor, float]:
+        """Log-density (m,) of the estimate of samples at rows (m, d), and the variance of their common offset."""
+        estimate = self.condition(samples)
         log_prob: Tensor = estimate.log_prob(rows)
-        if not self.calibrate:
-            return log_prob
+        if not self.calibrate or samples.shape[1] > MAX_DIM:
+            return log_prob, 0.0
         inner = estimate.estimate if isinstance(estimate, MarginalEstimate) else estimate
-        return log_prob - inner.log_normalizer(generator=torch.Generator(rows.device).manual_seed(self.seed)).value
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density (n,), the mean of the cross-fitted one and that of an estimate which saw all rows."""
-        return 0.5 * (self.crossfit(x, self.evaluate) + self.evaluate(self.condition(x), x))
+        integral = inner.log_normalizer(generator=torch.Generator(rows.device).manual_seed(self.seed))
+        return log_prob - integral.value, integral.standard_error**2
 
 
 def entropy(samples: ArrayLike, **options: Any) -> Information:
     r"""Differential entropy :math:`H = -\operatorname{E} \log f` of samples.
 
-    .. math:: \hat H = -\frac{1}{2n} \sum_i \big[\log \hat f_{-k(i)}(x_i) + \log \hat f(x_i)\big]
+    .. math:: \hat H = -\frac1n \sum_i \log \hat f(x_i) + \log \hat Z
 
-    with k(i) the fold of row i. The model's log-density is the regression of :math:`\log f` on the samples: its offset is the
-    one that makes its mean right, not the one that makes the density integrate to one. Far from what the model was trained on
-    the offset may drift; ``calibrate=True`` takes each estimate's log-integral off.
+    with the integral :math:`\hat Z` of the estimate :math:`\hat f` by importance sampling, in up to 20 columns. Beyond, or
+    without ``calibrate``, the model's own offset is taken, which is right on average over what the model was trained on.
 
     Arguments:
         samples: (n, d), or (n,) for one column; independent draws.
         options: ``model`` (the shipped one if not given), ``marginals`` ("johnson", or "linear" to leave columns as they are),
-            ``folds`` (5), ``seed`` (0, of the folds) and ``calibrate`` (False; up to 20 columns).
+            ``folds`` (5, of the quantities made of scores), ``seed`` (0, of folds and integrals) and ``calibrate`` (True).
 
     Raises:
         TypeError: if samples is not numeric, or an option is unknown.
@@ -105,8 +107,9 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
         >>> abs(float(entropy(x)) - exact) < 0.2
         True
     """
-    fit = _Fit(**options)
-    return row_mean("entropy", -fit.log_prob(as_rows(samples, "samples")))
+    x = as_rows(samples, "samples")
+    rows, variance = _Fit(**options).log_prob(x, x)
+    return row_mean("entropy", -rows, variance=variance)
 
 
 def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) -> Information:
@@ -136,7 +139,8 @@ def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) ->
     fit = _Fit(**options)
     p = as_rows(p_samples, "p_samples")
     q = as_rows(q_samples, "q_samples", p.shape[1])
-    return row_mean("KL divergence", fit.log_prob(p) - fit.evaluate(fit.condition(q), p))
+    (of_p, of_p_variance), (of_q, of_q_variance) = fit.log_prob(p, p), fit.log_prob(q, p)
+    return row_mean("KL divergence", of_p - of_q, variance=of_p_variance + of_q_variance)
 
 
 def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Information:
@@ -144,7 +148,7 @@ def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Informatio
 
     .. math:: \hat I(X; Y) = \frac1n \sum_i \log \frac{\hat f_{XY}(x_i, y_i)}{\hat f_X(x_i)\, \hat f_Y(y_i)},
 
-    every log-density as in :func:`entropy`, in the same folds. The contributions are the rows' pointwise mutual information.
+    every log-density as in :func:`entropy`. The contributions are the rows' pointwise mutual information.
 
     Arguments:
         x: (n, d_x), or (n,).
@@ -168,8 +172,11 @@ def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Informatio
     a, b = as_rows(x, "x"), as_rows(y, "y")
     if len(a) != len(b):
         raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
-    joint = fit.log_prob(torch.cat([a, b], 1))
-    return row_mean("mutual information", joint - fit.log_prob(a) - fit.log_prob(b))
+    (joint, *variances), *parts = (fit.log_prob(rows, rows) for rows in (torch.cat([a, b], 1), a, b))
+    for rows, variance in parts:
+        joint = joint - rows
+        variances.append(variance)
+    return row_mean("mutual information", joint, variance=sum(variances))
 
 
 def fisher_information(samples: ArrayLike, **options: Any) -> Information:

@@ -50,10 +50,11 @@ class Information:
         return f"{self.name} = {self.value:.3f} ± {self.standard_error:.3f} {self.unit}"
 
 
-def row_mean(name: str, rows: Tensor, *, unit: str = "nats", factor: float = 1.0) -> Information:
-    """The quantity whose rows' contributions are (n,); ``factor`` times the standard error of their mean."""
+def row_mean(name: str, rows: Tensor, *, unit: str = "nats", factor: float = 1.0, variance: float = 0.0) -> Information:
+    """The quantity whose rows' contributions are (n,); ``variance`` is that of what is common to all of them."""
     values = rows.detach().double().cpu().numpy()
-    return Information(name, float(values.mean()), factor * float(values.std(ddof=1)) / math.sqrt(len(values)), values, unit)
+    error = math.hypot(factor * float(values.std(ddof=1)) / math.sqrt(len(values)), math.sqrt(variance))
+    return Information(name, float(values.mean()), error, values, unit)
 
 
 def as_rows(samples: ArrayLike, name: str, dim: int | None = None) -> Tensor:

@@ -128,7 +128,7 @@ def test_score_adapted(here, capsys):
 def test_info(capsys):
     out = run(capsys, "info")
     assert f"torch {torch.__version__}" in out
-    assert "symmetry=rotations" in out
+    assert "symmetry=axes" in out
     assert "parameters" in out
 
 

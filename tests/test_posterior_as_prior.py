@@ -16,7 +16,7 @@ from posterior_as_prior import METHODS, Saturation, Square, Study, grid
 )
 def test_three_batches(model, sets, most):
     # 1,000 draws leave the prior open at random: single data sets scatter by 0.02 about means of 0.08 and 0.16 of DiScoFormer,
-    # by 0.04 about 0.11 and 0.32 of the better of the others. The bound is six standard errors off, the order three.
+    # by 0.04 about 0.11 and 0.32 of the better of the others. The bound is five standard errors off, the order more than two.
     points = grid(model, 100)
     studies = [Study(model, points, seed) for seed in range(sets)]
     found = {

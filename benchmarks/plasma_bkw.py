@@ -87,7 +87,7 @@ def best_bandwidth(d: int, n: int, times: tuple[float, ...]) -> float:
             total += float((Blob(h)(v, w, cell, 1) - truth).square().sum() / truth.square().sum())
         return total
 
-    return min((0.25, 0.3, 0.35, 0.4, 0.45, 0.5), key=error)
+    return min((0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7), key=error)
 
 
 class Watched:

@@ -136,7 +136,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             data: (N, d) vectors, (N, C, L) series, (N, C, H, W) images or latents, scaled to a standard deviation of about one
                 (images to [-1, 1]).
             labels: (N,) classes, whole numbers from zero on.
-            share: of the variance that the basis keeps; by default everything up to 16 dimensions, 0.9 above.
+            share: of the variance that the basis keeps; by default everything up to 16 dimensions, 0.97 above.
             disco: the pretrained model; the shipped one by default.
             scheduler: whose conventions to take; those of DDPM otherwise.
             calibrate: whether to measure on held-out rows from which noise level on the exact denoiser of the training set is
@@ -150,7 +150,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         """
         x = checked_data(data)
         flat = x.flatten(1)
-        share = share if share is not None else (1.0 if flat.shape[1] <= _SMALL else 0.9)
+        share = share if share is not None else (1.0 if flat.shape[1] <= _SMALL else 0.97)
         basis = LinearBasis.fit(flat, share)
         if len(flat) < 2 * basis.rank:
             raise ValueError(

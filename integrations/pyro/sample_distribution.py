@@ -44,7 +44,8 @@ class SampleDistribution(TorchDistribution):
         gradient: what differentiating ``log_prob`` gives: "score", the score head, is cheaper and works under
             ``torch.func``; "density" differentiates the density head, to any order.
         adapt: gradient steps of the estimate's on-the-fly adaptation.
-        model: the network; the shipped one if not given.
+        model: the network; the shipped one of symmetry "rotations" if not given: posteriors are correlated, and in which
+            parameters a model is written is arbitrary.
         validate_args: whether ``log_prob`` refuses values outside the support; as Pyro is set if not given.
 
     Raises:
@@ -88,7 +89,7 @@ class SampleDistribution(TorchDistribution):
         n, k = free.shape
         if n <= k:
             raise ValueError(f"draws must be more than their dimensions, got {n} of {k} dimensions: take more draws")
-        model = DiScoFormer.from_pretrained(map_location=str(x.device)) if model is None else model
+        model = DiScoFormer.from_pretrained("rotations", map_location=str(x.device)) if model is None else model
         self.draws, self.gradient = x, gradient
         self.estimate: DensityEstimate = model.condition(free).adapt(adapt) if adapt else model.condition(free)
         self._resample = _Resampler(self.estimate)

@@ -70,7 +70,7 @@ def summary(drawn: Tensor, training: Tensor, held: Tensor) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5, help="data sets of each kind (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=4, help="data sets of each kind (default: %(default)s)")
     parser.add_argument("--sets", nargs="+", default=["digits", *PLANE])
     options = parser.parse_args()
     started = time.time()

@@ -40,6 +40,8 @@ def run(options: argparse.Namespace) -> None:
     if options.plot:
         plotting.writable(options.plot)
     table = io.read(options.draws)
+    # A posterior is correlated, and in which parameters its model is written is arbitrary.
+    options.weights = options.weights or "rotations"
     estimate = conditioned(options, table)
     sampler = LangevinSampler(score=estimate, method=options.method)
     result = sampler.run(

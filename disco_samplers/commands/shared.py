@@ -17,7 +17,10 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
     """Declares some of the options --seed, --weights, --adapt, --device and --quiet."""
     options: dict[str, dict[str, Any]] = {
         "seed": {"type": int, "default": 0, "help": "(default: %(default)s)"},
-        "weights": {"metavar": "PATH", "help": "axes (default) or rotations, a folder, file or hub id"},
+        "weights": {
+            "metavar": "PATH",
+            "help": "axes or rotations, a folder, file or hub id (default: axes, of sample: rotations)",
+        },
         "adapt": {"type": int, "default": 0, "metavar": "STEPS", "help": "adapt the model to the data first"},
         "device": {"default": "cpu", "help": "cpu or cuda (default: %(default)s)"},
         "quiet": {"action": "store_true", "help": "no progress bar"},

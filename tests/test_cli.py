@@ -296,3 +296,8 @@ def test_as_a_process(here):
     assert io.read("new.csv").by_chain.shape == (2, 6, 2)
     bad = disco("score", "new.csv", "--at", "missing.csv", "--out", "s.csv")
     assert (bad.returncode, bad.stdout, bad.stderr) == (1, "", "disco: error: no file at missing.csv\n")
+
+
+def test_unknown_weights_name_those_of_the_package(here, capsys):
+    assert cli.main(["info", "--weights", "axis"]) == 1
+    assert "the package itself has axes and rotations" in capsys.readouterr().err

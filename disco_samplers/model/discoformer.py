@@ -137,7 +137,10 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         if Path(name_or_path).is_file():
             return cls._load(Path(name_or_path), map_location)
         if Path(name_or_path).is_dir() or _looks_like_a_path(str(name_or_path)):
-            return cls._load(Path(name_or_path) / WEIGHTS_NAME, map_location)
+            path = Path(name_or_path) / WEIGHTS_NAME
+            if not path.exists():
+                raise FileNotFoundError(f"no weights file at {path}; the package itself has {' and '.join(SHIPPED)}")
+            return cls._load(path, map_location)
         # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
         return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **kwargs)
 

@@ -88,9 +88,21 @@ def warped_mixture(batch: int, d: int, generator: torch.Generator) -> ReferenceD
     return Pushforward(base, maps)
 
 
+def few_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
+    """Up to 3 components of random orientation: beams, bumps and satellites."""
+    return GaussianMixture(*_elliptical(batch, d, 3, generator))
+
+
+def hollow_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
+    """A normal times a random positive quadratic, in a random linear frame: dents and holes about the centre."""
+    return Pushforward(HollowNormal(batch, d, generator), [_linear(batch, d, generator)])
+
+
 FAMILIES: dict[str, Family] = {
     "paper": paper_mixture,
     "rotated": rotated_mixture,
+    "few": few_mixture,
+    "hollow": hollow_law,
     "aligned": aligned_mixture,
     "contaminated": contaminated_mixture,
     "student": student_mixture,
@@ -136,6 +148,33 @@ class ProductMixture(ReferenceDensity):
         law = chosen(self.law)
         z = torch.where(law == 0, normal, torch.where(law == 1, laplace, u.logit()))
         return chosen(self.means) + chosen(self.scales) * z
+
+
+class HollowNormal(ReferenceDensity):
+    r"""Density :math:`N(x; 0, I) (a + \sum_j \lambda_j x_j^2) / (a + \sum_j \lambda_j)` with random positive coefficients.
+
+    It is the mixture of N with laws :math:`x_j^2 N(x)`, whose j-th coordinate is a chi variable of three degrees of freedom
+    with a random sign; so it is drawn from exactly.
+    """
+
+    def __init__(self, batch: int, d: int, generator: torch.Generator) -> None:
+        self.dim, self.dtype, self.device = d, torch.float32, generator.device
+        base = 0.3 * _uniform((batch, 1), generator).square()
+        coefficients = (_uniform((batch, 1), generator) * _normal((batch, d), generator)).exp()
+        total = torch.cat([base, coefficients / coefficients.sum(-1, keepdim=True)], 1)
+        self.weights = total / total.sum(-1, keepdim=True)  # (b, 1 + d): a, then lambda
+
+    def evaluate(self, y: Tensor) -> Tensor:
+        quadratic = self.weights[:, :1] + (y.square() @ self.weights[:, 1:, None])[..., 0]
+        return quadratic.log() - 0.5 * y.square().sum(-1) - 0.5 * self.dim * math.log(2 * math.pi)
+
+    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        batch = len(self.weights)
+        normal = torch.randn((batch, num_samples, self.dim + 3), generator=generator, device=self.device)
+        x, chi = normal[..., :-3], normal[..., -3:].norm(dim=-1, keepdim=True)
+        which = torch.multinomial(self.weights, num_samples, replacement=True, generator=generator) - 1
+        chosen = which[..., None] == torch.arange(self.dim, device=self.device)
+        return torch.where(chosen, chi * x.sign(), x)
 
 
 class Map:

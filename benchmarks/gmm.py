@@ -1,11 +1,15 @@
 """Score and log-density error on the published Gaussian mixtures, beside KDE with every bandwidth and EM mixtures.
 
 Data sets: K ~ U{1..10} components, means U[-3, 3]^d, diagonal variances U[0.2, 1]^d, weights U(0, 1) brought to sum to one.
-Metrics, over 1000 independent queries of each data set, then averaged over data sets:
+Metrics, over independent queries of each data set, then averaged over data sets:
 relative score error sum |s - s*|^2 / sum |s*|^2, and log-density mean squared error.
-"KDE best" has the bandwidth that is best for the metric in question on the very queries it is judged on, out of 60,
-and the better of kernels in the data's and in whitened coordinates: no rule for choosing a bandwidth can do better.
+"KDE best" has the bandwidth that is best for the metric in question on the very queries it is judged on, searched from
+coarse to fine, and the better of kernels in the data's and in whitened coordinates: no rule for choosing a bandwidth can do
+better. "KDE leave-one-out" takes its bandwidth from the first 2048 samples, brought to n at its theoretical rate.
+"kernel score best" is the best of SSGE and the nu-method over twelve settings, again knowing the answer.
+"EM + BIC" tries full and diagonal covariances with up to 12 components; "EM, K known" has the true number and diagonals.
 "rotations" and "axes" are the two shipped sets of weights; the family is axis-aligned, which only the second can see.
+"published" is the published model, one network for each dimension.
 """
 
 from __future__ import annotations
@@ -13,11 +17,15 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
+import multiprocessing.pool
 import time
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from methods import best_kde, em, errors, fit_mixture
-from report import curves, write
+from methods import best_kde, best_kernel_score, em, errors, fit_mixture, loo_kde
+from report import cached, curves, spread, summary, write
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
@@ -26,30 +34,58 @@ from disco_samplers.reference import KDE, GaussianMixture
 from disco_samplers.training.families import paper_mixture
 
 SEED = 20_000_000
-PEERS = ("KDE best", "KDE leave-one-out", "KDE Scott", "EM + BIC", "EM, K known")
+PEERS = ("KDE best", "KDE leave-one-out", "KDE Scott", "kernel score best", "EM + BIC", "EM, K known")
+PUBLISHED = {
+    2: {2**8: 14.67, 2**10: 8.80, 2**12: 7.24, 2**14: 6.80},
+    10: {2**8: 7.49, 2**10: 4.65, 2**12: 3.32, 2**14: 2.83},
+}
+"""Relative score error in %, by d and n."""
+
+Cell = dict[str, list[tuple[float, float]]]
+"""Relative score error and log-density error of each method on the first data sets, the slow ones on fewer."""
 
 
-def data_set(d: int, n: int, index: int) -> tuple[GaussianMixture, Tensor, Tensor]:
-    """One target with its context and 1000 independent queries, by a seed of its own."""
+class Effort(NamedTuple):
+    """How many data sets all methods, EM, and the kernel score estimators get in a cell, and how many queries each has."""
+
+    sets: int
+    em: int
+    kernel: int
+    queries: int
+
+
+def effort(n: int, quick: bool) -> Effort:
+    """Less of everything for the longest contexts."""
+    if quick:
+        return Effort(4, 2, 2, 1000)
+    if n <= 1024:
+        return Effort(30, 10, 10, 1000)
+    return Effort(30, 10, 0, 250) if n <= 4096 else Effort(10, 3, 0, 250)
+
+
+def data_set(d: int, n: int, index: int, queries: int = 1000) -> tuple[GaussianMixture, Tensor, Tensor]:
+    """One target with its context and independent queries, by a seed of its own."""
     generator = torch.Generator().manual_seed(SEED + 1000 * d + 10 * index + int(math.log2(n)) * 1_000_000)
     target = paper_mixture(1, d, generator)
     target = GaussianMixture(target.weights[0].double(), target.means[0].double(), target.covariances[0].double())
-    points = target.draw(n + 1000, generator)
+    points = target.draw(n + queries, generator)
     return target, points[:n], points[n:]
 
 
-def one_set(task: tuple[list[str], int, int, int, bool]) -> dict[str, tuple[float, float]]:
+def one_set(task: tuple[list[str], int, int, int, Effort]) -> dict[str, tuple[float, float]]:
     """The errors of every method on one data set."""
-    weights, d, n, index, with_em = task
-    target, x, y = data_set(d, n, index)
+    weights, d, n, index, budget = task
+    target, x, y = data_set(d, n, index, budget.queries)
     truth = target.evaluate(y), target.evaluate_score(y)
     answers = {name: errors(DiScoFormer.from_pretrained(name).condition(x).log_prob_and_score(y), truth) for name in weights}
     answers |= {
         "KDE best": best_kde(x, y, truth),
-        "KDE leave-one-out": errors(KDE(x, "loo").log_prob_and_score(y), truth),
+        "KDE leave-one-out": errors(loo_kde(x).log_prob_and_score(y), truth),
         "KDE Scott": errors(KDE(x, "scott", whiten=True).log_prob_and_score(y), truth),
     }
-    if with_em:
+    if index < budget.kernel:
+        answers["kernel score best"] = best_kernel_score(x, y, truth), math.nan
+    if index < budget.em:
         answers["EM + BIC"] = errors(em(x).log_prob_and_score(y), truth)
         # The family is axis-aligned, so this one knows the kind of covariance too.
         known = fit_mixture(x, int((target.weights > 0).sum()), "diag")
@@ -57,78 +93,100 @@ def one_set(task: tuple[list[str], int, int, int, bool]) -> dict[str, tuple[floa
     return answers
 
 
+def measure(pool: multiprocessing.pool.Pool, weights: list[str], d: int, n: int, budget: Effort) -> Cell:
+    """One cell of the table."""
+    found: Cell = {}
+    for answers in pool.imap(one_set, [(weights, d, n, index, budget) for index in range(budget.sets)]):
+        for name, value in answers.items():
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def below(cells: list[Cell], ours: str, other: str, factor: float = 1.0) -> tuple[int, int, int]:
+    """In how many cells ours is below the other's in score and in log-density, on the sets that both have; and of how many."""
+    both = [torch.tensor([cell[ours][: len(cell[other])], cell[other]]).mean(1) for cell in cells if other in cell]
+    score, density = (sum(bool(factor * a < b) for a, b in pairs) for pairs in zip(*(means.T for means in both), strict=True))
+    return score, density, len(both)
+
+
+def verdict(cells: dict[tuple[int, int], Cell], ours: str) -> str:
+    """What the table shows of one set of weights, in words."""
+    every = list(cells.values())
+    score, density, total = below(every, ours, "KDE best")
+    parts = [f'"{ours}" is below the best KDE in {score} of {total} cells in score and in {density} in log-density']
+    high = [cell for (d, _), cell in cells.items() if d >= 10]
+    if high:
+        score, _, total = below(high, ours, "KDE best", 3.0)
+        parts.append(f"by at least 3 times in score in {score} of the {total} with d >= 10")
+    score, density, total = below(every, ours, "EM + BIC")
+    parts.append(f"below EM with BIC, on the sets EM was run on, in {score} of {total} in score and {density} in log-density")
+    means = {key: 100 * spread([score for score, _ in cell[ours]])[0] for key, cell in cells.items()}
+    known = [(means[d, n], value) for d, row in PUBLISHED.items() for n, value in row.items() if (d, n) in cells]
+    if known:
+        parts.append(f"below the published figure in {sum(a < b for a, b in known)} of {len(known)}")
+    return "; ".join(parts) + "."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dims", type=int, nargs="+", default=[1, 2, 5, 10, 30])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 1024])
-    parser.add_argument("--sets", type=int, default=30)
+    parser.add_argument("--dims", type=int, nargs="+", default=[1, 2, 3, 5, 10, 20, 50, 100])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2**8, 2**10, 2**12, 2**14])
     parser.add_argument(
         "--weights", nargs="+", default=list(SHIPPED), help="shipped names, folders or files (default: %(default)s)"
     )
-    parser.add_argument("--em-sets", type=int, default=10, help="data sets for EM, the slowest (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, help="folder to keep finished cells in: a run that was stopped goes on there")
     parser.add_argument("--quick", action="store_true", help="d = 1, 2, 10 and n = 64, 256 with four sets")
     parser.add_argument("--name", default="gmm")
     options = parser.parse_args()
     if options.quick:
-        options.dims, options.sizes, options.sets, options.em_sets = [1, 2, 10], [64, 256], 4, 2
-        options.name += "_quick"
+        options.dims, options.sizes, options.name = [1, 2, 10], [64, 256], f"{options.name}_quick"
     started = time.time()
-    pool = multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,))
-    rows, raw = [], []
     methods = [*options.weights, *PEERS]
+    cells: dict[tuple[int, int], Cell] = {}
+    with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
+        for n in options.sizes:  # the shortest contexts first, so that a run that is stopped has whole columns
+            for d in options.dims:
+                budget = effort(n, options.quick)
+                cell = cached(options.cache, f"d{d}_n{n}", partial(measure, pool, options.weights, d, n, budget))
+                cells[d, n] = cell
+                print(d, n, *(f"{m} {100 * spread([v[0] for v in cell[m]])[0]:.1f}" for m in methods if m in cell), flush=True)
+    rows, raw, panels = [], [], {}
     for d in options.dims:
+        panels[f"d = {d}"] = {}
         for n in options.sizes:
-            found: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
-            tasks = [(options.weights, d, n, index, index < options.em_sets) for index in range(options.sets)]
-            for answers in pool.map(one_set, tasks):
-                for name, value in answers.items():
-                    found[name].append(value)
-            cells = [str(d), str(n)]
-            for name, values in found.items():
-                if not values:
-                    cells.append("")
-                    continue
-                table = torch.tensor(values)
-                mean, error = table.mean(0), table.std(0) / math.sqrt(len(values))
-                cells.append(f"{100 * mean[0]:.1f} ± {100 * error[0]:.1f} / {mean[1]:.3g} ± {error[1]:.1g}")
-                raw.append(
-                    {
-                        "d": d,
-                        "n": n,
-                        "method": name,
-                        "sets": len(values),
-                        "relative_score_error": float(mean[0]),
-                        "score_se": float(error[0]),
-                        "log_density_mse": float(mean[1]),
-                        "density_se": float(error[1]),
-                    }
-                )
-            best = torch.tensor(found["KDE best"]).mean(0)
+            texts = {}
+            for method, values in cells[d, n].items():
+                texts[method], record = summary(values)
+                raw.append({"d": d, "n": n, "method": method} | record)
+            ratios = []
             for name in options.weights:
-                ours = torch.tensor(found[name]).mean(0)
-                cells.append(f"{best[0] / ours[0]:.1f} / {best[1] / ours[1]:.1f}")
-            rows.append(cells)
-            print(" | ".join(cells), flush=True)
-    about = (
-        __doc__.split("\n", 1)[1].strip()
-        + f"\n\n{options.sets} data sets a cell (EM: the first {options.em_sets} of them), mean ± standard error: "
-        "score error in % / log-density MSE. EM tries full and diagonal covariances with up to 12 components."
+                ours, best = ([spread(c)[0] for c in zip(*cells[d, n][m], strict=True)] for m in (name, "KDE best"))
+                ratios.append(" / ".join(f"{b / a:.1f}" for a, b in zip(ours, best, strict=True)))
+            published = PUBLISHED.get(d, {}).get(n)
+            rows.append([str(d), str(n), *(texts.get(m, "") for m in methods), f"{published or ''}", *ratios])
+        for method in methods:
+            found = [r for r in raw if r["d"] == d and r["method"] == method]
+            if found:
+                columns = ("n", "relative_score_error", "score_se")
+                panels[f"d = {d}"][f"DiScoFormer, {method}" if method in options.weights else method] = tuple(
+                    [r[column] for r in found] for column in columns
+                )
+    efforts = "".join(
+        f"\n- n = {n}: {e.sets} data sets of {e.queries} queries; EM on the first {e.em}, kernel scores on the first {e.kernel}"
+        for n in options.sizes
+        for e in [effort(n, options.quick)]
     )
-    pool.close()
-    panels = {}
-    for d in options.dims:
-        cells = {method: [r for r in raw if r["d"] == d and r["method"] == method] for method in methods}
-        panels[f"d = {d}"] = {
-            method: ([r["n"] for r in found], [r["relative_score_error"] for r in found], [r["score_se"] for r in found])
-            for method, found in cells.items()
-        }
+    about = (
+        f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{' '.join(verdict(cells, name) for name in options.weights)}\n{efforts}\n\n"
+        "Mean ± standard error: score error in % / log-density MSE."
+    )
     curves(options.name, panels, "number of samples", "relative score error")
     write(
         options.name,
         "Gaussian mixtures of the published family",
         about,
-        ["d", "n", *methods, *(f"best KDE / {name}" for name in options.weights)],
+        ["d", "n", *methods, "published", *(f"best KDE / {name}" for name in options.weights)],
         rows,
         raw,
         started,

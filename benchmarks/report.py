@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +18,7 @@ from matplotlib.figure import Figure
 import disco_samplers
 
 RESULTS = Path(__file__).parent / "results"
+T = TypeVar("T")
 
 
 def cpu() -> str:
@@ -46,6 +50,39 @@ def write(name: str, title: str, about: str, header: list[str], rows: list[list[
     (RESULTS / f"{name}.md").write_text(text)
     (RESULTS / f"{name}.json").write_text(json.dumps({"environment": where, "results": raw}, indent=1) + "\n")
     print(text)
+
+
+def cached(folder: Path | None, name: str, make: Callable[[], T]) -> T:
+    """What ``make`` returns, kept as FOLDER/NAME.json, so that a run that was stopped goes on where it was."""
+    if folder is None:
+        return make()
+    path = folder / f"{name}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(make()))
+        part.replace(path)
+    return json.loads(path.read_text())
+
+
+def spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard error (0 for a single value)."""
+    return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def summary(errors: Sequence[Sequence[float]]) -> tuple[str, dict[str, float]]:
+    """Relative score errors and log-density MSEs (NaN for none) of data sets: as a cell, the first in %, and as raw numbers."""
+    (score, score_se), (density, density_se) = (spread(column) for column in zip(*errors, strict=True))
+    text = f"{100 * score:.1f} ± {100 * score_se:.1f}"
+    raw = {"sets": len(errors), "relative_score_error": score, "score_se": score_se}
+    if math.isnan(density):
+        return text, raw
+    return f"{text} / {density:.3g} ± {density_se:.1g}", raw | {"log_density_mse": density, "density_se": density_se}
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """The a of values ~ sizes^a, by least squares between logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 Curve = tuple[list[float], list[float], list[float]]

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from methods import loo_kde
 from report import write
 from torch import Tensor
 
@@ -39,13 +40,8 @@ def grid(f: GaussianMixture) -> tuple[Tensor, float]:
 _MOST = 1024
 
 
-def kde(x: Tensor) -> KDE:
-    """A KDE with leave-one-out bandwidth, that of the first 1024 samples brought to n."""
-    return KDE(x, KDE(x[:_MOST], "loo").bandwidth * max(1.0, len(x) / _MOST) ** (-1 / (x.shape[1] + 4)))
-
-
 def sdkde(x: Tensor, score: Callable[[Tensor], Tensor]) -> SDKDE:
-    """An SD-KDE likewise."""
+    """An SD-KDE with leave-one-out bandwidth, that of the first 1024 samples brought to n."""
     return SDKDE(x, score, SDKDE(x[:_MOST], score).bandwidth * max(1.0, len(x) / _MOST) ** (-1 / (x.shape[1] + 8)))
 
 
@@ -70,7 +66,7 @@ def main() -> None:
                 score = disco.condition(x, keys=1024 if n > 1024 else None)
                 estimates = {
                     "KDE, Scott": KDE(x, "scott"),
-                    "KDE, leave-one-out": kde(x),
+                    "KDE, leave-one-out": loo_kde(x, _MOST),
                     "SD-KDE, empirical": sdkde(x, KDE(x, "scott").score),
                     "SD-KDE, DiScoFormer": sdkde(x, score),
                     "SD-KDE, exact": sdkde(x, f.score),

@@ -17,7 +17,7 @@ import time
 
 import torch
 from methods import best_kde, best_kernel_score, em, errors
-from report import write
+from report import summary, write
 from targets import OUT_OF_FAMILY
 from torch import Tensor
 
@@ -79,14 +79,9 @@ def main() -> None:
                 found = pool.map(one_set, [(options.weights, name, n, index) for index in range(options.sets)])
                 cells = [name, str(n)]
                 for method in methods:
-                    table = torch.tensor([answers[method] for answers in found])
-                    mean, error = table.mean(0), table.std(0) / math.sqrt(len(found))
-                    density = "" if mean[1].isnan() else f" / {mean[1]:.3g} ± {error[1]:.1g}"
-                    cells.append(f"{100 * mean[0]:.1f} ± {100 * error[0]:.1f}{density}")
-                    values = {"relative_score_error": float(mean[0]), "score_se": float(error[0])}
-                    if density:
-                        values |= {"log_density_mse": float(mean[1]), "density_se": float(error[1])}
-                    raw.append({"target": name, "n": n, "method": method, "sets": len(found)} | values)
+                    text, record = summary([answers[method] for answers in found])
+                    cells.append(text)
+                    raw.append({"target": name, "n": n, "method": method} | record)
                 rows.append(cells)
                 print(" | ".join(cells), flush=True)
     about = __doc__.split("\n", 1)[1].strip() + (

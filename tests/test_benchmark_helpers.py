@@ -1,0 +1,81 @@
+"""What the benchmarks count and fit with."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from gmm import below
+from methods import best_kde, errors, loo_kde
+from report import cached, exponent, spread, summary
+
+from disco_samplers.reference import KDE, Gaussian
+
+
+def test_exponent_of_a_power_law():
+    sizes = [2**k for k in range(8, 14)]
+    assert exponent(sizes, [3e-6 * n**1.3 for n in sizes]) == pytest.approx(1.3)
+
+
+def test_spread_is_mean_and_standard_error():
+    values = np.random.default_rng(0).normal(size=50)
+    assert spread(values) == pytest.approx((values.mean(), values.std(ddof=1) / 50**0.5))
+    assert spread([2.0]) == (2.0, 0.0)
+
+
+def test_summary_leaves_out_a_density_that_does_not_exist():
+    assert summary([(0.1, 2.0), (0.1, 2.0)])[0] == "10.0 ± 0.0 / 2 ± 0"
+    text, raw = summary([(0.1, float("nan")), (0.3, float("nan"))])
+    assert text == "20.0 ± 10.0"
+    assert raw == pytest.approx({"sets": 2, "relative_score_error": 0.2, "score_se": 0.1})
+
+
+def test_cached_makes_once_and_leaves_no_half_file(tmp_path):
+    calls = []
+
+    def make():
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return {"a": [[1.0, 2.0]]}
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path, "cell", make)
+    assert not (tmp_path / "cell.json").exists()
+    assert cached(tmp_path, "cell", make) == cached(tmp_path, "cell", make) == {"a": [[1.0, 2.0]]}
+    assert len(calls) == 2
+    assert json.loads((tmp_path / "cell.json").read_text()) == {"a": [[1.0, 2.0]]}
+
+
+def test_cells_are_compared_on_the_sets_both_have():
+    cells = [
+        {"ours": [(0.1, 1.0), (9.0, 9.0)], "other": [(0.2, 0.5)]},
+        {"ours": [(0.3, 1.0)], "other": [(0.2, 2.0)]},
+        {"ours": [(0.0, 0.0)]},
+    ]
+    assert below(cells, "ours", "other") == (1, 1, 2)
+    assert below(cells, "ours", "other", 3.0) == (0, 0, 2)
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_no_bandwidth_beats_the_best_one(d):
+    generator = torch.Generator().manual_seed(0)
+    target = Gaussian(torch.zeros(d).double(), torch.eye(d).double() + 0.5)
+    x, y = target.draw(200, generator), target.draw(100, generator)
+    truth = target.evaluate(y), target.evaluate_score(y)
+    best = best_kde(x, y, truth)
+    for whiten in (False, True):
+        for h in torch.logspace(-1.5, 0.5, 40).tolist():
+            score, density = errors(KDE(x, h, whiten=whiten).log_prob_and_score(y), truth)
+            assert best[0] < 1.03 * score  # the grid's own resolution
+            assert best[1] < 1.03 * density
+
+
+def test_leave_one_out_bandwidth_of_many_samples_follows_its_rate():
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    assert loo_kde(x, 400).bandwidth == KDE(x, "loo").bandwidth
+    assert loo_kde(x, 100).bandwidth == pytest.approx(KDE(x[:100], "loo").bandwidth * 4 ** (-1 / 6))

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from equivariance import matrices
 from gmm import below
 from methods import best_kde, errors, loo_kde
+from normalizers import integral
+from published import SETUPS, mean_squares
 from report import cached, exponent, spread, summary
 
 from disco_samplers.reference import KDE, Gaussian
@@ -79,3 +83,48 @@ def test_leave_one_out_bandwidth_of_many_samples_follows_its_rate():
     x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
     assert loo_kde(x, 400).bandwidth == KDE(x, "loo").bandwidth
     assert loo_kde(x, 100).bandwidth == pytest.approx(KDE(x[:100], "loo").bandwidth * 4 ** (-1 / 6))
+
+
+@pytest.mark.parametrize("setup", SETUPS[:2] + SETUPS[-2:], ids=lambda setup: setup.name)
+def test_published_targets_are_what_they_are_called(setup):
+    target = setup.target(torch.Generator().manual_seed(3))
+    y = target.draw(20, torch.Generator().manual_seed(4))
+    if "Laplace" in setup.name:
+        expected = stats.laplace.logpdf(y).sum(1)
+    elif "Student" in setup.name:
+        expected = stats.multivariate_t(np.zeros(2), np.eye(2), df=3).logpdf(y)
+    elif "Gaussian" in setup.name:
+        expected = stats.norm.logpdf(y).sum(1)
+    else:
+        assert target.means.shape == (2, 100)
+        parts = [stats.norm.logpdf(y, m, v.sqrt()).sum(1) for m, v in zip(target.means, target.covariances, strict=True)]
+        expected = np.logaddexp(*(np.log(w) + part for w, part in zip(target.weights.numpy(), parts, strict=True)))
+    np.testing.assert_allclose(target.evaluate(y), expected, rtol=1e-10)
+
+
+def test_published_errors_are_means_over_queries_and_coordinates():
+    target = Gaussian(torch.zeros(3).double(), torch.ones(3).double())
+    wide = Gaussian(torch.zeros(3).double(), 4 * torch.ones(3).double())
+    score, density = mean_squares(wide, target, torch.ones(5, 3).double())
+    assert score == pytest.approx(0.75**2)
+    assert density == pytest.approx((1.5 * 0.75 - 3 * np.log(2)) ** 2)
+
+
+def test_linear_maps_of_the_columns_are_what_they_are_called():
+    x = torch.randn(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    maps = matrices(x, torch.Generator().manual_seed(1))
+    for name, sign in (("rotation", 1), ("reflection in a random plane", -1)):
+        torch.testing.assert_close(maps[name] @ maps[name].T, torch.eye(4, dtype=torch.float64))
+        assert torch.linalg.det(maps[name]) == pytest.approx(sign)
+    assert sorted((x @ maps["order of columns"])[0].tolist()) == sorted(x[0].tolist())
+    assert (maps["reflection of columns"].diag() < 0).any()
+
+
+def test_integrals_of_a_normalised_density(disco):
+    for d in (1, 2, 3):
+        x = torch.randn(200, d, generator=torch.Generator().manual_seed(d), dtype=torch.float64)
+        estimate = disco.condition(x)
+        value, error = integral(estimate)
+        log_z, standard_error = estimate.log_normalizer(num_samples=20_000, generator=torch.Generator().manual_seed(5))
+        # 4.5 standard errors: false alarms below 1e-4 in three.
+        assert abs(np.log(value) - log_z) < 4.5 * np.hypot(error, standard_error) + 1e-3

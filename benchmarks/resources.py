@@ -126,14 +126,14 @@ def main() -> None:
     parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--patience", type=float, default=4, help="seconds, see above (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=8, help="no larger size is begun after these (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="n = 256 and 2048, d = 2 and 10")
+    parser.add_argument("--quick", action="store_true", help="n = 256 and 1024, d = 2 and 10")
     parser.add_argument("--name", default="resources")
     options = parser.parse_args()
     sizes = [2**k for k in range(8, options.largest + 1)]
     if options.quick:
-        options.name, options.dims, sizes = f"{options.name}_quick", [2, 10], [256, 2048]
+        options.name, options.dims, sizes = f"{options.name}_quick", [2, 10], [256, 1024]
     started = time.time()
-    torch_seconds, ours_seconds = import_seconds()
+    torch_seconds, ours_seconds = import_seconds(1 if options.quick else 5)
     rows, raw = [], []
     patient = {(d, name): True for d in options.dims for name in PEERS}
     for n in sizes:
@@ -168,7 +168,7 @@ def main() -> None:
     about = __doc__.split("\n", 1)[1].strip() + (
         f' The weights are "{options.weights}".\n\n'
         f"`import disco_samplers` takes {ours_seconds:.3f} s beyond the {torch_seconds:.2f} s of `import torch` "
-        f"({ours_seconds / torch_seconds:.3f} of it; medians of 5 fresh processes)."
+        f"({ours_seconds / torch_seconds:.3f} of it; medians of fresh processes)."
     )
     if growth:
         about += (

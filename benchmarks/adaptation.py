@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="samples of each data set out of family (default: %(default)s)")
     parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
-    parser.add_argument("--cache", type=Path, help="folder to keep finished targets in: a run that was stopped goes on there")
+    parser.add_argument("--cache", type=Path, help="folder to keep finished targets in, see CONTRIBUTING.md")
     parser.add_argument("--quick", action="store_true", help="Laplace in the plane, two sets of 128 samples")
     parser.add_argument("--name", default="adaptation")
     options = parser.parse_args()
@@ -136,8 +136,8 @@ def main() -> None:
                 }
     about = __doc__.split("\n", 1)[1].strip() + (
         f'\n\nWeights "{options.weights}", n = {options.size} (real tables: all rows), {options.sets} data sets or splits. '
-        f"adapt(32), against no adaptation: better by more than a standard error on {counts['better']} of {len(targets)}, within "
-        f"one on {counts['equal']}, worse on {counts['worse']}. In the picture 0 steps are drawn at 0.5."
+        f"adapt(32), against no adaptation: better by more than a standard error on {counts['better']} of {len(targets)}, "
+        f"within one on {counts['equal']}, worse on {counts['worse']}. In the picture 0 steps are drawn at 0.5."
     )
     curves(options.name, panels, "steps", "score error / before")
     header = ["target", "before", *(f"{step} steps" for step in STEPS[1:]), *(f"adapt({b})" for b in BUDGETS), "chosen"]

@@ -72,13 +72,13 @@ def data_set(d: int, n: int, index: int, queries: int = 1000) -> tuple[GaussianM
     return target, points[:n], points[n:]
 
 
-def one_set(task: tuple[list[str], int, int, int, Effort]) -> dict[str, tuple[float, float]]:
-    """The errors of every method on one data set."""
-    weights, d, n, index, budget = task
+def one_set(group: str, d: int, n: int, budget: Effort, index: int) -> dict[str, tuple[float, float]]:
+    """The errors of one set of weights, or of all peers, on one data set."""
     target, x, y = data_set(d, n, index, budget.queries)
     truth = target.evaluate(y), target.evaluate_score(y)
-    answers = {name: errors(DiScoFormer.from_pretrained(name).condition(x).log_prob_and_score(y), truth) for name in weights}
-    answers |= {
+    if group != "peers":
+        return {group: errors(DiScoFormer.from_pretrained(group).condition(x).log_prob_and_score(y), truth)}
+    answers = {
         "KDE best": best_kde(x, y, truth),
         "KDE leave-one-out": errors(loo_kde(x).log_prob_and_score(y), truth),
         "KDE Scott": errors(KDE(x, "scott", whiten=True).log_prob_and_score(y), truth),
@@ -93,10 +93,10 @@ def one_set(task: tuple[list[str], int, int, int, Effort]) -> dict[str, tuple[fl
     return answers
 
 
-def measure(pool: multiprocessing.pool.Pool, weights: list[str], d: int, n: int, budget: Effort) -> Cell:
-    """One cell of the table."""
+def measure(pool: multiprocessing.pool.Pool, group: str, d: int, n: int, budget: Effort) -> Cell:
+    """One cell of the table, for one set of weights or for all peers."""
     found: Cell = {}
-    for answers in pool.imap(one_set, [(weights, d, n, index, budget) for index in range(budget.sets)]):
+    for answers in pool.imap(partial(one_set, group, d, n, budget), range(budget.sets)):
         for name, value in answers.items():
             found.setdefault(name, []).append(value)
     return found
@@ -135,7 +135,7 @@ def main() -> None:
         "--weights", nargs="+", default=list(SHIPPED), help="shipped names, folders or files (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
-    parser.add_argument("--cache", type=Path, help="folder to keep finished cells in: a run that was stopped goes on there")
+    parser.add_argument("--cache", type=Path, help="folder to keep finished cells in, see CONTRIBUTING.md")
     parser.add_argument("--quick", action="store_true", help="d = 1, 2, 10 and n = 64, 256 with four sets")
     parser.add_argument("--name", default="gmm")
     options = parser.parse_args()
@@ -147,8 +147,10 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for n in options.sizes:  # the shortest contexts first, so that a run that is stopped has whole columns
             for d in options.dims:
-                budget = effort(n, options.quick)
-                cell = cached(options.cache, f"d{d}_n{n}", partial(measure, pool, options.weights, d, n, budget))
+                budget, cell = effort(n, options.quick), {}
+                for group in (*options.weights, "peers"):
+                    name = f"d{d}_n{n}_{Path(group).name}"
+                    cell |= cached(options.cache, name, partial(measure, pool, group, d, n, budget))
                 cells[d, n] = cell
                 print(d, n, *(f"{m} {100 * spread([v[0] for v in cell[m]])[0]:.1f}" for m in methods if m in cell), flush=True)
     rows, raw, panels = [], [], {}

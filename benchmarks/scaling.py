@@ -48,9 +48,7 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=17, help="largest n as a power of two (default: %(default)s)")
     parser.add_argument("--sets", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
-    parser.add_argument(
-        "--cache", type=Path, help="folder to keep finished dimensions in: a run that was stopped goes on there"
-    )
+    parser.add_argument("--cache", type=Path, help="folder to keep finished dimensions in, see CONTRIBUTING.md")
     parser.add_argument("--quick", action="store_true", help="d = 2, n up to 2^12, two sets")
     parser.add_argument("--name", default="scaling")
     options = parser.parse_args()

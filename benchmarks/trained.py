@@ -32,14 +32,17 @@ def _minimise(module: nn.Module, loss: Callable[[Tensor], Tensor], x: Tensor, ge
 
 
 class SplineFlow:
-    """A neural spline flow (Durkan et al. 2019): three autoregressive layers of 64 x 64 units, maximum likelihood."""
+    """A neural spline flow (Durkan et al. 2019): two autoregressive layers of 32 x 32 units, 5 bins, maximum likelihood.
+
+    Larger ones (three layers, 64 x 64 units, 8 bins) had higher errors on 1024 samples in the plane.
+    """
 
     def __init__(self, x: Tensor, seed: int = 0, steps: int = 2000) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.mean, self.deviation = x.mean(0), x.std(0)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.flow = zuko.flows.NSF(x.shape[1], transforms=3, hidden_features=(64, 64))
+            self.flow = zuko.flows.NSF(x.shape[1], transforms=2, hidden_features=(32, 32), bins=5)
         z = ((x - self.mean) / self.deviation).float()
         _minimise(self.flow, lambda batch: -self.flow().log_prob(batch).mean(), z, generator, steps)
 

@@ -10,13 +10,19 @@ import torch
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from ablations import WithoutKernels
 from equivariance import matrices
 from gmm import below
 from methods import best_kde, errors, loo_kde
 from normalizers import integral
+from plain_transformer import PlainTransformer
 from published import SETUPS, mean_squares
 from report import cached, exponent, spread, summary
+from trained import SlicedScoreMatching, SplineFlow
 
+from disco_samplers.model.block import KernelEstimates
+from disco_samplers.model.config import DiScoFormerConfig
+from disco_samplers.model.network import Network
 from disco_samplers.reference import KDE, Gaussian
 
 
@@ -121,10 +127,57 @@ def test_linear_maps_of_the_columns_are_what_they_are_called():
 
 
 def test_integrals_of_a_normalised_density(disco):
-    for d in (1, 2, 3):
+    for d in (1, 2):
         x = torch.randn(200, d, generator=torch.Generator().manual_seed(d), dtype=torch.float64)
         estimate = disco.condition(x)
-        value, error = integral(estimate)
-        log_z, standard_error = estimate.log_normalizer(num_samples=20_000, generator=torch.Generator().manual_seed(5))
-        # 4.5 standard errors: false alarms below 1e-4 in three.
+        value, error = integral(estimate, points=150)
+        log_z, standard_error = estimate.log_normalizer(num_samples=10_000, generator=torch.Generator().manual_seed(5))
+        # 4.5 standard errors: false alarms below 1e-4.
         assert abs(np.log(value) - log_z) < 4.5 * np.hypot(error, standard_error) + 1e-3
+
+
+@pytest.mark.parametrize("options", [{}, {"sine": True}, {"rotary": True}])
+def test_plain_transformer_answers_each_query_alone_and_any_order_of_samples(options):
+    torch.manual_seed(0)
+    network = PlainTransformer(3, width=16, layers=2, heads=2, **options)
+    x, y = torch.randn(2, 20, 3), torch.randn(2, 5, 3)
+    log_prob, score = network(x, y)
+    torch.testing.assert_close(score, -torch.cat([x, y], 1))  # a standard normal before training
+    torch.nn.init.normal_(network.head.weight)
+    log_prob, score = network(x, y)
+    alone = network(x[:, torch.randperm(20)], y[:, :1])
+    torch.testing.assert_close(alone[0][:, 20:], log_prob[:, 20:21])
+    torch.testing.assert_close(alone[1][:, 20:], score[:, 20:21])
+
+
+def test_rotary_attention_knows_differences_of_coordinates_only():
+    torch.manual_seed(0)
+    block = PlainTransformer(2, width=8, layers=1, heads=2, rotary=True).blocks[0]
+    tokens, context, y, x = torch.randn(1, 4, 8), torch.randn(1, 6, 8), torch.randn(1, 4, 2), torch.randn(1, 6, 2)
+    shift = torch.tensor([3.0, -1.0])
+    torch.testing.assert_close(block(tokens, y, context, x), block(tokens, y + shift, context, x + shift))
+    assert (block(tokens, y, context, x) - block(tokens, y + shift, context, x)).abs().max() > 1e-3
+
+
+def test_heads_without_kernels_do_not_see_them():
+    torch.manual_seed(0)
+    network = Network(DiScoFormerConfig(layers=1))
+    network.heads = WithoutKernels(DiScoFormerConfig(layers=1))
+    torch.nn.init.normal_(network.heads.output.weight, std=0.1)
+    tokens = network.embed(torch.randn(1, 5, 2), torch.ones(1, 1, 2))
+    first, second = (
+        network.heads(tokens, KernelEstimates(*(torch.randn(1, 5, *s) for s in ((6,), (2, 6), (6,))))) for _ in "ab"
+    )
+    torch.testing.assert_close(first, second)
+
+
+def test_trained_estimators_learn_a_normal():
+    x = torch.tensor([3.0, -1.0]) + 2 * torch.randn(1000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    axis = torch.linspace(-12, 12, 121, dtype=torch.float64)
+    y = torch.tensor([3.0, -1.0]) + torch.cartesian_prod(axis, axis)
+    log_prob, gradient = SplineFlow(x, steps=200).log_prob_and_score(y)
+    assert float(log_prob.exp().sum()) * 0.2**2 == pytest.approx(1, abs=0.02)
+    near = y.sub(torch.tensor([3.0, -1.0])).norm(dim=1) < 2
+    true = -(y - torch.tensor([3.0, -1.0]))[near] / 4
+    for score, most in ((gradient[near], 0.3), (SlicedScoreMatching(x, steps=300).score(y[near]), 0.1)):
+        assert (score - true).square().sum() < most * true.square().sum()

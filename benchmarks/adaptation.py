@@ -139,7 +139,7 @@ def main() -> None:
         f"adapt(32), against no adaptation: better by more than a standard error on {counts['better']} of {len(targets)}, "
         f"within one on {counts['equal']}, worse on {counts['worse']}. In the picture 0 steps are drawn at 0.5."
     )
-    curves(options.name, panels, "steps", "score error / before")
+    curves(options.name, panels, "steps", "score error / before", base=2)
     header = ["target", "before", *(f"{step} steps" for step in STEPS[1:]), *(f"adapt({b})" for b in BUDGETS), "chosen"]
     write(options.name, "Adaptation", about, header, rows, raw, started)
 

@@ -174,6 +174,9 @@ def main() -> None:
                 panels[f"d = {d}"][f"DiScoFormer, {method}" if method in options.weights else method] = tuple(
                     [r[column] for r in found] for column in columns
                 )
+        known = {n: value / 100 for n, value in PUBLISHED.get(d, {}).items() if n in options.sizes}
+        if known:
+            panels[f"d = {d}"]["published"] = (list(known), list(known.values()), [0.0] * len(known))
     efforts = "".join(
         f"\n- n = {n}: {e.sets} data sets of {e.queries} queries; EM on the first {e.em}, kernel scores on the first {e.kernel}"
         for n in options.sizes
@@ -183,7 +186,7 @@ def main() -> None:
         f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{' '.join(verdict(cells, name) for name in options.weights)}\n{efforts}\n\n"
         "Mean ± standard error: score error in % / log-density MSE."
     )
-    curves(options.name, panels, "number of samples", "relative score error")
+    curves(options.name, panels, "number of samples", "relative score error", top=2, base=2)
     write(
         options.name,
         "Gaussian mixtures of the published family",

@@ -89,21 +89,32 @@ Curve = tuple[list[float], list[float], list[float]]
 """Abscissae, means and standard errors."""
 
 
-def curves(name: str, panels: dict[str, dict[str, Curve]], x_label: str, y_label: str) -> None:
-    """Draws results/NAME.png: one panel a title, one line a method, logarithmic axes, bars of one standard error."""
-    columns = min(3, len(panels))
+def curves(
+    name: str, panels: dict[str, dict[str, Curve]], x_label: str, y_label: str, top: float | None = None, base: int = 10
+) -> None:
+    """Draws results/NAME.png: one panel a title, one line a method, logarithmic axes, bars of one standard error.
+
+    What rises above ``top`` is cut off; ``base`` is that of the abscissa's ticks.
+    """
+    columns = min(4 if len(panels) > 6 else 3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    methods = list(dict.fromkeys(method for lines in panels.values() for method in lines))
+    ours = [method for method in methods if method.startswith("DiScoFormer")]
+    drawn = {}
     for ax, (title, lines) in zip(axes, panels.items(), strict=False):
-        for i, (method, (x, mean, error)) in enumerate(lines.items()):
-            first = method.startswith("DiScoFormer")
-            ax.errorbar(
-                x, mean, error, marker="o", ms=4, lw=2.5 if first else 1.2, color="black" if first else f"C{i}", label=method
-            )
-        ax.set(xscale="log", yscale="log", title=title, xlabel=x_label, ylabel=y_label)
+        for method, (x, mean, error) in lines.items():
+            look = {"lw": 1.2, "color": f"C{methods.index(method)}"}
+            if method in ours:
+                look = {"lw": 2.5, "color": "black", "ls": ("-", "--", ":", "-.")[ours.index(method) % 4]}
+            drawn[method] = ax.errorbar(x, mean, error, marker="o", ms=4, **look)
+        ax.set(yscale="log", title=title, xlabel=x_label, ylabel=y_label)
+        ax.set_xscale("log", base=base)
+        if top is not None:
+            ax.set_ylim(top=min(top, ax.get_ylim()[1]))
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    axes[0].legend(fontsize=7)
+    figure.legend([drawn[m] for m in methods], methods, loc="outside lower center", ncols=min(4, len(methods)), fontsize=8)
     RESULTS.mkdir(exist_ok=True)
     figure.savefig(RESULTS / f"{name}.png", dpi=110)

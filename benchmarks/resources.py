@@ -174,7 +174,7 @@ def main() -> None:
         about += (
             f"\n\nThe time to condition, with keys in groups, grows from n = 2^13 on as n to the power of {', '.join(growth)}."
         )
-    curves(options.name, panels, "number of samples and queries", "seconds")
+    curves(options.name, panels, "number of samples and queries", "seconds", base=2)
     header = ["d", "n = m", "condition (s)", "answer (s)", "peak memory (GB)", *(f"time / {name}" for name in PEERS)]
     write(options.name, "Time and memory", about, header, rows, raw, started)
 

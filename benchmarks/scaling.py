@@ -82,7 +82,7 @@ def main() -> None:
     about = __doc__.split("\n", 1)[1].strip() + (
         f"\n\n{options.sets} data sets, mean ± standard error: score error in % / log-density MSE; losses in % of each."
     )
-    curves(options.name, panels, "number of samples", "relative score error")
+    curves(options.name, panels, "number of samples", "relative score error", base=2)
     header = ["d", "n", *methods, *(f"loss by groups, {name}" for name in SHIPPED)]
     write(options.name, "Error against the number of samples", about, header, rows, raw, started)
 

@@ -54,13 +54,15 @@ class Effort(NamedTuple):
     queries: int
 
 
-def effort(n: int, quick: bool) -> Effort:
-    """Less of everything for the longest contexts."""
+def effort(d: int, n: int, quick: bool) -> Effort:
+    """Less of everything for the largest."""
     if quick:
         return Effort(4, 2, 2, 1000)
     if n <= 1024:
-        return Effort(30, 10, 10, 1000)
-    return Effort(30, 10, 0, 250) if n <= 4096 else Effort(10, 3, 0, 250)
+        return Effort(30, 10, 10 if n <= 256 else 5, 1000)
+    if n <= 4096:
+        return Effort(30, 10, 0, 250)
+    return Effort(10, 3, 0, 250) if d <= 20 else Effort(6, 2, 0, 250)
 
 
 def data_set(d: int, n: int, index: int, queries: int = 1000) -> tuple[GaussianMixture, Tensor, Tensor]:
@@ -147,7 +149,7 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for n in options.sizes:  # the shortest contexts first, so that a run that is stopped has whole columns
             for d in options.dims:
-                budget, cell = effort(n, options.quick), {}
+                budget, cell = effort(d, n, options.quick), {}
                 for group in (*options.weights, "peers"):
                     name = f"d{d}_n{n}_{Path(group).name}"
                     cell |= cached(options.cache, name, partial(measure, pool, group, d, n, budget))
@@ -177,13 +179,16 @@ def main() -> None:
         known = {n: value / 100 for n, value in PUBLISHED.get(d, {}).items() if n in options.sizes}
         if known:
             panels[f"d = {d}"]["published"] = (list(known), list(known.values()), [0.0] * len(known))
-    efforts = "".join(
-        f"\n- n = {n}: {e.sets} data sets of {e.queries} queries; EM on the first {e.em}, kernel scores on the first {e.kernel}"
-        for n in options.sizes
-        for e in [effort(n, options.quick)]
+    efforts = {}
+    for d, n in cells:
+        efforts.setdefault((n, effort(d, n, options.quick)), []).append(str(d))
+    listed = "".join(
+        f"\n- n = {n}, d = {', '.join(ds)}: {e.sets} data sets of {e.queries} queries; "
+        f"EM on the first {e.em}, kernel scores on the first {e.kernel}"
+        for (n, e), ds in efforts.items()
     )
     about = (
-        f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{' '.join(verdict(cells, name) for name in options.weights)}\n{efforts}\n\n"
+        f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{' '.join(verdict(cells, name) for name in options.weights)}\n{listed}\n\n"
         "Mean ± standard error: score error in % / log-density MSE."
     )
     curves(options.name, panels, "number of samples", "relative score error", top=2, base=2)

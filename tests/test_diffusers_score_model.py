@@ -14,7 +14,7 @@ from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
 
 pytest.importorskip("diffusers")
 import diffusers
-from disco_samplers.integrations.diffusers import DiscoScoreModel, LinearBasis
+from disco_samplers.integrations.diffusers import DiscoScoreModel, LinearBasis, NoisedData
 
 NAMES = ["epsilon", "v_prediction", "sample", "edm", "flow", "score", "consistency"]
 SCHEDULERS = {
@@ -139,10 +139,11 @@ def test_scores_of_replicas_are_averaged(model, data):
     """The model's score is the mean of its replicas' estimates; the second replica's noise is minus the first's."""
     noised = model.noised()
     y = data[1][:5]
-    estimates = noised.estimates(0.2)
+    basis, estimates = noised.level(0.2)
     assert len(estimates) == 2
-    torch.testing.assert_close(model.score(y, 0.2), sum(e.score(y - model.basis.mean) for e in estimates) / 2)
-    torch.testing.assert_close(estimates[0].samples + estimates[1].samples, 2 * noised.data[_rows(noised)])
+    z, _ = basis.project(y - model.basis.mean)
+    torch.testing.assert_close(model.score(y, 0.2), sum(e.score(z) for e in estimates) / 2 @ basis.components)
+    torch.testing.assert_close(estimates[0].samples + estimates[1].samples, 2 * basis.project(noised.data[_rows(noised)])[0])
     assert all(len(e.samples) == 64 for e in estimates)
 
 
@@ -170,7 +171,7 @@ def test_cache_keeps_at_most_what_it_may(data):
 def test_adaptation_at_each_level(data):
     """adapt= adapts every context; the estimates carry the report."""
     model = DiscoScoreModel.from_data(data[1], calibrate=False, replicas=1, adapt=1)
-    assert all(e.report is not None for e in model.noised().estimates(0.1))
+    assert all(e.report is not None for e in model.noised().level(0.1).estimates)
 
 
 def test_held_out_weights_rise_from_no_trust_to_full(data, disco):
@@ -271,6 +272,33 @@ def test_directions_that_the_data_do_not_tell_share_one_variance():
     torch.testing.assert_close(kept, x.var(0, unbiased=False).sum())
 
 
+@pytest.mark.parametrize(("sigma", "rank"), [(0.5, 3), (1.5, 1), (4.0, 0)])
+def test_directions_without_a_signal_are_gaussian(sigma, rank):
+    """At a level only directions above the noise are estimated; in the others score and density are the Gaussian's."""
+    x = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([3.0, 1.0, 0.6])
+    options = {"context_size": 400, "replicas": 1, "seed": 0, "adapt": 0, "cache_size": 8}
+    noised = NoisedData(perturbed("rotations"), x, lambda sigma: 0.0, **options)
+    basis, estimates = noised.level(sigma)
+    assert basis.rank == rank
+    assert [e.dim for e in estimates] == [rank] * bool(rank)
+    covariance = torch.cov(x.T, correction=0) + sigma**2 * torch.eye(3)
+    y = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    exact = -torch.linalg.solve(covariance, (y - x.mean(0)).T).T
+    outside = torch.eye(3) - basis.components.T @ basis.components
+    torch.testing.assert_close(-noised.noise(y, sigma) / sigma @ outside, exact @ outside, rtol=1e-4, atol=1e-4)
+    if not rank:
+        gaussian = torch.distributions.MultivariateNormal(x.mean(0), covariance)
+        torch.testing.assert_close(noised.log_prob(y, sigma), gaussian.log_prob(y), rtol=1e-4, atol=1e-4)
+    axes = NoisedData(perturbed("axes"), x, lambda sigma: 0.0, context_size=400, replicas=1, seed=0, adapt=0, cache_size=8)
+    torch.testing.assert_close(axes.level(sigma).basis.components, torch.eye(3))
+
+
+def test_default_weights_follow_the_coordinates(data):
+    """Columns as they are: those that see columns. A basis, whose directions are nobody's columns: the invariant ones."""
+    assert DiscoScoreModel.from_data(data[1], calibrate=False).disco.config.symmetry == "axes"
+    assert DiscoScoreModel.from_data(data[1], calibrate=False, share=0.9).disco.config.symmetry == "rotations"
+
+
 def test_full_share_keeps_the_coordinates():
     x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
     basis = LinearBasis.fit(x, 1.0)
@@ -338,12 +366,20 @@ def test_optimal_denoiser_errors(sigma, y, data):
         (lambda x: x[:5], "at least 16"),
         (lambda x: x[:, 0], "must have shape"),
         (lambda x: torch.where(x > 1, torch.nan, x), "NaN"),
-        (lambda x: torch.randn(20, 30, generator=torch.Generator().manual_seed(0)), "give more samples or a smaller share"),
     ],
 )
 def test_bad_data(change, message, data):
     with pytest.raises(ValueError, match=message):
         DiscoScoreModel.from_data(change(data[1]), disco=perturbed(), calibrate=False)
+
+
+def test_a_share_that_the_samples_do_not_carry():
+    """Asked for, it is refused; by default there is one direction for every four samples."""
+    x = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
+    for rows, options in ((x, {"share": 0.99}), (x[:, :11], {})):
+        with pytest.raises(ValueError, match="give more samples or a smaller share"):
+            DiscoScoreModel.from_data(rows, disco=perturbed(), calibrate=False, **options)
+    assert DiscoScoreModel.from_data(x, disco=perturbed(), calibrate=False).basis.rank == 5
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,10 @@ class LinearBasis(nn.Module):
         self.register_buffer("tail_variance", torch.zeros(()))
 
     @classmethod
-    def fit(cls, x: Tensor, share: float) -> LinearBasis:
+    def fit(cls, x: Tensor, share: float, most: int | None = None) -> LinearBasis:
         """The basis of data (n, D) that keeps ``share`` of the variance; with ``share=1`` the coordinates themselves.
+
+        With ``most``, of less of the variance where that takes no more directions.
 
         Raises:
             ValueError: if ``share`` does not lie in (0, 1].
@@ -64,14 +66,23 @@ class LinearBasis(nn.Module):
             basis = cls(size, size).to(x)
             basis.mean, basis.components = x.mean(0), torch.eye(size, dtype=x.dtype, device=x.device)
             return basis
-        _, values, directions = torch.linalg.svd((x - x.mean(0)).double(), full_matrices=False)
-        variance, directions = values.square() / n, directions.to(x.dtype)
-        rank = min(int((variance.cumsum(0) / variance.sum() < share).sum()) + 1, size)
-        known = min(max(rank, n // _ROWS_A_DIRECTION), len(variance))
+        variances, directions = _principal(x)
+        rank = min(int((variances.cumsum(0) / variances.sum() < share).sum()) + 1, most or size, size)
+        return cls._of(x, variances, directions, rank, max(rank, n // _ROWS_A_DIRECTION))
+
+    @classmethod
+    def above(cls, x: Tensor, variance: float) -> LinearBasis:
+        """The principal directions of data (n, D) whose variance is above a number; it may be none of them."""
+        variances, directions = _principal(x)
+        return cls._of(x, variances, directions, int((variances > variance).sum()), len(variances))
+
+    @classmethod
+    def _of(cls, x: Tensor, variances: Tensor, directions: Tensor, rank: int, known: int) -> LinearBasis:
+        size, known = x.shape[1], min(known, len(variances))
         basis = cls(size, rank, known - rank).to(x)
         basis.mean, basis.components, basis.rest_components = x.mean(0), directions[:rank], directions[rank:known]
-        basis.rest_variances = variance[rank:known].to(x.dtype)
-        basis.tail_variance = (variance[known:].sum() / max(size - known, 1)).to(x.dtype)
+        basis.rest_variances = variances[rank:known].to(x.dtype)
+        basis.tail_variance = (variances[known:].sum() / max(size - known, 1)).to(x.dtype)
         return basis
 
     @property
@@ -113,3 +124,9 @@ class LinearBasis(nn.Module):
         """Coordinates along R, and what is left."""
         inner = rest @ self.rest_components.T
         return inner, rest - inner @ self.rest_components
+
+
+def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Variances, falling, in float64, and unit directions, one a row, of data (n, D)."""
+    _, values, directions = torch.linalg.svd((x - x.mean(0)).double(), full_matrices=False)
+    return values.square() / len(x), directions.to(x.dtype)

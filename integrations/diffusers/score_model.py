@@ -25,6 +25,9 @@ from .parameterization import VARIANCE_PRESERVING, conventions_of, parameterizat
 _SMALL = 16
 """Largest dimension that is carried whole unless a share is asked for."""
 
+_SHARE = 0.99
+_ROWS_A_DIRECTION = 4
+
 
 class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     r"""A training-free diffusion model: at noise level sigma, DiScoFormer reads the data noised to sigma.
@@ -136,8 +139,10 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             data: (N, d) vectors, (N, C, L) series, (N, C, H, W) images or latents, scaled to a standard deviation of about one
                 (images to [-1, 1]).
             labels: (N,) classes, whole numbers from zero on.
-            share: of the variance that the basis keeps; by default everything up to 16 dimensions, 0.97 above.
-            disco: the pretrained model; the shipped one by default.
+            share: of the variance that the basis keeps. By default everything up to 16 dimensions; above, 0.99 of it, or what
+                one direction for every four samples keeps, where that is less.
+            disco: the pretrained model; by default the shipped "axes" where the columns are carried as they are, and
+                "rotations" in a basis, whose directions are no columns of the data.
             scheduler: whose conventions to take; those of DDPM otherwise.
             calibrate: whether to measure on held-out rows from which noise level on the exact denoiser of the training set is
                 the better one. Without, DiScoFormer is used alone up to four times the data's scale.
@@ -150,15 +155,19 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         """
         x = checked_data(data)
         flat = x.flatten(1)
-        share = share if share is not None else (1.0 if flat.shape[1] <= _SMALL else 0.97)
-        basis = LinearBasis.fit(flat, share)
+        if share is None and flat.shape[1] > _SMALL:
+            share, most = _SHARE, len(flat) // _ROWS_A_DIRECTION
+        else:
+            share, most = 1.0 if share is None else share, None
+        basis = LinearBasis.fit(flat, share, most)
         if len(flat) < 2 * basis.rank:
             raise ValueError(
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "
                 f"{2 * basis.rank} are needed: give more samples or a smaller share"
             )
         classes = None if labels is None else checked_labels(labels, len(flat)).to(flat.device)
-        disco = disco if disco is not None else DiScoFormer.from_pretrained(map_location=str(flat.device))
+        if disco is None:
+            disco = DiScoFormer.from_pretrained("rotations" if basis.rest_dim else "axes", map_location=str(flat.device))
         conventions = {} if scheduler is None else conventions_of(scheduler)
         shape = tuple(x.shape[1:])
         model: DiscoScoreModel = cls(

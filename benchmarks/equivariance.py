@@ -64,7 +64,7 @@ def differences(disco: DiScoFormer, x: Tensor, y: Tensor, generator: torch.Gener
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", type=int, default=10)
+    parser.add_argument("--sets", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="two data sets, no long contexts")
     parser.add_argument("--name", default="equivariance")
     options = parser.parse_args()

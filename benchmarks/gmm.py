@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import torch
 from methods import best_kde, best_kernel_score, em, errors, fit_mixture, loo_kde
-from report import cached, curves, spread, summary, write
+from report import Curve, cached, curves, spread, summary, write
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
@@ -129,6 +129,30 @@ def verdict(cells: dict[tuple[int, int], Cell], ours: str) -> str:
     return "; ".join(parts) + "."
 
 
+def budgets(cells: dict[tuple[int, int], Cell], quick: bool) -> str:
+    """What each cell was measured on, as a list."""
+    efforts: dict[tuple[int, Effort], list[str]] = {}
+    for d, n in cells:
+        efforts.setdefault((n, effort(d, n, quick)), []).append(str(d))
+    return "\n".join(
+        f"- n = {n}, d = {', '.join(ds)}: {e.sets} data sets of {e.queries} queries; "
+        f"EM on the first {e.em}, kernel scores on the first {e.kernel}"
+        for (n, e), ds in efforts.items()
+    )
+
+
+def panel(d: int, raw: list[dict[str, float | str]], weights: list[str]) -> dict[str, Curve]:
+    """Score errors against n in one dimension."""
+    lines: dict[str, Curve] = {}
+    for r in (r for r in raw if r["d"] == d):
+        name = f"DiScoFormer, {r['method']}" if r["method"] in weights else r["method"]
+        for column, key in zip(lines.setdefault(name, ([], [], [])), ("n", "relative_score_error", "score_se"), strict=True):
+            column.append(r[key])
+    sizes = {r["n"] for r in raw}
+    known = {n: value / 100 for n, value in PUBLISHED.get(d, {}).items() if n in sizes}
+    return lines | ({"published": (list(known), list(known.values()), [0.0] * len(known))} if known else {})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dims", type=int, nargs="+", default=[1, 2, 3, 5, 10, 20, 50, 100])
@@ -155,42 +179,24 @@ def main() -> None:
                     cell |= cached(options.cache, name, partial(measure, pool, group, d, n, budget))
                 cells[d, n] = cell
                 print(d, n, *(f"{m} {100 * spread([v[0] for v in cell[m]])[0]:.1f}" for m in methods if m in cell), flush=True)
-    rows, raw, panels = [], [], {}
-    for d in options.dims:
-        panels[f"d = {d}"] = {}
-        for n in options.sizes:
-            texts = {}
-            for method, values in cells[d, n].items():
-                texts[method], record = summary(values)
-                raw.append({"d": d, "n": n, "method": method} | record)
-            ratios = []
-            for name in options.weights:
-                ours, best = ([spread(c)[0] for c in zip(*cells[d, n][m], strict=True)] for m in (name, "KDE best"))
-                ratios.append(" / ".join(f"{b / a:.1f}" for a, b in zip(ours, best, strict=True)))
-            published = PUBLISHED.get(d, {}).get(n)
-            rows.append([str(d), str(n), *(texts.get(m, "") for m in methods), f"{published or ''}", *ratios])
-        for method in methods:
-            found = [r for r in raw if r["d"] == d and r["method"] == method]
-            if found:
-                columns = ("n", "relative_score_error", "score_se")
-                panels[f"d = {d}"][f"DiScoFormer, {method}" if method in options.weights else method] = tuple(
-                    [r[column] for r in found] for column in columns
-                )
-        known = {n: value / 100 for n, value in PUBLISHED.get(d, {}).items() if n in options.sizes}
-        if known:
-            panels[f"d = {d}"]["published"] = (list(known), list(known.values()), [0.0] * len(known))
-    efforts = {}
-    for d, n in cells:
-        efforts.setdefault((n, effort(d, n, options.quick)), []).append(str(d))
-    listed = "".join(
-        f"\n- n = {n}, d = {', '.join(ds)}: {e.sets} data sets of {e.queries} queries; "
-        f"EM on the first {e.em}, kernel scores on the first {e.kernel}"
-        for (n, e), ds in efforts.items()
-    )
+    rows, raw = [], []
+    for d, n in sorted(cells):
+        texts = {}
+        for method in (m for m in methods if m in cells[d, n]):
+            texts[method], record = summary(cells[d, n][method])
+            raw.append({"d": d, "n": n, "method": method} | record)
+        ratios = []
+        for name in options.weights:
+            ours, best = ([spread(c)[0] for c in zip(*cells[d, n][m], strict=True)] for m in (name, "KDE best"))
+            ratios.append(" / ".join(f"{b / a:.1f}" for a, b in zip(ours, best, strict=True)))
+        published = PUBLISHED.get(d, {}).get(n, "")
+        rows.append([str(d), str(n), *(texts.get(m, "") for m in methods), str(published), *ratios])
     about = (
-        f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{' '.join(verdict(cells, name) for name in options.weights)}\n{listed}\n\n"
+        f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{' '.join(verdict(cells, name) for name in options.weights)}\n\n"
+        f"{budgets(cells, options.quick)}\n\n"
         "Mean ± standard error: score error in % / log-density MSE."
     )
+    panels = {f"d = {d}": panel(d, raw, options.weights) for d in options.dims}
     curves(options.name, panels, "number of samples", "relative score error", top=2, base=2)
     write(
         options.name,

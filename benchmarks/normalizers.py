@@ -2,7 +2,7 @@
 
 In one and two dimensions by summation over a grid that reaches 12 standard deviations of the samples to each side (what lies
 beyond it is the deviation from 1 that is left for the heaviest tails); in five and ten by importance sampling with draws
-independent of those that `normalized()` used, 65,536 of them, with its own standard error. `normalized()` has 4096 draws.
+independent of those that `normalized()` used, 32,768 of them, with its own standard error. `normalized()` has 4096 draws.
 Mixtures of the published family and the targets of shapes.md.
 """
 
@@ -32,11 +32,11 @@ def samples(name: str, n: int, index: int) -> Tensor:
     return shapes.data_set(name, n, index)[1]
 
 
-def integral(estimate: DensityEstimate, points: int = 500) -> tuple[float, float]:
+def integral(estimate: DensityEstimate, points: int = 300) -> tuple[float, float]:
     """The integral of the density and its standard error (0 for the sum over a grid)."""
     x = estimate.samples
     if x.shape[1] > 2:
-        log_z, error = estimate.log_normalizer(num_samples=2**16, generator=torch.Generator().manual_seed(1))
+        log_z, error = estimate.log_normalizer(num_samples=2**15, generator=torch.Generator().manual_seed(1))
         return math.exp(log_z), math.exp(log_z) * error
     center, reach = x.mean(0), 12 * x.std(0)
     axis = torch.linspace(-1, 1, points if x.shape[1] == 2 else points**2 // 10, dtype=torch.float64)
@@ -46,7 +46,7 @@ def integral(estimate: DensityEstimate, points: int = 500) -> tuple[float, float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", type=int, default=5)
+    parser.add_argument("--sets", type=int, default=3)
     parser.add_argument("--size", type=int, default=512, help="samples of each data set (default: %(default)s)")
     parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="mixtures in one and five dimensions, two sets of 256 samples")

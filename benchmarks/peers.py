@@ -67,7 +67,7 @@ def one_set(task: tuple[str, int, int]) -> dict[str, tuple[float, float, float]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", type=int, default=5)
+    parser.add_argument("--sets", type=int, default=3)
     parser.add_argument("--size", type=int, default=1024, help="samples of each data set (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="the ring, one set of 256 samples")

@@ -37,7 +37,8 @@ def environment(started: float) -> dict[str, str]:
         "machine": f"{cpu()}, {torch.get_num_threads()} threads",
         "versions": f"disco-samplers {disco_samplers.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}",
-        "minutes": f"{(time.time() - started) / 60:.1f}",
+        "minutes": f"{(time.time() - started) / 60:.1f}"
+        + (", what was kept before not counted" if "--cache" in sys.argv else ""),
     }
 
 

@@ -53,9 +53,12 @@ def _kde_errors(squared: Tensor, xw: Tensor, yw: Tensor, matrix: Tensor, truth: 
     """The errors of a KDE of bandwidth h in coordinates x @ matrix, from the squared distances there."""
     n, d = xw.shape
     logits = squared / (-2 * h * h)
-    lse = logits.logsumexp(1)
-    log_prob = lse - math.log(n) - d * math.log(h) - 0.5 * d * math.log(2 * math.pi) + torch.linalg.slogdet(matrix)[1]
-    score = ((logits - lse[:, None]).exp() @ xw - yw) / h**2 @ matrix.T
+    largest = logits.amax(1, keepdim=True)
+    weights = logits.sub_(largest).exp_()  # the exponentials are most of the cost: taken once, in place
+    total = weights.sum(1, keepdim=True)
+    log_norm = math.log(n) + d * math.log(h) + 0.5 * d * math.log(2 * math.pi) - torch.linalg.slogdet(matrix)[1]
+    log_prob = (total.log() + largest)[:, 0] - log_norm
+    score = (weights @ xw / total - yw) / h**2 @ matrix.T
     return errors((log_prob, score), truth)
 
 

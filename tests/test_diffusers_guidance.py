@@ -13,49 +13,27 @@ from disco_samplers.reference import GaussianMixture
 
 pytest.importorskip("diffusers")
 import diffusers
-from disco_samplers.integrations.diffusers import DiscoGuidance, DiscoLangevinScheduler, DiscoPipeline, DiscoScoreModel
+from diffusers_zoo import SCHEDULERS, memoriser, rng, unet
+from disco_samplers.integrations.diffusers import DiscoGuidance, DiscoPipeline, DiscoScoreModel
 from disco_samplers.integrations.diffusers.guidance import _level
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
-OFF = {"clip_sample": False}
-SCHEDULERS = {
-    "ddpm": lambda: diffusers.DDPMScheduler(**OFF),
-    "ddim": lambda: diffusers.DDIMScheduler(**OFF),
-    "pndm": diffusers.PNDMScheduler,
-    "euler": diffusers.EulerDiscreteScheduler,
-    "heun": diffusers.HeunDiscreteScheduler,
-    "kdpm2": diffusers.KDPM2DiscreteScheduler,
-    "dpm++ 2m": diffusers.DPMSolverMultistepScheduler,
-    "unipc": diffusers.UniPCMultistepScheduler,
-    "edm": diffusers.EDMEulerScheduler,
-    "flow": diffusers.FlowMatchEulerDiscreteScheduler,
-    "langevin": DiscoLangevinScheduler,
-}
+NAMES = ["ddpm", "ddim", "pndm", "euler", "heun", "kdpm2", "dpm++ 2m", "unipc", "edm", "flow", "langevin"]
 TWO = GaussianMixture(torch.ones(2), torch.tensor([[-1.5, 0.0], [1.5, 0.0]]), torch.full((2, 2), 0.05))
 RIGHT = GaussianMixture(torch.ones(1), torch.tensor([[1.5, 0.0]]), torch.full((1, 2), 0.05))
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def exact(samples):
-    model = DiscoScoreModel.from_data(samples, disco=perturbed(), replicas=1, calibrate=False)
-    model.weight.fill_(1.0)
-    return model
 
 
 @pytest.fixture(scope="module")
 def both():
     """A model of two modes."""
-    return exact(TWO.sample(300, generator=rng()))
+    return memoriser(TWO.sample(300, generator=rng()))
 
 
 @pytest.fixture(scope="module")
 def right():
     """A reference that holds one of them only."""
-    return exact(RIGHT.sample(300, generator=rng(1)))
+    return memoriser(RIGHT.sample(300, generator=rng(1)))
 
 
 def draw(model, scheduler, count=60, steps=15, **options):
@@ -64,7 +42,7 @@ def draw(model, scheduler, count=60, steps=15, **options):
     return pipe(num_samples=count, num_inference_steps=steps, generator=rng(), **options).samples
 
 
-@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_recording_changes_nothing(name, both, right):
     """Samples are those of the scheduler alone, and the record goes from noise to data."""
     guidance = DiscoGuidance(right)
@@ -79,7 +57,7 @@ def test_recording_changes_nothing(name, both, right):
     assert max(record.moved) == 0
 
 
-@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_correction_steers_to_the_reference(name, both, right):
     """A model of both modes, corrected by the score of one, ends in that one; without, half of its samples do."""
     guidance = DiscoGuidance(right, correct=0.3, correction_steps=3)
@@ -127,7 +105,7 @@ def test_strength_schedules(both, right):
     assert moved[9] == 0  # clean samples are not moved
 
 
-@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_wrapped_scheduler_is_the_scheduler_to_everybody_else(name, right, tmp_path):
     scheduler = SCHEDULERS[name]()
     scheduler.set_timesteps(7)
@@ -145,17 +123,7 @@ def test_wrapped_scheduler_is_the_scheduler_to_everybody_else(name, right, tmp_p
 
 def test_guided_pipeline_of_diffusers_saves_and_loads(right, tmp_path):
     """DDIMPipeline calls nobody; with a wrapped scheduler it is guided, and saves the scheduler it had."""
-    unet = diffusers.UNet2DModel(
-        sample_size=(1, 1),
-        in_channels=2,
-        out_channels=2,
-        block_out_channels=(8,),
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D",),
-        up_block_types=("UpBlock2D",),
-        layers_per_block=1,
-    ).eval()
-    pipe = diffusers.DDIMPipeline(unet, diffusers.DDIMScheduler(clip_sample=False))
+    pipe = diffusers.DDIMPipeline(unet((1, 1), channels=2), diffusers.DDIMScheduler(clip_sample=False))
     guidance = DiscoGuidance(right, correct=0.1)
     pipe.scheduler = guidance.wrap(pipe.scheduler)
     pipe.set_progress_bar_config(disable=True)
@@ -166,7 +134,7 @@ def test_guided_pipeline_of_diffusers_saves_and_loads(right, tmp_path):
     assert type(loaded.scheduler) is diffusers.DDIMScheduler
 
 
-@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_level_is_that_of_the_schedulers_own_sample(name):
     """Noise of the level that is read off, added in the scale that is read off, is what the scheduler would have made."""
     scheduler = SCHEDULERS[name]()

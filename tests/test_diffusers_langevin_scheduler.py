@@ -13,6 +13,7 @@ from disco_samplers.testing.statistics import assert_mean_close
 
 pytest.importorskip("diffusers")
 import diffusers
+from diffusers_zoo import rng, unet
 from disco_samplers.integrations.diffusers import DiscoLangevinScheduler
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
@@ -33,15 +34,11 @@ CONFIGS = [
 
 
 def sample():
-    return torch.rand(SHAPE, generator=torch.Generator().manual_seed(0))
+    return torch.rand(SHAPE, generator=rng())
 
 
 def public(config):
     return {key: value for key, value in config.items() if not key.startswith("_")}
-
-
-def rng():
-    return torch.Generator().manual_seed(0)
 
 
 def run(scheduler, model, x, steps=10):
@@ -227,17 +224,7 @@ def test_dtype_stays(dtype):
 
 def test_in_a_pipeline_of_diffusers_with_a_unet(tmp_path):
     """DDPMPipeline drives it with a network of its own, and saves and loads it."""
-    unet = diffusers.UNet2DModel(
-        sample_size=8,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(8,),
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D",),
-        up_block_types=("UpBlock2D",),
-        layers_per_block=1,
-    ).eval()
-    pipe = diffusers.DDPMPipeline(unet, DiscoLangevinScheduler(corrector_steps=2))
+    pipe = diffusers.DDPMPipeline(unet(), DiscoLangevinScheduler(corrector_steps=2))
     pipe.set_progress_bar_config(disable=True)
     images = pipe(batch_size=2, num_inference_steps=3, generator=rng(), output_type="np").images
     pipe.save_pretrained(tmp_path)

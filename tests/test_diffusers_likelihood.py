@@ -15,20 +15,15 @@ from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
 pytest.importorskip("diffusers")
 pytest.importorskip("torchdiffeq")
 import diffusers
+from diffusers_zoo import memoriser, rng
 from disco_samplers.integrations.diffusers import DiscoPipeline, DiscoScoreModel, memorisation, probability_flow_log_prob
 
 F = GaussianMixture(torch.ones(2), torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), torch.tensor([[0.1, 0.3], [0.2, 0.1]]))
 
 
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.fixture(scope="module")
 def exact():
-    model = DiscoScoreModel.from_data(F.sample(100, generator=rng()), disco=perturbed(), replicas=1, calibrate=False)
-    model.weight.fill_(1.0)
-    return model.to(torch.float64)
+    return memoriser(F.sample(100, generator=rng())).to(torch.float64)
 
 
 @pytest.mark.parametrize(("method", "steps"), [("heun2", 60), ("rk4", 20)])

@@ -15,65 +15,23 @@ from disco_samplers.reference import GaussianMixture
 pytest.importorskip("diffusers")
 import diffusers
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
-from disco_samplers.integrations.diffusers import DiscoLangevinScheduler, DiscoPipeline, DiscoPipelineOutput, DiscoScoreModel
+from diffusers_zoo import SCHEDULERS, memoriser, rng, unet
+from disco_samplers.integrations.diffusers import DiscoPipeline, DiscoPipelineOutput, DiscoScoreModel
 
 # diffusers hands tensors to numpy 2 in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
-OFF = {"clip_sample": False}
-SCHEDULERS = {
-    "ddpm": lambda: diffusers.DDPMScheduler(**OFF),
-    "ddim": lambda: diffusers.DDIMScheduler(**OFF),
-    "ddim v": lambda: diffusers.DDIMScheduler(prediction_type="v_prediction", **OFF),
-    "ddim sample": lambda: diffusers.DDIMScheduler(prediction_type="sample", **OFF),
-    "ddim zero snr": lambda: diffusers.DDIMScheduler(
-        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing", **OFF
-    ),
-    "ddpm parallel": lambda: diffusers.DDPMParallelScheduler(**OFF),
-    "ddim parallel": lambda: diffusers.DDIMParallelScheduler(**OFF),
-    "pndm": diffusers.PNDMScheduler,
-    "euler": diffusers.EulerDiscreteScheduler,
-    "euler karras": lambda: diffusers.EulerDiscreteScheduler(use_karras_sigmas=True),
-    "euler ancestral": diffusers.EulerAncestralDiscreteScheduler,
-    "heun": diffusers.HeunDiscreteScheduler,
-    "kdpm2": diffusers.KDPM2DiscreteScheduler,
-    "kdpm2 ancestral": diffusers.KDPM2AncestralDiscreteScheduler,
-    "dpm++ 2m": lambda: diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True),
-    "dpm++ 2m sde": lambda: diffusers.DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"),
-    "dpm++ flow": lambda: diffusers.DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"),
-    "dpm++ 2s": lambda: diffusers.DPMSolverSinglestepScheduler(lower_order_final=True),
-    "unipc": diffusers.UniPCMultistepScheduler,
-    "deis": diffusers.DEISMultistepScheduler,
-    "lms": diffusers.LMSDiscreteScheduler,
-    "sa": diffusers.SASolverScheduler,
-    "lcm": lambda: diffusers.LCMScheduler(**OFF),
-    "tcd": lambda: diffusers.TCDScheduler(**OFF),
-    "edm euler": diffusers.EDMEulerScheduler,
-    "edm euler v": lambda: diffusers.EDMEulerScheduler(prediction_type="v_prediction"),
-    "edm dpm++": diffusers.EDMDPMSolverMultistepScheduler,
-    "flow euler": diffusers.FlowMatchEulerDiscreteScheduler,
-    "flow euler shifted": lambda: diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-    "flow heun": diffusers.FlowMatchHeunDiscreteScheduler,
-    "flow lcm": diffusers.FlowMatchLCMScheduler,
-    "score sde": lambda: diffusers.ScoreSdeVeScheduler(sigma_max=50.0),
-    "karras ve": lambda: KarrasVeScheduler(sigma_max=7.0, s_min=0.1),
-    "consistency": lambda: diffusers.CMStochasticIterativeScheduler(clip_denoised=False),
-    "langevin": lambda: DiscoLangevinScheduler(corrector_steps=2),
-}
 F = GaussianMixture(torch.tensor([0.3, 0.7]), torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), torch.full((2, 2), 0.05))
 
 
 @pytest.fixture(scope="module")
 def data():
-    return F.sample(400, generator=torch.Generator().manual_seed(0))
+    return F.sample(400, generator=rng())
 
 
 @pytest.fixture(scope="module")
 def exact(data):
-    """The exact denoiser of the training set: what a scheduler does with it is known, whatever the weights."""
-    model = DiscoScoreModel.from_data(data, disco=perturbed(), replicas=1, calibrate=False)
-    model.weight.fill_(1.0)
-    return model
+    return memoriser(data)
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +47,6 @@ def pipeline(model, scheduler):
     pipe = DiscoPipeline(model, scheduler)
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULERS))
@@ -158,7 +112,7 @@ def test_output_types(square):
 def test_series_and_vectors_are_not_clamped():
     x = 3 * torch.randn(80, 2, 6, generator=rng())
     model = DiscoScoreModel.from_data(x, disco=perturbed(), replicas=1, calibrate=False)
-    samples = pipeline(model, SCHEDULERS["flow euler"]())(num_samples=20, num_inference_steps=5, generator=rng()).samples
+    samples = pipeline(model, SCHEDULERS["flow"]())(num_samples=20, num_inference_steps=5, generator=rng()).samples
     assert samples.shape == (20, 2, 6)
     assert samples.abs().max() > 2
 
@@ -193,7 +147,7 @@ def test_classes_and_guidance():
     assert guided.sum(1).mean() > plain.sum(1).mean()
 
 
-@pytest.mark.parametrize("name", ["ddim", "flow euler", "langevin"])
+@pytest.mark.parametrize("name", ["ddim", "flow", "langevin"])
 def test_pipeline_saves_and_loads(name, square, tmp_path):
     pipe = pipeline(square, SCHEDULERS[name]())
     pipe.save_pretrained(tmp_path)
@@ -221,17 +175,7 @@ def test_autoencoder_decodes_latents():
 
 
 def test_a_trained_unet_in_our_pipeline():
-    unet = diffusers.UNet2DModel(
-        sample_size=8,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(8,),
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D",),
-        up_block_types=("UpBlock2D",),
-        layers_per_block=1,
-    )
-    pipe = pipeline(unet.eval(), SCHEDULERS["ddim"]())
+    pipe = pipeline(unet(), SCHEDULERS["ddim"]())
     assert pipe(num_samples=2, num_inference_steps=2, generator=rng()).samples.shape == (2, 1, 8, 8)
 
 
@@ -240,8 +184,7 @@ def test_a_trained_unet_in_our_pipeline():
 
 def test_ddpm_and_ddim_pipelines_draw_vectors(exact, data):
     """Vectors are images of one pixel; these pipelines clamp, so data are brought into [-1, 1] first."""
-    model = DiscoScoreModel.from_data(data / 2.5, disco=perturbed(), replicas=1, calibrate=False)
-    model.weight.fill_(1.0)
+    model = memoriser(data / 2.5)
     for pipe, options in (
         (diffusers.DDPMPipeline(model, diffusers.DDPMScheduler()), {}),
         (diffusers.DDIMPipeline(model, diffusers.DDIMScheduler()), {"eta": 0.0}),

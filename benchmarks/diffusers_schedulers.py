@@ -4,25 +4,27 @@ One score model a data set, made of the training samples and shared by all sched
 held out, from the same seed. Sliced W2 (in the data's units, a standard deviation of about one) and MMD^2 (1e-3) are to the
 held-out samples; "data" is the training samples' own distance to them, the floor that sampling error sets. The schedulers
 LCM, TCD, FlowMatchLCM and CMStochasticIterative expect distilled models and get the end of the probability-flow trajectory.
-nan: the scheduler does not take so few steps. Clipping is off throughout. The second table is the cost of a score model on
-vectors of 20 dimensions.
+nan: the scheduler does not take so few steps, or so many. Clipping is off throughout. The second table is the cost of a score
+model on vectors of 20 dimensions, in a process of its own for each n.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import logging
+import multiprocessing
 import resource
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import diffusers
 import torch
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
 from diffusers_data import PLANE, split
 from disco_samplers.integrations.diffusers import DiscoLangevinScheduler, DiscoPipeline, DiscoScoreModel
-from report import write
+from report import cached, write
 
 from disco_samplers.distances import maximum_mean_discrepancy, sliced_wasserstein
 
@@ -63,8 +65,9 @@ SCHEDULERS = {
     "CMStochasticIterative": lambda: diffusers.CMStochasticIterativeScheduler(clip_denoised=False),
     "DiscoLangevin": DiscoLangevinScheduler,
 }
-SIZES = {"digits": (300, 300)}
-PLANE_SIZE = (200, 300)
+SIZES = {"digits": (1000, 797)}
+PLANE_SIZE = (500, 500)
+COST_SIZES = (500, 1000, 2000)
 
 
 def quality(samples: torch.Tensor, held: torch.Tensor) -> tuple[float, float]:
@@ -79,6 +82,32 @@ def draw(model: DiscoScoreModel, name: str, steps: int, count: int) -> torch.Ten
     if (name == "PNDM" and steps < 4) or (name == "CMStochasticIterative" and steps > 40):
         return None
     return pipe(num_samples=count, num_inference_steps=max(calls, 1), generator=torch.Generator().manual_seed(0)).samples
+
+
+def quiet(threads: int) -> None:
+    """What a process does first."""
+    torch.set_num_threads(threads)
+    diffusers.utils.logging.set_verbosity_error()
+    # numpy 2 deprecates how torch 2 hands it tensors; schedulers do so at every step.
+    warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+    warnings.filterwarnings("ignore", "__array_wrap__ must accept context", DeprecationWarning)
+
+
+def table(name: str, schedulers: list[str], cache: Path | None) -> dict[str, list[list[float]]]:
+    """Sliced W2 and MMD^2 at each number of steps, of the data and each scheduler; what is in the cache is not run again."""
+    training, held = split(name, *SIZES.get(name, PLANE_SIZE), seed=0)
+    made: list[DiscoScoreModel] = []
+
+    def cells(scheduler: str) -> list[list[float]]:
+        if not made:
+            made.append(DiscoScoreModel.from_data(training, replicas=1, cache_size=256))
+        drawn = (draw(made[0], scheduler, steps, len(held)) for steps in STEPS)
+        found = [[float("nan")] * 2 if samples is None else list(quality(samples, held)) for samples in drawn]
+        print(name, scheduler, *(f"{w2:.3f} / {mmd:.1f}" for w2, mmd in found), flush=True)
+        return found
+
+    floor = list(quality(training, held))
+    return {"data": [floor] * len(STEPS)} | {s: cached(cache, f"{name} {s}", lambda s=s: cells(s)) for s in schedulers}
 
 
 def cost(n: int) -> list[str]:
@@ -102,38 +131,34 @@ def cost(n: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", nargs="+", default=[*PLANE, "digits"])
+    parser.add_argument("--sets", nargs="+", default=["digits", *PLANE])
     parser.add_argument("--schedulers", nargs="+", default=list(SCHEDULERS))
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep finished rows here, and go on from them")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
     started = time.time()
-    header = ["scheduler", *(f"{name}, {steps}" for name in options.sets for steps in STEPS)]
-    cells: dict[str, list[str]] = {name: [] for name in ("data", *options.schedulers)}
-    raw = []
-    for name in options.sets:
-        count, held_out = SIZES.get(name, PLANE_SIZE)
-        training, held = split(name, count, held_out, seed=0)
-        held = held[:held_out]
-        floor = quality(training, held)
-        cells["data"] += [f"{floor[0]:.3f} / {floor[1]:.1f}"] * len(STEPS)
-        model = DiscoScoreModel.from_data(training, replicas=1, cache_size=256)
-        for scheduler in options.schedulers:
-            for steps in STEPS:
-                samples = draw(model, scheduler, steps, len(held))
-                w2, mmd = (float("nan"),) * 2 if samples is None else quality(samples, held)
-                cells[scheduler].append(f"{w2:.3f} / {mmd:.1f}")
-                raw.append({"set": name, "scheduler": scheduler, "steps": steps, "sliced_w2": w2, "mmd": mmd, "data": floor})
-            print(name, scheduler, " | ".join(cells[scheduler][-len(STEPS) :]), f"{time.time() - started:.0f} s", flush=True)
-    sizes = [500, 1000, 2000]
-    costs = [[str(n), *cost(n)] for n in sizes]
+    pool = {"mp_context": multiprocessing.get_context("spawn"), "initializer": quiet, "initargs": (1,)}
+    with ProcessPoolExecutor(options.workers, **pool) as executor:
+        runs = [executor.submit(table, name, options.schedulers, options.cache) for name in options.sets]
+        found = dict(zip(options.sets, (run.result() for run in runs), strict=True))
+    with ProcessPoolExecutor(1, max_tasks_per_child=1, **pool) as executor:
+        costs = [[str(n), *row] for n, row in zip(COST_SIZES, executor.map(cost, COST_SIZES), strict=True)]
     about = __doc__.split("\n", 1)[1].strip()
-    about += "\n\n| n | make and calibrate (s) | encode 20 levels (s) | 64 samples, 20 steps (s) | peak memory so far (GB) |\n"
+    about += "\n\n| n | make and calibrate (s) | encode 20 levels (s) | 64 samples, 20 steps (s) | peak memory (GB) |\n"
     about += "| --- | --- | --- | --- | --- |\n" + "\n".join("| " + " | ".join(row) + " |" for row in costs)
     about += (
-        f"\n\nCells: sliced W2 / MMD^2 after so many steps. Planar sets: n = {PLANE_SIZE[0]}; digits: n = {SIZES['digits'][0]}."
+        f"\n\nCells: sliced W2 / MMD^2 after so many steps. Planar sets: n = {PLANE_SIZE[0]}, as many held out; digits: "
+        f"n = {SIZES['digits'][0]}, {SIZES['digits'][1]} held out."
     )
-    rows = [[name, *values] for name, values in cells.items()]
+    header = ["scheduler", *(f"{name}, {steps}" for name in options.sets for steps in STEPS)]
+    names = ("data", *options.schedulers)
+    rows = [[name, *(f"{w2:.3f} / {mmd:.1f}" for each in found.values() for w2, mmd in each[name])] for name in names]
+    raw = [
+        {"set": each, "scheduler": name, "steps": steps, "sliced_w2": w2, "mmd": mmd}
+        for each, cells in found.items()
+        for name in names
+        for steps, (w2, mmd) in zip(STEPS, cells[name], strict=True)
+    ]
     write("diffusers_schedulers", "Schedulers of diffusers", about, header, rows, {"quality": raw, "cost": costs}, started)
 
 

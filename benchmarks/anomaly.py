@@ -200,7 +200,8 @@ def main() -> None:
     parser.add_argument("--name", default="anomaly")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # EllipticEnvelope and EM have much to say on such tables
+    # True of digits, whose border is empty; EllipticEnvelope goes on with what rank there is.
+    warnings.filterwarnings("ignore", "The covariance matrix associated to your dataset is not full rank", UserWarning)
     started = time.time()
     raw = []
     for name, (usual, odd) in sets().items():

@@ -1,4 +1,4 @@
-"""On-the-fly adaptation: a few label-free gradient steps of a copy of the heads on the samples themselves."""
+"""On-the-fly adaptation: the coordinates in which the samples are read, then a few gradient steps of a copy of the heads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers._arrays import check_count
+from disco_samplers.coordinates import TailCoordinates
+from disco_samplers.crossfit import crossfit
+from disco_samplers.normalizer import MAX_DIM
 
 if TYPE_CHECKING:
     from disco_samplers.estimate import DensityEstimate
@@ -22,6 +25,20 @@ _QUERIES = 256
 
 _HELD_OUT = 0.2
 """Share of the rows kept out of the context to judge the steps by."""
+
+_STRENGTHS = (0.1, 0.3, 1.0, 3.0)
+"""Of the tail coordinates tried, upwards while they get better."""
+
+_ERRORS = 0.5
+"""Coordinates must be better by so many standard errors; all rows judge them, and none saw itself."""
+
+_PROBES = 4
+"""Of a divergence, for each row."""
+
+PLAIN = ("plain", 0.0)
+
+_FEWEST, _MOST = 50, 2048
+"""Rows to tell coordinates by: with fewer none are tried, of more a random part is taken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +50,16 @@ class AdaptationReport:
         criterion: held-out, label-free criterion before the first and after each step; lower is better.
         chosen: number of steps of the returned estimate; 0 where none was clearly better than the start.
         seconds: wall time.
+        tried: cross-fitted criterion of the coordinates tried, by (kind, strength); "plain" is as the samples came.
+        coordinates: the chosen ones.
     """
 
     losses: list[float]
     criterion: list[float]
     chosen: int
     seconds: float
+    tried: dict[tuple[str, float], float] = dataclasses.field(default_factory=dict)
+    coordinates: tuple[str, float] = PLAIN
 
     def plot(self, path: str | None = None) -> Any:
         """Draws both curves and the chosen step. Needs matplotlib."""
@@ -56,22 +77,31 @@ def adapt(
     max_seconds: float | None = None,
     progress: bool = False,
 ) -> DensityEstimate:
-    r"""Adapts a copy of the model's heads to the estimate's own samples; the shared model is untouched.
+    r"""Adapts an estimate to its own samples, without labels; the shared model is untouched.
 
-    Minimises the consistency loss between the score head S and the gradient of the density head T at context points,
+    Everything is judged on rows that the context does not hold, by the mean of
 
-    .. math:: L = \frac{\sum_i |S(x_i) - \nabla T(x_i)|^2}{\sum_i |S(x_i)|^2}.
+    .. math:: \big(\tfrac12 |S|^2 + \nabla \cdot S\big) / d,
 
-    Consistency alone is satisfied by any wrong pair that agrees, so a fifth of the rows is kept out of the context, and
-    each step is judged there by the mean of :math:`(\tfrac12 |S|^2 + \nabla \cdot S)/d`, which differs from the score's
-    squared error by a constant. The step where it is lowest is kept if it beats the start by more than a standard error
-    of the paired differences; otherwise the start is. (The held-out log-density is no judge: it need not integrate to one.)
+    which differs from the squared error of the score S by a constant. (The held-out log-density is no judge: it need not
+    integrate to one.)
+
+    First the samples are read in :class:`TailCoordinates <disco_samplers.coordinates.TailCoordinates>`, by radius and by
+    column, of rising strength, cross-fitted over five folds; those are kept that are best, and better than none by half a
+    standard error of the paired differences. (In up to 20 dimensions, where the density can then be brought to integrate to
+    one, and from 50 rows on.) Then gradient steps are made on a copy of the model's heads to lower the consistency loss between
+    S and the gradient of the density head T at context points,
+
+    .. math:: L = \frac{\sum_i |S(x_i) - \nabla T(x_i)|^2}{\sum_i |S(x_i)|^2},
+
+    with a fifth of the rows kept out of the context, since any wrong pair that agrees is consistent. The step at which the
+    criterion is lowest there is kept if it beats the start by a standard error.
 
     Arguments:
         estimate: of one data set.
-        steps: most gradient steps.
+        steps: most gradient steps; 0 changes nothing.
         learning_rate: of Adam.
-        seed: chooses held-out rows, the rows of each step and the probes of the divergence.
+        seed: chooses folds, held-out rows, the rows of each step and the probes of the divergence.
         max_seconds: stops early when reached, keeping the best step so far.
         progress: whether to show a progress bar.
 
@@ -98,45 +128,118 @@ def adapt(
     if estimate.samples.ndim == 3:
         raise ValueError("adapt works on one data set; condition on samples of shape (n, d)")
     started = time.monotonic()
+    deadline = started + (math.inf if max_seconds is None else max_seconds)
+    tried: dict[tuple[str, float], float] = {}
+    coordinates = PLAIN
+    if steps:
+        tried, coordinates = _coordinates(estimate, seed, deadline, progress)
+    model = copy.deepcopy(estimate.model)
+    copied = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
+    losses, criterion, chosen = _heads(copied, coordinates, steps, learning_rate, seed, deadline, progress)
+    adapted = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
+    if coordinates != PLAIN:
+        adapted = adapted.normalized(generator=torch.Generator(adapted.device).manual_seed(seed))
+    adapted.report = AdaptationReport(losses, criterion, chosen, time.monotonic() - started, tried, coordinates)
+    return adapted
+
+
+def _heads(
+    estimate: DensityEstimate,
+    coordinates: tuple[str, float],
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    deadline: float,
+    progress: bool,
+) -> tuple[list[float], list[float], int]:
+    """Adapts the heads of the estimate's model, in place: losses, criterion and the step they are left at."""
     generator = torch.Generator().manual_seed(seed)
-    x = estimate.samples
+    model, x = estimate.model, estimate.samples
     order = torch.randperm(len(x), generator=generator).to(x.device)
     held = min(max(2, round(_HELD_OUT * len(x))), len(x) - 2) if len(x) >= 4 else 0
-    model = copy.deepcopy(estimate.model)
-    parameters = [p.requires_grad_() for p in model.network.heads.parameters()]
-    start = {name: value.clone() for name, value in model.state_dict().items()}
     losses: list[float] = []
     criterion: list[float] = []
-    best, chosen = start, 0
-    if steps and held and len(torch.unique(x[order[held:]], dim=0)) > 1:
-        working = type(estimate)(model, x[order[held:]], None, estimate.keys, numpy=False)
-        probes = (torch.randint(0, 2, (held, x.shape[1]), generator=generator) * 2.0 - 1).to(x.device)
-        first = _criterion(working, x[order[:held]], probes)
-        criterion.append(float(first.mean()))
-        optimizer = torch.optim.Adam(parameters, learning_rate)
-        try:
-            for _ in tqdm(range(steps), disable=not progress, desc="adapting"):
-                rows = torch.randperm(working.num_samples, generator=generator)[:_QUERIES].to(x.device)
-                loss = _consistency(working, working.samples[rows])
-                if not torch.isfinite(loss):
-                    break
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                losses.append(float(loss.detach()))
-                judged = _criterion(working, x[order[:held]], probes)
-                criterion.append(float(judged.mean()))
-                if criterion[-1] < criterion[chosen] and _improves(judged, first):
-                    best, chosen = {name: value.clone() for name, value in model.state_dict().items()}, len(losses)
-                if max_seconds is not None and time.monotonic() - started > max_seconds:
-                    break
-        except KeyboardInterrupt:
-            pass  # the best step so far is a result
+    if not steps or not held or len(torch.unique(x[order[held:]], dim=0)) < 2:
+        return losses, criterion, 0
+    parameters = [p.requires_grad_() for p in model.network.heads.parameters()]
+    best, chosen = {name: value.clone() for name, value in model.state_dict().items()}, 0
+    working = _in_coordinates(estimate, x[order[held:]], coordinates)
+    probes = _probes(held, x.shape[1], generator).to(x.device)
+    first = _criterion(working, x[order[:held]], probes)
+    criterion.append(float(first.mean()))
+    optimizer = torch.optim.Adam(parameters, learning_rate)
+    try:
+        for _ in tqdm(range(steps), disable=not progress, desc="adapting"):
+            rows = torch.randperm(working.num_samples, generator=generator)[:_QUERIES].to(x.device)
+            loss = _consistency(working, working.samples[rows])
+            if not torch.isfinite(loss):
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+            judged = _criterion(working, x[order[:held]], probes)
+            criterion.append(float(judged.mean()))
+            if criterion[-1] < criterion[chosen] and _improves(judged, first):
+                best, chosen = {name: value.clone() for name, value in model.state_dict().items()}, len(losses)
+            if time.monotonic() > deadline:
+                break
+    except KeyboardInterrupt:
+        pass  # the best step so far is a result
     model.load_state_dict(best)
     model.requires_grad_(False)
-    adapted = estimate.with_model(model)
-    adapted.report = AdaptationReport(losses, criterion, chosen, time.monotonic() - started)
-    return adapted
+    return losses, criterion, chosen
+
+
+def _in_coordinates(estimate: DensityEstimate, rows: Tensor, kind: tuple[str, float]) -> DensityEstimate:
+    """The estimate of these rows in coordinates fitted to them."""
+    name, strength = kind
+    coordinates = None if kind == PLAIN else TailCoordinates.fit(rows, strength, radial=name == "radius")
+    return type(estimate)(estimate.model, rows, None, estimate.keys, coordinates, numpy=estimate._numpy)
+
+
+def _coordinates(
+    estimate: DensityEstimate, seed: int, deadline: float, progress: bool
+) -> tuple[dict[tuple[str, float], float], tuple[str, float]]:
+    """Tries coordinates: the criterion of each, and those that are clearly best."""
+    generator = torch.Generator().manual_seed(seed)
+    x = estimate.samples[torch.randperm(estimate.num_samples, generator=generator)[:_MOST].to(estimate.device)]
+    tried: dict[tuple[str, float], float] = {}
+    n, d = x.shape
+    if time.monotonic() > deadline or n < _FEWEST or d > MAX_DIM or estimate.whiten(x[None]).shape[-1] < d:
+        return tried, PLAIN
+    probes = _probes(n, d, generator).to(x)
+
+    def judge(kind: tuple[str, float]) -> Tensor:
+        bar.update()
+        rows = crossfit(
+            x,
+            lambda rows: _in_coordinates(estimate, rows, kind),
+            lambda fitted, part: _criterion(fitted, part[:, 0], part[:, 1:]),
+            generator=torch.Generator().manual_seed(seed),
+            queries=torch.cat([x[:, None], probes], 1),
+        )
+        tried[kind] = float(rows.mean())
+        return rows
+
+    chosen = PLAIN
+    try:
+        with tqdm(disable=not progress, desc="coordinates") as bar:
+            first = judge(PLAIN)
+            for name in ("radius", "columns"):
+                previous = tried[PLAIN]
+                for strength in _STRENGTHS:
+                    if time.monotonic() > deadline:
+                        return tried, chosen
+                    rows = judge((name, strength))
+                    if not tried[name, strength] < previous:
+                        break
+                    previous = tried[name, strength]
+                    if previous < tried[chosen] and _improves(rows, first, _ERRORS):
+                        chosen = (name, strength)
+    except KeyboardInterrupt:
+        pass  # the best so far is a result
+    return tried, chosen
 
 
 def _consistency(estimate: DensityEstimate, x: Tensor) -> Tensor:
@@ -151,21 +254,29 @@ def _consistency(estimate: DensityEstimate, x: Tensor) -> Tensor:
     return gap / size.clamp_min(torch.finfo(x.dtype).tiny)
 
 
+def _probes(rows: int, d: int, generator: torch.Generator) -> Tensor:
+    """Probes (rows, k, d) of a divergence: the axes, which give it exactly, or random signs where there are many."""
+    if d <= _PROBES:
+        return math.sqrt(d) * torch.eye(d).expand(rows, d, d)
+    return torch.randint(0, 2, (rows, _PROBES, d), generator=generator) * 2.0 - 1
+
+
 def _criterion(estimate: DensityEstimate, x: Tensor, probes: Tensor) -> Tensor:
     """The implicit score-matching loss of each row, over d; infinite where it is not finite."""
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_()
         score = estimate.score(x)
         scale = estimate.samples.std(0).clamp_min(torch.finfo(x.dtype).tiny)
-        # In units of the samples' scale; Hutchinson's estimate of the divergence with fixed signs.
-        probe = probes.to(score.dtype)
-        (product,) = torch.autograd.grad((score * scale * probe).sum(), x)
-    divergence = (product * scale * probe).sum(-1)
+        # In units of the samples' scale; Hutchinson's estimate of the divergence with fixed probes.
+        divergence = torch.zeros_like(x[:, 0])
+        for probe in probes.to(score.dtype).unbind(1):
+            (product,) = torch.autograd.grad((score * scale * probe).sum(), x, retain_graph=True)
+            divergence += (product * scale * probe).sum(-1) / probes.shape[1]
     rows: Tensor = (0.5 * (score * scale).square().sum(-1) + divergence).detach().double() / x.shape[1]
     return rows.nan_to_num(nan=math.inf, neginf=math.inf)
 
 
-def _improves(judged: Tensor, first: Tensor) -> bool:
-    """Whether the mean fell by more than one standard error of the paired differences."""
+def _improves(judged: Tensor, first: Tensor, errors: float = 1.0) -> bool:
+    """Whether the mean fell by more than so many standard errors of the paired differences."""
     gain = first - judged
-    return bool(gain.mean() > gain.std() / math.sqrt(len(gain)))
+    return bool(gain.mean() > errors * gain.std() / math.sqrt(len(gain)))

@@ -16,6 +16,7 @@ from disco_samplers.types import ArrayLike
 
 if TYPE_CHECKING:
     from disco_samplers.adapt import AdaptationReport
+    from disco_samplers.coordinates import TailCoordinates
     from disco_samplers.model.discoformer import DiScoFormer
     from disco_samplers.normalizer import LogNormalizer
 
@@ -45,15 +46,22 @@ class DensityEstimate:
     """
 
     def __init__(
-        self, model: DiScoFormer, samples: Tensor, mask: Tensor | None = None, keys: int | None = None, *, numpy: bool
+        self,
+        model: DiScoFormer,
+        samples: Tensor,
+        mask: Tensor | None = None,
+        keys: int | None = None,
+        coordinates: TailCoordinates | None = None,
+        *,
+        numpy: bool,
     ) -> None:
-        self.model, self.samples, self.mask, self.keys = model, samples, mask, keys
+        self.model, self.samples, self.mask, self.keys, self.coordinates = model, samples, mask, keys, coordinates
         self._numpy = numpy
         self.report: AdaptationReport | None = None
         self._log_normalizer = 0.0
         batched = samples if samples.ndim == 3 else samples[None]
         with torch.no_grad():
-            self._whitening: Whitening = whiten(batched, mask)
+            self._whitening: Whitening = whiten(self._mapped(batched), mask)
             white, frame = self.whiten(batched).to(model.dtype), self._whitening.frame.to(model.dtype)
             self._encoding: Encoding = model.network.encode(white, mask, keys, frame)
 
@@ -138,6 +146,12 @@ class DensityEstimate:
 
         check_count("num_samples", num_samples, 1)
         self._single("sample")
+        if self.coordinates is not None:
+            inner = copy.copy(self)
+            inner.samples, inner.coordinates, inner._numpy = self.coordinates(self.samples), None, False
+            images = inner.sample(num_samples, generator=generator, steps=steps, progress=progress)
+            points = self.coordinates.inverse(images).to(self.samples.dtype)
+            return points.cpu().numpy() if self._numpy else points
         rows = torch.randint(self.num_samples, (num_samples,), generator=generator, device=self.device)
         whitening = self._whitening
         jitter = 0.5 * self.num_samples ** (-1 / (self.dim + 4))
@@ -166,13 +180,22 @@ class DensityEstimate:
             raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
         model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
         mask = None if self.mask is None else self.mask.to(model.device)
-        moved = DensityEstimate(model, self.samples.to(model.device), mask, self.keys, numpy=self._numpy)
+        coordinates = self.coordinates
+        if coordinates is not None:
+            center, matrix = coordinates.center.to(model.device), coordinates.matrix.to(model.device)
+            coordinates = coordinates._replace(center=center, matrix=matrix)
+        moved = DensityEstimate(model, self.samples.to(model.device), mask, self.keys, coordinates, numpy=self._numpy)
         moved.report, moved._log_normalizer = self.report, self._log_normalizer
         return moved
 
     def with_model(self, model: DiScoFormer) -> DensityEstimate:
         """The estimate that another model gives for the same samples."""
-        return DensityEstimate(model, self.samples, self.mask, self.keys, numpy=self._numpy)
+        return DensityEstimate(model, self.samples, self.mask, self.keys, self.coordinates, numpy=self._numpy)
+
+    def with_coordinates(self, coordinates: TailCoordinates | None) -> DensityEstimate:
+        """The estimate that the model gives when it reads the same samples, of one data set, in other coordinates."""
+        self._single("with_coordinates")
+        return DensityEstimate(self.model, self.samples, self.mask, self.keys, coordinates, numpy=self._numpy)
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; see :func:`disco_samplers.plotting.plot_estimate`. Needs matplotlib."""
@@ -202,7 +225,7 @@ class DensityEstimate:
 
     def whiten(self, points: Tensor) -> Tensor:
         """Whitened coordinates (b, m, rank) of points (b, m, d), in float64; directions of no variance are left out."""
-        return self._whitening(points)[..., : self._whitening.rank]
+        return self._whitening(self._mapped(points))[..., : self._whitening.rank]
 
     def white_log_prob(self, points: Tensor) -> Tensor:
         """Log-density (b, m) in whitened coordinates at whitened points (b, m, rank)."""
@@ -217,6 +240,9 @@ class DensityEstimate:
         if self.samples.ndim == 3:
             raise ValueError(f"{what} works on one data set; condition on samples of shape (n, d)")
 
+    def _mapped(self, points: Tensor) -> Tensor:
+        return points if self.coordinates is None else self.coordinates(points)
+
     def _points(self, points: ArrayLike) -> Tensor:
         y = as_points(points, "points", self.dim, self.device)
         if y.ndim != self.samples.ndim or (y.ndim == 3 and y.shape[0] != self.samples.shape[0]):
@@ -226,8 +252,10 @@ class DensityEstimate:
 
     def _evaluate(self, y: Tensor) -> tuple[Tensor, Tensor]:
         if y.ndim == 2:
-            log_prob, score = self._evaluate(y[None])
-            return log_prob[0], score[0]
+            log_prob, score = self._evaluate(self._mapped(y)[None])
+            if self.coordinates is None:
+                return log_prob[0], score[0]
+            return self.coordinates.pull_back(y, log_prob[0], score[0])
         if y.shape[1] == 0:
             return y.new_zeros(y.shape[:2]), y.new_zeros(y.shape)
         tile = max(1, TILE // y.shape[0])

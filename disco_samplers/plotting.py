@@ -91,14 +91,15 @@ def plot_draws(result: SamplerResult, reference: Tensor | np.ndarray | None = No
 
 
 def plot_adaptation(report: AdaptationReport, path: str | None = None) -> Any:
-    """Draws consistency loss and held-out criterion against the step, and the step that was kept.
+    """Draws consistency loss and held-out criterion against the step, the step that was kept, and the coordinates tried.
 
     Raises:
         ValueError: if the extension is not that of a picture.
         ImportError: if matplotlib is not installed.
     """
-    figure = _figure(6.4, 3.6, path)
-    axis = figure.subplots()
+    figure = _figure(9.6 if report.tried else 6.4, 3.6, path)
+    axes = figure.subplots(1, 2 if report.tried else 1, squeeze=False)[0]
+    axis = axes[0]
     axis.plot(report.losses, color=_ORANGE, marker=".")
     axis.set_xlabel("step")
     axis.xaxis.get_major_locator().set_params(integer=True)
@@ -108,6 +109,18 @@ def plot_adaptation(report: AdaptationReport, path: str | None = None) -> Any:
     other.set_ylabel("held-out criterion", color=_BLUE)
     axis.axvline(report.chosen, color=_GREY, ls="--")
     axis.set_title(f"kept: step {report.chosen}")
+    if report.tried:
+        for name, color in (("radius", _BLUE), ("columns", _ORANGE)):
+            strengths = [0.0, *(strength for kind, strength in report.tried if kind == name)]
+            values = [report.tried[(name, t) if t else ("plain", 0.0)] for t in strengths]
+            axes[1].plot(strengths, values, color=color, marker=".", label=name)
+        axes[1].axvline(report.coordinates[1], color=_GREY, ls="--")
+        axes[1].set_xscale("symlog", linthresh=0.1)
+        axes[1].set_xlim(left=-0.01)
+        axes[1].set_xlabel("strength of the tail coordinates")
+        axes[1].set_ylabel("cross-fitted criterion")
+        axes[1].set_title(f"read: {report.coordinates[0]}")
+        axes[1].legend()
     return _saved(figure, path)
 
 

@@ -17,6 +17,7 @@ from disco_samplers.integrations.sklearn.table import dequantized, resolutions  
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_wine  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
+from sklearn.metrics import roc_auc_score  # noqa: E402
 from sklearn.model_selection import GridSearchCV  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
@@ -230,6 +231,31 @@ def test_long_table_goes_through_groups_of_keys():
     assert short.estimate_.estimate.keys == 128
     assert whole.estimate_.estimate.keys is None
     assert np.abs(short.score_samples(x) - whole.score_samples(x)).mean() < 0.2
+
+
+def test_long_table_is_represented_by_a_subset(monkeypatch):
+    """No estimate is made of more rows than the context holds, and outliers are told as well as by all rows."""
+    rng = np.random.default_rng(8)
+    table = rng.normal(size=(600, 2))
+    table[:, 1] += table[:, 0] ** 2
+    table[:30] = rng.uniform(-4, 8, (30, 2))
+    odd = np.arange(600) < 30
+    sizes, condition = [], DiScoFormer.condition
+
+    def watched(model, samples, **options):
+        sizes.append(len(samples))
+        return condition(model, samples, **options)
+
+    monkeypatch.setattr(DiScoFormer, "condition", watched)
+    short, whole = (DiscoOutlierDetector(contamination=0.05, context_size=size).fit(table) for size in (200, 600))
+    assert sizes[:11] == [200] * 11  # five folds to trim, the density itself, five folds to score
+    assert min(sizes[11:]) > 400
+    assert short.density_.support_.sum() == 570
+    np.testing.assert_array_equal(
+        short.training_scores_, DiscoOutlierDetector(contamination=0.05, context_size=200).fit(table).training_scores_
+    )
+    auroc = [roc_auc_score(odd, -detector.training_scores_) for detector in (short, whole)]
+    assert auroc[0] > auroc[1] - 0.03
 
 
 def test_pyod():

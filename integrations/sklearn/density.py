@@ -47,12 +47,14 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     normalize : bool, default=True
         Whether to bring the density's integral to one, by importance sampling; up to 20 columns, beyond that it is left
         as it is.
+    context_size : int, default=32768
+        Most rows that an estimate is made of: of a longer table a random subset, so that time grows linearly with its rows.
     keys : int, default=2048
-        Rows that a row attends to while a longer table is encoded. A longer table is computed in float32.
+        Rows that a row attends to while a longer context is encoded. A longer table is computed in float32.
     device : str, default="cpu"
         Where the model works, for instance "cuda".
     random_state : int, RandomState instance or None, default=0
-        Of dequantisation, folds and the normaliser.
+        Of dequantisation, subsets, folds and the normaliser.
 
     Attributes
     ----------
@@ -63,7 +65,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     resolution_ : ndarray of shape (n_features_in_,)
         Width of each column's cells; 0 where there are none.
     support_ : ndarray of shape (n_samples,)
-        True for the rows of the context.
+        False for the rows that ``trim`` kept out.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -92,6 +94,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         "marginals": [StrOptions({"johnson", "linear"})],
         "trim": [Interval(Real, 0, 0.5, closed="left")],
         "normalize": ["boolean"],
+        "context_size": [Interval(Integral, 16, None, closed="left")],
         "keys": [Interval(Integral, 16, None, closed="left")],
         "device": [str],
         "random_state": ["random_state"],
@@ -104,6 +107,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         marginals: str = "johnson",
         trim: float = 0.0,
         normalize: bool = True,
+        context_size: int = 32768,
         keys: int = MAX_KEYS,
         device: str = "cpu",
         random_state: Any = 0,
@@ -112,6 +116,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self.marginals = marginals
         self.trim = trim
         self.normalize = normalize
+        self.context_size = context_size
         self.keys = keys
         self.device = device
         self.random_state = random_state
@@ -203,21 +208,26 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         return torch.from_numpy(checked(self, X, reset=False)).to(self._rows.device)
 
     def _condition(self, rows: Tensor) -> Any:
+        if len(rows) > self.context_size:
+            rows = rows[torch.randperm(len(rows), generator=self._generator())[: self.context_size].to(rows.device)]
         keys = self.keys if len(rows) > self.keys else None
         if self.marginals == "linear":
             return self._weights.condition(rows, keys=keys)
         marginals = JohnsonMarginals.fit(rows)
         return MarginalEstimate(self._weights.condition(marginals(rows), keys=keys), marginals)
 
-    def _crossfitted(self, keep: Tensor, folds: int) -> Tensor:
+    def _generator(self) -> torch.Generator:
         generator = torch.Generator()
         generator.set_state(self._generator_state)
+        return generator
+
+    def _crossfitted(self, keep: Tensor, folds: int) -> Tensor:
         return crossfit(
             self._context,
             self._condition,
             lambda estimate, rows: estimate.log_prob(rows),
             folds=folds,
-            generator=generator,
+            generator=self._generator(),
             keep=keep,
             queries=self._rows,
         )

@@ -26,11 +26,11 @@ _QUERIES = 256
 _HELD_OUT = 0.2
 """Share of the rows kept out of the context to judge the steps by."""
 
-_STRENGTHS = (0.1, 0.3, 1.0, 3.0)
+_STRENGTHS = (0.1, 0.3, 1.0)
 """Of the tail coordinates tried, upwards while they get better."""
 
-_ERRORS = 0.5
-"""Coordinates must be better by so many standard errors; all rows judge them, and none saw itself."""
+_INTEGRAL = 2000
+"""Draws for the integral of the density in coordinates that are tried."""
 
 _PROBES = 4
 """Of a divergence, for each row."""
@@ -50,7 +50,8 @@ class AdaptationReport:
         criterion: held-out, label-free criterion before the first and after each step; lower is better.
         chosen: number of steps of the returned estimate; 0 where none was clearly better than the start.
         seconds: wall time.
-        tried: cross-fitted criterion of the coordinates tried, by (kind, strength); "plain" is as the samples came.
+        tried: minus the cross-fitted, normalised log-density, in nats, in the coordinates tried, by (kind, strength);
+            "plain" is as the samples came.
         coordinates: the chosen ones.
     """
 
@@ -79,23 +80,24 @@ def adapt(
 ) -> DensityEstimate:
     r"""Adapts an estimate to its own samples, without labels; the shared model is untouched.
 
-    Everything is judged on rows that the context does not hold, by the mean of
+    Everything is judged on rows that the context does not hold. First the samples are read in :class:`TailCoordinates
+    <disco_samplers.coordinates.TailCoordinates>`, by radius and by column, of rising strength, cross-fitted over five folds.
+    Of those by which neither the log-density of the rows, normalised, nor the criterion
 
     .. math:: \big(\tfrac12 |S|^2 + \nabla \cdot S\big) / d,
 
-    which differs from the squared error of the score S by a constant. (The held-out log-density is no judge: it need not
-    integrate to one.)
+    which differs from the squared error of the score S by a constant, gets worse on the mean, and one of them gets better by a
+    standard error of the paired differences, those of the highest log-density are kept. (In up to 20 dimensions, where the
+    density can be brought to integrate to one, and from 50 rows on.)
 
-    First the samples are read in :class:`TailCoordinates <disco_samplers.coordinates.TailCoordinates>`, by radius and by
-    column, of rising strength, cross-fitted over five folds; those are kept that are best, and better than none by half a
-    standard error of the paired differences. (In up to 20 dimensions, where the density can then be brought to integrate to
-    one, and from 50 rows on.) Then gradient steps are made on a copy of the model's heads to lower the consistency loss between
-    S and the gradient of the density head T at context points,
+    Then gradient steps are made on a copy of the model's heads to lower the consistency loss between S and the gradient of the
+    density head T at context points,
 
     .. math:: L = \frac{\sum_i |S(x_i) - \nabla T(x_i)|^2}{\sum_i |S(x_i)|^2},
 
     with a fifth of the rows kept out of the context, since any wrong pair that agrees is consistent. The step at which the
-    criterion is lowest there is kept if it beats the start by a standard error.
+    criterion is lowest there is kept if it beats the start by a standard error. (Here the log-density is no judge: it need
+    not integrate to one.)
 
     Arguments:
         estimate: of one data set.
@@ -208,21 +210,27 @@ def _coordinates(
     n, d = x.shape
     if time.monotonic() > deadline or n < _FEWEST or d > MAX_DIM or estimate.whiten(x[None]).shape[-1] < d:
         return tried, PLAIN
-    probes = _probes(n, d, generator).to(x)
+    probes, chosen = _probes(n, d, generator).to(x), PLAIN
 
     def judge(kind: tuple[str, float]) -> Tensor:
         bar.update()
+        offset = torch.Generator(x.device).manual_seed(seed)
+        whole = _in_coordinates(estimate, x, kind).log_normalizer(num_samples=_INTEGRAL, generator=offset).value
+
+        def evaluate(fitted: DensityEstimate, part: Tensor) -> Tensor:
+            points = part[:, 0]
+            return torch.stack([_criterion(fitted, points, part[:, 1:]), whole - fitted.log_prob(points).double()], 1)
+
         rows = crossfit(
             x,
             lambda rows: _in_coordinates(estimate, rows, kind),
-            lambda fitted, part: _criterion(fitted, part[:, 0], part[:, 1:]),
+            evaluate,
             generator=torch.Generator().manual_seed(seed),
             queries=torch.cat([x[:, None], probes], 1),
         )
-        tried[kind] = float(rows.mean())
+        tried[kind] = float(rows[:, 1].mean())
         return rows
 
-    chosen = PLAIN
     try:
         with tqdm(disable=not progress, desc="coordinates") as bar:
             first = judge(PLAIN)
@@ -232,11 +240,11 @@ def _coordinates(
                     if time.monotonic() > deadline:
                         return tried, chosen
                     rows = judge((name, strength))
+                    if tried[name, strength] < tried[chosen] and _both(rows, first):
+                        chosen = (name, strength)
                     if not tried[name, strength] < previous:
                         break
                     previous = tried[name, strength]
-                    if previous < tried[chosen] and _improves(rows, first, _ERRORS):
-                        chosen = (name, strength)
     except KeyboardInterrupt:
         pass  # the best so far is a result
     return tried, chosen
@@ -276,7 +284,17 @@ def _criterion(estimate: DensityEstimate, x: Tensor, probes: Tensor) -> Tensor:
     return rows.nan_to_num(nan=math.inf, neginf=math.inf)
 
 
-def _improves(judged: Tensor, first: Tensor, errors: float = 1.0) -> bool:
-    """Whether the mean fell by more than so many standard errors of the paired differences."""
+def _improves(judged: Tensor, first: Tensor) -> bool:
+    """Whether the mean fell by more than one standard error of the paired differences."""
+    return bool(_fall(judged, first) > 1)
+
+
+def _both(judged: Tensor, first: Tensor) -> bool:
+    """Whether neither mean of the columns rose, and one fell by more than a standard error."""
+    falls = _fall(judged, first)
+    return bool(falls.min() >= 0 and falls.max() > 1)
+
+
+def _fall(judged: Tensor, first: Tensor) -> Tensor:
     gain = first - judged
-    return bool(gain.mean() > errors * gain.std() / math.sqrt(len(gain)))
+    return gain.mean(0) / (gain.std(0) / math.sqrt(len(gain)))

@@ -118,7 +118,7 @@ def plot_adaptation(report: AdaptationReport, path: str | None = None) -> Any:
         axes[1].set_xscale("symlog", linthresh=0.1)
         axes[1].set_xlim(left=-0.01)
         axes[1].set_xlabel("strength of the tail coordinates")
-        axes[1].set_ylabel("cross-fitted criterion")
+        axes[1].set_ylabel("cross-fitted -log density / nats")
         axes[1].set_title(f"read: {report.coordinates[0]}")
         axes[1].legend()
     return _saved(figure, path)

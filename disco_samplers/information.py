@@ -36,7 +36,7 @@ __all__ = [
     "relative_fisher_information",
 ]
 
-Marginals = Literal["johnson", "linear"]
+Marginals = Literal["auto", "johnson", "linear"]
 
 _DIFFERENCE = 1e-2
 """Step of the finite differences of a score, in units of a column's standard deviation."""
@@ -47,14 +47,23 @@ class _Fit:
     """How estimates are made from rows; every function's options beyond its samples."""
 
     model: DiScoFormer | None = None
-    marginals: Marginals = "johnson"
+    marginals: Marginals = "auto"
     folds: int = 5
     seed: int = 0
     calibrate: bool = True
 
     def __post_init__(self) -> None:
-        if self.marginals not in ("johnson", "linear"):
-            raise ValueError(f'marginals must be "johnson" or "linear", got {self.marginals!r}')
+        if self.marginals not in ("auto", "johnson", "linear"):
+            raise ValueError(f'marginals must be "auto", "johnson" or "linear", got {self.marginals!r}')
+
+    def settled(self, samples: Tensor) -> _Fit:
+        """The same with the marginals in which these samples are likelier, as far as integrals can tell."""
+        if self.marginals != "auto":
+            return self
+        johnson, linear = (dataclasses.replace(self, marginals=kind) for kind in ("johnson", "linear"))
+        if not self.calibrate or samples.shape[1] > MAX_DIM:
+            return johnson
+        return max(johnson, linear, key=lambda fit: float(fit.log_prob(samples, samples)[0].mean()))
 
     def condition(self, rows: Tensor) -> Any:
         model = self.model
@@ -71,6 +80,8 @@ class _Fit:
 
     def log_prob(self, samples: Tensor, rows: Tensor) -> tuple[Tensor, float]:
         """Log-density (m,) of the estimate of samples at rows (m, d), and the variance of their common offset."""
+        if self.marginals == "auto":
+            return self.settled(samples).log_prob(samples, rows)
         estimate = self.condition(samples)
         log_prob: Tensor = estimate.log_prob(rows)
         if not self.calibrate or samples.shape[1] > MAX_DIM:
@@ -90,8 +101,9 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
 
     Arguments:
         samples: (n, d), or (n,) for one column; independent draws.
-        options: ``model`` (the shipped one if not given), ``marginals`` ("johnson", or "linear" to leave columns as they are),
-            ``folds`` (5, of the quantities made of scores), ``seed`` (0, of folds and integrals) and ``calibrate`` (True).
+        options: ``model`` (the shipped one if not given), ``marginals`` ("johnson" to tame the columns' tails, "linear" to leave
+            them as they are, "auto", the default, for those in which the samples are likelier), ``folds`` (5, of the quantities
+            made of scores), ``seed`` (0, of folds and integrals) and ``calibrate`` (True).
 
     Raises:
         TypeError: if samples is not numeric, or an option is unknown.
@@ -206,7 +218,7 @@ def fisher_information(samples: ArrayLike, **options: Any) -> Information:
     """
     fit = _Fit(**options)
     x = as_rows(samples, "samples")
-    rows = fit.crossfit(x, lambda estimate, part: _stein(estimate.score, part, x.std(0), fit.seed))
+    rows = fit.settled(x).crossfit(x, lambda estimate, part: _stein(estimate.score, part, x.std(0), fit.seed))
     return row_mean("Fisher information", rows, unit="per squared unit of length")
 
 
@@ -248,7 +260,8 @@ def relative_fisher_information(
     p = as_rows(p_samples, "p_samples")
     other: Callable[[Tensor], Any] | None = q_score
     if q_samples is not None:
-        other = fit.condition(as_rows(q_samples, "q_samples", p.shape[1])).score
+        q = as_rows(q_samples, "q_samples", p.shape[1])
+        other = fit.settled(q).condition(q).score
     assert other is not None
 
     def evaluate(estimate: Any, rows: Tensor) -> Tensor:
@@ -257,7 +270,7 @@ def relative_fisher_information(
         cross: Tensor = (reference * (estimate.score(rows) - reference)).sum(-1)
         return gap - 2 * cross
 
-    return row_mean("relative Fisher information", fit.crossfit(p, evaluate), unit="per squared unit of length")
+    return row_mean("relative Fisher information", fit.settled(p).crossfit(p, evaluate), unit="per squared unit of length")
 
 
 def _stein(score: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, seed: int) -> Tensor:

@@ -101,9 +101,9 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
 
     Arguments:
         samples: (n, d), or (n,) for one column; independent draws.
-        options: ``model`` (the shipped one if not given), ``marginals`` ("johnson" to tame the columns' tails, "linear" to leave
-            them as they are, "auto", the default, for those in which the samples are likelier), ``folds`` (5, of the quantities
-            made of scores), ``seed`` (0, of folds and integrals) and ``calibrate`` (True).
+        options: ``model`` (the shipped one if not given), ``marginals`` ("johnson" to tame the columns' tails, "linear" to
+            leave them as they are, "auto", the default, for those in which the samples are likelier), ``folds`` (5, of the
+            quantities made of scores), ``seed`` (0, of folds and integrals) and ``calibrate`` (True).
 
     Raises:
         TypeError: if samples is not numeric, or an option is unknown.

@@ -101,7 +101,7 @@ def adapt(
 
     Arguments:
         estimate: of one data set.
-        steps: most gradient steps; 0 changes nothing.
+        steps: most gradient steps; 0 changes nothing. Coordinates that an earlier adaptation chose are chosen anew.
         learning_rate: of Adam.
         seed: chooses folds, held-out rows, the rows of each step and the probes of the divergence.
         max_seconds: stops early when reached, keeping the best step so far.
@@ -131,10 +131,11 @@ def adapt(
         raise ValueError("adapt works on one data set; condition on samples of shape (n, d)")
     started = time.monotonic()
     deadline = started + (math.inf if max_seconds is None else max_seconds)
-    tried: dict[tuple[str, float], float] = {}
-    coordinates = PLAIN
-    if steps:
-        tried, coordinates = _coordinates(estimate, seed, deadline, progress)
+    if not steps:
+        same = copy.copy(estimate)
+        same.report = AdaptationReport([], [], 0, time.monotonic() - started)
+        return same
+    tried, coordinates = _coordinates(estimate, seed, deadline, progress)
     model = copy.deepcopy(estimate.model)
     copied = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
     losses, criterion, chosen = _heads(copied, coordinates, steps, learning_rate, seed, deadline, progress)
@@ -161,7 +162,7 @@ def _heads(
     held = min(max(2, round(_HELD_OUT * len(x))), len(x) - 2) if len(x) >= 4 else 0
     losses: list[float] = []
     criterion: list[float] = []
-    if not steps or not held or len(torch.unique(x[order[held:]], dim=0)) < 2:
+    if not held or len(torch.unique(x[order[held:]], dim=0)) < 2:
         return losses, criterion, 0
     parameters = [p.requires_grad_() for p in model.network.heads.parameters()]
     best, chosen = {name: value.clone() for name, value in model.state_dict().items()}, 0
@@ -203,7 +204,7 @@ def _in_coordinates(estimate: DensityEstimate, rows: Tensor, kind: tuple[str, fl
 def _coordinates(
     estimate: DensityEstimate, seed: int, deadline: float, progress: bool
 ) -> tuple[dict[tuple[str, float], float], tuple[str, float]]:
-    """Tries coordinates: the criterion of each, and those that are clearly best."""
+    """Tries coordinates: minus the log-density in each, and those to be kept."""
     generator = torch.Generator().manual_seed(seed)
     x = estimate.samples[torch.randperm(estimate.num_samples, generator=generator)[:_MOST].to(estimate.device)]
     tried: dict[tuple[str, float], float] = {}

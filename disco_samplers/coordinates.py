@@ -14,6 +14,7 @@ _FAR = 1e150
 """Centred coordinates end here, so that their squares stay finite."""
 
 _ROUNDS = 12
+"""Of the fit of an elliptical Student-t law."""
 
 
 class TailCoordinates(NamedTuple):

@@ -192,11 +192,6 @@ class DensityEstimate:
         """The estimate that another model gives for the same samples."""
         return DensityEstimate(model, self.samples, self.mask, self.keys, self.coordinates, numpy=self._numpy)
 
-    def with_coordinates(self, coordinates: TailCoordinates | None) -> DensityEstimate:
-        """The estimate that the model gives when it reads the same samples, of one data set, in other coordinates."""
-        self._single("with_coordinates")
-        return DensityEstimate(self.model, self.samples, self.mask, self.keys, coordinates, numpy=self._numpy)
-
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; see :func:`disco_samplers.plotting.plot_estimate`. Needs matplotlib."""
         from disco_samplers.plotting import plot_estimate

@@ -48,6 +48,8 @@ SCHEDULERS = {
     "DPMSolverMultistep": diffusers.DPMSolverMultistepScheduler,
     "DPMSolverMultistep, Karras": lambda: diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True),
     "DPMSolverMultistep, SDE": lambda: diffusers.DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"),
+    "DPMSolverSDE": diffusers.DPMSolverSDEScheduler,
+    "CosineDPMSolverMultistep": diffusers.CosineDPMSolverMultistepScheduler,
     "DPMSolverMultistep, flow": lambda: diffusers.DPMSolverMultistepScheduler(**FLOW),
     "DPMSolverSinglestep": diffusers.DPMSolverSinglestepScheduler,
     "UniPCMultistep": diffusers.UniPCMultistepScheduler,
@@ -91,6 +93,7 @@ def quiet(threads: int) -> None:
     # numpy 2 deprecates how torch 2 hands it tensors; schedulers do so at every step.
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
     warnings.filterwarnings("ignore", "__array_wrap__ must accept context", DeprecationWarning)
+    warnings.filterwarnings("ignore", "Should have t", UserWarning)  # torchsde, of ends of an interval told in float32
 
 
 def table(name: str, schedulers: list[str], cache: Path | None) -> dict[str, list[list[float]]]:

@@ -28,6 +28,8 @@ SCHEDULERS = {
     "dpm++ 2m karras": lambda: diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True),
     "dpm++ 2m sde": lambda: diffusers.DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"),
     "dpm++ flow": lambda: diffusers.DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"),
+    "dpm sde": diffusers.DPMSolverSDEScheduler,
+    "cosine": diffusers.CosineDPMSolverMultistepScheduler,
     "dpm++ 2s": lambda: diffusers.DPMSolverSinglestepScheduler(lower_order_final=True),
     "unipc": diffusers.UniPCMultistepScheduler,
     "deis": diffusers.DEISMultistepScheduler,

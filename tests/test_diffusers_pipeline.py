@@ -49,6 +49,8 @@ def pipeline(model, scheduler):
     return pipe
 
 
+# torchsde is told the ends of its interval in float32 and in float64.
+@pytest.mark.filterwarnings("ignore:Should have t:UserWarning")
 @pytest.mark.parametrize("name", sorted(SCHEDULERS))
 def test_every_scheduler_draws_from_the_data(name, exact, data):
     """20 steps of any scheduler with the exact denoiser come within 0.3 standard deviations of the training set.
@@ -62,10 +64,21 @@ def test_every_scheduler_draws_from_the_data(name, exact, data):
     assert sliced_wasserstein(samples, data) < 0.3
 
 
-def test_same_generator_same_samples_and_one_a_sample(exact):
-    pipe = pipeline(exact, SCHEDULERS["euler ancestral"]())
-    a, b = (pipe(num_samples=3, num_inference_steps=3, generator=rng(7)).samples for _ in range(2))
+@pytest.mark.filterwarnings("ignore:Should have t:UserWarning")
+@pytest.mark.parametrize("name", ["euler ancestral", "dpm sde", "cosine"])
+def test_same_generator_same_samples_and_another_others(name, exact):
+    pipe = pipeline(exact, SCHEDULERS[name]())
+    a, b, c = (pipe(num_samples=3, num_inference_steps=3, generator=rng(seed)).samples for seed in (7, 7, 8))
     torch.testing.assert_close(a, b, rtol=0, atol=0)
+    assert not torch.allclose(a, c, atol=1e-3)
+    each = [pipe(num_samples=2, num_inference_steps=3, generator=[rng(1), rng(2)]).samples for _ in range(2)]
+    torch.testing.assert_close(*each, rtol=0, atol=0)
+    if name == "dpm sde":  # as the user gave it
+        assert pipe.scheduler.noise_sampler_seed is None
+        assert pipeline(exact, diffusers.DPMSolverSDEScheduler(noise_sampler_seed=3)).scheduler.noise_sampler_seed == 3
+
+
+def test_one_generator_a_sample(exact):
     pipe = pipeline(exact, SCHEDULERS["ddim"]())
     together = pipe(num_samples=2, num_inference_steps=3, generator=[rng(1), rng(2)]).samples
     alone = pipe(num_samples=1, num_inference_steps=3, generator=[rng(2)]).samples

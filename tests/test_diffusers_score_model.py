@@ -16,12 +16,13 @@ pytest.importorskip("diffusers")
 import diffusers
 from disco_samplers.integrations.diffusers import DiscoScoreModel, LinearBasis, NoisedData
 
-NAMES = ["epsilon", "v_prediction", "sample", "edm", "flow", "score", "consistency"]
+NAMES = ["epsilon", "v_prediction", "sample", "edm", "edm_cosine", "flow", "score", "consistency"]
 SCHEDULERS = {
     "epsilon": diffusers.DDIMScheduler,
     "v_prediction": lambda: diffusers.DDIMScheduler(prediction_type="v_prediction", beta_schedule="squaredcos_cap_v2"),
     "sample": lambda: diffusers.DDPMScheduler(prediction_type="sample", beta_schedule="scaled_linear", beta_start=0.00085),
     "edm": diffusers.EDMEulerScheduler,
+    "edm_cosine": lambda: diffusers.CosineDPMSolverMultistepScheduler(sigma_min=0.05, prediction_type="epsilon"),
     "flow": lambda: diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
     "score": diffusers.ScoreSdeVeScheduler,
 }
@@ -64,10 +65,9 @@ def test_what_the_scheduler_makes_of_the_output_is_the_denoised_mean(name, model
     denoiser = OptimalDenoiser(data[1].double())
     x0, noise = data[1][:20], torch.randn(20, 2, generator=torch.Generator().manual_seed(2))
     for at in (0.1, 0.5, 0.8):
-        if name == "edm":
+        if name.startswith("edm"):
             scheduler.set_timesteps(10)
-            t = scheduler.timesteps[int(10 * at)]
-            sigma = float(torch.exp(4 * t))
+            t, sigma = scheduler.timesteps[int(10 * at)], float(scheduler.sigmas[int(10 * at)])
             y = x0 + sigma * noise
             got = scheduler.precondition_outputs(y, matched(scheduler.precondition_inputs(y, sigma), t).sample, sigma)
         elif name == "flow":
@@ -397,7 +397,7 @@ def test_bad_labels(labels, message, data):
 
 
 @pytest.mark.parametrize(
-    ("name", "timestep"), [("epsilon", 1001), ("epsilon", -1), ("flow", 1000.5), ("edm", 50.0), ("score", 0.0), ("score", -1.0)]
+    ("name", "timestep"), [("epsilon", 1001), ("epsilon", -1), ("flow", 1000.5), ("edm", 50.0), ("edm_cosine", 1.0), ("score", 0.0), ("score", -1.0)]
 )
 def test_timesteps_outside_the_schedule(name, timestep, model):
     with pytest.raises(ValueError, match="outside the schedule"):

@@ -98,11 +98,41 @@ def hollow_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensi
     return Pushforward(HollowNormal(batch, d, generator), [_linear(batch, d, generator)])
 
 
+def curved_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
+    r"""Up to 150 flat components side by side along up to 10 smooth curves or surfaces: data near manifolds.
+
+    A surface is :math:`x(u) = c + \sum_j a_j \sin(\omega_j \cdot u + \phi_j)`, u in up to three dimensions; a component at u
+    spreads along the tangents to its neighbours, and by a common noise. Directions fall off in size by a power law.
+    """
+    most = max(10, min(150, 2000 // d))
+    sheets, k = (int(torch.randint(1, top + 1, (), generator=generator, device=generator.device)) for top in (10, most))
+    k = max(k, sheets)
+    p = 1 + int(min(3, d) * _uniform((1,), generator).square())  # curves more often than surfaces
+    size = torch.arange(1, d + 1, device=generator.device) ** -_uniform((batch, 1, 1), generator)
+    shape = (batch, sheets, 4)  # four harmonics
+    omega = (0.5 + 3 * _uniform((batch, 1, 1, 1), generator)) * _normal((*shape, p), generator)
+    phase = 2 * math.pi * _uniform(shape, generator)
+    amplitude = 0.7 * _normal((*shape, d), generator) * size[:, :, None]
+    center = 2 * _uniform((batch, 1, 1), generator) * _normal((batch, sheets, d), generator) * size
+    sheet = torch.randint(sheets, (batch, k), generator=generator, device=generator.device)
+    row = torch.arange(batch, device=generator.device)[:, None]
+    u = 2 * _uniform((batch, k, p), generator) - 1
+    omega, amplitude = omega[row, sheet], amplitude[row, sheet]  # (b, k, 4, p), (b, k, 4, d)
+    angle = (omega @ u[..., None])[..., 0] + phase[row, sheet]
+    rotation = _linear(batch, d, generator).rotation
+    means = (center[row, sheet] + (angle.sin()[..., None] * amplitude).sum(-2)) @ rotation
+    tangents = (angle.cos()[..., None] * omega).mT @ amplitude @ rotation[:, None] * (sheets / k) ** (1 / p)
+    noise = 0.05 * 12 ** _uniform((batch, 1, 1, 1), generator)
+    covariances = tangents.mT @ tangents + noise.square() * torch.eye(d, device=generator.device)
+    return GaussianMixture(_uniform((batch, k), generator).clamp_min(0.1), means, covariances)
+
+
 FAMILIES: dict[str, Family] = {
     "paper": paper_mixture,
     "rotated": rotated_mixture,
     "few": few_mixture,
     "hollow": hollow_law,
+    "curved": curved_mixture,
     "aligned": aligned_mixture,
     "contaminated": contaminated_mixture,
     "student": student_mixture,

@@ -92,15 +92,27 @@ def _log_sigmas(config: Any) -> Tensor:
 
 
 def _edm(config: Any) -> Parameterization:
+    def sigma(t: Tensor) -> Tensor:
+        _inside(t, -10, math.log(_SIGMA_TOP) / 4, "a quarter of log(sigma)")
+        return torch.exp(4 * t)
+
+    return _preconditioned(config, sigma)
+
+
+def _edm_cosine(config: Any) -> Parameterization:
+    def sigma(t: Tensor) -> Tensor:
+        _inside(t, 1e-7, 1 - 1e-7, "2/pi arctan(sigma), between 0 and 1")
+        return torch.tan(0.5 * math.pi * t)
+
+    return _preconditioned(config, sigma)
+
+
+def _preconditioned(config: Any, sigma: Callable[[Tensor], Tensor]) -> Parameterization:
     data, sign = float(config.sigma_data), -1.0 if config.edm_prediction_type == "v_prediction" else 1.0
 
     def output(y: Tensor, noise: Tensor, s: Tensor) -> Tensor:
         # F = (D - c_skip y) / c_out with D = y - s noise.
         return sign * ((s / data) * y - (s**2 + data**2) / data * noise) * (s**2 + data**2).rsqrt()
-
-    def sigma(t: Tensor) -> Tensor:
-        _inside(t, -10, math.log(_SIGMA_TOP) / 4, "a quarter of log(sigma)")
-        return torch.exp(4 * t)
 
     return Parameterization(sigma, lambda s: (s**2 + data**2).rsqrt(), output)
 
@@ -148,6 +160,7 @@ def _inside(t: Tensor, low: float, high: float, what: str) -> None:
 _FAMILIES: dict[str, Callable[[Any], Parameterization]] = {
     **dict.fromkeys(VARIANCE_PRESERVING, _variance_preserving),
     "edm": _edm,
+    "edm_cosine": _edm_cosine,
     "flow": _flow,
     "score": _score,
     "consistency": _consistency,
@@ -173,7 +186,7 @@ def conventions_of(scheduler: Any) -> dict[str, Any]:
         return {"parameterization": "score", "consistency_steps": 0}
     if name in _EDM:
         return {
-            "parameterization": "edm",
+            "parameterization": _EDM[name],
             "sigma_data": config.sigma_data,
             "edm_prediction_type": config.prediction_type,
             "consistency_steps": 0,
@@ -197,7 +210,11 @@ def conventions_of(scheduler: Any) -> dict[str, Any]:
 
 
 _SCORE_BASED = ("ScoreSdeVeScheduler", "KarrasVeScheduler")
-_EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
+_EDM = {
+    "EDMEulerScheduler": "edm",
+    "EDMDPMSolverMultistepScheduler": "edm",
+    "CosineDPMSolverMultistepScheduler": "edm_cosine",
+}
 _FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler")
 _DISTILLED = ("CMStochasticIterativeScheduler", "LCMScheduler", "TCDScheduler", "FlowMatchLCMScheduler")
-_OTHER = ("CosineDPMSolverMultistepScheduler", "CogVideoXDDIMScheduler", "CogVideoXDPMScheduler", "UnCLIPScheduler")
+_OTHER = ("CogVideoXDDIMScheduler", "CogVideoXDPMScheduler", "UnCLIPScheduler")

@@ -155,6 +155,18 @@ class DiscoPipeline(DiffusionPipeline):
         options = _accepted(scheduler.step, generator=self._generator)
         return scheduler.step(self._predict(scaled, t), t, sample, **options).prev_sample  # type: ignore[no-any-return]
 
+    def _seeded_step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
+        """A step of :class:`~diffusers.DPMSolverSDEScheduler`, which makes its noise from seeds, once, at the first step."""
+        scheduler, rng = self.scheduler, self._generator
+        if rng is None or scheduler.noise_sampler_seed is not None:
+            return self._step(sample, t, i)
+        seeds = [int(torch.randint(2**62, (), generator=g, device=g.device)) for g in (rng if isinstance(rng, list) else [rng])]
+        scheduler.noise_sampler_seed = seeds if isinstance(rng, list) else seeds[0]
+        try:
+            return self._step(sample, t, i)
+        finally:
+            scheduler.noise_sampler_seed = None
+
     def _score_sde_step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
         """Corrector and predictor of :class:`~diffusers.ScoreSdeVeScheduler`, whose model is asked at sigma."""
         scheduler, rng = self.scheduler, self._generator
@@ -191,6 +203,7 @@ class DiscoPipeline(DiffusionPipeline):
 
 
 _STEPS = {
+    "DPMSolverSDEScheduler": DiscoPipeline._seeded_step,
     "ScoreSdeVeScheduler": DiscoPipeline._score_sde_step,
     "KarrasVeScheduler": DiscoPipeline._karras_ve_step,
 }

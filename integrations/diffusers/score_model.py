@@ -52,7 +52,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         adapt: steps of on-the-fly adaptation at each noise level; 0 for none.
         cache_size: most noise levels (of each class) whose contexts are kept.
         num_class_embeds: number of classes; None where the data have no labels.
-        parameterization: "epsilon", "v_prediction", "sample" (VP), "edm", "flow", "score" (VE) or "consistency".
+        parameterization: "epsilon", "v_prediction", "sample" (VP), "edm", "edm_cosine", "flow", "score" (VE) or
+            "consistency".
         num_train_timesteps: of the VP or flow schedule.
         beta_start: of the VP schedule, as are beta_end, beta_schedule, trained_betas and rescale_betas_zero_snr.
         sigma_data: of the EDM and consistency schedulers.

@@ -397,7 +397,8 @@ def test_bad_labels(labels, message, data):
 
 
 @pytest.mark.parametrize(
-    ("name", "timestep"), [("epsilon", 1001), ("epsilon", -1), ("flow", 1000.5), ("edm", 50.0), ("edm_cosine", 1.0), ("score", 0.0), ("score", -1.0)]
+    ("name", "timestep"),
+    [("epsilon", 1001), ("epsilon", -1), ("flow", 1000.5), ("edm", 50.0), ("edm_cosine", 1.0), ("score", 0.0), ("score", -1.0)],
 )
 def test_timesteps_outside_the_schedule(name, timestep, model):
     with pytest.raises(ValueError, match="outside the schedule"):

@@ -1,4 +1,4 @@
-"""On-the-fly adaptation: the coordinates in which the samples are read, then a few gradient steps of a copy of the heads."""
+"""On-the-fly adaptation: how the samples are read, then a few gradient steps of a copy of the heads."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import copy
 import dataclasses
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers._arrays import check_count
-from disco_samplers.coordinates import TailCoordinates
+from disco_samplers.coordinates import TailCoordinates, heavy_tails
 from disco_samplers.crossfit import crossfit
+from disco_samplers.estimate import DensityEstimate
+from disco_samplers.independent import IndependentEstimate, may_be_independent
 from disco_samplers.normalizer import MAX_DIM
-
-if TYPE_CHECKING:
-    from disco_samplers.estimate import DensityEstimate
 
 _QUERIES = 256
 """Context rows in one step; the second derivative holds a (queries, n) matrix for each head of one block."""
@@ -27,15 +26,21 @@ _HELD_OUT = 0.2
 """Share of the rows kept out of the context to judge the steps by."""
 
 _STRENGTHS = (0.1, 0.3, 1.0)
-"""Of the tail coordinates tried, upwards while they get better."""
+"""Of the tail coordinates tried, upwards while they get better; where tails are heavy the first two of them at least."""
 
 _INTEGRAL = 2000
 """Draws for the integral of the density in coordinates that are tried."""
 
+_HEAVY = 4.0
+"""Standard errors of the fourth moment above a normal law's from which on tails are heavy."""
+
+_CLEAR = 0.5
+"""Standard errors by which rows must be likelier for columns in which no dependence is seen to be taken as independent."""
+
 _PROBES = 4
 """Of a divergence, for each row."""
 
-PLAIN = ("plain", 0.0)
+PLAIN, INDEPENDENT = ("plain", 0.0), ("independent", 0.0)
 
 _FEWEST, _MOST = 50, 2048
 """Rows to tell coordinates by: with fewer none are tried, of more a random part is taken."""
@@ -51,7 +56,7 @@ class AdaptationReport:
         chosen: number of steps of the returned estimate; 0 where none was clearly better than the start.
         seconds: wall time.
         tried: minus the cross-fitted, normalised log-density, in nats, in the coordinates tried, by (kind, strength);
-            "plain" is as the samples came.
+            "plain" is as the samples came, "independent" takes the columns one by one.
         coordinates: the chosen ones.
     """
 
@@ -86,8 +91,12 @@ def adapt(
 
     .. math:: \big(\tfrac12 |S|^2 + \nabla \cdot S\big) / d,
 
-    which differs from the squared error of the score S by a constant, gets worse on the mean, and one of them gets better by a
-    standard error of the paired differences, those of the highest log-density are kept. (In up to 20 dimensions, where the
+    which differs from the squared error of the score S by a constant, gets worse on the mean, those of the highest log-density
+    are kept. Where the samples' fourth moments do not themselves tell of heavy tails (:func:`heavy_tails
+    <disco_samplers.coordinates.heavy_tails>`), and at full strength, one of the two must also get better by a standard error.
+    Columns in which no dependence is seen (:func:`may_be_independent <disco_samplers.independent.may_be_independent>`) are also
+    tried as independent ones (:class:`IndependentEstimate <disco_samplers.independent.IndependentEstimate>`): there the
+    log-density alone decides, since the criterion misses the jump of a score, as in a cusp. (In up to 20 dimensions, where the
     density can be brought to integrate to one, and from 50 rows on.)
 
     Then gradient steps are made on a copy of the model's heads to lower the consistency loss between S and the gradient of the
@@ -197,8 +206,9 @@ def _heads(
 def _in_coordinates(estimate: DensityEstimate, rows: Tensor, kind: tuple[str, float]) -> DensityEstimate:
     """The estimate of these rows in coordinates fitted to them."""
     name, strength = kind
-    coordinates = None if kind == PLAIN else TailCoordinates.fit(rows, strength, radial=name == "radius")
-    return type(estimate)(estimate.model, rows, None, estimate.keys, coordinates, numpy=estimate._numpy)
+    made = IndependentEstimate if kind == INDEPENDENT else DensityEstimate
+    coordinates = TailCoordinates.fit(rows, strength, radial=name == "radius") if strength else None
+    return made(estimate.model, rows, None, estimate.keys, coordinates, numpy=estimate._numpy)
 
 
 def _coordinates(
@@ -235,15 +245,19 @@ def _coordinates(
     try:
         with tqdm(disable=not progress, desc="coordinates") as bar:
             first = judge(PLAIN)
+            if d > 1 and may_be_independent(x) and float(_fall(judge(INDEPENDENT), first)[1]) > _CLEAR:
+                chosen = INDEPENDENT
             for name in ("radius", "columns"):
                 previous = tried[PLAIN]
+                heavy = heavy_tails(x, radial=name == "radius") > _HEAVY
                 for strength in _STRENGTHS:
                     if time.monotonic() > deadline:
                         return tried, chosen
                     rows = judge((name, strength))
-                    if tried[name, strength] < tried[chosen] and _both(rows, first):
+                    expected = heavy and strength < _STRENGTHS[-1]
+                    if tried[name, strength] < tried[chosen] and _both(rows, first, 0.0 if expected else 1.0):
                         chosen = (name, strength)
-                    if not tried[name, strength] < previous:
+                    if not (heavy and strength == _STRENGTHS[0]) and not tried[name, strength] < previous:
                         break
                     previous = tried[name, strength]
     except KeyboardInterrupt:
@@ -290,10 +304,10 @@ def _improves(judged: Tensor, first: Tensor) -> bool:
     return bool(_fall(judged, first) > 1)
 
 
-def _both(judged: Tensor, first: Tensor) -> bool:
-    """Whether neither mean of the columns rose, and one fell by more than a standard error."""
+def _both(judged: Tensor, first: Tensor, least: float) -> bool:
+    """Whether neither mean of the columns rose, and one fell by more than so many standard errors."""
     falls = _fall(judged, first)
-    return bool(falls.min() >= 0 and falls.max() > 1)
+    return bool(falls.min() >= 0 and falls.max() > least)
 
 
 def _fall(judged: Tensor, first: Tensor) -> Tensor:

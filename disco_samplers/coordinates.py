@@ -120,3 +120,28 @@ class TailCoordinates(NamedTuple):
     def _shrinkage(self, s: Tensor) -> Tensor:
         t = self.strength * s
         return torch.where(t > 1e-12, t.log1p() / t.clamp_min(1e-12), 1.0).sqrt()
+
+
+def heavy_tails(samples: Tensor, *, radial: bool) -> float:
+    r"""By how many standard errors the fourth moments of samples (n, d) exceed those of a normal law.
+
+    .. math:: \frac{\frac1n \sum_i |u_i|^4 - d (d + 2)}{\sqrt{8 d (d + 2) / n}}
+        \quad\text{or}\quad \sum_k \frac{\frac1n \sum_i v_{ik}^4 - 3}{\sqrt{24 d / n}}
+
+    with u the whitened samples, for the radius, and v the standardised ones, for columns.
+
+    References:
+        Mardia, *Measures of multivariate skewness and kurtosis with applications*, Biometrika 1970, eq. 3.12 and 3.20.
+
+    Example:
+        >>> x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+        >>> abs(heavy_tails(x, radial=True)) < 3, heavy_tails(x.pow(3), radial=False) > 100
+        (True, True)
+    """
+    n, d = samples.shape
+    if radial:
+        r2 = whiten(samples[None])(samples[None])[0].square().sum(-1)
+        return float((r2.square().mean() - d * (d + 2)) / math.sqrt(8 * d * (d + 2) / n))
+    x = samples.double() - samples.double().mean(0)
+    excess = (x / x.square().mean(0).sqrt()).pow(4).mean(0) - 3
+    return float(excess.sum() / math.sqrt(24 * d / n))

@@ -59,11 +59,8 @@ class DensityEstimate:
         self._numpy = numpy
         self.report: AdaptationReport | None = None
         self._log_normalizer = 0.0
-        batched = samples if samples.ndim == 3 else samples[None]
         with torch.no_grad():
-            self._whitening: Whitening = whiten(self._mapped(batched), mask)
-            white, frame = self.whiten(batched).to(model.dtype), self._whitening.frame.to(model.dtype)
-            self._encoding: Encoding = model.network.encode(white, mask, keys, frame)
+            self._encode(self._mapped(samples if samples.ndim == 3 else samples[None]))
 
     @property
     def dim(self) -> int:
@@ -184,13 +181,13 @@ class DensityEstimate:
         if coordinates is not None:
             center, matrix = coordinates.center.to(model.device), coordinates.matrix.to(model.device)
             coordinates = coordinates._replace(center=center, matrix=matrix)
-        moved = DensityEstimate(model, self.samples.to(model.device), mask, self.keys, coordinates, numpy=self._numpy)
+        moved = type(self)(model, self.samples.to(model.device), mask, self.keys, coordinates, numpy=self._numpy)
         moved.report, moved._log_normalizer = self.report, self._log_normalizer
         return moved
 
     def with_model(self, model: DiScoFormer) -> DensityEstimate:
         """The estimate that another model gives for the same samples."""
-        return DensityEstimate(model, self.samples, self.mask, self.keys, self.coordinates, numpy=self._numpy)
+        return type(self)(model, self.samples, self.mask, self.keys, self.coordinates, numpy=self._numpy)
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; see :func:`disco_samplers.plotting.plot_estimate`. Needs matplotlib."""
@@ -229,11 +226,18 @@ class DensityEstimate:
 
     def __repr__(self) -> str:
         kind = f"batch={self.samples.shape[0]}, " if self.samples.ndim == 3 else ""
-        return f"DensityEstimate({kind}n={self.num_samples}, d={self.dim}, device={self.device}, dtype={self.dtype})"
+        return f"{type(self).__name__}({kind}n={self.num_samples}, d={self.dim}, device={self.device}, dtype={self.dtype})"
 
     def _single(self, what: str) -> None:
         if self.samples.ndim == 3:
             raise ValueError(f"{what} works on one data set; condition on samples of shape (n, d)")
+
+    def _encode(self, images: Tensor) -> None:
+        """Reads the samples' images (b, n, d) in the coordinates."""
+        self._whitening: Whitening = whiten(images, self.mask)
+        white = self._whitening(images)[..., : self._whitening.rank].to(self.model.dtype)
+        frame = self._whitening.frame.to(self.model.dtype)
+        self._encoding: Encoding = self.model.network.encode(white, self.mask, self.keys, frame)
 
     def _mapped(self, points: Tensor) -> Tensor:
         return points if self.coordinates is None else self.coordinates(points)

@@ -85,19 +85,21 @@ def adapt(
 ) -> DensityEstimate:
     r"""Adapts an estimate to its own samples, without labels; the shared model is untouched.
 
-    Everything is judged on rows that the context does not hold. First the samples are read in :class:`TailCoordinates
-    <disco_samplers.coordinates.TailCoordinates>`, by radius and by column, of rising strength, cross-fitted over five folds.
-    Of those by which neither the log-density of the rows, normalised, nor the criterion
+    Everything is judged on rows that the context does not hold, cross-fitted over five folds. (What follows is tried in up to 20
+    dimensions, where the density can be brought to integrate to one, and from 50 rows on.)
+
+    Columns in which no dependence is seen (:func:`may_be_independent <disco_samplers.independent.may_be_independent>`) are taken
+    as independent (:class:`IndependentEstimate <disco_samplers.independent.IndependentEstimate>`) if the normalised log-density
+    of the rows is then higher by half a standard error of the paired differences.
+
+    Else the samples are read in :class:`TailCoordinates <disco_samplers.coordinates.TailCoordinates>`, by radius and by column,
+    of rising strength. Of those by which neither the log-density of the rows, normalised, nor the criterion
 
     .. math:: \big(\tfrac12 |S|^2 + \nabla \cdot S\big) / d,
 
     which differs from the squared error of the score S by a constant, gets worse on the mean, those of the highest log-density
     are kept. Where the samples' fourth moments do not themselves tell of heavy tails (:func:`heavy_tails
     <disco_samplers.coordinates.heavy_tails>`), and at full strength, one of the two must also get better by a standard error.
-    Columns in which no dependence is seen (:func:`may_be_independent <disco_samplers.independent.may_be_independent>`) are also
-    tried as independent ones (:class:`IndependentEstimate <disco_samplers.independent.IndependentEstimate>`): there the
-    log-density alone decides, since the criterion misses the jump of a score, as in a cusp. (In up to 20 dimensions, where the
-    density can be brought to integrate to one, and from 50 rows on.)
 
     Then gradient steps are made on a copy of the model's heads to lower the consistency loss between S and the gradient of the
     density head T at context points,
@@ -246,7 +248,7 @@ def _coordinates(
         with tqdm(disable=not progress, desc="coordinates") as bar:
             first = judge(PLAIN)
             if d > 1 and may_be_independent(x) and float(_fall(judge(INDEPENDENT), first)[1]) > _CLEAR:
-                chosen = INDEPENDENT
+                return tried, INDEPENDENT
             for name in ("radius", "columns"):
                 previous = tried[PLAIN]
                 heavy = heavy_tails(x, radial=name == "radius") > _HEAVY

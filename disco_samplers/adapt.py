@@ -85,11 +85,11 @@ def adapt(
 ) -> DensityEstimate:
     r"""Adapts an estimate to its own samples, without labels; the shared model is untouched.
 
-    Everything is judged on rows that the context does not hold, cross-fitted over five folds. (What follows is tried in up to 20
-    dimensions, where the density can be brought to integrate to one, and from 50 rows on.)
+    Everything is judged on rows that the context does not hold, cross-fitted over five folds. (The first two
+    parts are for up to 20 dimensions, where the density can be brought to integrate to one, and from 50 rows on.)
 
-    Columns in which no dependence is seen (:func:`may_be_independent <disco_samplers.independent.may_be_independent>`) are taken
-    as independent (:class:`IndependentEstimate <disco_samplers.independent.IndependentEstimate>`) if the normalised log-density
+    Columns in which no dependence is seen (:func:`may_be_independent <disco_samplers.independent.may_be_independent>`) are
+    taken as independent (:class:`IndependentEstimate <disco_samplers.independent.IndependentEstimate>`) if the normalised log-density
     of the rows is then higher by half a standard error of the paired differences.
 
     Else the samples are read in :class:`TailCoordinates <disco_samplers.coordinates.TailCoordinates>`, by radius and by column,

@@ -89,8 +89,8 @@ def adapt(
     parts are for up to 20 dimensions, where the density can be brought to integrate to one, and from 50 rows on.)
 
     Columns in which no dependence is seen (:func:`may_be_independent <disco_samplers.independent.may_be_independent>`) are
-    taken as independent (:class:`IndependentEstimate <disco_samplers.independent.IndependentEstimate>`) if the normalised log-density
-    of the rows is then higher by half a standard error of the paired differences.
+    taken as independent (:class:`IndependentEstimate <disco_samplers.independent.IndependentEstimate>`) if the normalised
+    log-density of the rows is then higher by half a standard error of the paired differences.
 
     Else the samples are read in :class:`TailCoordinates <disco_samplers.coordinates.TailCoordinates>`, by radius and by column,
     of rising strength. Of those by which neither the log-density of the rows, normalised, nor the criterion

@@ -15,11 +15,10 @@ import time
 
 import torch
 from gmm import data_set
-from report import spread, write
+from report import WEIGHTS, spread, write
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
-from disco_samplers.model.discoformer import SHIPPED
 
 
 def matrices(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -74,7 +73,7 @@ def main() -> None:
     torch.set_num_threads(1)
     started = time.time()
     rows, raw = [], []
-    for weights in SHIPPED:
+    for weights in WEIGHTS:
         disco = DiScoFormer.from_pretrained(weights)
         for d, n in shapes:
             found: dict[str, list[tuple[float, float]]] = {}

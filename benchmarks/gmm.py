@@ -25,11 +25,10 @@ from typing import NamedTuple
 
 import torch
 from methods import best_kde, best_kernel_score, em, errors, fit_mixture, loo_kde
-from report import Curve, cached, curves, spread, summary, write
+from report import WEIGHTS, Curve, cached, curves, spread, summary, write
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
-from disco_samplers.model.discoformer import SHIPPED
 from disco_samplers.reference import KDE, GaussianMixture
 from disco_samplers.training.families import paper_mixture
 
@@ -158,7 +157,7 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[1, 2, 3, 5, 10, 20, 50, 100])
     parser.add_argument("--sizes", type=int, nargs="+", default=[2**8, 2**10, 2**12, 2**14])
     parser.add_argument(
-        "--weights", nargs="+", default=list(SHIPPED), help="shipped names, folders or files (default: %(default)s)"
+        "--weights", nargs="+", default=list(WEIGHTS), help="shipped names, folders or files (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="folder to keep finished cells in, see CONTRIBUTING.md")

@@ -18,6 +18,9 @@ from matplotlib.figure import Figure
 import disco_samplers
 
 RESULTS = Path(__file__).parent / "results"
+WEIGHTS = ("axes", "rotations")
+"""The shipped weights that the general benchmarks show."""
+
 T = TypeVar("T")
 
 

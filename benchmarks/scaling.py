@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from gmm import data_set
 from methods import errors
-from report import cached, curves, spread, summary, write
+from report import WEIGHTS, cached, curves, spread, summary, write
 
 from disco_samplers import DiScoFormer
-from disco_samplers.model.discoformer import MAX_KEYS, SHIPPED
+from disco_samplers.model.discoformer import MAX_KEYS
 
 Found = dict[str, tuple[float, float]]
 
@@ -33,7 +33,7 @@ def one_set(sizes: list[int], longest_whole: int, task: tuple[int, int]) -> dict
     found: dict[str, Found] = {}
     for n in sizes:
         found[str(n)] = {}
-        for weights in SHIPPED:
+        for weights in WEIGHTS:
             disco = DiScoFormer.from_pretrained(weights)
             found[str(n)][weights] = errors(disco.condition(x[:n]).log_prob_and_score(y), truth)
             if MAX_KEYS < n <= longest_whole:
@@ -56,7 +56,7 @@ def main() -> None:
         options.name, options.dims, options.largest, options.sets = f"{options.name}_quick", [2], 12, 2
     started = time.time()
     sizes = [2**k for k in range(10, options.largest + 1)]
-    methods = [*SHIPPED, *(f"{name}, all keys" for name in SHIPPED)]
+    methods = [*WEIGHTS, *(f"{name}, all keys" for name in WEIGHTS)]
     rows, raw, panels = [], [], {}
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for d in options.dims:
@@ -72,7 +72,7 @@ def main() -> None:
                     line = lines.setdefault(f"DiScoFormer, {method}", ([], [], []))
                     for column, value in zip(line, (n, record["relative_score_error"], record["score_se"]), strict=True):
                         column.append(value)
-                for name in SHIPPED:
+                for name in WEIGHTS:
                     whole = values.get(f"{name}, all keys")
                     means = [[spread(c)[0] for c in zip(*e, strict=True)] for e in (values[name], whole or [])]
                     losses.append(" / ".join(f"{100 * (a / b - 1):+.1f}" for a, b in zip(*means, strict=True)) if whole else "")
@@ -83,7 +83,7 @@ def main() -> None:
         f"\n\n{options.sets} data sets, mean ± standard error: score error in % / log-density MSE; losses in % of each."
     )
     curves(options.name, panels, "number of samples", "relative score error", base=2)
-    header = ["d", "n", *methods, *(f"loss by groups, {name}" for name in SHIPPED)]
+    header = ["d", "n", *methods, *(f"loss by groups, {name}" for name in WEIGHTS)]
     write(options.name, "Error against the number of samples", about, header, rows, raw, started)
 
 

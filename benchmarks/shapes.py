@@ -17,12 +17,11 @@ import time
 
 import torch
 from methods import best_kde, best_kernel_score, em, errors
-from report import summary, write
+from report import WEIGHTS, summary, write
 from targets import OUT_OF_FAMILY
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
-from disco_samplers.model.discoformer import SHIPPED
 from disco_samplers.reference import KDE, ReferenceDensity
 
 SEED = 30_000_000
@@ -62,7 +61,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--sets", type=int, default=30)
     parser.add_argument(
-        "--weights", nargs="+", default=list(SHIPPED), help="shipped names, folders or files (default: %(default)s)"
+        "--weights", nargs="+", default=list(WEIGHTS), help="shipped names, folders or files (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="n = 256, two sets")

@@ -62,8 +62,14 @@ def disco():
 
 @pytest.fixture(scope="session")
 def rotations():
-    """The shipped model for vectors in space, such as velocities."""
+    """The shipped model for vectors in space."""
     return DiScoFormer.from_pretrained("rotations")
+
+
+@pytest.fixture(scope="session")
+def velocities():
+    """The shipped model for particle codes."""
+    return DiScoFormer.from_pretrained("velocities")
 
 
 @pytest.fixture

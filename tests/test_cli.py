@@ -300,4 +300,4 @@ def test_as_a_process(here):
 
 def test_unknown_weights_name_those_of_the_package(here, capsys):
     assert cli.main(["info", "--weights", "axis"]) == 1
-    assert "the package itself has axes and rotations" in capsys.readouterr().err
+    assert "the package itself has axes, rotations, velocities" in capsys.readouterr().err

@@ -40,8 +40,8 @@ def from_maxwellian(run):
 
 
 @pytest.mark.parametrize("problem", ["two-stream", "landau damping"])
-def test_collisions_in_a_wave_conserve_and_end_in_a_maxwellian(problem, rotations, record_property):
-    result, (distance, fourth) = collisional(problem, DiscoScore(rotations))
+def test_collisions_in_a_wave_conserve_and_end_in_a_maxwellian(problem, velocities, record_property):
+    result, (distance, fourth) = collisional(problem, DiscoScore(velocities))
     history = result.history
     total = history["total_energy"]
     assert np.abs(total / total[0] - 1).max() < 1e-3

@@ -39,8 +39,8 @@ def test_bkw_with_the_exact_score(d):
 
 @pytest.mark.parametrize("d", [2, 3])
 @pytest.mark.parametrize("n", [500, 1000])
-def test_bkw_with_disco_beside_the_blob(d, n, rotations):
-    ours, blob = relax_bkw(d, n, DiscoScore(rotations)), relax_bkw(d, n, Blob())
+def test_bkw_with_disco_beside_the_blob(d, n, velocities):
+    ours, blob = relax_bkw(d, n, DiscoScore(velocities)), relax_bkw(d, n, Blob())
     gap = {run: np.abs(run.column("fourth moment") / run.column("exact") - 1).max() for run in (ours, blob)}
     assert gap[ours] < 0.02
     assert gap[ours] < 0.5 * gap[blob]
@@ -59,9 +59,9 @@ def test_bkw_with_disco_beside_the_blob(d, n, rotations):
     assert ours.column("entropy") == pytest.approx(exact, abs=0.08)
 
 
-def test_bkw_far_on_is_a_maxwellian(rotations):
+def test_bkw_far_on_is_a_maxwellian(velocities):
     start = BKW(2).sample(500, generator=torch.Generator().manual_seed(0))
-    run = Homogeneous(start, Landau(DiscoScore(rotations), strength=1 / 16, exponent=0), dt=0.8).run(40, progress=False)
+    run = Homogeneous(start, Landau(DiscoScore(velocities), strength=1 / 16, exponent=0), dt=0.8).run(40, progress=False)
     end = run.v - run.v.mean(0)
     end = end / end.square().mean(0).sqrt()
     normal = torch.randn(100_000, 2, dtype=end.dtype, generator=torch.Generator().manual_seed(1))
@@ -72,11 +72,11 @@ def test_bkw_far_on_is_a_maxwellian(rotations):
 
 
 @pytest.mark.parametrize(("d", "steps"), [(3, 40), (10, 20)])
-def test_maxwell_molecules_relax_anisotropy_exactly(d, steps, rotations):
+def test_maxwell_molecules_relax_anisotropy_exactly(d, steps, velocities):
     temperature = torch.ones(d)
     temperature[0], temperature[1] = 1.8, 0.2
     v = gaussian_velocities(500, temperature, start="random", seed=1)
-    run = Homogeneous(v, Landau(DiscoScore(rotations), strength=1 / 24, exponent=0), dt=4.0 / steps)
+    run = Homogeneous(v, Landau(DiscoScore(velocities), strength=1 / 24, exponent=0), dt=4.0 / steps)
     blob = Homogeneous(v, Landau(Blob(), strength=1 / 24, exponent=0), dt=4.0 / steps)
     initial = v.T.cov(correction=0)
     errors = {}
@@ -91,16 +91,16 @@ def test_maxwell_molecules_relax_anisotropy_exactly(d, steps, rotations):
 
 
 @pytest.mark.parametrize("n", [1000, 3000])
-def test_trubnikov_rate(n, rotations):
+def test_trubnikov_rate(n, velocities):
     v = gaussian_velocities(n, [1.0, 2.0, 2.0], seed=3)
-    run = Homogeneous(v, Landau(DiscoScore(rotations, keys=2000), strength=1.0), dt=0.005).run(1, progress=False)
+    run = Homogeneous(v, Landau(DiscoScore(velocities, keys=2000), strength=1.0), dt=0.005).run(1, progress=False)
     first = run.column("temperature 1")
     assert (first[1] - first[0]) / 0.005 == pytest.approx(trubnikov_rate(1.0, 2.0), rel=0.03)
 
 
-def test_trubnikov_rate_with_random_batches(rotations):
+def test_trubnikov_rate_with_random_batches(velocities):
     v = gaussian_velocities(2000, [1.0, 2.0, 2.0], seed=3)
-    operator = Landau(DiscoScore(rotations, keys=1000), strength=1.0, method="batches", batch_size=64)
+    operator = Landau(DiscoScore(velocities, keys=1000), strength=1.0, method="batches", batch_size=64)
     w, cell = torch.full((2000,), 1 / 2000, dtype=v.dtype), torch.zeros(2000, dtype=torch.int64)
     rng = torch.Generator().manual_seed(0)
     rates = torch.stack([2 * (v[:, 0] * operator(v, w, cell, 1, rng)[:, 0]).mean() for _ in range(8)])
@@ -108,9 +108,9 @@ def test_trubnikov_rate_with_random_batches(rotations):
     assert float(rates.std()) < 0.03 * trubnikov_rate(1.0, 2.0)
 
 
-def test_two_velocity_coulomb_rate(rotations):
+def test_two_velocity_coulomb_rate(velocities):
     v = gaussian_velocities(2000, [1.0, 2.0], seed=3)
-    run = Homogeneous(v, Landau(DiscoScore(rotations), strength=1.0, exponent=-2), dt=0.01).run(1, progress=False)
+    run = Homogeneous(v, Landau(DiscoScore(velocities), strength=1.0, exponent=-2), dt=0.01).run(1, progress=False)
     first = run.column("temperature 1")
     assert (first[1] - first[0]) / 0.01 == pytest.approx(coulomb_2v_rate(1.0, 2.0), rel=0.03)
 

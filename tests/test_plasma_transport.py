@@ -36,9 +36,9 @@ def test_gaussian_particles_follow_the_exact_moments():
 
 
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
-def test_disco_follows_the_exact_moments(method, rotations):
+def test_disco_follows_the_exact_moments(method, velocities):
     options = {"step_size": 0.2} if method == "rk4" else {"rtol": 1e-2, "atol": 1e-2}
-    path, exact = ou(DiscoScore(rotations), method=method, **options)
+    path, exact = ou(DiscoScore(velocities), method=method, **options)
     for i, t in enumerate(path.times.tolist()):
         mean, covariance = exact(t)
         torch.testing.assert_close(path.mean[i], mean, rtol=0, atol=0.03)

@@ -19,7 +19,7 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
         "seed": {"type": int, "default": 0, "help": "(default: %(default)s)"},
         "weights": {
             "metavar": "PATH",
-            "help": "axes or rotations, a folder, file or hub id (default: axes, of sample: rotations)",
+            "help": "axes, rotations or velocities, a folder, file or hub id (default: axes, of sample: rotations)",
         },
         "adapt": {"type": int, "default": 0, "metavar": "STEPS", "help": "adapt the model to the data first"},
         "device": {"default": "cpu", "help": "cpu or cuda (default: %(default)s)"},

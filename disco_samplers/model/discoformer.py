@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from disco_samplers.estimate import DensityEstimate
 
 WEIGHTS_NAME = "model.safetensors"
-SHIPPED = ("axes", "rotations")
+SHIPPED = ("axes", "rotations", "velocities")
 """The weights in this package, by the symmetry of their network; the first is what is loaded without a name."""
 
 MAX_DIM = 1024
@@ -117,10 +117,10 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         """Loads trained weights.
 
         Arguments:
-            name_or_path: "axes" (the default) or "rotations" for the weights in this package (never touches the network); a
-                local folder or ``.safetensors`` file; or the id of a model on the Hugging Face hub. "axes" can see structure
-                along the columns, as parameters and measured quantities have; "rotations" gives the same estimate in any frame,
-                as velocities and other vectors in space want.
+            name_or_path: "axes" (the default), "rotations" or "velocities" for the weights in this package (never touches the
+                network); a local folder or ``.safetensors`` file; or the id of a model on the Hugging Face hub. "axes" can see
+                structure along the columns, as parameters and measured quantities have; "rotations" gives the same estimate in
+                any frame, as vectors in space want; "velocities" does too, and is better in up to five dimensions.
             map_location: device to load on.
             kwargs: passed to the hub (``revision``, ``token``, ``cache_dir``, ...).
 
@@ -139,7 +139,7 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         if Path(name_or_path).is_dir() or _looks_like_a_path(str(name_or_path)):
             path = Path(name_or_path) / WEIGHTS_NAME
             if not path.exists():
-                raise FileNotFoundError(f"no weights file at {path}; the package itself has {' and '.join(SHIPPED)}")
+                raise FileNotFoundError(f"no weights file at {path}; the package itself has {', '.join(SHIPPED)}")
             return cls._load(path, map_location)
         # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
         return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **kwargs)

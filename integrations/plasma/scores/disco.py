@@ -32,7 +32,7 @@ class DiscoScore:
     particles, or whose particles do not spread in every direction, gets the score of its Maxwellian.
 
     Arguments:
-        disco: the model; by default the shipped one of symmetry "rotations", since velocity space has no axes of its own.
+        disco: the model; by default the shipped "velocities", the same in any frame, as velocity space has no axes of its own.
         keys: the most particles of a cell that the network is shown, chosen at random but the same way at every call; all of
             them if not given. With keys the cost is O(n keys), else O(n m) for cells of m particles.
         adapt: steps of label-free adaptation in each cell at each call; see :func:`disco_samplers.adapt.adapt`. Slow: for
@@ -60,7 +60,7 @@ class DiscoScore:
         if keys is not None:
             check_count("keys", keys, FEWEST)
         check_count("adapt", adapt, 0)
-        self.disco = DiScoFormer.from_pretrained("rotations") if disco is None else disco
+        self.disco = DiScoFormer.from_pretrained("velocities") if disco is None else disco
         self.keys, self.adapt, self.calibrate = keys, adapt, calibrate
 
     def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:

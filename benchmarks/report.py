@@ -119,6 +119,6 @@ def curves(
             ax.set_ylim(top=min(top, ax.get_ylim()[1]))
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    figure.legend([drawn[m] for m in methods], methods, loc="outside lower center", ncols=min(4, len(methods)), fontsize=8)
+    figure.legend([drawn[m] for m in methods], methods, loc="outside lower center", ncols=min(4, 2 * columns), fontsize=8)
     RESULTS.mkdir(exist_ok=True)
     figure.savefig(RESULTS / f"{name}.png", dpi=110)

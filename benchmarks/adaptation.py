@@ -101,6 +101,9 @@ def gains(found: list[dict[str, list[float]]], real: bool) -> tuple[list[str], l
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=3)
+    parser.add_argument(
+        "--targets", nargs="+", default=[*shapes.TARGETS, *REAL], choices=[*shapes.TARGETS, *REAL], metavar="TARGET"
+    )
     parser.add_argument("--size", type=int, default=512, help="samples of each data set out of family (default: %(default)s)")
     parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
@@ -108,7 +111,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Laplace in the plane, two sets of 128 samples")
     parser.add_argument("--name", default="adaptation")
     options = parser.parse_args()
-    targets = [*shapes.TARGETS, *REAL]
+    targets = options.targets
     if options.quick:
         options.name, options.sets, options.size, targets = f"{options.name}_quick", 2, 128, ["Laplace, d=2"]
     started = time.time()

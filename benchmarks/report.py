@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,9 +35,13 @@ def cpu() -> str:
 
 
 def environment(started: float) -> dict[str, str]:
-    """What was measured where."""
+    """What was measured where; the folder of a cache is left out."""
+    words = list(sys.argv[1:])
+    if "--cache" in words:
+        at = words.index("--cache")
+        del words[at : at + 2]
     return {
-        "command": "python " + " ".join(["benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": "python " + shlex.join(["benchmarks/" + Path(sys.argv[0]).name, *words]),
         "machine": f"{cpu()}, {torch.get_num_threads()} threads",
         "versions": f"disco-samplers {disco_samplers.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}",

@@ -5,7 +5,8 @@ relative score error sum |s - s*|^2 / sum |s*|^2, and log-density mean squared e
 "KDE best" and "kernel score best" (SSGE and the nu-method) chose their settings on the very queries they are judged on.
 "outliers": 5 % of the samples replaced by draws of a normal ten times as wide; queries and truth are the clean target's.
 Student-t mixtures and products with Laplace laws are among the training families, at random shapes; bananas, funnels, rings,
-balls and skew-normal laws are in none. "rotations" and "axes" are the two shipped sets of weights.
+balls and skew-normal laws are in none. "rotations" and "axes" are the two shipped sets of weights; "adapted" is
+`estimate.adapt()`, which looks at nothing but the samples.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import argparse
 import math
 import multiprocessing
 import time
+from functools import partial
+from pathlib import Path
 
 import torch
 from methods import best_kde, best_kernel_score, em, errors
-from report import WEIGHTS, summary, write
+from report import WEIGHTS, cached, summary, write
 from targets import OUT_OF_FAMILY
 from torch import Tensor
 
@@ -47,8 +50,9 @@ def one_set(task: tuple[list[str], str, int, int]) -> dict[str, tuple[float, flo
     weights, kind, n, index = task
     target, x, y = data_set(kind, n, index)
     truth = target.evaluate(y), target.evaluate_score(y)
-    ours = {name: errors(DiScoFormer.from_pretrained(name).condition(x).log_prob_and_score(y), truth) for name in weights}
-    return ours | {
+    estimates = {name: DiScoFormer.from_pretrained(name).condition(x) for name in weights}
+    estimates[f"{weights[0]}, adapted"] = estimates[weights[0]].adapt()
+    return {name: errors(estimate.log_prob_and_score(y), truth) for name, estimate in estimates.items()} | {
         "KDE best": best_kde(x, y, truth),
         "KDE leave-one-out": errors(KDE(x, "loo").log_prob_and_score(y), truth),
         "EM + BIC": errors(em(x).log_prob_and_score(y), truth),
@@ -64,6 +68,7 @@ def main() -> None:
         "--weights", nargs="+", default=list(WEIGHTS), help="shipped names, folders or files (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, help="folder to keep finished cells in, see CONTRIBUTING.md")
     parser.add_argument("--quick", action="store_true", help="n = 256, two sets")
     parser.add_argument("--name", default="shapes")
     options = parser.parse_args()
@@ -71,11 +76,12 @@ def main() -> None:
         options.sizes, options.sets, options.name = [256], 2, f"{options.name}_quick"
     started = time.time()
     rows, raw = [], []
-    methods = [*options.weights, *PEERS]
+    methods = [*options.weights, f"{options.weights[0]}, adapted", *PEERS]
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for name in TARGETS:
             for n in options.sizes:
-                found = pool.map(one_set, [(options.weights, name, n, index) for index in range(options.sets)])
+                tasks = [(options.weights, name, n, index) for index in range(options.sets)]
+                found = cached(options.cache, f"{name.replace(' ', '_')}_{n}", partial(pool.map, one_set, tasks, 1))
                 cells = [name, str(n)]
                 for method in methods:
                     text, record = summary([answers[method] for answers in found])

@@ -17,7 +17,9 @@ from disco_samplers.coordinates import TailCoordinates, heavy_tails
 from disco_samplers.crossfit import crossfit
 from disco_samplers.estimate import DensityEstimate
 from disco_samplers.independent import IndependentEstimate, may_be_independent
+from disco_samplers.mixture import fit_mixture
 from disco_samplers.normalizer import MAX_DIM
+from disco_samplers.parts import PartsEstimate, WhitenedPartsEstimate
 
 _QUERIES = 256
 """Context rows in one step; the second derivative holds a (queries, n) matrix for each head of one block."""
@@ -40,7 +42,9 @@ _CLEAR = 0.5
 _PROBES = 4
 """Of a divergence, for each row."""
 
-PLAIN, INDEPENDENT = ("plain", 0.0), ("independent", 0.0)
+PLAIN = ("plain", 0.0)
+INDEPENDENT, PARTS, WHITENED_PARTS = ("independent", 0.0), ("parts", 0.0), ("whitened parts", 0.0)
+_MADE = {INDEPENDENT: IndependentEstimate, PARTS: PartsEstimate, WHITENED_PARTS: WhitenedPartsEstimate}
 
 _FEWEST, _MOST = 50, 2048
 """Rows to tell coordinates by: with fewer none are tried, of more a random part is taken."""
@@ -56,7 +60,8 @@ class AdaptationReport:
         chosen: number of steps of the returned estimate; 0 where none was clearly better than the start.
         seconds: wall time.
         tried: minus the cross-fitted, normalised log-density, in nats, in the coordinates tried, by (kind, strength);
-            "plain" is as the samples came, "independent" takes the columns one by one.
+            "plain" is as the samples came, "independent" takes the columns one by one, "parts" and "whitened parts" the
+            rows of each component of a mixture.
         coordinates: the chosen ones.
     """
 
@@ -85,21 +90,24 @@ def adapt(
 ) -> DensityEstimate:
     r"""Adapts an estimate to its own samples, without labels; the shared model is untouched.
 
-    Everything is judged on rows that the context does not hold, cross-fitted over five folds. (The first two
-    parts are for up to 20 dimensions, where the density can be brought to integrate to one, and from 50 rows on.)
+    Everything is judged on rows that the context does not hold, cross-fitted over five folds. (How the
+    samples are read is chosen in up to 20 dimensions, where the density can be brought to integrate to one, from 50 rows on.)
 
     Columns in which no dependence is seen (:func:`may_be_independent <disco_samplers.independent.may_be_independent>`) are
     taken as independent (:class:`IndependentEstimate <disco_samplers.independent.IndependentEstimate>`) if the normalised
     log-density of the rows is then higher by half a standard error of the paired differences.
 
-    Else the samples are read in :class:`TailCoordinates <disco_samplers.coordinates.TailCoordinates>`, by radius and by column,
-    of rising strength. Of those by which neither the log-density of the rows, normalised, nor the criterion
+    Else, where a mixture of more than one component fits best, rows are taken in parts (:class:`PartsEstimate
+    <disco_samplers.parts.PartsEstimate>`, :class:`WhitenedPartsEstimate <disco_samplers.parts.WhitenedPartsEstimate>`); and
+    the samples as a whole are read in :class:`TailCoordinates <disco_samplers.coordinates.TailCoordinates>`, by radius and by
+    column, of rising strength. Of all these, by which neither the log-density of the rows, normalised, nor the criterion
 
     .. math:: \big(\tfrac12 |S|^2 + \nabla \cdot S\big) / d,
 
-    which differs from the squared error of the score S by a constant, gets worse on the mean, those of the highest log-density
-    are kept. Where the samples' fourth moments do not themselves tell of heavy tails (:func:`heavy_tails
-    <disco_samplers.coordinates.heavy_tails>`), and at full strength, one of the two must also get better by a standard error.
+    which differs from the squared error of the score S by a constant, gets worse on the mean, that of the highest log-density
+    is kept. One of the two must also get better by a standard error, but for tail coordinates where the samples' fourth
+    moments themselves tell of heavy tails (:func:`heavy_tails <disco_samplers.coordinates.heavy_tails>`). Those of full
+    strength, and whitened parts, must be likelier than all others by a standard error.
 
     Then gradient steps are made on a copy of the model's heads to lower the consistency loss between S and the gradient of the
     density head T at context points,
@@ -208,7 +216,7 @@ def _heads(
 def _in_coordinates(estimate: DensityEstimate, rows: Tensor, kind: tuple[str, float]) -> DensityEstimate:
     """The estimate of these rows in coordinates fitted to them."""
     name, strength = kind
-    made = IndependentEstimate if kind == INDEPENDENT else DensityEstimate
+    made = _MADE.get(kind, DensityEstimate)
     coordinates = TailCoordinates.fit(rows, strength, radial=name == "radius") if strength else None
     return made(estimate.model, rows, None, estimate.keys, coordinates, numpy=estimate._numpy)
 
@@ -249,6 +257,13 @@ def _coordinates(
             first = judge(PLAIN)
             if d > 1 and may_be_independent(x) and float(_fall(judge(INDEPENDENT), first)[1]) > _CLEAR:
                 return tried, INDEPENDENT
+            best = first
+            for kind in (PARTS, WHITENED_PARTS) if len(fit_mixture(x).weights) > 1 else ():
+                if time.monotonic() > deadline:
+                    return tried, chosen
+                rows = judge(kind)
+                if _likelier(rows, best, kind == WHITENED_PARTS) and _both(rows, first, 1.0):
+                    chosen, best = kind, rows
             for name in ("radius", "columns"):
                 previous = tried[PLAIN]
                 heavy = heavy_tails(x, radial=name == "radius") > _HEAVY
@@ -256,9 +271,9 @@ def _coordinates(
                     if time.monotonic() > deadline:
                         return tried, chosen
                     rows = judge((name, strength))
-                    expected = heavy and strength < _STRENGTHS[-1]
-                    if tried[name, strength] < tried[chosen] and _both(rows, first, 0.0 if expected else 1.0):
-                        chosen = (name, strength)
+                    full = strength == _STRENGTHS[-1]
+                    if _likelier(rows, best, full) and _both(rows, first, 0.0 if heavy and not full else 1.0):
+                        chosen, best = (name, strength), rows
                     if not (heavy and strength == _STRENGTHS[0]) and not tried[name, strength] < previous:
                         break
                     previous = tried[name, strength]
@@ -304,6 +319,11 @@ def _criterion(estimate: DensityEstimate, x: Tensor, probes: Tensor) -> Tensor:
 def _improves(judged: Tensor, first: Tensor) -> bool:
     """Whether the mean fell by more than one standard error of the paired differences."""
     return bool(_fall(judged, first) > 1)
+
+
+def _likelier(judged: Tensor, best: Tensor, clearly: bool) -> bool:
+    """Whether the log-density rose, ``clearly`` by more than a standard error, as what can do harm has to."""
+    return float(_fall(judged, best)[1]) > (1.0 if clearly else 0.0)
 
 
 def _both(judged: Tensor, first: Tensor, least: float) -> bool:

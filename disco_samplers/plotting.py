@@ -114,8 +114,9 @@ def plot_adaptation(report: AdaptationReport, path: str | None = None) -> Any:
             strengths = [0.0, *(strength for kind, strength in report.tried if kind == name)]
             values = [report.tried[(name, t) if t else ("plain", 0.0)] for t in strengths]
             axes[1].plot(strengths, values, color=color, marker=".", label=name)
-        if ("independent", 0.0) in report.tried:
-            axes[1].axhline(report.tried["independent", 0.0], color=_GREY, label="independent columns")
+        for kind, style in (("independent", "-"), ("parts", "-."), ("whitened parts", ":")):
+            if (kind, 0.0) in report.tried:
+                axes[1].axhline(report.tried[kind, 0.0], color=_GREY, ls=style, label=kind)
         axes[1].axvline(report.coordinates[1], color=_GREY, ls="--")
         axes[1].set_xscale("symlog", linthresh=0.1)
         axes[1].set_xlim(left=-0.01)

@@ -89,7 +89,7 @@ def test_adapting_hardly_touches_light_tails(rotations, rng):
     x, y = mixture.sample(400, generator=rng), mixture.sample(1000, generator=rng)
     estimate = rotations.condition(x)
     adapted = estimate.adapt(steps=1)
-    assert {kind for kind, _ in adapted.report.tried} == {"plain", "radius", "columns"}
+    assert {kind for kind, _ in adapted.report.tried} == {"plain", "parts", "whitened parts", "radius", "columns"}
     assert adapted.report.coordinates[1] < 0.3
     assert error(adapted, y, mixture.score(y)) < 1.2 * error(estimate, y, mixture.score(y))
 

@@ -66,6 +66,10 @@ class GaussianMixture(ReferenceDensity):
             return shift * self._inverse[..., None, :, :]
         return torch.einsum("...mkd,...ked->...mke", shift, self._inverse)
 
+    def responsibilities(self, y: Tensor) -> Tensor:
+        """The probability (..., m, K) that each of the points (..., m, d) came from each component."""
+        return (self._offset[..., None, :] - 0.5 * self._whitened(y).square().sum(-1)).softmax(-1)
+
     def evaluate(self, y: Tensor) -> Tensor:
         return (self._offset[..., None, :] - 0.5 * self._whitened(y).square().sum(-1)).logsumexp(-1)
 

@@ -105,7 +105,8 @@ def measure(pool: multiprocessing.pool.Pool, group: str, d: int, n: int, budget:
 
 def below(cells: list[Cell], ours: str, other: str, factor: float = 1.0) -> tuple[int, int, int]:
     """In how many cells ours is below the other's in score and in log-density, on the sets that both have; and of how many."""
-    both = [torch.tensor([cell[ours][: len(cell[other])], cell[other]]).mean(1) for cell in cells if other in cell]
+    shared = [(cell, min(len(cell[ours]), len(cell[other]))) for cell in cells if other in cell]
+    both = [torch.tensor([cell[ours][:sets], cell[other][:sets]]).mean(1) for cell, sets in shared]
     score, density = (sum(bool(factor * a < b) for a, b in pairs) for pairs in zip(*(means.T for means in both), strict=True))
     return score, density, len(both)
 

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from gmm import Cell, below
 from methods import best_kde, best_kernel_score, em, errors
 from report import WEIGHTS, cached, summary, write
 from targets import OUT_OF_FAMILY
@@ -29,6 +30,9 @@ from disco_samplers.reference import KDE, ReferenceDensity
 
 SEED = 30_000_000
 PEERS = ("KDE best", "KDE leave-one-out", "EM + BIC", "kernel score best")
+ADAPTED = ", adapted"
+FEWER = {512: 10, 2048: 4}
+"""Sets that are adapted to, by n, for want of time."""
 TARGETS = [*OUT_OF_FAMILY, "outliers, d=2", "outliers, d=10"]
 
 
@@ -45,19 +49,29 @@ def data_set(name: str, n: int, index: int) -> tuple[ReferenceDensity, Tensor, T
     return clean, x, y
 
 
-def one_set(task: tuple[list[str], str, int, int]) -> dict[str, tuple[float, float]]:
-    """The errors of every method on one data set."""
-    weights, kind, n, index = task
+def one_set(task: tuple[str, str, int, int]) -> dict[str, tuple[float, float]]:
+    """The errors of one set of weights, of its adapted estimate, or of all peers, on one data set."""
+    group, kind, n, index = task
     target, x, y = data_set(kind, n, index)
     truth = target.evaluate(y), target.evaluate_score(y)
-    estimates = {name: DiScoFormer.from_pretrained(name).condition(x) for name in weights}
-    estimates[f"{weights[0]}, adapted"] = estimates[weights[0]].adapt()
-    return {name: errors(estimate.log_prob_and_score(y), truth) for name, estimate in estimates.items()} | {
+    if group != "peers":
+        estimate = DiScoFormer.from_pretrained(group.removesuffix(ADAPTED)).condition(x)
+        estimate = estimate.adapt() if group.endswith(ADAPTED) else estimate
+        return {group: errors(estimate.log_prob_and_score(y), truth)}
+    return {
         "KDE best": best_kde(x, y, truth),
         "KDE leave-one-out": errors(KDE(x, "loo").log_prob_and_score(y), truth),
         "EM + BIC": errors(em(x).log_prob_and_score(y), truth),
         "kernel score best": (best_kernel_score(x, y, truth), math.nan),
     }
+
+
+def verdict(cells: list[Cell], ours: str) -> str:
+    """In how many cells ours is below each peer, on the sets that both have."""
+    counts = {peer: below(cells, ours, peer) for peer in PEERS}
+    words = [f"{peer} in {score} in score and {density} in log-density" for peer, (score, density, _) in counts.items()]
+    words[-1] = words[-1].split(" in score")[0] + " in score"  # kernel scores have no density
+    return f'Of {len(cells)} cells "{ours}" is below ' + ", ".join(words) + "."
 
 
 def main() -> None:
@@ -75,22 +89,32 @@ def main() -> None:
     if options.quick:
         options.sizes, options.sets, options.name = [256], 2, f"{options.name}_quick"
     started = time.time()
-    rows, raw = [], []
-    methods = [*options.weights, f"{options.weights[0]}, adapted", *PEERS]
+    rows, raw, every = [], [], []
+    adapted = options.weights[0] + ADAPTED
+    groups, methods = [*options.weights, adapted, "peers"], [*options.weights, adapted, *PEERS]
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for name in TARGETS:
             for n in options.sizes:
-                tasks = [(options.weights, name, n, index) for index in range(options.sets)]
-                found = cached(options.cache, f"{name.replace(' ', '_')}_{n}", partial(pool.map, one_set, tasks, 1))
+                found: Cell = {}
+                for group in groups:
+                    sets = min(options.sets, FEWER.get(n, options.sets)) if group == adapted else options.sets
+                    tasks = [(group, name, n, index) for index in range(sets)]
+                    key = f"{name}_{n}_{group}".replace(" ", "_")
+                    for answers in cached(options.cache, key, partial(pool.map, one_set, tasks, 1)):
+                        for method, value in answers.items():
+                            found.setdefault(method, []).append(value)
                 cells = [name, str(n)]
                 for method in methods:
-                    text, record = summary([answers[method] for answers in found])
+                    text, record = summary(found[method])
                     cells.append(text)
-                    raw.append({"target": name, "n": n, "method": method} | record)
+                    raw.append({"target": name, "n": n, "method": method} | record | {"errors": found[method]})
                 rows.append(cells)
+                every.append(found)
                 print(" | ".join(cells), flush=True)
     about = __doc__.split("\n", 1)[1].strip() + (
-        f"\n\n{options.sets} data sets a cell, mean ± standard error: score error in % / log-density MSE."
+        f"\n\n{options.sets} data sets a cell, mean ± standard error: score error in % / log-density MSE. Adapted on the first "
+        f"{min(options.sets, FEWER[512])} (n = 512) or {min(options.sets, FEWER[2048])} (n = 2048).\n\n"
+        + " ".join(verdict(every, method) for method in groups[:-1])
     )
     write(options.name, "Other shapes", about, ["target", "n", *methods], rows, raw, started)
 

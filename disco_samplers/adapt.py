@@ -39,6 +39,9 @@ _HEAVY = 4.0
 _CLEAR = 0.5
 """Standard errors by which rows must be likelier for columns in which no dependence is seen to be taken as independent."""
 
+_APART = 1.5
+"""Standard errors by which density or score must get better for rows to be taken in parts."""
+
 _PROBES = 4
 """Of a divergence, for each row."""
 
@@ -105,9 +108,10 @@ def adapt(
     .. math:: \big(\tfrac12 |S|^2 + \nabla \cdot S\big) / d,
 
     which differs from the squared error of the score S by a constant, gets worse on the mean, that of the highest log-density
-    is kept. One of the two must also get better by a standard error, but for tail coordinates where the samples' fourth
-    moments themselves tell of heavy tails (:func:`heavy_tails <disco_samplers.coordinates.heavy_tails>`). Those of full
-    strength, and whitened parts, must be likelier than all others by a standard error.
+    is kept. One of the two must also get better by a standard error, or one and a half for parts, but for tail coordinates
+    where the samples' fourth moments themselves tell of heavy tails (:func:`heavy_tails
+    <disco_samplers.coordinates.heavy_tails>`). Those of full strength, and whitened parts, must be likelier than all others
+    by a standard error.
 
     Then gradient steps are made on a copy of the model's heads to lower the consistency loss between S and the gradient of the
     density head T at context points,
@@ -262,7 +266,7 @@ def _coordinates(
                 if time.monotonic() > deadline:
                     return tried, chosen
                 rows = judge(kind)
-                if _likelier(rows, best, kind == WHITENED_PARTS) and _both(rows, first, 1.0):
+                if _likelier(rows, best, kind == WHITENED_PARTS) and _both(rows, first, _APART):
                     chosen, best = kind, rows
             for name in ("radius", "columns"):
                 previous = tried[PLAIN]

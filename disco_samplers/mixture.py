@@ -16,7 +16,7 @@ _TOLERANCE = 1e-4
 _FLOOR = 3e-4
 """Added to the covariances' diagonals, in units of the columns' variances, so that no component shrinks to a point."""
 
-_PATIENCE = 2
+_PATIENCE = 3
 """Numbers of components tried beyond the best one."""
 
 
@@ -25,7 +25,8 @@ def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0) -> GaussianMi
 
     Rounds of :math:`r_{ik} = w_k \mathcal N(x_i; \mu_k, \Sigma_k) / \hat f(x_i)` and
     :math:`n w_k = \sum_i r_{ik}`, :math:`n w_k \mu_k = \sum_i r_{ik} x_i`,
-    :math:`n w_k \Sigma_k = \sum_i r_{ik} (x_i - \mu_k)(x_i - \mu_k)^T`, from nearest-centre clusters; K has the lowest
+    :math:`n w_k \Sigma_k = \sum_i r_{ik} (x_i - \mu_k)(x_i - \mu_k)^T`, from nearest-centre clusters, the likelier of two
+    starts; K has the lowest
 
     .. math:: -2 \sum_i \log \hat f(x_i) + \big(K (d + 1)(d + 2) / 2 - 1\big) \log n.
 
@@ -66,8 +67,15 @@ def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0) -> GaussianMi
 
 
 def _fit(z: Tensor, k: int, generator: torch.Generator) -> tuple[GaussianMixture, float]:
-    """A mixture of k components and the mean log-density before the last round."""
-    mixture = _maximise(z, torch.nn.functional.one_hot(_clusters(z, k, generator), k).to(z))
+    """The likelier mixture of k components from two starts, and its mean log-density before the last round."""
+    # Far-spread centres find far clusters and fall for outliers; rows at random do neither.
+    starts = [_spread(z, k, generator), z[torch.randperm(len(z), generator=generator)[:k].to(z.device)]]
+    return max((_rounds(z, centers) for centers in (starts if k > 1 else starts[:1])), key=lambda found: found[1])
+
+
+def _rounds(z: Tensor, centers: Tensor) -> tuple[GaussianMixture, float]:
+    """A mixture and its mean log-density before the last round, from centres (k, d) of clusters."""
+    mixture = _maximise(z, _clusters(z, centers))
     previous = -math.inf
     for _ in range(_ROUNDS):
         log_prob = float(mixture.evaluate(z).mean())
@@ -88,8 +96,8 @@ def _maximise(z: Tensor, responsibilities: Tensor) -> GaussianMixture:
     return GaussianMixture(count, means, covariances + floor)
 
 
-def _clusters(z: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Each row's nearest of k centres, first spread by k-means++ and then moved ten times to their rows' means."""
+def _spread(z: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Rows (k, d), each drawn with a probability that grows as the squared distance from those before (k-means++)."""
     first = int(torch.randint(len(z), (), generator=generator))
     centers = z[first : first + 1]
     for _ in range(1, k):
@@ -97,8 +105,13 @@ def _clusters(z: Tensor, k: int, generator: torch.Generator) -> Tensor:
         squared = squared + torch.finfo(z.dtype).tiny  # all rows may lie on centres
         row = torch.multinomial(squared.cpu(), 1, generator=generator).to(z.device)
         centers = torch.cat([centers, z[row]])
+    return centers
+
+
+def _clusters(z: Tensor, centers: Tensor) -> Tensor:
+    """Which centre each row is nearest to, as (n, k) of ones and zeros, after moving them ten times to their rows' means."""
     for _ in range(10):
-        member = torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(1), k).to(z)
+        member = torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(1), len(centers)).to(z)
         count = member.sum(0)[:, None]
         centers = torch.where(count > 0, member.mT @ z / count.clamp_min(1), centers)
-    return torch.cdist(z, centers).argmin(1)
+    return torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(1), len(centers)).to(z)

@@ -256,28 +256,32 @@ def _coordinates(
         tried[kind] = float(rows[:, 1].mean())
         return rows
 
+    def consider(kind: tuple[str, float], least: float, *, daring: bool = False) -> None:
+        """Chooses coordinates if they are likelier than the chosen ones or, daring, than all by a standard error."""
+        nonlocal chosen
+        rows = judge(kind)
+        gains = [float(_fall(rows, judged[rival])[1]) for rival in (judged if daring else [chosen])]
+        if min(gains) > (1.0 if daring else 0.0) and _both(rows, judged[PLAIN], least):
+            chosen = kind
+        judged[kind] = rows
+
     try:
         with tqdm(disable=not progress, desc="coordinates") as bar:
-            first = judge(PLAIN)
-            if d > 1 and may_be_independent(x) and float(_fall(judge(INDEPENDENT), first)[1]) > _CLEAR:
+            judged = {PLAIN: judge(PLAIN)}
+            if d > 1 and may_be_independent(x) and float(_fall(judge(INDEPENDENT), judged[PLAIN])[1]) > _CLEAR:
                 return tried, INDEPENDENT
-            best = first
             for kind in (PARTS, WHITENED_PARTS) if len(fit_mixture(x).weights) > 1 else ():
                 if time.monotonic() > deadline:
                     return tried, chosen
-                rows = judge(kind)
-                if _likelier(rows, best, kind == WHITENED_PARTS) and _both(rows, first, _APART):
-                    chosen, best = kind, rows
+                consider(kind, _APART, daring=kind == WHITENED_PARTS)
             for name in ("radius", "columns"):
                 previous = tried[PLAIN]
                 heavy = heavy_tails(x, radial=name == "radius") > _HEAVY
                 for strength in _STRENGTHS:
                     if time.monotonic() > deadline:
                         return tried, chosen
-                    rows = judge((name, strength))
                     full = strength == _STRENGTHS[-1]
-                    if _likelier(rows, best, full) and _both(rows, first, 0.0 if heavy and not full else 1.0):
-                        chosen, best = (name, strength), rows
+                    consider((name, strength), 0.0 if heavy and not full else 1.0, daring=full)
                     if not (heavy and strength == _STRENGTHS[0]) and not tried[name, strength] < previous:
                         break
                     previous = tried[name, strength]
@@ -323,11 +327,6 @@ def _criterion(estimate: DensityEstimate, x: Tensor, probes: Tensor) -> Tensor:
 def _improves(judged: Tensor, first: Tensor) -> bool:
     """Whether the mean fell by more than one standard error of the paired differences."""
     return bool(_fall(judged, first) > 1)
-
-
-def _likelier(judged: Tensor, best: Tensor, clearly: bool) -> bool:
-    """Whether the log-density rose, ``clearly`` by more than a standard error, as what can do harm has to."""
-    return float(_fall(judged, best)[1]) > (1.0 if clearly else 0.0)
 
 
 def _both(judged: Tensor, first: Tensor, least: float) -> bool:

@@ -119,6 +119,45 @@ def peer_seconds(fit: Callable[[np.ndarray], Callable[[np.ndarray], object]], n:
     return min(found), time.perf_counter() - begun
 
 
+def save(
+    options: argparse.Namespace,
+    rows: list[list[str]],
+    raw: list[dict[str, float]],
+    imports: tuple[float, float],
+    started: float,
+) -> None:
+    """Writes the table and draws the curves of the sizes so far."""
+    torch_seconds, ours_seconds = imports
+    panels, growth, slopes = {}, [], []
+    for d in options.dims:
+        mine = [r for r in raw if r["d"] == d]
+        lines = {
+            "DiScoFormer": {r["n"]: r["condition"] + r["answer"] for r in mine},
+            "condition alone": {r["n"]: r["condition"] for r in mine},
+        }
+        lines |= {name: {r["n"]: r[name] for r in mine if name in r} for name in PEERS}
+        panels[f"d = {d}"] = {name: (list(found), list(found.values()), [0.0] * len(found)) for name, found in lines.items()}
+        long = [r for r in mine if r["n"] >= 2**13]
+        if len(long) > 1:
+            slope = exponent([r["n"] for r in long], [r["condition"] for r in long])
+            growth.append(f"{slope:.2f} at d = {d} (to 2^{long[-1]['n'].bit_length() - 1})")
+            slopes.append({"d": d, "exponent_of_condition": slope, "largest": long[-1]["n"]})
+    slopes.append({"import_torch": torch_seconds, "import_disco_samplers": ours_seconds})
+    about = __doc__.split("\n", 1)[1].strip() + (
+        f' The weights are "{options.weights}".\n\n'
+        f"`import disco_samplers` takes {ours_seconds:.3f} s beyond the {torch_seconds:.2f} s of `import torch` "
+        f"({ours_seconds / torch_seconds:.3f} of it; medians of fresh processes)."
+    )
+    if growth:
+        about += (
+            f"\n\nThe time to condition, with keys in groups, grows from n = 2^13 on as n to the power of {', '.join(growth)}."
+        )
+    curves(options.name, panels, "number of samples and queries", "seconds", base=2)
+    header = ["d", "n = m", "condition (s)", "answer (s)", "peak memory (GB)", *(f"time / {name}" for name in PEERS)]
+    rows = sorted(rows, key=lambda row: (int(row[0]), int(row[1])))
+    write(options.name, "Time and memory", about, header, rows, raw + slopes, started)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 10, 100])
@@ -133,7 +172,7 @@ def main() -> None:
     if options.quick:
         options.name, options.dims, sizes = f"{options.name}_quick", [2, 10], [256, 1024]
     started = time.time()
-    torch_seconds, ours_seconds = import_seconds(1 if options.quick else 5)
+    imports = import_seconds(1 if options.quick else 5)
     rows, raw = [], []
     patient = {(d, name): True for d in options.dims for name in PEERS}
     for n in sizes:
@@ -149,34 +188,7 @@ def main() -> None:
             ratios = [f"{total / peers[name]:.2f}" if name in peers else "" for name in PEERS]
             rows.append([str(d), str(n), f"{ours['condition']:.3f}", f"{ours['answer']:.3f}", f"{ours['peak']:.2f}", *ratios])
             print(" | ".join(rows[-1]), flush=True)
-    rows.sort(key=lambda row: (int(row[0]), int(row[1])))
-    panels, growth = {}, []
-    for d in options.dims:
-        mine = [r for r in raw if r["d"] == d]
-        lines = {
-            "DiScoFormer": {r["n"]: r["condition"] + r["answer"] for r in mine},
-            "condition alone": {r["n"]: r["condition"] for r in mine},
-        }
-        lines |= {name: {r["n"]: r[name] for r in mine if name in r} for name in PEERS}
-        panels[f"d = {d}"] = {name: (list(found), list(found.values()), [0.0] * len(found)) for name, found in lines.items()}
-        long = [r for r in mine if r["n"] >= 2**13]
-        if len(long) > 1:
-            slope = exponent([r["n"] for r in long], [r["condition"] for r in long])
-            growth.append(f"{slope:.2f} at d = {d} (to 2^{long[-1]['n'].bit_length() - 1})")
-            raw.append({"d": d, "exponent_of_condition": slope, "largest": long[-1]["n"]})
-    raw.append({"import_torch": torch_seconds, "import_disco_samplers": ours_seconds})
-    about = __doc__.split("\n", 1)[1].strip() + (
-        f' The weights are "{options.weights}".\n\n'
-        f"`import disco_samplers` takes {ours_seconds:.3f} s beyond the {torch_seconds:.2f} s of `import torch` "
-        f"({ours_seconds / torch_seconds:.3f} of it; medians of fresh processes)."
-    )
-    if growth:
-        about += (
-            f"\n\nThe time to condition, with keys in groups, grows from n = 2^13 on as n to the power of {', '.join(growth)}."
-        )
-    curves(options.name, panels, "number of samples and queries", "seconds", base=2)
-    header = ["d", "n = m", "condition (s)", "answer (s)", "peak memory (GB)", *(f"time / {name}" for name in PEERS)]
-    write(options.name, "Time and memory", about, header, rows, raw, started)
+        save(options, rows, raw, imports, started)  # so that a run that is stopped leaves what it has
 
 
 if __name__ == "__main__":

@@ -165,12 +165,12 @@ def main() -> None:
     parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--patience", type=float, default=4, help="seconds, see above (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=8, help="no larger size is begun after these (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="n = 256 and 1024, d = 2 and 10")
+    parser.add_argument("--quick", action="store_true", help="n = 256 and 1024, d = 10")
     parser.add_argument("--name", default="resources")
     options = parser.parse_args()
     sizes = [2**k for k in range(8, options.largest + 1)]
     if options.quick:
-        options.name, options.dims, sizes = f"{options.name}_quick", [2, 10], [256, 1024]
+        options.name, options.dims, sizes = f"{options.name}_quick", [10], [256, 1024]
     started = time.time()
     imports = import_seconds(1 if options.quick else 5)
     rows, raw = [], []

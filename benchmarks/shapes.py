@@ -83,11 +83,11 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="folder to keep finished cells in, see CONTRIBUTING.md")
-    parser.add_argument("--quick", action="store_true", help="two shapes in the plane, two sets of 256 samples")
+    parser.add_argument("--quick", action="store_true", help="two shapes in the plane, one set of 256 samples")
     parser.add_argument("--name", default="shapes")
     options = parser.parse_args()
     if options.quick:
-        options.sizes, options.sets, options.name = [256], 2, f"{options.name}_quick"
+        options.sizes, options.sets, options.name = [256], 1, f"{options.name}_quick"
     targets = ["banana, d=2", "anisotropic, d=2"] if options.quick else TARGETS
     started = time.time()
     rows, raw, every = [], [], []

@@ -39,6 +39,9 @@ _HEAVY = 4.0
 _CLEAR = 0.5
 """Standard errors by which rows must be likelier for columns in which no dependence is seen to be taken as independent."""
 
+_VARIED = 0.25
+"""Share of the rows off a column's commonest value; fewer might all lie in one fold, and the others have no variance."""
+
 _APART = 1.5
 """Standard errors by which density or score must get better for rows to be taken in parts."""
 
@@ -94,7 +97,8 @@ def adapt(
     r"""Adapts an estimate to its own samples, without labels; the shared model is untouched.
 
     Everything is judged on rows that the context does not hold, cross-fitted over five folds. (How the
-    samples are read is chosen in up to 20 dimensions, where the density can be brought to integrate to one, from 50 rows on.)
+    samples are read is chosen in up to 20 dimensions, where the density can be brought to integrate to one, from 50 rows on,
+    if no column has the same value in more than three quarters of them.)
 
     Columns in which no dependence is seen (:func:`may_be_independent <disco_samplers.independent.may_be_independent>`) are
     taken as independent (:class:`IndependentEstimate <disco_samplers.independent.IndependentEstimate>`) if the normalised
@@ -234,6 +238,8 @@ def _coordinates(
     tried: dict[tuple[str, float], float] = {}
     n, d = x.shape
     if time.monotonic() > deadline or n < _FEWEST or d > MAX_DIM or estimate.whiten(x[None]).shape[-1] < d:
+        return tried, PLAIN
+    if int((x != x.mode(0).values).sum(0).min()) < _VARIED * n:
         return tried, PLAIN
     probes, chosen = _probes(n, d, generator).to(x), PLAIN
 

@@ -3,7 +3,7 @@
 "steps" columns: gradient steps of the consistency loss alone on the whole context, the last step kept, as published.
 "adapt(8)" and "adapt(32)" are `estimate.adapt`, which first takes columns as independent, takes the rows in parts or chooses
 coordinates for heavy tails where held-out rows speak for it, then keeps a fifth of the rows out and the best step only if it is
-better there by more than a standard error; "chosen" is the mean number of steps it kept.
+better there by more than two standard errors; "chosen" is the mean number of steps it kept.
 Out of family: relative score error in %
 and its ratio to the error before (below 1 is a gain; mean ± standard error of the paired ratios). Real tables (columns
 standardised by the training rows, 80:20 splits): held-out log-likelihood in nats per row and column, the normaliser taken

@@ -234,7 +234,7 @@ class DensityEstimate:
 
     def _encode(self, images: Tensor) -> None:
         """Reads the samples' images (b, n, d) in the coordinates."""
-        self._whitening: Whitening = whiten(images, self.mask)
+        self._whitening: Whitening = whiten(images, self.mask, clusters=self.model.config.symmetry == "axes")
         white = self._whitening(images)[..., : self._whitening.rank].to(self.model.dtype)
         frame = self._whitening.frame.to(self.model.dtype)
         self._encoding: Encoding = self.model.network.encode(white, self.mask, self.keys, frame)

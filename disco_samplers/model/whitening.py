@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from disco_samplers.model.clusters import between_clusters
+
 RANK_TOLERANCE = 1e-10
 """A direction whose variance, in standardised columns, is below this counts as a direction of no variance."""
 
@@ -23,6 +25,16 @@ d = 10, n = 256 (published mixtures).
 """
 
 _SHRINKAGE = 0.6
+
+MANY_COLUMNS = 24
+"""Columns from which on clusters without correlation of their own are told from others."""
+
+_BETWEEN = 0.3
+"""Shrinkage that stays, however many the rows, where all correlation is between clusters.
+
+Published mixtures, d = 50, n = 16384, shrinkage 0 / .2 / .3 / .4: score error 2.9 / .9 / .8 / .8 %, log-density error
+2.1 / .7 / 1.1 / 2.5.
+"""
 
 _FAR = 1e30
 """Whitened coordinates end here: far beyond any data, and squares and scores stay within float64."""
@@ -57,7 +69,7 @@ class Whitening(NamedTuple):
         )
 
 
-def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
+def whiten(samples: Tensor, mask: Tensor | None = None, *, clusters: bool = False) -> Whitening:
     r"""Fits the whitening of samples, in float64.
 
     With :math:`m` the mean, :math:`D` the columns' standard deviations and :math:`C` their correlation matrix,
@@ -71,9 +83,15 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
     to translation, column scaling and permutation only. (On the published mixtures at d = 30, n = 256, with assignments
     known, the best shrinkage towards a pooled covariance leaves a score error of 31 %, that towards the identity 16 %.)
 
+    Where clusters have no correlation of their own, whitening by the correlation of their centres would give them one. With
+    ``clusters``, from 24 columns on, the correlation is shrunk by :math:`0.3\,g` at least, g being the share of it that is
+    :func:`between clusters <disco_samplers.model.clusters.between_clusters>`.
+
     Arguments:
         samples: (b, n, d).
         mask: (b, n), True where a row counts; None when all do.
+        clusters: for a network that sees the columns; the map is equivariant to translation, column scaling and permutation
+            only, then.
 
     Raises:
         ValueError: if all rows of a set are the same, or the sets of a batch differ in rank.
@@ -99,7 +117,10 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
     deviation = torch.where(varies, deviation, scale[:, None])
     z = torch.where(varies[:, None], x / deviation[:, None], 0.0)
     correlation = z.mT @ z / count[..., None]
-    correlation = _shrink(correlation, count.squeeze(1), varies)
+    weight = _SHRINKAGE * (1 - count.squeeze(1) / (ENOUGH_ROWS * x.shape[-1])).clamp_min(0.0)
+    if clusters and x.shape[-1] >= MANY_COLUMNS and weight.min() < _BETWEEN:
+        weight = weight.maximum(_BETWEEN * between_clusters(z, rows > 0, correlation))
+    correlation = _shrink(correlation, weight, count.squeeze(1), varies)
     values, vectors = torch.linalg.eigh(correlation)
     kept = values > RANK_TOLERANCE
     rank = int(kept[0].sum())
@@ -120,12 +141,11 @@ def whiten(samples: Tensor, mask: Tensor | None = None) -> Whitening:
     return Whitening(center[:, None], matrix, log_det, rank, inverse)
 
 
-def _shrink(correlation: Tensor, count: Tensor, varies: Tensor) -> Tensor:
-    """Shrinks the correlation of sets with few rows for their columns towards the identity on the directions of variance."""
-    d = correlation.shape[-1]
-    weight = _SHRINKAGE * (1 - count / (ENOUGH_ROWS * d)).clamp_min(0.0)[:, None, None]
+def _shrink(correlation: Tensor, weight: Tensor, count: Tensor, varies: Tensor) -> Tensor:
+    """Shrinks the correlation by a weight (b,) towards the identity on the directions of variance."""
     if not weight.any():
         return correlation
+    d, weight = correlation.shape[-1], weight[:, None, None]
     values, vectors = torch.linalg.eigh(correlation)
     seen = (vectors * (values > RANK_TOLERANCE)[:, None]) @ vectors.mT
     # With n <= d every set of columns is dependent, so only a constant column counts as one without variance.

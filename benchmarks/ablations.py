@@ -5,16 +5,20 @@ mixtures, in one dimension and with one number of samples; the same loss (relati
 a rate that falls to 0 over the given minutes, float32. Errors on data sets that training never saw, score in % / log-density
 over d. "plain" is the published network (4 layers of width 128), also with sines for feed-forward units and with rotary
 embeddings of the coordinates; "rotations" and "axes" are this library's, with default sizes; "without KDE heads" hides the
-kernel estimates from the output layer; "two networks" gives log-density and score a network of their own.
+kernel estimates from the output layer; "two networks" gives log-density and score a network of their own. "not whitened" ones
+are given the data as they come, in training too (errors are in whitened coordinates all the same); to the others data ten
+times as wide are the same data.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 from plain_transformer import PlainTransformer
@@ -25,10 +29,12 @@ from disco_samplers.model.block import KernelEstimates, Tokens
 from disco_samplers.model.config import DiScoFormerConfig
 from disco_samplers.model.heads import Heads
 from disco_samplers.model.network import Network
+from disco_samplers.model.whitening import Whitening, whiten
 from disco_samplers.training.loss import training_loss
-from disco_samplers.training.stream import make_batch
+from disco_samplers.training.stream import Batch, make_batch
 
 SEED, FAMILIES = 60_000_000, ("paper", "rotated")
+NOT_WHITENED, WIDE = ", not whitened", 10.0
 NO_MASS = -50.0
 """A log-ratio so low that a kernel estimate has no part in the density."""
 
@@ -66,20 +72,42 @@ VARIANTS: dict[str, Callable[[int], nn.Module]] = {
     "axes": lambda dim: Network(DiScoFormerConfig(symmetry="axes")),
     "rotations, without KDE heads": _without_kernels,
     "rotations, two networks": lambda dim: TwoNetworks(DiScoFormerConfig()),
+    "plain" + NOT_WHITENED: PlainTransformer,
+    "axes" + NOT_WHITENED: lambda dim: Network(DiScoFormerConfig(symmetry="axes")),
 }
 
 
-def evaluate(network: nn.Module, dim: int, n: int, sets: int) -> dict[str, list[tuple[float, float]]]:
+def as_it_comes(samples: Tensor, scale: float = 1.0) -> Whitening:
+    """In place of the whitening: leaves points where they are, or makes them so many times as wide."""
+    b, _, d = samples.shape
+    eye = torch.eye(d, dtype=torch.float64).expand(b, d, d)
+    return Whitening(torch.zeros(b, 1, d), scale * eye, torch.full((b,), d * math.log(scale)), d, eye)
+
+
+def batch_of(name: str, *arguments: object, scale: float = 1.0) -> Batch:
+    """A batch in the coordinates that a variant works in."""
+    if not name.endswith(NOT_WHITENED):
+        return make_batch(*arguments)
+    with mock.patch("disco_samplers.training.stream.whiten", partial(as_it_comes, scale=scale)):
+        return make_batch(*arguments)
+
+
+def evaluate(
+    name: str, network: nn.Module, dim: int, n: int, sets: int, scale: float = 1.0
+) -> dict[str, list[tuple[float, float]]]:
     """Relative score error and log-density MSE over d of unseen data sets of each family, at independent queries."""
     generator = torch.Generator().manual_seed(SEED)
     found = {}
     for family in FAMILIES:
-        batch = make_batch(family, sets, dim, n, 256, generator)
+        batch = batch_of(name, family, sets, dim, n, 256, generator, scale=scale)
         with torch.no_grad():
             log_prob, score = network(batch.context, batch.query, frame=batch.frame)
         new = slice(n + 64, None)  # the first quarter of the queries are broadened draws
-        true_log_prob, true_score = batch.log_prob[:, new], batch.score[:, new]
-        relative = (score[:, new] - true_score).square().sum((1, 2)) / true_score.square().sum((1, 2))
+        true_log_prob, true, off = batch.log_prob[:, new], batch.score[:, new], score[:, new] - batch.score[:, new]
+        if name.endswith(NOT_WHITENED):
+            matrix = whiten(batch.context).matrix.float()
+            true, off = (torch.linalg.solve(matrix, values.mT).mT for values in (true, off))
+        relative = off.square().sum((1, 2)) / true.square().sum((1, 2))
         density = (log_prob[:, new] - true_log_prob).square().mean(1) / dim
         found[family] = list(zip(relative.tolist(), density.tolist(), strict=True))
     return found
@@ -96,7 +124,7 @@ def train(name: str, dim: int, n: int, batch_size: int, rate: float, minutes: fl
     while share < 1:
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (steps + 1) / 20) * (1 - share)
-        batch = make_batch(FAMILIES[steps % 2], batch_size, dim, n, 128, generator)
+        batch = batch_of(name, FAMILIES[steps % 2], batch_size, dim, n, 128, generator)
         log_prob, score = network(batch.context, batch.query, frame=batch.frame)
         loss = training_loss(log_prob, score, batch.log_prob, batch.score, context=n).total
         optimizer.zero_grad()
@@ -106,7 +134,10 @@ def train(name: str, dim: int, n: int, batch_size: int, rate: float, minutes: fl
         steps += 1
         share = (time.process_time() - begun) / (60 * minutes)
     parameters = sum(p.numel() for p in network.parameters())
-    return {"parameters": parameters, "steps": steps, "errors": evaluate(network, dim, n, sets)}
+    found = {"parameters": parameters, "steps": steps, "errors": evaluate(name, network, dim, n, sets)}
+    if name.endswith(NOT_WHITENED):
+        found["wide"] = evaluate(name, network, dim, n, sets, WIDE)
+    return found
 
 
 def main() -> None:
@@ -130,9 +161,11 @@ def main() -> None:
         budget = (options.dim, options.size, options.batch, options.rate, options.minutes, options.sets)
         found = cached(options.cache, name.replace(" ", "_"), partial(train, name, *budget))
         cells = [name, f"{found['parameters']:,}", str(found["steps"])]
-        for family in FAMILIES:
-            (score, score_se), (density, density_se) = (spread(c) for c in zip(*found["errors"][family], strict=True))
+        columns = [found["errors"][family] for family in FAMILIES] + ([found["wide"]["paper"]] if "wide" in found else [])
+        for errors in columns:
+            (score, score_se), (density, density_se) = (spread(c) for c in zip(*errors, strict=True))
             cells.append(f"{100 * score:.1f} ± {100 * score_se:.1f} / {density:.4f} ± {density_se:.4f}")
+        cells += [] if "wide" in found else ["as axis-aligned"]
         rows.append(cells)
         raw.append({"network": name} | found)
         print(" | ".join(cells), flush=True)
@@ -140,7 +173,8 @@ def main() -> None:
         f"\n\nd = {options.dim}, n = {options.size}, {options.batch} data sets a step, {options.minutes:g} minutes each, "
         f"{options.sets} unseen data sets, mean ± standard error over them. One run each: small differences mean nothing."
     )
-    write(options.name, "Ablations", about, ["network", "parameters", "steps", "axis-aligned", "rotated"], rows, raw, started)
+    header = ["network", "parameters", "steps", "axis-aligned", "rotated", "axis-aligned, ten times as wide"]
+    write(options.name, "Ablations", about, header, rows, raw, started)
 
 
 if __name__ == "__main__":

@@ -197,7 +197,8 @@ def main() -> None:
         "Mean ± standard error: score error in % / log-density MSE."
     )
     panels = {f"d = {d}": panel(d, raw, options.weights) for d in options.dims}
-    curves(options.name, panels, "number of samples", "relative score error", top=2, base=2)
+    if len(options.sizes) > 1:  # one point a panel shows nothing
+        curves(options.name, panels, "number of samples", "relative score error", top=2, base=2)
     write(
         options.name,
         "Gaussian mixtures of the published family",

@@ -27,8 +27,7 @@ from report import cached, curves, spread, write
 from tables import tables
 
 from disco_samplers import DiScoFormer
-from disco_samplers.adapt import _consistency
-from disco_samplers.estimate import DensityEstimate
+from disco_samplers.estimate import DensityEstimate, _consistency
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
 BUDGETS = (8, 32)

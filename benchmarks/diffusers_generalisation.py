@@ -27,7 +27,7 @@ from disco_samplers.integrations.diffusers import DiscoPipeline, DiscoScoreModel
 from report import write
 from torch import Tensor
 
-from disco_samplers.distances import maximum_mean_discrepancy
+from disco_samplers.measures import maximum_mean_discrepancy
 from disco_samplers.reference import KDE
 
 SIGMA = 0.01

@@ -20,7 +20,7 @@ from report import write
 from subposteriors import PROBLEMS, cached
 from torch import Tensor
 
-from disco_samplers.merging import merge_subposteriors
+from disco_samplers.posteriors import merge_subposteriors
 
 CASES = (
     ("logistic", 4, 1000, 3),

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disco_samplers import DiScoFormer, cli, io
-from disco_samplers.checkpoint import load_checkpoint
+from disco_samplers.files import load_checkpoint
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 

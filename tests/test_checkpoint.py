@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
-from disco_samplers.checkpoint import FORMAT, load_checkpoint, load_weights, replacing, save_checkpoint, save_weights, write
+from disco_samplers.files import FORMAT, load_checkpoint, load_weights, replacing, save_checkpoint, save_weights, write
 from disco_samplers.model import discoformer
 
 NAME = "model.safetensors"

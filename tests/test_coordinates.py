@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from disco_samplers.coordinates import TailCoordinates
 from disco_samplers.estimate import DensityEstimate
+from disco_samplers.estimators import TailTransform
 from disco_samplers.reference import GaussianMixture, StudentT
 
 
@@ -20,7 +20,7 @@ def heavy(n, d, rng):
 @pytest.mark.parametrize("d", [1, 3])
 def test_jacobian_and_inverse(rng, d, radial):
     x = heavy(200, d, rng)
-    c = TailCoordinates.fit(x, 0.7, radial=radial)
+    c = TailTransform.fit(x, 0.7, radial=radial)
     torch.testing.assert_close(c.inverse(c(x)), x, rtol=1e-10, atol=1e-10)
     near = c.center + 1e-7 * torch.randn(3, d, generator=rng, dtype=torch.float64)
     y = torch.cat([x[:5], near, 1e8 * x[:2]]).requires_grad_()
@@ -38,7 +38,7 @@ def test_radius_finds_the_scatter_of_a_student_law(rng):
     """With three degrees of freedom the covariance is no guide; of 20,000 draws the scatter's standard errors are 0.01."""
     mix = torch.tensor([[2.0, 0.0], [1.0, 0.5]], dtype=torch.float64)
     law = StudentT(torch.tensor([1.0, -2.0], dtype=torch.float64), mix @ mix.T, 3.0)
-    c = TailCoordinates.fit(law.sample(20_000, generator=rng), 1 / 3, radial=True)
+    c = TailTransform.fit(law.sample(20_000, generator=rng), 1 / 3, radial=True)
     unit = c.matrix.T @ mix  # a rotation, if the scatter is right
     torch.testing.assert_close(unit @ unit.T, torch.eye(2, dtype=torch.float64), rtol=0, atol=0.06)
     z = c(law.sample(20_000, generator=rng))
@@ -48,13 +48,13 @@ def test_radius_finds_the_scatter_of_a_student_law(rng):
 def test_an_affine_map_of_the_samples_leaves_the_radial_image(rng):
     x = heavy(400, 2, rng)
     a = torch.tensor([[3.0, 1.0], [-1.0, 0.2]], dtype=torch.float64)
-    one, two = TailCoordinates.fit(x, 0.5, radial=True)(x), TailCoordinates.fit(x @ a + 7, 0.5, radial=True)(x @ a + 7)
+    one, two = TailTransform.fit(x, 0.5, radial=True)(x), TailTransform.fit(x @ a + 7, 0.5, radial=True)(x @ a + 7)
     torch.testing.assert_close(one @ one.T, two @ two.T, rtol=1e-6, atol=1e-6)
 
 
 def test_estimate_in_coordinates_is_a_density_with_its_gradient(rotations, rng):
     x = heavy(300, 2, rng)
-    estimate = DensityEstimate(rotations, x, coordinates=TailCoordinates.fit(x, 0.3, radial=False), numpy=False)
+    estimate = DensityEstimate(rotations, x, coordinates=TailTransform.fit(x, 0.3, radial=False), numpy=False)
     normalized = estimate.normalized(generator=torch.Generator().manual_seed(1))
     grid = torch.linspace(-1, 1, 301, dtype=torch.float64)
     grid = 30 * torch.sinh(3 * grid) / math.sinh(3)

@@ -8,9 +8,8 @@ import pytest
 import torch
 from conftest import perturbed
 
-from disco_samplers.distances import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
-from disco_samplers.reference import GaussianMixture
-from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
+from disco_samplers.measures import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
+from disco_samplers.reference import GaussianMixture, OptimalDenoiser
 
 pytest.importorskip("diffusers")
 pytest.importorskip("torchdiffeq")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import perturbed
 
-from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import GaussianMixture
 
 pytest.importorskip("diffusers")

@@ -9,8 +9,7 @@ import pytest
 import torch
 from conftest import perturbed
 
-from disco_samplers.reference import GaussianMixture
-from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
+from disco_samplers.reference import GaussianMixture, OptimalDenoiser
 
 pytest.importorskip("diffusers")
 import diffusers

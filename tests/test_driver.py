@@ -7,11 +7,9 @@ import pytest
 import torch
 
 from disco_samplers import LangevinSampler
-from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import GaussianMixture
-from disco_samplers.samplers.diagnostics import spreading
-from disco_samplers.samplers.driver import Record, warn
-from disco_samplers.samplers.warmup import windows
+from disco_samplers.samplers import Record, spreading, warn, windows
 from disco_samplers.scores import from_log_prob
 
 QUIET = {"progress": False}

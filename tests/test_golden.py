@@ -16,8 +16,8 @@ import torch
 from conftest import perturbed
 
 from disco_samplers import DiScoFormer, LangevinSampler
-from disco_samplers.information import entropy, fisher_information, kl_divergence, mutual_information
-from disco_samplers.merging import merge_subposteriors
+from disco_samplers.measures import entropy, fisher_information, kl_divergence, mutual_information
+from disco_samplers.posteriors import merge_subposteriors
 from disco_samplers.reference import GaussianMixture
 
 FILE = Path(__file__).with_name("golden.json")
@@ -75,7 +75,7 @@ def normaliser():
 
 
 def drawn():
-    return {"draws": shipped().condition(normal(60, 2)).sample(3, generator=rng(), steps=5)}
+    return {"draws": shipped().condition(normal(60, 2)).sample(3, generator=rng(), num_steps=5)}
 
 
 def adapted(model, x):
@@ -113,7 +113,7 @@ TARGET = GaussianMixture(
 
 
 def sampled(method, **options):
-    run = {"chains": 4, "num_warmup": 40, "seed": 0, "progress": False, "thin": 2}
+    run = {"num_chains": 4, "num_warmup": 40, "seed": 0, "progress": False, "thinning": 2}
     score = options.pop("score", TARGET)
     run |= {key: options.pop(key) for key in ("context", "initial") if key in options}
     with warnings.catch_warnings():
@@ -162,9 +162,9 @@ def merged():
         prior=lambda x: -0.05 * x.square().sum(-1),
         model=network("axes"),
         num_samples=2,
-        chains=6,
+        num_chains=6,
         num_warmup=10,
-        thin=2,
+        thinning=2,
         seed=0,
         progress=False,
     )
@@ -182,9 +182,8 @@ def information():
 
 def pyro_distribution():
     pytest.importorskip("pyro")
-    from pyro.distributions import constraints  # noqa: PLC0415
-
-    from disco_samplers.integrations.pyro import SampleDistribution  # noqa: PLC0415
+    from disco_samplers.integrations.pyro import SampleDistribution
+    from pyro.distributions import constraints
 
     prior = SampleDistribution(normal(60, 1)[:, 0].exp(), constraints.positive, model=network())
     simplex = SampleDistribution(normal(60, 3).softmax(-1), constraints.simplex, model=network(), gradient="density")
@@ -199,8 +198,8 @@ def pyro_distribution():
 
 
 def _pyro_model(y):
-    import pyro  # noqa: PLC0415
-    import pyro.distributions as dist  # noqa: PLC0415
+    import pyro
+    import pyro.distributions as dist
 
     scale = pyro.sample("scale", dist.LogNormal(torch.zeros((), dtype=torch.float64), 1.0))
     mean = pyro.sample("mean", dist.Normal(torch.zeros(2, dtype=torch.float64), 1.0).to_event(1))
@@ -209,20 +208,19 @@ def _pyro_model(y):
 
 def pyro_guide():
     pyro = pytest.importorskip("pyro")
-    from disco_samplers.integrations.pyro import AutoDiSco  # noqa: PLC0415
+    from disco_samplers.integrations.pyro import AutoDiSco
 
     pyro.set_rng_seed(0)
     y = torch.tensor([0.3, -1.0], dtype=torch.float64)
-    guide = AutoDiSco(_pyro_model, num_particles=16, disco=network())
+    guide = AutoDiSco(_pyro_model, num_particles=16, network=network())
     losses = guide.fit(y, num_steps=4, progress=False)
     return {"losses": losses, "particles": guide.particles, "mean": guide.median()["mean"]}
 
 
 def pyro_kernel():
     pyro = pytest.importorskip("pyro")
-    from pyro.infer import MCMC  # noqa: PLC0415
-
-    from disco_samplers.integrations.pyro import LangevinKernel  # noqa: PLC0415
+    from disco_samplers.integrations.pyro import LangevinKernel
+    from pyro.infer import MCMC
 
     pyro.set_rng_seed(0)
     mcmc = MCMC(LangevinKernel(_pyro_model), num_samples=5, warmup_steps=10, disable_progbar=True)
@@ -232,7 +230,7 @@ def pyro_kernel():
 
 def sklearn():
     pytest.importorskip("sklearn")
-    from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector  # noqa: PLC0415
+    from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector
 
     x = normal(60, 2).exp().numpy()
     density = DiscoDensity(model=network()).fit(x)
@@ -244,7 +242,7 @@ def sklearn():
 
 def diffusers():
     schedulers = pytest.importorskip("diffusers")
-    from disco_samplers.integrations.diffusers import (  # noqa: PLC0415
+    from disco_samplers.integrations.diffusers import (
         DiscoPipeline,
         DiscoScoreModel,
         probability_flow_log_prob,
@@ -252,17 +250,17 @@ def diffusers():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        model = DiscoScoreModel.from_data(normal(80, 2), disco=network(), replicas=2, calibrate=False)
+        model = DiscoScoreModel.from_data(normal(80, 2), model=network(), replicas=2, calibrate=False)
         pipe = DiscoPipeline(model, schedulers.DDIMScheduler(clip_sample=False))
         pipe.set_progress_bar_config(disable=True)
         draws = pipe(num_samples=3, num_inference_steps=4, generator=rng()).samples
-        log_prob = probability_flow_log_prob(model, normal(2, 2, 1).float(), steps=4)
+        log_prob = probability_flow_log_prob(model, normal(2, 2, 1).float(), num_steps=4)
     return {"draws": draws, "log_prob": log_prob}
 
 
 def plasma():
     pytest.importorskip("h5py")
-    from disco_samplers.integrations.plasma import Beam, DiscoScore, Grid, Landau, Simulation, load  # noqa: PLC0415
+    from disco_samplers.integrations.plasma import Beam, DiscoScore, Grid, Landau, Simulation, load
 
     grid = Grid(length=4.0, cells=4)
     species = load(grid, [Beam(drift=(0.0, 0.0), temperature=(1.0, 0.5))], 160, amplitude=0.1)

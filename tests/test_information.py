@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from disco_samplers import stein
-from disco_samplers.information import (
+from disco_samplers.measures import (
     Information,
     entropy,
     fisher_information,

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from disco_samplers import io
-from disco_samplers.checkpoint import write
-from disco_samplers.samplers.result import SamplerResult
+from disco_samplers.files import write
+from disco_samplers.samplers import SamplerResult
 
 TABLES = [".csv", ".npy", ".npz", ".parquet"]
 PACKAGE = {".parquet": "pyarrow", ".nc": "h5netcdf"}
@@ -344,7 +344,7 @@ def test_missing_package_is_named(suffix, tmp_path, monkeypatch):
     def absent(name):
         raise ImportError(name)
 
-    monkeypatch.setattr("disco_samplers._extras.import_module", absent)
+    monkeypatch.setattr("disco_samplers.extras.import_module", absent)
     calls = [lambda: io.read(path), lambda: io.writable(path, draws=True), lambda: io.write_draws(path, made(["a"]))]
     for call in calls:
         with pytest.raises(ImportError, match=r"pip install 'disco-samplers\[files\]'"):

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from disco_samplers import LangevinSampler
 from disco_samplers.reference import KDE, Gaussian, GaussianMixture
-from disco_samplers.samplers import annealed, baoab, mala, malt, ula
-from disco_samplers.samplers.exact import Guided
+from disco_samplers.samplers.steps import Guided, annealed, baoab, mala, malt, ula
 from disco_samplers.scores import from_log_prob, ladder
 from disco_samplers.testing import assert_mean_close, assert_same_distribution
 

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from disco_samplers.crossfit import crossfit
-from disco_samplers.marginals import JohnsonMarginals, MarginalEstimate
+from disco_samplers.estimators import JohnsonTransform, MarginalEstimate, crossfit
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def table(rng):
 
 
 def test_slope_and_inverse(table):
-    marginals = JohnsonMarginals.fit(table)
+    marginals = JohnsonTransform.fit(table)
     x = table.clone().requires_grad_()
     (slope,) = torch.autograd.grad(marginals(x).sum(), x)
     torch.testing.assert_close(marginals.slope(table), slope)
@@ -41,23 +40,23 @@ def test_the_fit_maximises_its_criterion(table):
         prior = (marginals.width[:3] / scale).log().square() / len(x)
         return -z[:, :3].std(0, correction=0).log() + marginals.slope(table)[:, :3].log().mean(0) - prior
 
-    found = JohnsonMarginals.fit(table[:256])  # as many as there are quantiles, so all of them count
+    found = JohnsonTransform.fit(table[:256])  # as many as there are quantiles, so all of them count
     table = table[:256]
     best = criterion(found)
     for location, width in [(0.2, 1), (-0.2, 1), (0, 1.25), (0, 0.8)]:
-        other = JohnsonMarginals(found.location + location * found.width, found.width * width)
+        other = JohnsonTransform(found.location + location * found.width, found.width * width)
         assert (criterion(other)[1:3] < best[1:3] + 1e-4).all()
 
 
 def test_tails_are_tamed_and_a_normal_column_is_left_nearly_alone(table):
-    z = JohnsonMarginals.fit(table)(table)[:, :3]
+    z = JohnsonTransform.fit(table)(table)[:, :3]
     kurtosis = ((z - z.mean(0)) / z.std(0)).pow(4).mean(0)
     assert (kurtosis < 4).all()
     assert (torch.corrcoef(torch.stack([z[:, 0], table[:, 0]]))[0, 1]) > 0.995
 
 
 def test_constant_column_is_left_alone(table):
-    marginals = JohnsonMarginals.fit(table)
+    marginals = JohnsonTransform.fit(table)
     assert marginals.width[3].isinf()
     torch.testing.assert_close(marginals.slope(table)[:, 3], torch.ones(300, dtype=torch.float64))
 
@@ -69,7 +68,7 @@ def test_units_do_not_matter(table, disco):
     keep = [0, 1, 2]
     x, y = table[:, keep], (table * scale + shift)[:, keep]
     one, other = (
-        MarginalEstimate(disco.condition(m(t)), m).log_prob_and_score(t[:20]) for t in (x, y) for m in [JohnsonMarginals.fit(t)]
+        MarginalEstimate(disco.condition(m(t)), m).log_prob_and_score(t[:20]) for t in (x, y) for m in [JohnsonTransform.fit(t)]
     )
     torch.testing.assert_close(other[0] + scale.log().sum(), one[0], atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(other[1] * scale[keep], one[1], atol=2e-3, rtol=2e-3)
@@ -78,7 +77,7 @@ def test_units_do_not_matter(table, disco):
 def test_density_is_that_of_a_lognormal(rng, disco):
     """In one dimension, against the exact law; the median error of a good estimate at n = 1000 is about 0.05."""
     x = torch.randn(1000, 1, generator=rng, dtype=torch.float64).exp()
-    marginals = JohnsonMarginals.fit(x)
+    marginals = JohnsonTransform.fit(x)
     estimate = MarginalEstimate(disco.condition(marginals(x)), marginals)
     y = torch.tensor([[0.2], [0.5], [1.0], [3.0], [30.0]], dtype=torch.float64)
     exact = -y.log().square() / 2 - y.log() - 0.5 * math.log(2 * math.pi)

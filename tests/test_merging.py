@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from disco_samplers import cli, io
-from disco_samplers.edgeworth import Edgeworth
-from disco_samplers.merging import merge_subposteriors, merged_posterior
+from disco_samplers.posteriors import Edgeworth, merge_subposteriors, merged_posterior
+from disco_samplers.posteriors.subposterior import tilt, trust
 from disco_samplers.reference import Gaussian, GaussianMixture
-from disco_samplers.subposterior import tilt, trust
 
 FEW = {"num_samples": 2, "chains": 80, "num_warmup": 20, "thin": 5, "seed": 0, "progress": False}
 

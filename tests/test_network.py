@@ -6,7 +6,7 @@ from conftest import perturbed
 
 import disco_samplers.estimate
 import disco_samplers.model.network
-from disco_samplers.model.whitening import log_standard_normal
+from disco_samplers.model import log_standard_normal
 from disco_samplers.reference import KDE
 
 DIMENSIONS = [1, 2, 7, 30]

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from disco_samplers import DiScoFormer
-from disco_samplers.model.discoformer import SHIPPED
-from disco_samplers.normalizer import log_normalizer
+from disco_samplers.estimators import SHIPPED, log_normalizer
 from disco_samplers.reference import GaussianMixture
 
 

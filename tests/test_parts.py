@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from disco_samplers.estimate import DensityEstimate
-from disco_samplers.mixture import fit_mixture
-from disco_samplers.parts import PartsEstimate, WhitenedPartsEstimate
+from disco_samplers.estimators import PartsEstimator, WhitenedPartsEstimator, fit_mixture
 from disco_samplers.reference import GaussianMixture
 
 EM = pytest.importorskip("sklearn.mixture").GaussianMixture
@@ -58,7 +57,7 @@ def test_fit_takes_rows_that_all_lie_on_few_points(rows, rng):
     assert torch.isfinite(fit_mixture(x).evaluate(x)).all()
 
 
-@pytest.mark.parametrize("made", [PartsEstimate, WhitenedPartsEstimate])
+@pytest.mark.parametrize("made", [PartsEstimator, WhitenedPartsEstimator])
 def test_parts_mix_by_their_shares(disco, flat, made):
     _, x = flat
     estimate = made(disco, x, numpy=False)
@@ -72,7 +71,7 @@ def test_parts_mix_by_their_shares(disco, flat, made):
     assert sum(part.estimate.num_samples for part in estimate._parts) == len(x)
 
 
-@pytest.mark.parametrize("made", [PartsEstimate, WhitenedPartsEstimate])
+@pytest.mark.parametrize("made", [PartsEstimator, WhitenedPartsEstimator])
 def test_crossed_flat_clusters_are_read_ten_times_better(disco, flat, made, rng):
     law, x = flat
     y = law.draw(500, rng)
@@ -84,7 +83,7 @@ def test_crossed_flat_clusters_are_read_ten_times_better(disco, flat, made, rng)
     assert error(made(disco, x, numpy=False)) < 0.1 * error(disco.condition(x))
 
 
-@pytest.mark.parametrize("made", [PartsEstimate, WhitenedPartsEstimate])
+@pytest.mark.parametrize("made", [PartsEstimator, WhitenedPartsEstimator])
 def test_density_in_whitened_coordinates_and_its_gradient_agree_with_those_of_the_data(disco, flat, made):
     _, x = flat
     estimate = made(disco, x, numpy=False)
@@ -104,14 +103,14 @@ def test_density_in_whitened_coordinates_and_its_gradient_agree_with_those_of_th
 
 def test_it_is_normalised_sampled_and_moved_as_any_estimate(disco, flat, rng):
     _, x = flat
-    estimate = WhitenedPartsEstimate(disco, x, numpy=False)
+    estimate = WhitenedPartsEstimator(disco, x, numpy=False)
     normalized = estimate.normalized(generator=torch.Generator().manual_seed(1))
     assert abs(normalized.log_normalizer(generator=torch.Generator().manual_seed(2)).value) < 0.1
     draws = estimate.sample(300, generator=rng)
     # Six standard errors of each mean, of the draws and of the rows.
     assert ((draws.mean(0) - x.mean(0)).abs() < 6 * x.std(0) / math.sqrt(300)).all()
     double = estimate.to(dtype=torch.float64)
-    assert type(double) is WhitenedPartsEstimate
+    assert type(double) is WhitenedPartsEstimator
     torch.testing.assert_close(double.log_prob(x[:9]), estimate.log_prob(x[:9]), rtol=1e-3, atol=1e-3)
     assert repr(estimate).startswith("WhitenedPartsEstimate(n=600, d=2")
 
@@ -120,14 +119,14 @@ def test_every_part_has_rows_enough_to_have_a_shape(disco, rng):
     x = torch.randn(200, 3, generator=rng)
     x[:5] += 1000  # five rows in three dimensions are no part of their own
     x[3:53] = x[53:103] + torch.tensor([9.0, 0.0, 0.0])
-    estimate = PartsEstimate(disco, x, numpy=False)
+    estimate = PartsEstimator(disco, x, numpy=False)
     assert all(part.estimate.num_samples >= 8 for part in estimate._parts)
     assert torch.isfinite(estimate.score(x)).all()
 
 
 def test_same_samples_give_the_same_parts(disco, flat):
     _, x = flat
-    one, two = (PartsEstimate(disco, x, numpy=False) for _ in range(2))
+    one, two = (PartsEstimator(disco, x, numpy=False) for _ in range(2))
     assert torch.equal(one.score(x[:20]), two.score(x[:20]))
 
 

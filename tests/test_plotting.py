@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from disco_samplers import AdaptationReport, plotting
-from disco_samplers.samplers.result import SamplerResult, default_names
+from disco_samplers.arrays import default_names
+from disco_samplers.samplers import SamplerResult
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -118,7 +119,7 @@ def test_missing_matplotlib_is_named(disco, monkeypatch):
     def absent(name):
         raise ImportError(name)
 
-    monkeypatch.setattr("disco_samplers._extras.import_module", absent)
+    monkeypatch.setattr("disco_samplers.extras.import_module", absent)
     for call in (lambda: disco.condition(data(20, 2)).plot(), lambda: result(2).plot(), REPORT.plot):
         with pytest.raises(ImportError, match=r"pip install 'disco-samplers\[plot\]'"):
             call()

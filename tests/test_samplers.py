@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from disco_samplers import LangevinSampler
-from disco_samplers.reference.gaussian import Gaussian
-from disco_samplers.samplers.diagnostics import diagnostic, summarise
+from disco_samplers.reference import Gaussian
+from disco_samplers.samplers import diagnostic, summarise
 
 QUIET = {"progress": False}
 START = torch.zeros(4, 2)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
-from disco_samplers.model.discoformer import SHIPPED
+from disco_samplers.estimators import SHIPPED
 from disco_samplers.training.loss import consistency_loss, training_loss
 from disco_samplers.training.stream import StreamConfig
 from disco_samplers.training.trainer import CHECKPOINT, LOSSES, VALIDATION, WEIGHTS, Trainer, TrainingConfig, load_config

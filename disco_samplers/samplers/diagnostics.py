@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from disco_samplers._extras import optional
+from disco_samplers.extras import optional
 
 QUANTILES = (0.05, 0.5, 0.95)
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers._arrays import check_count
-from disco_samplers._extras import optional
-from disco_samplers.samplers import particle_flow
-from disco_samplers.samplers.particle_flow import Condition, State
+from disco_samplers.arrays import check_count
+from disco_samplers.extras import optional
+from disco_samplers.samplers.steps import particle_flow
+from disco_samplers.samplers.steps.particle_flow import Condition, State
 from disco_samplers.types import ScoreFunction
 
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from disco_samplers._arrays import check_count
-from disco_samplers.samplers import preconditioner
-from disco_samplers.samplers.algorithms import ALGORITHMS, Method
-from disco_samplers.samplers.assembly import algorithm_of, learn_of, levels_of, policy_of, target_of
+from disco_samplers import preconditioners
+from disco_samplers.arrays import check_count, default_names
+from disco_samplers.randomness import generator_on
+from disco_samplers.samplers.algorithms import Method
+from disco_samplers.samplers.assembly import algorithm_of, guided, learn_of, levels_of, policy_of, target_of
 from disco_samplers.samplers.driver import Callback, Checkpoint, Driver, warn
-from disco_samplers.samplers.kernel import noise
-from disco_samplers.samplers.particle_flow import Condition
-from disco_samplers.samplers.result import SamplerResult, default_names
+from disco_samplers.samplers.options import Options
+from disco_samplers.samplers.result import SamplerResult
 from disco_samplers.samplers.start import context_of, factor_of, start
 from disco_samplers.samplers.step_size import Fixed
+from disco_samplers.samplers.steps.kernel import noise
+from disco_samplers.samplers.steps.particle_flow import Condition
 from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
-
-if TYPE_CHECKING:
-    from disco_samplers.estimate import DensityEstimate
-    from disco_samplers.model.discoformer import DiScoFormer
 
 
 class LangevinSampler:
@@ -47,24 +46,25 @@ class LangevinSampler:
     error; "exact" removes that too.
 
     Arguments:
-        score: a callable (m, d) -> (m, d); a :class:`DensityEstimate` or any density with ``score`` and ``log_prob``; or
-            an unconditioned :class:`DiScoFormer`, then give ``context`` to :meth:`run` ("exact" can do without).
+        score: a callable (m, d) -> (m, d); an estimate or any density with ``score`` and ``log_prob``; or an unconditioned
+            model, then give ``context`` to :meth:`run` ("exact" can do without).
         log_prob: log-density (m, d) -> (m,), normalised or not; taken from ``score`` where that has one, except by "exact".
         method: "mala" where there is a log-density, else "ula".
         preconditioner: "dense", "diagonal" or "identity"; taken from the context, from ``initial`` where there is none
             and it has many chains, or from warm-up.
         target_acceptance: of the adjusted methods; that of the table if not given ("exact": 0.4; "mala" with an estimate: 0.8,
             since where its two heads disagree, as in the neck of a funnel, large steps leave chains stuck).
-        bias: relative bias of a Gaussian's variance that the unadjusted methods may have.
-        friction: of "baoab" and "malt".
-        trajectory: of "malt": whitened time between two decisions.
+        bias: relative bias of a Gaussian's variance that the unadjusted methods may have; 0.05 if not given.
+        friction: of "baoab" (2 if not given) and "malt" (1).
+        trajectory: of "malt": whitened time between two decisions; 1.5 if not given.
         levels: of "annealed": noise levels, largest first, or scores ever less smoothed, the target's last; see
             :func:`~disco_samplers.scores.ladder`.
         condition: of "flow": gives a cloud's score from its particles; the shipped model's if not given.
 
     Raises:
         TypeError: if ``score`` is not callable.
-        ValueError: if an adjusted method is asked for without a log-density, or an option is out of range.
+        ValueError: if an adjusted method is asked for without a log-density, or an option is out of range or one that the
+            method ignores.
 
     References:
         Roberts, Rosenthal, *Optimal scaling of discrete approximations to Langevin diffusions*, JRSS B 1998, for 0.574;
@@ -74,51 +74,54 @@ class LangevinSampler:
         >>> from disco_samplers import DiScoFormer
         >>> draws = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
         >>> sampler = LangevinSampler(score=DiScoFormer.from_pretrained())
-        >>> result = sampler.run(20, context=draws, num_warmup=20, chains=4, seed=1, progress=False)
+        >>> result = sampler.run(20, context=draws, num_warmup=20, num_chains=4, seed=1, progress=False)
         >>> result.draws.shape
         torch.Size([4, 20, 2])
     """
 
     def __init__(
         self,
-        score: ScoreFunction | DensityEstimate | DiScoFormer,
+        score: ScoreFunction,
         *,
         log_prob: LogDensity | None = None,
         method: Method | None = None,
-        preconditioner: preconditioner.Kind = "dense",
+        preconditioner: preconditioners.Kind = "dense",
         target_acceptance: float | None = None,
-        bias: float = 0.05,
+        bias: float | None = None,
         friction: float | None = None,
-        trajectory: float = 1.5,
+        trajectory: float | None = None,
         levels: Sequence[Any] | None = None,
         condition: Condition | None = None,
     ) -> None:
         if not callable(score):
             raise TypeError(f"score must be callable, (m, d) -> (m, d), got {type(score).__name__}")
-        if method is not None and method not in ALGORITHMS:
-            raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
-        if preconditioner not in ("dense", "diagonal", "identity"):
-            raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {preconditioner!r}')
-        if target_acceptance is not None and not 0 < target_acceptance < 1:
-            raise ValueError(f"target_acceptance must lie in (0, 1), got {target_acceptance}")
-        if not 0 < bias < 1:
-            raise ValueError(f"bias must lie in (0, 1), got {bias}")
-        if friction is not None and not (friction >= 0 and np.isfinite(friction)):
-            raise ValueError(f"friction must not be negative, got {friction}")
-        if not (trajectory > 0 and np.isfinite(trajectory)):
-            raise ValueError(f"trajectory must be positive, got {trajectory}")
         known = log_prob is not None or hasattr(score, "log_prob") or hasattr(score, "condition")
-        self.method: Method = method or ("mala" if known else "ula")
-        self.algorithm = ALGORITHMS[self.method]
-        if self.algorithm.adjusted and not known:
+        self.options = Options(
+            method=method or ("mala" if known else "ula"),
+            preconditioner=preconditioner,
+            target_acceptance=target_acceptance,
+            bias=bias,
+            friction=friction,
+            trajectory=trajectory,
+            levels=levels,
+            condition=condition,
+        )
+        adjusted = self.options.algorithm.adjusted
+        if adjusted and not known:
             raise ValueError(f'method "{method}" needs a log-density: give log_prob=, or use method="ula"')
         if self.method == "exact" and log_prob is None:
             raise ValueError('method "exact" needs log_prob=, the target\'s own log-density; with an estimate\'s use "mala"')
-        self.score, self.log_prob, self.preconditioner = score, log_prob, preconditioner
+        if log_prob is not None and not adjusted:
+            raise ValueError(f'method "{method}" ignores log_prob=: it is an option of mala, malt, exact')
+        self.score, self.log_prob = score, log_prob
         # Only an estimate, or the model that makes one, can be adapted or conditioned.
         estimated = self.method == "mala" and log_prob is None and (hasattr(score, "adapt") or hasattr(score, "condition"))
-        self.target_acceptance = target_acceptance or (0.8 if estimated else self.algorithm.acceptance)
-        self.bias, self.friction, self.trajectory, self.levels, self.condition = bias, friction, trajectory, levels, condition
+        self.target_acceptance = target_acceptance or (0.8 if estimated else self.options.algorithm.acceptance)
+
+    @property
+    def method(self) -> Method:
+        """Name of the method."""
+        return self.options.method
 
     def run(
         self,
@@ -126,9 +129,9 @@ class LangevinSampler:
         *,
         context: ArrayLike | None = None,
         initial: ArrayLike | None = None,
-        chains: int = 4,
+        num_chains: int = 4,
         num_warmup: int = 500,
-        thin: int = 1,
+        thinning: int = 1,
         step_size: float | None = None,
         adapt: int = 0,
         seed: int | None = None,
@@ -143,17 +146,17 @@ class LangevinSampler:
         Arguments:
             num_samples: draws kept of each chain.
             context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points.
-            initial: starting points (chains, d); rows of the context, drawn at random, if not given.
-            chains: number of chains, where ``initial`` does not say it.
+            initial: starting points (num_chains, d); rows of the context, drawn at random, if not given.
+            num_chains: number of chains, where ``initial`` does not say it.
             num_warmup: discarded steps before.
-            thin: steps between two draws.
+            thinning: steps between two draws.
             step_size: fixes the step size instead of adapting it.
             adapt: gradient steps of the estimate's on-the-fly adaptation before sampling, and in exact mode whenever the
                 estimate is refreshed; 0 for none.
             seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the device of the chains.
             names: of the variables.
-            callback: called with a :class:`~disco_samplers.samplers.driver.Progress` after each step; a true answer ends the
+            callback: called with a :class:`~disco_samplers.samplers.Progress` after each step; a true answer ends the
                 run as an interrupt would.
             resume: a result of this sampler, complete or not, to go on from: same chains, step size and randomness, no
                 warm-up. The new result holds its draws and ``num_samples`` more.
@@ -170,18 +173,17 @@ class LangevinSampler:
         """
         for name, value, least in (
             ("num_samples", num_samples, 1),
-            ("chains", chains, 1),
+            ("num_chains", num_chains, 1),
             ("num_warmup", num_warmup, 0),
-            ("thin", thin, 1),
+            ("thinning", thinning, 1),
             ("adapt", adapt, 0),
         ):
             check_count(name, value, least)
         if step_size is not None and not (step_size > 0 and np.isfinite(step_size)):
             raise ValueError(f"step_size must be positive, got {step_size}")
-        if seed is not None and generator is not None:
-            raise ValueError("give seed or generator, not both")
-        if seed is not None and not 0 <= seed < 2**63:
-            raise ValueError(f"seed must lie in 0 .. 2^63 - 1, got {seed}")
+        generator_on(
+            "cpu" if generator is None else generator.device, seed=seed, generator=generator
+        )  # says so if both are given
         if resume is not None:
             if context is not None or initial is not None or names is not None or step_size is not None:
                 raise ValueError("resume goes on from a result as it is: leave out context, initial, names and step_size")
@@ -189,22 +191,24 @@ class LangevinSampler:
         else:
             estimate = self._estimate(context, adapt)
             draws = context_of(estimate, context)
-            x, rng = start(initial, draws, chains, seed, generator)
+            x, rng = start(initial, draws, num_chains, seed, generator)
             names = list(names) if names is not None else default_names(x.shape[1])
             if len(names) != x.shape[1]:
                 raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
-            levels = levels_of(self, draws)
+            options = self.options
+            levels = levels_of(options, draws)
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
-            target = target_of(self, estimate, levels, x, rng)
-            algorithm = algorithm_of(self, target, num_warmup, x.device)
-            state, factor = algorithm.init(x, target), factor_of(draws, x, self.preconditioner)
-            policy = policy_of(self, step_size, x.shape[1]).start(state, factor)
+            target = target_of(options, estimate, self.log_prob, levels, x, rng)
+            algorithm = algorithm_of(options, target, num_warmup, x.device)
+            state, factor = algorithm.init(x, target), factor_of(draws, x, options.preconditioner)
+            policy = policy_of(options, self.target_acceptance, step_size, x.shape[1]).start(state, factor)
             driver = Driver(algorithm, target, state, policy, factor=factor, generator=rng)
         driver.show(self.method, callback, progress)
         if resume is None:
-            driver.warm_up(num_warmup, learn_of(self, driver, draws, adapt))
-        record = driver.draw(num_samples, thin)
+            learn = learn_of(self.options, driver, known=draws is not None, refresh=self._refreshed(adapt))
+            driver.warm_up(num_warmup, learn)
+        record = driver.draw(num_samples, thinning)
         warn(record)
         return SamplerResult.of(record, driver.checkpoint(), self.method, names, before=resume)
 
@@ -213,9 +217,8 @@ class LangevinSampler:
             raise ValueError(f'resume must be a result of method "{self.method}", got one of "{result.method}"')
         checkpoint: Checkpoint = result.checkpoint
         device = checkpoint.state.position.device
-        if generator is None and seed is not None:
-            generator = torch.Generator(device).manual_seed(seed)
-        elif generator is None and checkpoint.generator_state is not None:
+        generator = generator_on(device, seed=seed, generator=generator)
+        if generator is None and checkpoint.generator_state is not None:
             generator = torch.Generator(device)
             generator.set_state(checkpoint.generator_state)
         return Driver(
@@ -240,3 +243,15 @@ class LangevinSampler:
                 raise ValueError("adapt needs a DensityEstimate or a DiScoFormer as score")
             estimate = estimate.adapt(adapt)
         return estimate
+
+    def _refreshed(self, adapt: int) -> Callable[[Tensor], Any] | None:
+        """Exact mode's target from a history (n, d), where there is a model to condition on it."""
+        condition = getattr(self.score, "condition", None) or getattr(getattr(self.score, "model", None), "condition", None)
+        if self.method != "exact" or condition is None:
+            return None
+
+        def refresh(history: Tensor) -> Any:
+            estimate = condition(history)
+            return guided(self.log_prob, estimate.adapt(adapt) if adapt else estimate)
+
+        return refresh

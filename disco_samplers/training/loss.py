@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from disco_samplers.model.network import Network
+from disco_samplers.model import Network
 
 _DENSITY_WEIGHT = 0.5
 _FLOOR = 1e-4

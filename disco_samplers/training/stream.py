@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from disco_samplers.model.whitening import whiten
+from disco_samplers.model import whiten
 from disco_samplers.training.families import FAMILIES
 
 

@@ -15,9 +15,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from disco_samplers.checkpoint import load_checkpoint, save_checkpoint, save_weights
-from disco_samplers.model.config import DiScoFormerConfig
-from disco_samplers.model.network import Network
+from disco_samplers.files import load_checkpoint, save_checkpoint, save_weights
+from disco_samplers.model import DiScoFormerConfig, Network
 from disco_samplers.training import distributed
 from disco_samplers.training.loss import Losses, consistency_loss, training_loss
 from disco_samplers.training.stream import Batch, Stream, StreamConfig, make_batch

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from disco_samplers._extras import optional
+from disco_samplers.extras import optional
 
 from .outlier import DiscoOutlierDetector
 

@@ -1,0 +1,226 @@
+"""The pretrained model: conditions on samples, saves and loads itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from torch import Tensor, nn
+from torch.distributions.transforms import Transform
+
+from disco_samplers.arrays import as_points, as_tensor, check_count
+from disco_samplers.estimate.density import DensityEstimate
+from disco_samplers.estimators import (
+    DEFAULTS,
+    SHIPPED,
+    WEIGHTS_NAME,
+    NetworkEstimator,
+    TransformedEstimator,
+    check_single,
+    load_network,
+    weights_path,
+)
+from disco_samplers.files import save_weights
+from disco_samplers.model import DiScoFormerConfig, Network
+from disco_samplers.types import ArrayLike
+
+MAX_DIM = 1024
+MAX_SAMPLES = 2**20
+MAX_KEYS = 2048
+"""About the longest context of training: encoding 4096 rows in groups of it was more accurate than all at once."""
+
+
+class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", license="mit", tags=["density-estimation", "score"]):
+    r"""One transformer that estimates density and score from samples, in any dimension, without training on them.
+
+    .. math:: (X, y) \mapsto \big(\log \hat f(y), \hat s(y)\big), \qquad X = \{x_1, \dots, x_n\} \sim f \text{ i.i.d.}
+
+    Samples are whitened, and weights mix channels, never coordinates: estimates are exactly equivariant to shifts, scales,
+    signs and order of the columns. With symmetry "rotations" they are affine-equivariant, exactly from 64 rows a column on
+    (with fewer, :func:`~disco_samplers.model.whitening.whiten` regularises). They do not depend on the order of the samples
+    (up to 2048 of them, see :meth:`condition`), nor on which queries are asked together.
+
+    Arguments:
+        config: sizes; the default is that of the shipped weights. A model made this way is untrained:
+            use :meth:`from_pretrained` for the trained one.
+
+    References:
+        DiScoFormer (https://arxiv.org/abs/2511.05924), sections on whitening, cross-attention and the two heads.
+
+    Example:
+        >>> disco = DiScoFormer.from_pretrained()
+        >>> samples = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+        >>> estimate = disco.condition(samples)
+        >>> estimate.log_prob(torch.zeros(3, 2)).shape, estimate.score(torch.zeros(3, 2)).shape
+        (torch.Size([3]), torch.Size([3, 2]))
+    """
+
+    def __init__(self, config: DiScoFormerConfig | None = None) -> None:
+        super().__init__()
+        self.config = DiScoFormerConfig() if config is None else config
+        self.network = Network(self.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision the network works in; whitening always works in float64."""
+        return next(self.parameters()).dtype
+
+    def condition(
+        self,
+        samples: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        keys: int | None = MAX_KEYS,
+        transform: Transform | None = None,
+    ) -> DensityEstimate:
+        r"""Encodes samples once and returns the estimate of their density.
+
+        Costs :math:`O(n \cdot keys)` time and :math:`O(n)` memory; each query then costs :math:`O(n)`.
+
+        Arguments:
+            samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype. A numpy array goes
+                to the model's device, a tensor must be there already.
+            mask: (batch, n), True where a row counts, for data sets of different lengths.
+            keys: most rows that a row attends to while the context is encoded. A longer context is dealt into equal groups, row
+                after row, each encoded as a context of its own; its answers then depend a little on the order of the rows. None
+                lets every row attend to every other, in :math:`O(n^2)`. Queries see all rows either way.
+            transform: of :mod:`torch.distributions.transforms` or :mod:`disco_samplers.estimators`, from the data to the real
+                numbers in which the model is to read them, for one data set: ``biject_to(support).inv`` for a support,
+                :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns. The estimate is still of the data.
+
+        Returns:
+            A :class:`~disco_samplers.DensityEstimate`.
+
+        Raises:
+            TypeError: if samples is not numeric, or keys is not an integer.
+            ValueError: if it holds NaN or infinite values, fewer than two rows, rows that are all the same, or more
+                rows or columns than are supported, keys is below 16, or a row is not inside the transform's domain.
+
+        Example:
+            >>> import numpy as np
+            >>> x = np.random.default_rng(0).normal(size=(100, 1))
+            >>> type(DiScoFormer.from_pretrained().condition(x).log_prob(x))
+            <class 'numpy.ndarray'>
+        """
+        x, rows = check_samples(samples, mask, self.device)
+        if keys is not None:
+            check_count("keys", keys, 16)
+        if isinstance(samples, Tensor):
+            x = x.detach().clone()  # what is changed in place later must not change what was encoded
+        numpy = not isinstance(samples, Tensor)
+        if transform is None:
+            return DensityEstimate(self, x, NetworkEstimator(self.network, x, rows, keys), numpy=numpy)
+        check_single(x, "transform")
+        images = transform(x)
+        if not (transform.domain.check(x).all() and torch.isfinite(images).all()):
+            raise ValueError(f"samples lie outside the domain of {transform}")
+        estimator = TransformedEstimator(NetworkEstimator(self.network, images, None, keys), transform)
+        return DensityEstimate(self, x, estimator, transform=transform, numpy=numpy)
+
+    def forward(self, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-density (..., m) and score (..., m, d) at queries (..., m, d) given context (..., n, d), in one call."""
+        return self.condition(context).log_prob_and_score(queries)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, name_or_path: str | os.PathLike[str] | None = None, *, map_location: str = "cpu", **kwargs: Any
+    ) -> DiScoFormer:
+        """Loads trained weights.
+
+        Arguments:
+            name_or_path: "axes" (the default), "rotations" or "velocities" for the weights in this package (never touches the
+                network); a local folder or ``.safetensors`` file; or the id of a model on the Hugging Face hub. "axes" can see
+                structure along the columns, as parameters and measured quantities have; "rotations" gives the same estimate in
+                any frame, as vectors in space want; "velocities" does too, and is better in up to five dimensions.
+            map_location: device to load on.
+            kwargs: passed to the hub (``revision``, ``token``, ``cache_dir``, ...).
+
+        Raises:
+            FileNotFoundError: if a folder holds no weights.
+            ValueError: if the file is truncated, of another kind, or has an unknown configuration key.
+
+        Example:
+            >>> DiScoFormer.from_pretrained().config.symmetry
+            'axes'
+        """
+        if name_or_path is None or name_or_path in SHIPPED:
+            name_or_path = weights_path(str(name_or_path or DEFAULTS["table"]))
+        if Path(name_or_path).is_file():
+            return cls._load(Path(name_or_path), map_location)
+        if Path(name_or_path).is_dir() or _looks_like_a_path(str(name_or_path)):
+            path = Path(name_or_path) / WEIGHTS_NAME
+            if not path.exists():
+                raise FileNotFoundError(f"no weights file at {path}; the package itself has {', '.join(SHIPPED)}")
+            return cls._load(path, map_location)
+        # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
+        return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **kwargs)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        map_location: str = "cpu",
+        **kwargs: Any,
+    ) -> DiScoFormer:
+        path = hf_hub_download(
+            model_id,
+            WEIGHTS_NAME,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls._load(Path(path), map_location)
+
+    @classmethod
+    def _load(cls, path: Path, device: str) -> DiScoFormer:
+        network, config = load_network(path)
+        model = cls(config)
+        model.network = network
+        return model.requires_grad_(False).eval().to(device)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_weights(Path(save_directory) / WEIGHTS_NAME, self.state_dict(), self.config.to_dict())
+
+
+def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Validates what is to be conditioned on: (n, d) or (batch, n, d), and an optional mask (batch, n)."""
+    x = as_points(samples, "samples", device=device)
+    if x.ndim > 3:
+        raise ValueError(f"samples must have shape (n, d) or (batch, n, d), got {tuple(x.shape)}")
+    n, d = x.shape[-2:]
+    if d < 1 or (x.ndim == 3 and x.shape[0] < 1):
+        raise ValueError(f"samples is empty: its shape is {tuple(x.shape)}")
+    if n < 2:
+        raise ValueError(f"samples must have at least 2 rows to estimate a density from, got {n}")
+    if d > MAX_DIM:
+        raise ValueError(f"samples has {d} columns; at most {MAX_DIM} are supported: reduce the dimension first (e.g. PCA)")
+    if n > MAX_SAMPLES:
+        raise ValueError(f"samples has {n} rows; at most {MAX_SAMPLES} are supported: condition on a random subset")
+    if mask is None:
+        return x, None
+    rows = as_tensor(mask, "mask").to(x.device) != 0
+    if x.ndim != 3 or rows.shape != x.shape[:2]:
+        raise ValueError(f"mask must have shape (batch, n) = {tuple(x.shape[:-1])}, got {tuple(rows.shape)}")
+    if (rows.sum(1) < 2).any():
+        raise ValueError("mask must keep at least 2 rows of every data set")
+    return x, rows
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep in name.replace("/", "") or "/" not in name

@@ -1,0 +1,66 @@
+"""Estimators: tensors in, tensors out. What a network reads off samples, through transforms, in parts, normalised."""
+
+from disco_samplers.estimators.base import Estimator, check_single
+from disco_samplers.estimators.choose import PLAIN, Kind, choose, read
+from disco_samplers.estimators.crossfit import crossfit
+from disco_samplers.estimators.heads import adapt_heads
+from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
+from disco_samplers.estimators.mixture import fit_mixture
+from disco_samplers.estimators.network import NetworkEstimator
+from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
+from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
+from disco_samplers.estimators.shipped import (
+    DEFAULTS,
+    SHIPPED,
+    WEIGHTS_NAME,
+    load_network,
+    shipped_network,
+    weights_path,
+)
+from disco_samplers.estimators.transformed import TransformedEstimator
+from disco_samplers.estimators.transforms import (
+    ClosedForm,
+    JohnsonTransform,
+    LinearTransform,
+    TailTransform,
+    heavy_tails,
+    log_volume,
+    moved,
+    pull_back,
+)
+
+__all__ = [
+    "DEFAULTS",
+    "MAX_DIM",
+    "PLAIN",
+    "SHIPPED",
+    "WEIGHTS_NAME",
+    "ClosedForm",
+    "Estimator",
+    "IndependentEstimator",
+    "JohnsonTransform",
+    "Kind",
+    "LinearTransform",
+    "LogNormalizer",
+    "NetworkEstimator",
+    "NormalizedEstimator",
+    "PartsEstimator",
+    "TailTransform",
+    "TransformedEstimator",
+    "WhitenedPartsEstimator",
+    "adapt_heads",
+    "check_single",
+    "choose",
+    "crossfit",
+    "fit_mixture",
+    "heavy_tails",
+    "load_network",
+    "log_normalizer",
+    "log_volume",
+    "may_be_independent",
+    "moved",
+    "pull_back",
+    "read",
+    "shipped_network",
+    "weights_path",
+]

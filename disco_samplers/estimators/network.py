@@ -1,0 +1,60 @@
+"""The network's own estimate: samples whitened, encoded once, and asked."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from disco_samplers.estimators.base import Estimator, device_of
+from disco_samplers.model import Network, whiten
+
+_EDGE = 1e3
+"""Radius, in units of sqrt(d) standard deviations, beyond which the estimate goes on as a Gaussian tail."""
+
+
+class NetworkEstimator(Estimator):
+    r"""What the network says of samples in whitened coordinates :math:`z = (x - m) A`.
+
+    .. math:: \log f(x) = \log f_z(z) + \log |\det A|, \qquad s(x) = A\, s_z(z)
+
+    Directions of no variance have a Gaussian of their own. Beyond 1000 sqrt(d) standard deviations the density goes on as a
+    Gaussian tail.
+
+    Arguments:
+        network: what reads the samples.
+        samples: (n, d), or (b, n, d).
+        mask: (b, n), True where a row counts.
+        keys: most rows that a row attends to while the context is encoded.
+
+    Example:
+        >>> from disco_samplers.model import DiScoFormerConfig
+        >>> network = Network(DiScoFormerConfig(layers=1, width=8, heads=2))
+        >>> NetworkEstimator(network, torch.randn(20, 2)).log_prob(torch.zeros(3, 2)).shape
+        torch.Size([3])
+    """
+
+    def __init__(self, network: Network, samples: Tensor, mask: Tensor | None = None, keys: int | None = None) -> None:
+        self.network, self.samples, self.mask, self.keys = network, samples, mask, keys
+        x = samples if samples.ndim == 3 else samples[None]
+        precision = next(network.parameters()).dtype
+        with torch.no_grad():
+            self.whitening = whiten(x, mask, clusters=network.embed_even is not None)
+            white = self.whitening(x)[..., : self.whitening.rank].to(precision)
+            self._encoding = network.encode(white, mask, keys, self.whitening.frame.to(precision))
+
+    def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        edge = _EDGE * math.sqrt(z.shape[-1])
+        radius = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+        beyond = (radius / edge).clamp_min(1.0)
+        inside = z / beyond
+        log_prob, score = self.network.decode(self._encoding, inside.to(next(self.network.parameters()).dtype))
+        log_prob, score = log_prob.to(z.dtype), score.to(z.dtype)
+        radial = (inside * score).sum(-1)
+        return log_prob + 0.5 * radial * (beyond.squeeze(-1).square() - 1), score * beyond
+
+    def with_network(self, network: Network) -> NetworkEstimator:
+        device = device_of(network)
+        mask = None if self.mask is None else self.mask.to(device)
+        return type(self)(network, self.samples.to(device), mask, self.keys)

@@ -1,0 +1,76 @@
+"""How log-density and score are carried through a change of variables, whoever wrote its transform."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions.transforms import ExpTransform, Transform
+
+Inverse = type(ExpTransform().inv)
+"""What torch makes of a transform's ``inv``; it holds the transform itself, and forgets it when copied."""
+
+
+class ClosedForm(Transform):
+    """A transform of points (..., d) that knows its own derivatives, as expressions that can be differentiated again."""
+
+    bijective = True
+
+    @abstractmethod
+    def pull_back(self, x: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Log-volume (...,) and score (..., d) at points x from the score at their images; see :func:`pull_back`."""
+
+
+def pull_back(transform: Transform, x: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+    r"""What a change of variables :math:`z = T(x)` adds to the log-density, and the score at x.
+
+    .. math:: \log |\det J_T(x)|, \qquad J_T(x)^\top s_z(T(x)) + \nabla \log |\det J_T(x)|
+
+    By the transform's own closed form, or else by differentiation, which can be differentiated again.
+
+    Arguments:
+        transform: T, from events of any shape to vectors.
+        x: (..., *event).
+        score: at the images, (..., d).
+
+    Example:
+        >>> from torch.distributions.transforms import ExpTransform
+        >>> pull_back(ExpTransform(), torch.zeros(1, 1), -torch.ones(1, 1))
+        (tensor([0.]), tensor([[0.]]))
+    """
+    if isinstance(transform, ClosedForm):
+        return transform.pull_back(x, score)
+    again = torch.is_grad_enabled() and (x.requires_grad or score.requires_grad)
+    with torch.enable_grad():
+        y = x if again and x.requires_grad else x.detach().requires_grad_()
+        z = transform(y)
+        volume = log_volume(transform, y, z)
+        outputs, weights = [z], [score.to(z.dtype)]
+        if volume.requires_grad:
+            outputs, weights = [z, volume], [weights[0], torch.ones_like(volume)]
+        (pulled,) = torch.autograd.grad(outputs, y, weights, create_graph=again)
+    return (volume if again else volume.detach()), pulled
+
+
+def log_volume(transform: Transform, x: Tensor, z: Tensor) -> Tensor:
+    """Log of the Jacobian's determinant (...,) at x with the images z (..., d), whatever events the transform is over."""
+    volume: Tensor = transform.log_abs_det_jacobian(x, z)
+    return volume.flatten(z.ndim - 1).sum(-1) if volume.ndim >= z.ndim else volume
+
+
+def moved(transform: Any, device: torch.device | str) -> Any:
+    """The same transform with its tensors on a device."""
+    if isinstance(transform, Tensor):
+        return transform.to(device)
+    if isinstance(transform, (list, tuple)):
+        return type(transform)(moved(part, device) for part in transform)
+    if isinstance(transform, Inverse):
+        return moved(transform.inv, device).inv
+    if not isinstance(transform, Transform):
+        return transform
+    there = copy.copy(transform)
+    there.__dict__.update({name: moved(value, device) for name, value in transform.__dict__.items() if name != "_inv"})
+    return there

@@ -27,7 +27,8 @@ from report import cached, curves, spread, write
 from tables import tables
 
 from disco_samplers import DiScoFormer
-from disco_samplers.estimate import DensityEstimate, _consistency
+from disco_samplers.estimate import DensityEstimate
+from disco_samplers.estimators import consistency
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
 BUDGETS = (8, 32)
@@ -44,7 +45,7 @@ def consistency_alone(estimate: DensityEstimate, queries: int = 256) -> Iterator
         if step in STEPS:
             yield working
         rows = torch.randperm(len(estimate.samples), generator=generator)[:queries]
-        loss = _consistency(working, working.samples[rows])
+        loss = consistency(working.estimator, working.samples[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -104,7 +105,7 @@ def main() -> None:
         "--targets", nargs="+", default=[*shapes.TARGETS, *REAL], choices=[*shapes.TARGETS, *REAL], metavar="TARGET"
     )
     parser.add_argument("--size", type=int, default=512, help="samples of each data set out of family (default: %(default)s)")
-    parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
+    parser.add_argument("--model", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="folder to keep finished targets in, see CONTRIBUTING.md")
     parser.add_argument("--quick", action="store_true", help="Laplace in the plane, two sets of 128 samples")
@@ -118,7 +119,7 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for name in targets:
             real = name in REAL
-            tasks = [(options.weights, name, options.size, index) for index in range(options.sets)]
+            tasks = [(options.model, name, options.size, index) for index in range(options.sets)]
             measure = log_likelihoods if real else score_errors
             found = cached(options.cache, name.replace(" ", "_"), partial(pool.map, measure, tasks, 1))
             cells, pairs = gains(found, real)
@@ -139,7 +140,7 @@ def main() -> None:
                     ),
                 }
     about = __doc__.split("\n", 1)[1].strip() + (
-        f'\n\nWeights "{options.weights}", n = {options.size} (real tables: all rows), {options.sets} data sets or splits. '
+        f'\n\nWeights "{options.model}", n = {options.size} (real tables: all rows), {options.sets} data sets or splits. '
         f"adapt(32), against no adaptation: better by more than a standard error on {counts['better']} of {len(targets)}, "
         f"within one on {counts['equal']}, worse on {counts['worse']}. In the picture 0 steps are drawn at 0.5."
     )

@@ -37,14 +37,14 @@ def test_every_method(method, dtype):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_resumed_run_is_the_uninterrupted_one(method):
-    whole = sampler(method).run(12, initial=START, num_warmup=30, thin=2, seed=3, **QUIET)
-    part = sampler(method).run(5, initial=START, num_warmup=30, thin=2, seed=3, **QUIET)
-    resumed = sampler(method).run(7, resume=part, thin=2, **QUIET)
+    whole = sampler(method).run(12, initial=START, num_warmup=30, thinning=2, seed=3, **QUIET)
+    part = sampler(method).run(5, initial=START, num_warmup=30, thinning=2, seed=3, **QUIET)
+    resumed = sampler(method).run(7, resume=part, thinning=2, **QUIET)
     assert torch.equal(whole.draws, resumed.draws)
     assert torch.equal(whole.divergences, resumed.divergences)
     torch.testing.assert_close(whole.acceptance, resumed.acceptance)
     assert resumed.step_size == whole.step_size
-    assert torch.equal(sampler(method).run(7, resume=part, thin=2, **QUIET).draws, resumed.draws)
+    assert torch.equal(sampler(method).run(7, resume=part, thinning=2, **QUIET).draws, resumed.draws)
 
 
 def test_callback_sees_each_step_and_ends_the_run():
@@ -54,7 +54,7 @@ def test_callback_sees_each_step_and_ends_the_run():
         seen.append((progress.step, progress.warming_up, tuple(progress.state.position.shape), progress.step_size))
         return progress.step == 30
 
-    result = sampler("mala").run(50, initial=START, num_warmup=20, thin=2, seed=0, callback=callback, **QUIET)
+    result = sampler("mala").run(50, initial=START, num_warmup=20, thinning=2, seed=0, callback=callback, **QUIET)
     assert [s[0] for s in seen] == list(range(31))
     assert [s[1] for s in seen] == [True] * 20 + [False] * 11
     assert {s[2] for s in seen} == {(4, 2)}

@@ -25,7 +25,7 @@ def test_numpy_in_numpy_out(small, rng, dtype):
     estimate = small.condition(x)
     log_prob, score = estimate.log_prob_and_score(x[:5])
     expected = np.float64 if dtype in (np.float64, np.int64, np.int32) else np.float32
-    for answer, shape in ((log_prob, (5,)), (score, (5, 3)), (estimate.sample(2, steps=2), (2, 3))):
+    for answer, shape in ((log_prob, (5,)), (score, (5, 3)), (estimate.sample(2, num_steps=2), (2, 3))):
         assert isinstance(answer, np.ndarray)
         assert answer.shape == shape
     assert log_prob.dtype == score.dtype == expected
@@ -152,7 +152,7 @@ def test_the_gaussian_tail_joins_on(small, rng):
     x = points(rng).double()
     estimate = small.double().condition(x)
     white = torch.tensor([[1.0, 1.0, -1.0]], dtype=torch.float64)  # radius sqrt(d)
-    back = torch.linalg.inv(estimate._whitening.matrix[0])
+    back = torch.linalg.inv(estimate.estimator.whitening.matrix[0])
     y = x.mean(0) + 1000 * torch.cat([white * (1 - 1e-9), white * (1 + 1e-9)]) @ back
     log_prob, score = estimate.log_prob_and_score(y)
     torch.testing.assert_close(log_prob[0], log_prob[1], rtol=1e-7, atol=0)
@@ -237,7 +237,7 @@ def test_mask_takes_integers_and_numpy(small, rng):
 
 def test_sample(estimate, rng):
     generator = torch.Generator()
-    draws = [estimate.sample(50, generator=generator.manual_seed(s), steps=5) for s in (1, 1, 2)]
+    draws = [estimate.sample(50, generator=generator.manual_seed(s), num_steps=5) for s in (1, 1, 2)]
     assert draws[0].shape == (50, 3)
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
@@ -291,11 +291,11 @@ def state(model):
 
 
 def test_adapt_gives_a_new_estimate_and_leaves_the_model(small, rng, monkeypatch):
-    monkeypatch.setattr("disco_samplers.adapt._FEWEST", 10_000)  # the heads alone
+    monkeypatch.setattr("disco_samplers.estimators.choosing._FEWEST", 10_000)  # the heads alone
     model, x = small, points(rng, 120)
     estimate = model.condition(x)
     before, answer = state(model), estimate.log_prob(x)
-    adapted = estimate.adapt(steps=20, learning_rate=3e-3)
+    adapted = estimate.adapt(num_steps=20, learning_rate=3e-3)
     assert isinstance(adapted, DensityEstimate)
     assert adapted is not estimate
     assert estimate.report is None
@@ -317,54 +317,58 @@ def test_adapt_gives_a_new_estimate_and_leaves_the_model(small, rng, monkeypatch
 def test_adapt_keeps_the_start_unless_a_step_is_clearly_better(small, rng, monkeypatch):
     calls = iter(range(100))
 
-    def judge(estimate, rows, probes):
+    def judge(estimator, rows, probes, scale):
         # Each step lowers the mean by 0.01, which is noise beside the spread of the rows' differences.
         step = next(calls)
         noise = torch.randn(len(rows), dtype=torch.float64, generator=torch.Generator().manual_seed(step))
         return noise - noise.mean() - 0.01 * step
 
-    monkeypatch.setattr("disco_samplers.adapt._criterion", judge)
-    report = small.condition(points(rng, 120)).adapt(steps=4).report
+    for module in ("choosing", "heads"):
+        monkeypatch.setattr(f"disco_samplers.estimators.{module}.criterion", judge)
+    report = small.condition(points(rng, 120)).adapt(num_steps=4).report
     assert report.criterion == sorted(report.criterion, reverse=True)
     assert report.chosen == 0
 
 
 def test_adapt_is_reproducible_and_the_seed_matters(small, rng):
     estimate = small.condition(points(rng, 120))
-    one, two, other = (estimate.adapt(steps=3, learning_rate=1e-2, seed=s) for s in (0, 0, 1))
+    one, two, other = (estimate.adapt(num_steps=3, learning_rate=1e-2, seed=s) for s in (0, 0, 1))
     assert one.report.losses == two.report.losses
     assert all(torch.equal(value, state(two.model)[name]) for name, value in state(one.model).items())
     assert one.report.losses != other.report.losses
     # The global random state is neither used nor changed.
     before = torch.get_rng_state()
-    estimate.adapt(steps=1)
+    estimate.adapt(num_steps=1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_adapt_that_makes_things_worse_gives_the_start(small, rng):
     estimate = small.condition(points(rng, 120))
-    adapted = estimate.adapt(steps=3, learning_rate=1e3)
+    adapted = estimate.adapt(num_steps=3, learning_rate=1e3)
     assert adapted.report.chosen == 0
     before = state(small)
     assert all(torch.equal(value, before[name]) for name, value in adapted.model.state_dict().items())
 
 
 def test_adapt_whose_criterion_is_never_finite_gives_the_start(small, rng, monkeypatch):
-    monkeypatch.setattr("disco_samplers.adapt._criterion", lambda estimate, rows, probes: torch.full((len(rows),), math.inf))
-    adapted = small.condition(points(rng, 120)).adapt(steps=2)
+    for module in ("choosing", "heads"):
+        monkeypatch.setattr(
+            f"disco_samplers.estimators.{module}.criterion", lambda e, rows, p, s: torch.full((len(rows),), math.inf)
+        )
+    adapted = small.condition(points(rng, 120)).adapt(num_steps=2)
     assert adapted.report.chosen == 0
     before = state(small)
     assert all(torch.equal(value, before[name]) for name, value in adapted.model.state_dict().items())
 
 
 def test_adapt_lowers_the_inconsistency(small, rng):
-    report = small.condition(points(rng, 120)).adapt(steps=30, learning_rate=3e-3).report
+    report = small.condition(points(rng, 120)).adapt(num_steps=30, learning_rate=3e-3).report
     assert min(report.losses) < 0.9 * report.losses[0]
 
 
 def test_adapt_stops_in_time(small, rng):
     estimate = small.condition(points(rng, 120))
-    report = estimate.adapt(steps=1000, max_seconds=0.0).report
+    report = estimate.adapt(num_steps=1000, max_seconds=0.0).report
     assert len(report.losses) == 1
 
 
@@ -372,7 +376,7 @@ def test_adapt_stops_in_time(small, rng):
 def test_adapt_takes_the_smallest_sets(small, rng, n):
     x = points(rng, n, 2)
     estimate = small.condition(x)
-    adapted = estimate.adapt(steps=2)
+    adapted = estimate.adapt(num_steps=2)
     assert torch.isfinite(adapted.log_prob(x)).all()
     if n < 4:
         assert adapted.report.losses == []
@@ -383,8 +387,8 @@ def test_adapt_of_no_steps_and_of_columns_without_variance(small, rng):
     x = points(rng)
     x[:, 1] = 5.0
     estimate = small.condition(x)
-    assert torch.equal(estimate.adapt(steps=0).log_prob(x), estimate.log_prob(x))
-    assert torch.isfinite(estimate.adapt(steps=2).log_prob(x)).all()
+    assert torch.equal(estimate.adapt(num_steps=0).log_prob(x), estimate.log_prob(x))
+    assert torch.isfinite(estimate.adapt(num_steps=2).log_prob(x)).all()
 
 
 @pytest.mark.parametrize(
@@ -398,7 +402,7 @@ def test_wrong_options_of_adapt(small, rng, options, match):
 
 def test_units_do_not_change_an_adaptation(small, rng):
     x = points(rng, 120).double()
-    plain, scaled = (small.condition(s * x).adapt(steps=3) for s in (1.0, 1e6))
+    plain, scaled = (small.condition(s * x).adapt(num_steps=3) for s in (1.0, 1e6))
     torch.testing.assert_close(torch.tensor(scaled.report.losses), torch.tensor(plain.report.losses), rtol=1e-3, atol=0)
     torch.testing.assert_close(1e6 * scaled.score(1e6 * x), plain.score(x), rtol=1e-2, atol=1e-3)
 

@@ -160,7 +160,7 @@ def test_ula_keeps_to_its_bias(bias: float) -> None:
     target = TARGETS["correlated"]
     start = target.sample(4000, generator=seeded(6))
     sampler = LangevinSampler(score=target.score, bias=bias)
-    result = sampler.run(20, initial=start, num_warmup=300, thin=10, seed=0, progress=False)
+    result = sampler.run(20, initial=start, num_warmup=300, thinning=10, seed=0, progress=False)
     inflation = float((result.flat.var(0) / CORRELATED.diagonal()).mean())
     assert inflation == pytest.approx(1 / (1 - bias), abs=5 * math.sqrt(2 / (3 * 20_000)) + 0.1 * bias)
 

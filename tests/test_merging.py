@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers import cli, io
+from disco_samplers import cli, files
 from disco_samplers.posteriors import Edgeworth, merge_subposteriors, merged_posterior
 from disco_samplers.posteriors.subposterior import tilt, trust
 from disco_samplers.reference import Gaussian, GaussianMixture
@@ -129,15 +129,15 @@ def test_wrong_shards(shards, options, message):
 def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(1).normal(size=(60, 2))
-    io.write_table("a.csv", {"mu": x[:, 0], "tau": x[:, 1]})
-    io.write_table("b.csv", {"tau": x[:, 1], "mu": x[:, 0] + 1})
-    few = ["--num-samples", "2", "--chains", "50", "--warmup", "10", "--thin", "1", "--quiet"]
+    files.write_table("a.csv", {"mu": x[:, 0], "tau": x[:, 1]})
+    files.write_table("b.csv", {"tau": x[:, 1], "mu": x[:, 0] + 1})
+    few = ["--num-samples", "2", "--num-chains", "50", "--num-warmup", "10", "--thinning", "1", "--quiet"]
     assert cli.main(["merge", "a.csv", "b.csv", "--out", "all.csv", "--prior-sd", "10", *few, "--plot", "p.png"]) == 0
     out = capsys.readouterr().out
     assert "of 2 shards" in out
-    table = io.read("all.csv")
+    table = files.read_table("all.csv")
     assert table.names == ["mu", "tau"]
-    assert table.chains == 50
+    assert table.num_chains == 50
     assert abs(table.values[:, 0].mean() - 0.5 - x[:, 0].mean()) < 0.5
     for arguments, message in (
         (["merge", "a.csv", "--out", "all.csv"], "at least two sets of draws"),
@@ -147,6 +147,6 @@ def test_command(tmp_path, monkeypatch, capsys):
     ):
         assert cli.main(arguments) == 1
         assert message in capsys.readouterr().err
-    io.write_table("c.csv", {"mu": x[:, 0], "sigma": x[:, 1]})
+    files.write_table("c.csv", {"mu": x[:, 0], "sigma": x[:, 1]})
     assert cli.main(["merge", "a.csv", "c.csv", "--out", "all.csv"]) == 1
     assert "c.csv has variables mu, sigma, a.csv has mu, tau" in capsys.readouterr().err

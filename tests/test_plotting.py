@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers import AdaptationReport, plotting
+from disco_samplers import AdaptationReport
 from disco_samplers.arrays import default_names
 from disco_samplers.samplers import SamplerResult
 
@@ -82,7 +82,7 @@ def test_adaptation(report, tmp_path):
 @pytest.mark.parametrize("suffix", [".pdf", ".svg", ".png"])
 def test_formats(suffix, tmp_path):
     path = tmp_path / f"draws{suffix}"
-    plotting.plot_draws(result(2), path=str(path))
+    result(2).plot(str(path))
     head = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}[suffix]
     assert path.read_bytes().startswith(head)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

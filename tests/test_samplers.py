@@ -32,7 +32,7 @@ def sampler(**options):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_result(method, dtype):
     result = sampler(method=method).run(
-        30, initial=torch.zeros(3, 2, dtype=dtype), num_warmup=50, thin=2, seed=0, names=["a", "b"], **QUIET
+        30, initial=torch.zeros(3, 2, dtype=dtype), num_warmup=50, thinning=2, seed=0, names=["a", "b"], **QUIET
     )
     assert result.draws.shape == (3, 30, 2)
     assert result.draws.dtype == dtype
@@ -69,7 +69,7 @@ def test_seeds(method):
 def test_thinning_keeps_every_third_step():
     run = sampler().run
     every = run(30, initial=START, num_warmup=10, seed=0, **QUIET)
-    third = run(10, initial=START, num_warmup=10, thin=3, seed=0, **QUIET)
+    third = run(10, initial=START, num_warmup=10, thinning=3, seed=0, **QUIET)
     assert torch.equal(third.draws, every.draws[:, 2::3])
     torch.testing.assert_close(third.acceptance, every.acceptance)
 
@@ -82,7 +82,7 @@ def test_fixed_step_size(method):
 
 def test_draws_like_independent_ones():
     """R-hat and ESS of a well-mixed run; iid draws pass the same bounds with probability above .999."""
-    result = sampler().run(500, initial=START, num_warmup=300, thin=10, seed=1, **QUIET)
+    result = sampler().run(500, initial=START, num_warmup=300, thinning=10, seed=1, **QUIET)
     iid = torch.randn(4, 500, 2, generator=torch.Generator().manual_seed(0)).numpy()
     for draws in (result.numpy(), iid):
         assert (diagnostic("rhat", draws) < 1.01).all()
@@ -116,7 +116,7 @@ def test_divergences_are_counted_and_warned_of():
 
     start = torch.zeros(8, 2)
     with pytest.warns(RuntimeWarning, match=r"\d+ of 800 draws came after a step that diverged"):
-        result = sampler(log_prob=half).run(100, initial=start, num_warmup=50, thin=2, seed=0, **QUIET)
+        result = sampler(log_prob=half).run(100, initial=start, num_warmup=50, thinning=2, seed=0, **QUIET)
     assert 0 < result.divergences.sum() < 800
     assert (result.draws[..., 0] <= 0.5).all()
     assert f"divergences={int(result.divergences.sum())}" in repr(result)
@@ -207,8 +207,10 @@ def interrupting(after):
 
 def test_interrupted_run_keeps_its_draws():
     # Calls: a check, the start, 10 warm-up steps, 5 draws of 2 steps, half a draw.
-    uninterrupted = sampler(method="ula", score=score).run(20, initial=START, num_warmup=10, thin=2, seed=0, **QUIET)
-    cut = LangevinSampler(score=interrupting(2 + 10 + 10 + 2)).run(20, initial=START, num_warmup=10, thin=2, seed=0, **QUIET)
+    uninterrupted = sampler(method="ula", score=score).run(20, initial=START, num_warmup=10, thinning=2, seed=0, **QUIET)
+    cut = LangevinSampler(score=interrupting(2 + 10 + 10 + 2)).run(
+        20, initial=START, num_warmup=10, thinning=2, seed=0, **QUIET
+    )
     assert not cut.complete
     assert cut.draws.shape == (4, 5, 2)
     assert cut.divergences.shape == (4, 5)
@@ -219,14 +221,16 @@ def test_interrupted_run_keeps_its_draws():
 @pytest.mark.parametrize("after", [1, 2, 5, 13])
 def test_interrupted_before_the_first_draw(after):
     with pytest.raises(KeyboardInterrupt):
-        LangevinSampler(score=interrupting(after)).run(20, initial=START, num_warmup=10, thin=2, **QUIET)
+        LangevinSampler(score=interrupting(after)).run(20, initial=START, num_warmup=10, thinning=2, **QUIET)
 
 
 @pytest.mark.parametrize("kind", ["dense", "diagonal", "identity"])
 def test_context_gives_starting_points_and_scale(kind):
     context = np.random.default_rng(0).normal(size=(200, 2)) * [1.0, 1e4] + [0.0, 5e4]
     target = Gaussian(torch.tensor([0.0, 5e4]).double(), torch.tensor([1.0, 1e8]).double())
-    result = LangevinSampler(score=target, preconditioner=kind).run(1, context=context, num_warmup=0, chains=6, seed=0, **QUIET)
+    result = LangevinSampler(score=target, preconditioner=kind).run(
+        1, context=context, num_warmup=0, num_chains=6, seed=0, **QUIET
+    )
     assert result.draws.shape == (6, 1, 2)
     assert result.draws.dtype == torch.float64
     assert (result.draws[..., 1] > 5e3).all()

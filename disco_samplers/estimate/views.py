@@ -31,7 +31,7 @@ def plot_estimate(estimator: Any, samples: Tensor, dims: tuple[int, int] = (0, 1
         ends = widened((float(x.min()), float(x.max())), 0.3)
         grid = torch.linspace(*ends, 400, dtype=x.dtype, device=x.device)
         log_prob, score = estimator.log_prob_and_score(grid[:, None])
-        return plot_line(*(_plain(values) for values in (x[:, 0], grid, log_prob, score[:, 0])), path=path)
+        return plot_line(_plain(x[:, 0]), _plain(grid), _plain(log_prob), _plain(score[:, 0]), path)
     best = x[int(estimator.log_prob(x[:2000]).argmax())]
     levels = torch.tensor([0.002, 0.998], dtype=x.dtype, device=x.device)
     ranges = [widened(torch.quantile(x[:100_000, i], levels).tolist(), 0.15) for i in dims]

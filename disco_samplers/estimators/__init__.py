@@ -1,10 +1,11 @@
 """Estimators: tensors in, tensors out. What a network reads off samples, through transforms, in parts, normalised."""
 
 from disco_samplers.estimators.base import Estimator, check_single
-from disco_samplers.estimators.choose import PLAIN, Kind, choose, read
+from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.crossfit import crossfit
 from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
+from disco_samplers.estimators.judge import consistency
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
@@ -51,6 +52,7 @@ __all__ = [
     "adapt_heads",
     "check_single",
     "choose",
+    "consistency",
     "crossfit",
     "fit_mixture",
     "heavy_tails",

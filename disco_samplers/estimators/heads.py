@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.estimators.choose import Kind, read
+from disco_samplers.estimators.choosing import Kind, read
 from disco_samplers.estimators.judge import consistency, criterion, improves, probes_of
 from disco_samplers.model import Network
 

@@ -16,8 +16,7 @@ from disco_samplers.samplers.algorithms import Algorithm
 from disco_samplers.samplers.driver import Driver, Learn
 from disco_samplers.samplers.options import BIAS, TRAJECTORY, Options
 from disco_samplers.samplers.step_size import ByAcceptance, ByBias, Fixed, Policy
-from disco_samplers.samplers.steps.exact import Guided
-from disco_samplers.samplers.steps.particle_flow import Condition
+from disco_samplers.samplers.steps import Condition, Guided
 from disco_samplers.samplers.target import Target
 from disco_samplers.scores import ladder
 from disco_samplers.types import LogDensity

@@ -19,8 +19,7 @@ from disco_samplers.samplers.options import Options
 from disco_samplers.samplers.result import SamplerResult
 from disco_samplers.samplers.start import context_of, factor_of, start
 from disco_samplers.samplers.step_size import Fixed
-from disco_samplers.samplers.steps.kernel import noise
-from disco_samplers.samplers.steps.particle_flow import Condition
+from disco_samplers.samplers.steps import Condition, noise
 from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
 
 

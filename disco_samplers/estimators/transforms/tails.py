@@ -116,7 +116,8 @@ class TailTransform(ClosedForm):
 
     def _log_det(self, g: Tensor, slope: Tensor) -> Tensor:
         across = len(self.center) - 1 if self.radial else 0
-        return (across * g.log() + slope.log()).sum(-1) + torch.linalg.slogdet(self.matrix).logabsdet
+        log_det: Tensor = torch.linalg.slogdet(self.matrix).logabsdet
+        return (across * g.log() + slope.log()).sum(-1) + log_det
 
     def _centered(self, x: Tensor) -> tuple[Tensor, Tensor]:
         u = ((x.double() - self.center) @ self.matrix).clamp(-_FAR, _FAR)

@@ -2,7 +2,7 @@
 
 from disco_samplers.samplers.steps import annealed, baoab, birth_death, exact, kernel, mala, malt, particle_flow, ula
 from disco_samplers.samplers.steps.exact import Guided
-from disco_samplers.samplers.steps.kernel import Info, LogProbAndScore
+from disco_samplers.samplers.steps.kernel import Info, LogProbAndScore, accept, noise, where
 from disco_samplers.samplers.steps.particle_flow import Condition
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Guided",
     "Info",
     "LogProbAndScore",
+    "accept",
     "annealed",
     "baoab",
     "birth_death",
@@ -17,6 +18,8 @@ __all__ = [
     "kernel",
     "mala",
     "malt",
+    "noise",
     "particle_flow",
     "ula",
+    "where",
 ]

@@ -19,7 +19,7 @@ from disco_samplers.estimators import (
     TransformedEstimator,
     check_single,
     log_normalizer,
-    moved,
+    settled,
 )
 from disco_samplers.model import Network
 from disco_samplers.randomness import generator_on
@@ -271,7 +271,7 @@ class DensityEstimate:
     def _read_by(self, model: Model, estimator: Any) -> DensityEstimate:
         estimator = estimator.with_network(model.network)
         device = estimator.core.samples.device
-        transform = None if self.transform is None else moved(self.transform, device)
+        transform = None if self.transform is None else settled(self.transform, device)
         return self._replaced(model=model, samples=self.samples.to(device), estimator=estimator, transform=transform)
 
     def _points(self, points: ArrayLike) -> Tensor:

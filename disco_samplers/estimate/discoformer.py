@@ -123,7 +123,7 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         if not (transform.domain.check(x).all() and torch.isfinite(images).all()):
             raise ValueError(f"samples lie outside the domain of {transform}")
         estimator = TransformedEstimator(NetworkEstimator(self.network, images, None, keys), transform)
-        return DensityEstimate(self, x, estimator, transform=transform, numpy=numpy)
+        return DensityEstimate(self, x, estimator, transform=estimator.transform, numpy=numpy)
 
     def forward(self, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (..., m) and score (..., m, d) at queries (..., m, d) given context (..., n, d), in one call."""

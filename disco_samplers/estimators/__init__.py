@@ -26,8 +26,8 @@ from disco_samplers.estimators.transforms import (
     TailTransform,
     heavy_tails,
     log_volume,
-    moved,
     pull_back,
+    settled,
 )
 
 __all__ = [
@@ -60,9 +60,9 @@ __all__ = [
     "log_normalizer",
     "log_volume",
     "may_be_independent",
-    "moved",
     "pull_back",
     "read",
+    "settled",
     "shipped_network",
     "weights_path",
 ]

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.distributions.transforms import Transform
 
 from disco_samplers.estimators.base import Estimator
-from disco_samplers.estimators.transforms import log_volume, moved, pull_back
-from disco_samplers.estimators.transforms.base import Inverse
+from disco_samplers.estimators.transforms import log_volume, pull_back, settled
 from disco_samplers.model import Network
 
 
@@ -42,7 +41,7 @@ class TransformedEstimator:
     def __init__(self, base: Any, transform: Transform, *, validate_args: bool = True) -> None:
         if not isinstance(transform, Transform):
             raise TypeError(f"the bijection must be a torch.distributions transform, got {type(transform).__name__}")
-        self.base, self.transform, self.validate_args = base, transform, validate_args
+        self.base, self.transform, self.validate_args = base, settled(transform), validate_args
 
     def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (m,) and score (m, d) at points (m, d).
@@ -97,22 +96,10 @@ class TransformedEstimator:
     def with_network(self, network: Network) -> TransformedEstimator:
         """The same reading by another network, where that is."""
         base = self.base.with_network(network)
-        return TransformedEstimator(base, moved(self.transform, base.core.samples.device), validate_args=self.validate_args)
+        return TransformedEstimator(base, settled(self.transform, base.core.samples.device), validate_args=self.validate_args)
 
     def _image(self, points: Tensor) -> Tensor:
         z: Tensor = self.transform(points)
         if self.validate_args and not (self.transform.domain.check(points).all() and torch.isfinite(z).all()):
             raise ValueError(f"points lie outside the domain of {self.transform}")
         return z
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        if isinstance(self.transform, Inverse):  # which torch does not copy
-            state["transform"], state["inverse"] = self.transform.inv, True
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        inverse = state.pop("inverse", False)
-        self.__dict__.update(state)
-        if inverse:
-            self.transform = self.transform.inv

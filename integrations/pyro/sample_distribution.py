@@ -146,7 +146,9 @@ class SampleDistribution(TorchDistribution):
     @property
     def _reading(self) -> ComposeTransform:
         """From events to the real vectors that the estimate is of."""
-        return ComposeTransform([self._bijection.inv, ReshapeTransform(self._free_shape, torch.Size([self._free_shape.numel()]))])
+        return ComposeTransform(
+            [self._bijection.inv, ReshapeTransform(self._free_shape, torch.Size([self._free_shape.numel()]))]
+        )
 
     def _unconstrain(self, x: Tensor) -> Tensor:
         """Draws (n, *event_shape) as real vectors (n, k)."""

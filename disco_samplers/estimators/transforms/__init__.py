@@ -1,6 +1,6 @@
 """Changes of variables, one a file, as :mod:`torch.distributions.transforms` has them; from the data to where they are read."""
 
-from disco_samplers.estimators.transforms.base import ClosedForm, log_volume, moved, pull_back
+from disco_samplers.estimators.transforms.base import ClosedForm, log_volume, pull_back, settled
 from disco_samplers.estimators.transforms.johnson import JohnsonTransform
 from disco_samplers.estimators.transforms.linear import LinearTransform
 from disco_samplers.estimators.transforms.tails import TailTransform, heavy_tails
@@ -12,6 +12,6 @@ __all__ = [
     "TailTransform",
     "heavy_tails",
     "log_volume",
-    "moved",
     "pull_back",
+    "settled",
 ]

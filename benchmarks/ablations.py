@@ -25,7 +25,8 @@ from plain_transformer import PlainTransformer
 from report import cached, spread, write
 from torch import Tensor, nn
 
-from disco_samplers.model import DiScoFormerConfig, KernelEstimates, Network, Tokens, Whitening, whiten
+from disco_samplers.model import DiScoFormerConfig, Network, Whitening, whiten
+from disco_samplers.model.block import KernelEstimates, Tokens
 from disco_samplers.model.heads import Heads
 from disco_samplers.training.loss import training_loss
 from disco_samplers.training.stream import Batch, make_batch

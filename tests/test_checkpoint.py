@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
-from disco_samplers.files import FORMAT, load_checkpoint, load_weights, replacing, save_checkpoint, save_weights, write
-from disco_samplers.model import discoformer
+from disco_samplers.estimate import discoformer
+from disco_samplers.files import load_checkpoint, load_weights, replacing, save_checkpoint, save_weights, write
+from disco_samplers.files.weights import FORMAT
 
 NAME = "model.safetensors"
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from disco_samplers import DiScoFormer
-from disco_samplers.model import MANY_COLUMNS, whiten
 from disco_samplers.model.clusters import between_clusters
+from disco_samplers.model.whitening import MANY_COLUMNS, whiten
 from disco_samplers.reference import GaussianMixture
 
 

@@ -10,7 +10,7 @@ from disco_samplers import cli, files
 pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
-SMALL = ["--num-samples", "40", "--steps", "5", "--replicas", "1", "--quiet"]
+SMALL = ["--num-samples", "40", "--num-steps", "5", "--replicas", "1", "--quiet"]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_same_seed_same_file_and_a_picture(here, capsys, tmp_path):
         (["none.csv", *SMALL], "no file"),
         (["data.csv", *SMALL, "--out", "new.txt"], "extension"),
         (["data.csv", *SMALL, "--num-samples", "0"], "num_samples must be at least 1"),
-        (["data.csv", *SMALL, "--steps", "0"], "num_inference_steps must be at least 1"),
+        (["data.csv", *SMALL, "--num-steps", "0"], "num_inference_steps must be at least 1"),
         (["few.csv", *SMALL], "at least 16"),
         (["constant.csv", *SMALL], "two different values"),
         (["missing.csv", *SMALL], "missing or infinite"),

@@ -46,7 +46,7 @@ def test_error_falls_with_the_square_of_the_step(exact):
 def test_hutchinson_agrees_with_the_exact_trace(exact):
     """In two dimensions a probe's error is that of the off-diagonal; 256 probes bring it below the bound."""
     y = F.sample(10, generator=rng(1)).double()
-    options = {"sigma_min": 0.3, "steps": 8}
+    options = {"sigma_min": 0.3, "num_steps": 8}
     trace = probability_flow_log_prob(exact, y, **options)
     probed = probability_flow_log_prob(exact, y, divergence="hutchinson", probes=256, **options)
     assert (probed - trace).abs().max() < 0.15
@@ -125,7 +125,7 @@ def test_classes():
     model = DiscoScoreModel.from_data(x, labels=torch.arange(200) // 100, model=perturbed(), replicas=1, calibrate=False)
     model.weight.fill_(1.0)
     y = x[[0, 150]]
-    options = {"sigma_min": 0.3, "steps": 6}
+    options = {"sigma_min": 0.3, "num_steps": 6}
     mine, other = (probability_flow_log_prob(model, y, class_labels=labels, **options) for labels in ([0, 1], [1, 0]))
     assert (mine > other + 1).all()
 
@@ -134,7 +134,7 @@ def test_classes():
     ("options", "message"),
     [
         ({"divergence": "none"}, "divergence must be"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"num_steps": 0}, "num_steps must be at least 1"),
         ({"sigma_min": 50.0}, "sigma_min must lie between"),
         ({"sigma_min": 0.0}, "sigma_min must lie between"),
         ({"class_labels": 0}, "no labels"),

@@ -127,7 +127,7 @@ def test_outputs_and_further_arguments(model):
 
 
 def test_same_seed_same_answer_and_replicas(data):
-    options = {"disco": perturbed(), "calibrate": False}
+    options = {"model": perturbed(), "calibrate": False}
     y = data[1][:5]
     a, b, c = (DiscoScoreModel.from_data(data[1], seed=seed, **options).score(y, 0.2) for seed in (0, 0, 1))
     torch.testing.assert_close(a, b, rtol=0, atol=0)

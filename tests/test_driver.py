@@ -9,7 +9,8 @@ import torch
 from disco_samplers import LangevinSampler
 from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import GaussianMixture
-from disco_samplers.samplers import Record, spreading, warn, windows
+from disco_samplers.samplers import spreading, windows
+from disco_samplers.samplers.driver import Record, warn
 from disco_samplers.scores import from_log_prob
 
 QUIET = {"progress": False}
@@ -22,7 +23,8 @@ def log_prob(x):
 
 
 def sampler(method, **options):
-    return LangevinSampler(**({"score": lambda x: -x, "log_prob": log_prob, "method": method} | options))
+    known = {} if method in ("ula", "baoab", "annealed") else {"log_prob": log_prob}
+    return LangevinSampler(**({"score": lambda x: -x, "method": method} | known | options))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -69,7 +71,7 @@ def test_what_resume_refuses():
     result = sampler("mala").run(3, initial=START, num_warmup=5, seed=0, **QUIET)
     with pytest.raises(ValueError, match='a result of method "malt"'):
         sampler("malt").run(3, resume=result, **QUIET)
-    with pytest.raises(ValueError, match="leave out context, initial, names and step_size"):
+    with pytest.raises(ValueError, match="leave out context, initial, names, step_size"):
         sampler("mala").run(3, resume=result, initial=START, **QUIET)
 
 

@@ -393,7 +393,11 @@ def test_adapt_of_no_steps_and_of_columns_without_variance(small, rng):
 
 @pytest.mark.parametrize(
     ("options", "match"),
-    [({"steps": -1}, "steps"), ({"learning_rate": 0.0}, "learning_rate"), ({"learning_rate": math.nan}, "learning_rate")],
+    [
+        ({"num_steps": -1}, "num_steps"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+    ],
 )
 def test_wrong_options_of_adapt(small, rng, options, match):
     with pytest.raises(ValueError, match=match):

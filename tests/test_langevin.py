@@ -15,7 +15,7 @@ from torch import Tensor
 
 from disco_samplers import LangevinSampler, preconditioners
 from disco_samplers.reference import KDE, Gaussian, GaussianMixture, ReferenceDensity, StudentT
-from disco_samplers.samplers import step_size
+from disco_samplers.samplers import DualAveraging
 from disco_samplers.samplers.steps import mala, ula
 
 CORRELATED = torch.tensor([[4.0, 1.8, 0.0], [1.8, 1.0, 0.0], [0.0, 0.0, 0.01]], dtype=torch.float64)
@@ -148,9 +148,9 @@ def test_dual_averaging_reaches_its_target(name: str) -> None:
 @pytest.mark.parametrize("delta", [0.4, 0.574, 0.8])
 def test_dual_averaging_from_any_start(start: float, delta: float) -> None:
     """With acceptance exp(-e) the step must come to -log(delta), from ten orders of magnitude."""
-    state = step_size.init(start)
+    state = DualAveraging.at(start)
     for _ in range(1000):
-        state = step_size.update(state, math.exp(-state.step_size), delta)
+        state = state.updated(math.exp(-state.step_size), delta)
     assert math.exp(-state.final) == pytest.approx(delta, abs=0.05)
 
 

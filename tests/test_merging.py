@@ -11,7 +11,7 @@ from disco_samplers.posteriors import Edgeworth, merge_subposteriors, merged_pos
 from disco_samplers.posteriors.subposterior import tilt, trust
 from disco_samplers.reference import Gaussian, GaussianMixture
 
-FEW = {"num_samples": 2, "chains": 80, "num_warmup": 20, "thin": 5, "seed": 0, "progress": False}
+FEW = {"num_samples": 2, "num_chains": 80, "num_warmup": 20, "thinning": 5, "seed": 0, "progress": False}
 
 
 def seeded(seed):
@@ -118,7 +118,7 @@ X = np.random.default_rng(0).normal(size=(50, 3))
         ([X, X], {"prior": lambda x: -x}, r"prior must return log-densities of shape \(m,\)"),
         ([X, X], {"prior": lambda x: x.sum(1).log()}, "outside the prior's support"),
         ([X, X], {"seed": 1, "generator": torch.Generator()}, "seed or generator, not both"),
-        ([X, X], {"chains": 0}, "chains must be at least 1"),
+        ([X, X], {"num_chains": 0}, "num_chains must be at least 1"),
     ],
 )
 def test_wrong_shards(shards, options, message):

@@ -199,7 +199,7 @@ def test_tiles_do_not_matter(model, rng, monkeypatch, tile):
     x, y = points(rng, 50, 3), points(rng, 33, 3)
     whole = answers(model, x, y)
     monkeypatch.setattr(disco_samplers.model.network, "TILE", tile)
-    monkeypatch.setattr(disco_samplers.estimate, "TILE", tile)
+    monkeypatch.setattr(disco_samplers.estimators.base, "TILE", tile)
     for got, wanted in zip(answers(model, x, y), whole, strict=True):
         assert_close(got, wanted, 1e-4)
 
@@ -209,7 +209,7 @@ def test_tiles_keep_the_mask(model, rng, monkeypatch):
     mask = torch.rand(3, 40, generator=rng) < 0.7
     whole = model.condition(x, mask=mask).log_prob_and_score(y)
     monkeypatch.setattr(disco_samplers.model.network, "TILE", 7)
-    monkeypatch.setattr(disco_samplers.estimate, "TILE", 7)
+    monkeypatch.setattr(disco_samplers.estimators.base, "TILE", 7)
     for got, wanted in zip(model.condition(x, mask=mask).log_prob_and_score(y), whole, strict=True):
         assert_close(got, wanted, 1e-4)
 

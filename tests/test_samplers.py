@@ -25,7 +25,8 @@ def score(x):
 
 
 def sampler(**options):
-    return LangevinSampler(**({"score": score, "log_prob": log_prob} | options))
+    known = {} if options.get("method") == "ula" else {"log_prob": log_prob}
+    return LangevinSampler(**({"score": score} | known | options))
 
 
 @pytest.mark.parametrize("method", ["mala", "ula"])
@@ -124,7 +125,8 @@ def test_divergences_are_counted_and_warned_of():
 
 @pytest.mark.parametrize("method", ["mala", "ula"])
 def test_hopeless_scale(method):
-    steep = sampler(score=lambda x: -1e30 * x, log_prob=lambda x: 1e30 * log_prob(x), method=method)
+    known = {"log_prob": lambda x: 1e30 * log_prob(x)} if method == "mala" else {}
+    steep = sampler(score=lambda x: -1e30 * x, method=method, **known)
     with pytest.raises(RuntimeError, match=r"every chain diverged .* rescale the target"):
         steep.run(200, initial=torch.ones(4, 2), num_warmup=0, step_size=0.1, seed=0, **QUIET)
 
@@ -145,8 +147,8 @@ def test_adaptation_finds_the_scale():
         ({"log_prob": lambda x: -x}, {}, r"log_prob must return a tensor of shape \(4,\)"),
         ({"log_prob": lambda x: 0.0}, {}, "it returned float"),
         ({}, {"initial": torch.zeros(2)}, r"initial must have shape"),
-        ({}, {"initial": torch.zeros(2, 2, 2)}, r"initial must have shape \(chains, d\)"),
-        ({}, {"initial": torch.zeros(0, 2)}, r"initial must have shape \(chains, d\)"),
+        ({}, {"initial": torch.zeros(2, 2, 2)}, r"initial must have shape \(num_chains, d\)"),
+        ({}, {"initial": torch.zeros(0, 2)}, r"initial must have shape \(num_chains, d\)"),
         ({}, {"initial": torch.tensor([[0.0, torch.nan]])}, "initial holds NaN"),
         ({}, {"context": torch.randn(9, 3)}, "initial must have 3 columns"),
         ({}, {"context": torch.randn(2, 9, 2)}, r"context must have shape \(n, d\)"),
@@ -155,9 +157,9 @@ def test_adaptation_finds_the_scale():
         ({}, {"seed": -1}, "seed must lie in"),
         ({}, {"names": ["a"]}, "names must have 2 entries"),
         ({}, {"num_samples": 0}, "num_samples must be at least 1"),
-        ({}, {"chains": 0}, "chains must be at least 1"),
+        ({}, {"num_chains": 0}, "num_chains must be at least 1"),
         ({}, {"num_warmup": -1}, "num_warmup must be at least 0"),
-        ({}, {"thin": 0}, "thin must be at least 1"),
+        ({}, {"thinning": 0}, "thinning must be at least 1"),
         ({}, {"adapt": -1}, "adapt must be at least 0"),
         ({}, {"adapt": 1}, "adapt needs"),
         ({}, {"step_size": 0.0}, "step_size must be positive"),
@@ -255,7 +257,7 @@ def test_model_without_context(disco):
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
 def test_model_and_estimate_are_the_same_sampler(disco, kind):
     x = np.random.default_rng(0).normal(size=(60, 2))
-    options = {"num_samples": 5, "num_warmup": 5, "chains": 2, "seed": 0} | QUIET
+    options = {"num_samples": 5, "num_warmup": 5, "num_chains": 2, "seed": 0} | QUIET
     of_model = LangevinSampler(score=disco).run(context=kind(x), **options)
     of_estimate = LangevinSampler(score=disco.condition(kind(x))).run(**options)
     assert of_model.method == "mala"

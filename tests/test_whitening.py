@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from disco_samplers.model import NULL_SCALE, log_standard_normal, whiten
+from disco_samplers.model.whitening import NULL_SCALE, log_standard_normal, whiten
 
 
 def samples(rng, b=2, n=200, d=3):

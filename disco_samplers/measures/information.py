@@ -92,7 +92,8 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
 
     Raises:
         TypeError: if samples is not numeric, or an option is unknown.
-        ValueError: if it holds NaN or infinite values, fewer than three rows or no variance.
+        ValueError: if it holds NaN or infinite values, fewer than three rows or no variance; or if ``folds`` is given, which
+            only the quantities made of scores heed.
 
     References:
         Cover, Thomas, *Elements of information theory*, eq. 8.1.
@@ -105,7 +106,7 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
         True
     """
     x = as_rows(samples, "samples")
-    rows, variance = _Fit(**options).log_prob(x, x)
+    rows, variance = _uncrossed(options).log_prob(x, x)
     return row_mean("entropy", -rows, variance=variance)
 
 
@@ -133,7 +134,7 @@ def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) ->
         >>> abs(float(kl_divergence(p, q)) - 0.5) < 0.2
         True
     """
-    fit = _Fit(**options)
+    fit = _uncrossed(options)
     p = as_rows(p_samples, "p_samples")
     q = as_rows(q_samples, "q_samples", p.shape[1])
     (of_p, of_p_variance), (of_q, of_q_variance) = fit.log_prob(p, p), fit.log_prob(q, p)
@@ -165,7 +166,7 @@ def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Informatio
         >>> abs(float(mutual_information(x, x + noise)) - 0.5 * math.log(2)) < 0.15
         True
     """
-    fit = _Fit(**options)
+    fit = _uncrossed(options)
     a, b = as_rows(x, "x"), as_rows(y, "y")
     if len(a) != len(b):
         raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
@@ -256,6 +257,13 @@ def relative_fisher_information(
         return gap - 2 * cross
 
     return row_mean("relative Fisher information", fit.settled(p).crossfit(p, evaluate), unit="per squared unit of length")
+
+
+def _uncrossed(options: dict[str, Any]) -> _Fit:
+    """The options of a quantity that is not cross-fitted."""
+    if "folds" in options:
+        raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
+    return _Fit(**options)
 
 
 def _stein(score: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, seed: int) -> Tensor:

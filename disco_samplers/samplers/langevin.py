@@ -11,7 +11,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import check_count, default_names
-from disco_samplers.randomness import generator_on
+from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
 from disco_samplers.samplers.assembly import algorithm_of, guided, learn_of, levels_of, policy_of, target_of
 from disco_samplers.samplers.driver import Callback, Checkpoint, Driver, warn
@@ -180,12 +180,14 @@ class LangevinSampler:
             check_count(name, value, least)
         if step_size is not None and not (step_size > 0 and np.isfinite(step_size)):
             raise ValueError(f"step_size must be positive, got {step_size}")
-        generator_on(
-            "cpu" if generator is None else generator.device, seed=seed, generator=generator
-        )  # says so if both are given
+        if step_size is not None and self.options.target_acceptance is not None:
+            raise ValueError("target_acceptance has no effect where step_size is given: leave one out")
+        check_seed(seed, generator)
         if resume is not None:
-            if context is not None or initial is not None or names is not None or step_size is not None:
-                raise ValueError("resume goes on from a result as it is: leave out context, initial, names and step_size")
+            if context is not None or initial is not None or names is not None or step_size is not None or adapt:
+                raise ValueError(
+                    "resume goes on from a result as it is: leave out context, initial, names, step_size and adapt"
+                )
             names, driver = resume.names, self._resumed(resume, seed, generator)
         else:
             estimate = self._estimate(context, adapt)

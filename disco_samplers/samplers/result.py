@@ -111,11 +111,13 @@ class SamplerResult:
             reference: draws (n, d) to show beside, for traces and pairs.
 
         Raises:
-            ValueError: if ``kind`` is none of these.
+            ValueError: if ``kind`` is none of these, or a reference is given that it ignores.
         """
         if kind not in ("trace", "pair", "rank"):
             raise ValueError(f'kind must be "trace", "pair" or "rank", got {kind!r}')
         if kind == "rank":
+            if reference is not None:
+                raise ValueError('kind "rank" ignores reference=: ranks are those of the draws among themselves')
             return plot_ranks(self.numpy(), self.names, path)
         old = reference.detach().cpu().numpy() if isinstance(reference, Tensor) else reference
         return (plot_pairs if kind == "pair" else plot_traces)(self.numpy(), self.names, old, path)

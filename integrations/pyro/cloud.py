@@ -28,7 +28,7 @@ class State(NamedTuple):
     """A cloud of n particles.
 
     Arguments:
-        flow: of :mod:`~disco_samplers.samplers.particle_flow`.
+        flow: of :mod:`~disco_samplers.samplers.steps.particle_flow`.
         log_joint: the model's log-density at the particles, (n,).
         log_cloud: the cloud's own, (n,).
         averaging: of the Langevin trajectory's step size.

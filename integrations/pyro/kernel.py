@@ -84,6 +84,8 @@ class LangevinKernel(MCMCKernel):
             raise ValueError(f"target_acceptance must lie in (0, 1), got {target_acceptance}")
         if step_size is not None and not 0 < step_size < float("inf"):
             raise ValueError(f"step_size must be positive, got {step_size}")
+        if step_size is not None and target_acceptance is not None:
+            raise ValueError("target_acceptance has no effect where step_size is given: leave one out")
         if preconditioner not in ("dense", "diagonal", "identity"):
             raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {preconditioner!r}')
         self.model, self.potential_fn, self.score, self.method = model, potential_fn, score, method
@@ -206,6 +208,8 @@ class LangevinKernel(MCMCKernel):
     def _learn(self, draws: Tensor) -> tuple[Any, Tensor]:
         """The preconditioner from a window of the warm-up, if the chain has moved in all columns."""
         assert self._driver is not None
+        if self.fixed_step is None:  # in new coordinates the step that was found means nothing
+            self._driver.policy = ByAcceptance.of(self.target_acceptance, draws.shape[1])
         moved = bool((draws != draws[0]).any(0).all())
         factor = preconditioners.factor(draws, self.preconditioner) if moved else self._driver.factor
         return self._log_prob_and_score, factor

@@ -130,7 +130,7 @@ class SampleDistribution(TorchDistribution):
             self._validate_sample(value)
         inside = self._support.check(value) & torch.isfinite(self._reading(value)).all(-1)
         # What lies outside is moved to a draw, or the other values could not be evaluated with it.
-        safe = torch.where(inside.reshape(*inside.shape, *[1] * self.event_dim), value, self.draws[0].to(value))
+        safe = torch.where(inside.reshape(inside.shape + (1,) * self.event_dim), value, self.draws[0].to(value))
         law = TransformedEstimator(_Vectors(self.estimate, self.gradient), self._reading, validate_args=False)
         answer: Tensor = torch.where(inside, law.log_prob(safe), -math.inf)
         return answer.expand(torch.broadcast_shapes(answer.shape, self.batch_shape))

@@ -112,5 +112,6 @@ def settled(transform: Any, device: torch.device | str | None = None) -> Any:
     if not isinstance(transform, Transform):
         return transform
     there = copy.copy(transform)
-    there.__dict__.update({name: settled(value, device) for name, value in there.__dict__.items()})
+    parts = {name: settled(value, device) for name, value in transform.__dict__.items() if name != "_inv"}
+    there.__dict__.update(parts | {"_inv": None})
     return there

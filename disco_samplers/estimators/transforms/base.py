@@ -25,20 +25,19 @@ class ClosedForm(Transform):
 def pull_back(transform: Transform, x: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
     r"""What a change of variables :math:`z = T(x)` adds to the log-density, and the score at x.
 
-        .. math:: \log |\det J_T(x)|, \qquad J_T(x)^\top s_z(T(x)) + \nabla \log |\det J_T(x)|
+    .. math:: \log |\det J_T(x)|, \qquad J_T(x)^\top s_z(T(x)) + \nabla \log |\det J_T(x)|
 
-        By the transform's own closed form, or else by differentiation, which can be differentiated again.
+    By the transform's own closed form, or else by differentiation, which can be differentiated again.
 
-        Arguments:
-            transform: T, from events of any shape to vectors.
-            x: (..., *event).
-            score: at the images, (..., d).
+    Arguments:
+        transform: T, from events of any shape to vectors.
+        x: (..., *event).
+        score: at the images, (..., d).
 
-        Example:
-            >>> from torch.distributions import constraints
-    from torch.distributions.transforms import ExpTransform
-            >>> pull_back(ExpTransform(), torch.zeros(1, 1), -torch.ones(1, 1))
-            (tensor([0.]), tensor([[0.]]))
+    Example:
+        >>> from torch.distributions.transforms import ExpTransform
+        >>> pull_back(ExpTransform(), torch.zeros(1, 1), -torch.ones(1, 1))
+        (tensor([0.]), tensor([[0.]]))
     """
     if isinstance(transform, ClosedForm):
         return transform.pull_back(x, score)

@@ -100,8 +100,8 @@ def adapted_heavy():
 
 
 def adapted_parts():
-    x = normal(100, 2)
-    x[:50] = 8 + x[:50] * torch.tensor([1.0, 0.01], dtype=torch.float64)
+    x = normal(64, 2)
+    x[:32] = 8 + x[:32] * torch.tensor([1.0, 0.01], dtype=torch.float64)
     return adapted(shipped(), x)
 
 

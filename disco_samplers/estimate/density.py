@@ -196,7 +196,9 @@ class DensityEstimate:
         model = copy.deepcopy(self.model)
         estimator, report = adapt(model.network, rows, keys=self.estimator.core.keys, num_steps=num_steps, **options)
         if self.transform is not None:
-            estimator = TransformedEstimator(estimator, self.transform)
+            normalized = isinstance(estimator, NormalizedEstimator)
+            read = TransformedEstimator(estimator.base if normalized else estimator, self.transform)
+            estimator = NormalizedEstimator(read, estimator.log_z) if normalized else read
         return self._replaced(model=model, estimator=estimator, report=report)
 
     def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DensityEstimate:
@@ -211,7 +213,7 @@ class DensityEstimate:
         estimator = self.estimator
         while isinstance(estimator, NormalizedEstimator):
             estimator = estimator.base
-        return self._read_by(model, estimator)
+        return self._read_by(model, estimator, report=None)
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; needs matplotlib.
@@ -268,11 +270,12 @@ class DensityEstimate:
         values = {name: getattr(self, name) for name in fields} | {"numpy": self._numpy} | changes
         return DensityEstimate(**values)
 
-    def _read_by(self, model: Model, estimator: Any) -> DensityEstimate:
+    def _read_by(self, model: Model, estimator: Any, **changes: Any) -> DensityEstimate:
         estimator = estimator.with_network(model.network)
         device = estimator.core.samples.device
         transform = None if self.transform is None else settled(self.transform, device)
-        return self._replaced(model=model, samples=self.samples.to(device), estimator=estimator, transform=transform)
+        samples = self.samples.to(device)
+        return self._replaced(model=model, samples=samples, estimator=estimator, transform=transform, **changes)
 
     def _points(self, points: ArrayLike) -> Tensor:
         y = as_points(points, "points", self.dim, self.device)

@@ -47,33 +47,57 @@ class _Fit:
         """The same with the marginals in which these samples are likelier, as far as integrals can tell."""
         if self.marginals != "auto":
             return self
-        johnson, linear = (dataclasses.replace(self, marginals=kind) for kind in ("johnson", "linear"))
         if not self.calibrate or samples.shape[1] > MAX_DIM:
-            return johnson
-        return max(johnson, linear, key=lambda fit: float(fit.log_prob(samples, samples)[0].mean()))
+            return dataclasses.replace(self, marginals="johnson")
+        return self.read(samples).fit
+
+    def read(self, samples: Tensor) -> _Read:
+        """The estimate of samples with its integral, in the marginals in which they are likelier."""
+        if self.marginals == "auto":
+            johnson, linear = (dataclasses.replace(self, marginals=kind) for kind in ("johnson", "linear"))
+            if not self.calibrate or samples.shape[1] > MAX_DIM:
+                return johnson.read(samples)
+            reads = (johnson.read(samples), linear.read(samples))
+            return max(reads, key=lambda read: float(read.log_prob(samples).mean()))
+        estimate = self.condition(samples)
+        if not self.calibrate or samples.shape[1] > MAX_DIM:
+            return _Read(self, estimate, 0.0, 0.0)
+        generator = torch.Generator(samples.device).manual_seed(self.seed)
+        integral = estimate.log_normalizer(generator=generator)
+        return _Read(self, estimate, integral.value, integral.standard_error**2)
 
     def condition(self, rows: Tensor) -> Any:
-        model = self.model
-        if model is None:
-            model = DiScoFormer.from_pretrained(DEFAULTS["information"], map_location=str(rows.device))
-        if self.marginals == "linear":
-            return model.condition(rows)
-        return model.condition(rows, transform=JohnsonTransform.fit(rows))
+        assert self.model is not None
+        transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows)
+        return self.model.condition(rows, transform=transform)
 
     def crossfit(self, x: Tensor, evaluate: Callable[[Any, Tensor], Tensor]) -> Tensor:
         generator = torch.Generator(x.device).manual_seed(self.seed)
         return crossfit(x, self.condition, evaluate, folds=self.folds, generator=generator)
 
-    def log_prob(self, samples: Tensor, rows: Tensor) -> tuple[Tensor, float]:
-        """Log-density (m,) of the estimate of samples at rows (m, d), and the variance of their common offset."""
-        if self.marginals == "auto":
-            return self.settled(samples).log_prob(samples, rows)
-        estimate = self.condition(samples)
-        log_prob: Tensor = estimate.log_prob(rows)
-        if not self.calibrate or samples.shape[1] > MAX_DIM:
-            return log_prob, 0.0
-        integral = estimate.log_normalizer(generator=torch.Generator(rows.device).manual_seed(self.seed))
-        return log_prob - integral.value, integral.standard_error**2
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """An estimate of rows, the log of its integral, and that log's variance."""
+
+    fit: _Fit
+    estimate: Any
+    log_z: float
+    variance: float
+
+    def log_prob(self, rows: Tensor) -> Tensor:
+        log_prob: Tensor = self.estimate.log_prob(rows) - self.log_z
+        return log_prob
+
+
+def _fit(options: dict[str, Any], x: Tensor, *, crossfitted: bool) -> _Fit:
+    """The options, with the shipped model where none is given."""
+    if "folds" in options and not crossfitted:
+        raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
+    fit = _Fit(**options)
+    if fit.model is not None:
+        return fit
+    return dataclasses.replace(fit, model=DiScoFormer.from_pretrained(DEFAULTS["information"], map_location=str(x.device)))
 
 
 def entropy(samples: ArrayLike, **options: Any) -> Information:
@@ -106,8 +130,8 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
         True
     """
     x = as_rows(samples, "samples")
-    rows, variance = _uncrossed(options).log_prob(x, x)
-    return row_mean("entropy", -rows, variance=variance)
+    read = _fit(options, x, crossfitted=False).read(x)
+    return row_mean("entropy", -read.log_prob(x), variance=read.variance)
 
 
 def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) -> Information:
@@ -134,11 +158,11 @@ def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) ->
         >>> abs(float(kl_divergence(p, q)) - 0.5) < 0.2
         True
     """
-    fit = _uncrossed(options)
     p = as_rows(p_samples, "p_samples")
     q = as_rows(q_samples, "q_samples", p.shape[1])
-    (of_p, of_p_variance), (of_q, of_q_variance) = fit.log_prob(p, p), fit.log_prob(q, p)
-    return row_mean("KL divergence", of_p - of_q, variance=of_p_variance + of_q_variance)
+    fit = _fit(options, p, crossfitted=False)
+    of_p, of_q = fit.read(p), fit.read(q)
+    return row_mean("KL divergence", of_p.log_prob(p) - of_q.log_prob(p), variance=of_p.variance + of_q.variance)
 
 
 def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Information:
@@ -166,15 +190,14 @@ def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Informatio
         >>> abs(float(mutual_information(x, x + noise)) - 0.5 * math.log(2)) < 0.15
         True
     """
-    fit = _uncrossed(options)
     a, b = as_rows(x, "x"), as_rows(y, "y")
     if len(a) != len(b):
         raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
-    (joint, *variances), *parts = (fit.log_prob(rows, rows) for rows in (torch.cat([a, b], 1), a, b))
-    for rows, variance in parts:
-        joint = joint - rows
-        variances.append(variance)
-    return row_mean("mutual information", joint, variance=sum(variances))
+    fit = _fit(options, a, crossfitted=False)
+    pairs = torch.cat([a, b], 1)
+    joint, of_a, of_b = (fit.read(rows) for rows in (pairs, a, b))
+    rows = joint.log_prob(pairs) - of_a.log_prob(a) - of_b.log_prob(b)
+    return row_mean("mutual information", rows, variance=joint.variance + of_a.variance + of_b.variance)
 
 
 def fisher_information(samples: ArrayLike, **options: Any) -> Information:
@@ -202,8 +225,8 @@ def fisher_information(samples: ArrayLike, **options: Any) -> Information:
         >>> abs(float(fisher_information(x)) - 2) < 0.4
         True
     """
-    fit = _Fit(**options)
     x = as_rows(samples, "samples")
+    fit = _fit(options, x, crossfitted=True)
     rows = fit.settled(x).crossfit(x, lambda estimate, part: _stein(estimate.score, part, x.std(0), fit.seed))
     return row_mean("Fisher information", rows, unit="per squared unit of length")
 
@@ -242,8 +265,8 @@ def relative_fisher_information(
     """
     if (q_samples is None) == (q_score is None):
         raise ValueError("give either q_samples or q_score")
-    fit = _Fit(**options)
     p = as_rows(p_samples, "p_samples")
+    fit = _fit(options, p, crossfitted=True)
     other: Callable[[Tensor], Any] | None = q_score
     if q_samples is not None:
         q = as_rows(q_samples, "q_samples", p.shape[1])
@@ -257,13 +280,6 @@ def relative_fisher_information(
         return gap - 2 * cross
 
     return row_mean("relative Fisher information", fit.settled(p).crossfit(p, evaluate), unit="per squared unit of length")
-
-
-def _uncrossed(options: dict[str, Any]) -> _Fit:
-    """The options of a quantity that is not cross-fitted."""
-    if "folds" in options:
-        raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
-    return _Fit(**options)
 
 
 def _stein(score: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, seed: int) -> Tensor:

@@ -137,6 +137,33 @@ def test_wrong_options(options, message):
         sampler(**({"method": "mala"} | options))
 
 
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [
+        ("mala", {"bias": 0.1}),
+        ("mala", {"friction": 1.0}),
+        ("baoab", {"trajectory": 1.0}),
+        ("malt", {"levels": [1.0]}),
+        ("ula", {"target_acceptance": 0.5}),
+        ("ula", {"condition": lambda x: x}),
+        ("baoab", {"log_prob": log_prob}),
+    ],
+)
+def test_options_that_a_method_ignores_are_refused(method, option):
+    with pytest.raises(ValueError, match=f'method "{method}" ignores {next(iter(option))}='):
+        sampler(method, **option)
+
+
+def test_options_of_a_run_that_have_no_effect_are_refused():
+    with pytest.raises(ValueError, match="target_acceptance has no effect where step_size is given"):
+        sampler("mala", target_acceptance=0.5).run(3, initial=START, step_size=0.1, **QUIET)
+    result = sampler("mala").run(3, initial=START, num_warmup=0, seed=0, **QUIET)
+    with pytest.raises(ValueError, match=r"leave out .* adapt"):
+        sampler("mala").run(3, resume=result, adapt=2, **QUIET)
+    with pytest.raises(ValueError, match="ignores reference="):
+        result.plot(kind="rank", reference=START)
+
+
 def test_annealing_needs_levels():
     with pytest.raises(ValueError, match="needs levels="):
         sampler("annealed").run(3, initial=START, **QUIET)

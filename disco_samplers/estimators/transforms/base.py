@@ -68,12 +68,12 @@ class Inverted(Transform):
         super().__init__()
         self.transform = transform
 
-    @constraints.dependent_property(is_discrete=False)  # type: ignore[arg-type]
+    @constraints.dependent_property(is_discrete=False)
     def domain(self) -> constraints.Constraint:
         """The transform's codomain."""
         return self.transform.codomain
 
-    @constraints.dependent_property(is_discrete=False)  # type: ignore[arg-type]
+    @constraints.dependent_property(is_discrete=False)
     def codomain(self) -> constraints.Constraint:
         """The transform's domain."""
         return self.transform.domain

@@ -16,6 +16,7 @@ import torch
 from conftest import perturbed
 
 from disco_samplers import DiScoFormer, LangevinSampler
+from disco_samplers.estimators import PartsEstimator, WhitenedPartsEstimator, log_normalizer
 from disco_samplers.measures import entropy, fisher_information, kl_divergence, mutual_information
 from disco_samplers.posteriors import merge_subposteriors
 from disco_samplers.reference import GaussianMixture
@@ -99,10 +100,16 @@ def adapted_heavy():
     return adapted(shipped(), (x / normal(90, 1, 2).abs()) @ torch.tensor([[1.0, 0.6], [0.0, 0.8]], dtype=torch.float64))
 
 
-def adapted_parts():
+def parts():
     x = normal(64, 2)
     x[:32] = 8 + x[:32] * torch.tensor([1.0, 0.01], dtype=torch.float64)
-    return adapted(shipped(), x)
+    found = {}
+    for name, made in (("plain", PartsEstimator), ("whitened", WhitenedPartsEstimator)):
+        estimator = made(shipped().network, x)
+        log_prob, score = estimator.log_prob_and_score(x[::16] + 0.01)
+        log_z = log_normalizer(estimator, num_samples=200, generator=rng()).value
+        found |= {f"{name} log_prob": log_prob, f"{name} score": score, f"{name} log z": log_z}
+    return found
 
 
 TARGET = GaussianMixture(
@@ -272,7 +279,7 @@ def plasma():
 
 
 CASES = [rotations, axes, constant_column, batch, groups, normaliser, drawn, adapted_plain, adapted_independent, adapted_heavy]
-CASES += [adapted_parts, mala, mala_of_an_estimate, ula, baoab, malt, annealed, flow, exact, merged, information]
+CASES += [parts, mala, mala_of_an_estimate, ula, baoab, malt, annealed, flow, exact, merged, information]
 CASES += [pyro_distribution, pyro_guide, pyro_kernel, sklearn, diffusers, plasma]
 
 

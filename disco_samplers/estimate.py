@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers._arrays import as_points, check_count, like
+from disco_samplers.model.block import Frame
 from disco_samplers.model.network import TILE, Encoding
 from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
 from disco_samplers.types import ArrayLike
@@ -236,7 +237,7 @@ class DensityEstimate:
         """Reads the samples' images (b, n, d) in the coordinates."""
         self._whitening: Whitening = whiten(images, self.mask, clusters=self.model.config.symmetry == "axes")
         white = self._whitening(images)[..., : self._whitening.rank].to(self.model.dtype)
-        frame = self._whitening.frame.to(self.model.dtype)
+        frame = Frame(*(value.to(self.model.dtype) for value in Frame.of(self._whitening.frame)))
         self._encoding: Encoding = self.model.network.encode(white, self.mask, self.keys, frame)
 
     def _mapped(self, points: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from disco_samplers import AdaptationReport, DensityEstimate
+from disco_samplers.model.network import _order
 from disco_samplers.reference import GaussianMixture
 from disco_samplers.testing import assert_same_distribution
 
@@ -420,12 +421,39 @@ def test_keys_beyond_the_context_change_nothing(small, rng):
 
 
 def test_a_context_in_groups_is_several_contexts_that_queries_see_together(small, rng):
-    x = torch.randn(1, 90, 3, generator=rng)
+    x = torch.randn(2, 90, 3, generator=rng)
     whole = small.network.encode(x, keys=32)
-    groups = [small.network.encode(x[:, g::3]) for g in range(3)]
+    dealt = x[:, _order(90, x.device)].view(2, 3, 30, 3)
+    groups = [small.network.encode(dealt[:, g]) for g in range(3)]
     for i, block in enumerate(whole.blocks):
-        assert torch.equal(block.keys, torch.cat([group.blocks[i].keys for group in groups], 2))
+        torch.testing.assert_close(block.keys, torch.cat([group.blocks[i].keys for group in groups], 2))
     assert float(whole.sizes[0, 0, 0]) == pytest.approx(math.log(90))
+
+
+def test_groups_of_unequal_size_count_every_row_once(small, rng):
+    x, y = torch.randn(1, 91, 3, generator=rng), torch.randn(1, 5, 3, generator=rng)
+    whole, padded = small.network.encode(x, keys=32), torch.cat([x, 1e3 * torch.ones(1, 2, 3)], 1)
+    counts = (torch.arange(93) < 91).float()[None]
+    assert whole.blocks[0].keys.shape[2] == 93
+    assert float(whole.sizes[0, 0, 0]) == pytest.approx(math.log(91))
+    # What is left out may stand anywhere: with one group the answers are those without it.
+    for got, right in zip(
+        small.network.decode(small.network.encode(padded, counts), y),
+        small.network.decode(small.network.encode(x), y),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, right)
+
+
+def test_rows_that_alternate_between_chains_are_dealt_like_any_others(disco):
+    """Four clusters in turn, four groups: dealt in step, each group would see one cluster."""
+    rng = torch.Generator().manual_seed(3)
+    centers = 4 * torch.randn(4, 5, generator=rng)
+    x = centers[torch.arange(4096) % 4] + torch.randn(4096, 5, generator=rng)
+    y = centers[torch.arange(200) % 4] + torch.randn(200, 5, generator=rng)
+    in_turn = disco.condition(x, keys=1024).score(y)
+    shuffled = disco.condition(x[torch.randperm(4096, generator=rng)], keys=1024).score(y)
+    assert (in_turn - shuffled).square().sum() < 2e-3 * shuffled.square().sum()
 
 
 @pytest.mark.parametrize("d", [2, 5])

@@ -11,7 +11,7 @@ from disco_samplers.distances import sliced_wasserstein
 from disco_samplers.reference import GaussianMixture
 from disco_samplers.samplers.diagnostics import spreading
 from disco_samplers.samplers.driver import Record, warn
-from disco_samplers.samplers.warmup import windows
+from disco_samplers.samplers.warmup import History, windows
 from disco_samplers.scores import from_log_prob
 
 QUIET = {"progress": False}
@@ -81,6 +81,20 @@ def test_windows(steps):
     assert ends == sorted(set(ends))
     assert all(steps // 8 < end <= steps - steps // 8 for end in ends)
     assert bool(ends) == (steps >= 50)
+
+
+@pytest.mark.parametrize(("chains", "steps"), [(4, 8000), (3, 12_000), (20_000, 2), (5, 10)])
+def test_a_window_remembers_all_chains_alike(chains, steps):
+    history = History()
+    for step in range(steps):
+        history.add(torch.stack([torch.arange(chains), torch.full((chains,), step)], 1))
+    chain, step = history.take().T
+    assert min(chains * steps, 2**13) <= len(chain) <= 2**14
+    count = chain.bincount(minlength=chains)
+    assert count.max() - count.min() <= 1
+    assert bool((step.diff() >= 0).all())
+    assert int(step[0]) == 0
+    assert int(step[-1]) >= 0.99 * (steps - 1)
 
 
 def test_warm_up_learns_the_preconditioner():

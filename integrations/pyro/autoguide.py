@@ -210,10 +210,12 @@ class AutoDiSco(AutoContinuous):
         self._state, self._density, self._called, self._posterior = None, None, (), None
 
     def __getstate__(self) -> Any:
-        # Saved is the guide without the model's functions, as with every guide of Pyro.
-        self._forget()
-        self._bare = (None,)
-        return super().__getstate__()
+        # Saved is the guide without the model's functions, as with every guide of Pyro, whose own method takes them from the
+        # guide that is saved: it goes on, and gets them back.
+        kept = self._model, self.master
+        state = dict(super().__getstate__())
+        self._model, self.master = kept
+        return state | {"_bare": (None,), "_state": None, "_density": None, "_called": (), "_posterior": None}
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -141,10 +141,11 @@ def adapt(
         progress: whether to show a progress bar.
 
     Returns:
-        A new estimate of the same samples, with ``report``.
+        A new estimate of the same samples, with ``report``. An interrupt gives the best one found so far, at once.
 
     Raises:
         ValueError: if ``steps`` is negative, ``learning_rate`` is not positive, or the estimate is of a batch.
+        KeyboardInterrupt: if interrupted before there is anything to keep.
 
     References:
         DiScoFormer, section on test-time training (https://arxiv.org/abs/2511.05924); Hyvarinen, *Estimation of
@@ -168,10 +169,14 @@ def adapt(
         same = copy.copy(estimate)
         same.report = AdaptationReport([], [], 0, time.monotonic() - started)
         return same
-    tried, coordinates = _coordinates(estimate, seed, deadline, progress)
+    tried, coordinates, interrupted = _coordinates(estimate, seed, deadline, progress)
     model = copy.deepcopy(estimate.model)
-    copied = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
-    losses, criterion, chosen = _heads(copied, coordinates, steps, learning_rate, seed, deadline, progress)
+    losses: list[float] = []
+    criterion: list[float] = []
+    chosen = 0
+    if not interrupted:
+        copied = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
+        losses, criterion, chosen = _heads(copied, coordinates, steps, learning_rate, seed, deadline, progress)
     adapted = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
     if coordinates != PLAIN:
         adapted = adapted.normalized(generator=torch.Generator(adapted.device).manual_seed(seed))
@@ -188,7 +193,10 @@ def _heads(
     deadline: float,
     progress: bool,
 ) -> tuple[list[float], list[float], int]:
-    """Adapts the heads of the estimate's model, in place: losses, criterion and the step they are left at."""
+    """Adapts the heads of the estimate's model, in place: losses, criterion and the step they are left at.
+
+    An interrupt keeps what was found, and is passed on where that is nothing.
+    """
     generator = torch.Generator().manual_seed(seed)
     model, x = estimate.model, estimate.samples
     order = torch.randperm(len(x), generator=generator).to(x.device)
@@ -221,7 +229,8 @@ def _heads(
             if time.monotonic() > deadline:
                 break
     except KeyboardInterrupt:
-        pass  # the best step so far is a result
+        if not losses and coordinates == PLAIN:
+            raise
     model.load_state_dict(best)
     model.requires_grad_(False)
     return losses, criterion, chosen
@@ -237,16 +246,19 @@ def _in_coordinates(estimate: DensityEstimate, rows: Tensor, kind: tuple[str, fl
 
 def _coordinates(
     estimate: DensityEstimate, seed: int, deadline: float, progress: bool
-) -> tuple[dict[tuple[str, float], float], tuple[str, float]]:
-    """Tries coordinates: minus the log-density in each, and those to be kept."""
+) -> tuple[dict[tuple[str, float], float], tuple[str, float], bool]:
+    """Tries coordinates: minus the log-density in each, those to be kept, and whether an interrupt ended it.
+
+    An interrupt is passed on where no coordinates were chosen: there is nothing to keep yet.
+    """
     generator = torch.Generator().manual_seed(seed)
     x = estimate.samples[torch.randperm(estimate.num_samples, generator=generator)[:_MOST].to(estimate.device)]
     tried: dict[tuple[str, float], float] = {}
     n, d = x.shape
     if time.monotonic() > deadline or n < _FEWEST or d > MAX_DIM or estimate.whiten(x[None]).shape[-1] < d:
-        return tried, PLAIN
+        return tried, PLAIN, False
     if int((x != x.mode(0).values).sum(0).min()) < _VARIED * n:
-        return tried, PLAIN
+        return tried, PLAIN, False
     probes, chosen = _probes(n, d, generator).to(x), PLAIN
 
     def judge(kind: tuple[str, float]) -> Tensor:
@@ -281,25 +293,27 @@ def _coordinates(
         with tqdm(disable=not progress, desc="coordinates") as bar:
             judged = {PLAIN: judge(PLAIN)}
             if d > 1 and may_be_independent(x) and float(_fall(judge(INDEPENDENT), judged[PLAIN])[1]) > _CLEAR:
-                return tried, INDEPENDENT
+                return tried, INDEPENDENT, False
             for kind in (PARTS, WHITENED_PARTS) if len(fit_mixture(x).weights) > 1 else ():
                 if time.monotonic() > deadline:
-                    return tried, chosen
+                    return tried, chosen, False
                 consider(kind, _APART, daring=kind == WHITENED_PARTS)
             for name in ("radius", "columns"):
                 previous = tried[PLAIN]
                 heavy = heavy_tails(x, radial=name == "radius") > _HEAVY
                 for strength in _STRENGTHS:
                     if time.monotonic() > deadline:
-                        return tried, chosen
+                        return tried, chosen, False
                     full = strength == _STRENGTHS[-1]
                     consider((name, strength), 0.0 if heavy and not full else 1.0, daring=full)
                     if not (heavy and strength == _STRENGTHS[0]) and not tried[name, strength] < previous:
                         break
                     previous = tried[name, strength]
     except KeyboardInterrupt:
-        pass  # the best so far is a result
-    return tried, chosen
+        if chosen == PLAIN:
+            raise
+        return tried, chosen, True
+    return tried, chosen, False
 
 
 def _consistency(estimate: DensityEstimate, x: Tensor) -> Tensor:

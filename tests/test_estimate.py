@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from disco_samplers import AdaptationReport, DensityEstimate
+from disco_samplers.adapt import _consistency
 from disco_samplers.reference import GaussianMixture
 from disco_samplers.testing import assert_same_distribution
 
@@ -366,6 +368,49 @@ def test_adapt_stops_in_time(small, rng):
     estimate = small.condition(points(rng, 120))
     report = estimate.adapt(steps=1000, max_seconds=0.0).report
     assert len(report.losses) == 1
+
+
+def interrupting(function, after):
+    """The function, interrupted at its call number ``after``."""
+    calls = itertools.count(1)
+
+    def interrupted(*args, **options):
+        if next(calls) >= after:
+            raise KeyboardInterrupt
+        return function(*args, **options)
+
+    return interrupted
+
+
+@pytest.mark.parametrize("steps_made", [0, 2])
+def test_an_interrupt_of_the_steps_keeps_those_made(small, rng, monkeypatch, steps_made):
+    monkeypatch.setattr("disco_samplers.adapt._consistency", interrupting(_consistency, steps_made + 1))
+    estimate = small.condition(points(rng, 40))  # too few rows for coordinates to be tried
+    if steps_made:
+        assert len(estimate.adapt(steps=5).report.losses) == steps_made
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            estimate.adapt(steps=5)
+
+
+@pytest.mark.parametrize("kinds_tried", [0, 1, 2])
+def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkeypatch, kinds_tried):
+    rows = torch.rand(200, 2, dtype=torch.float64, generator=rng)
+    gains = iter([0.0, 1.0])  # of the samples as they are, then of parts, which are better
+
+    def judge(x, fit, evaluate, *, generator, queries):
+        return rows - next(gains)
+
+    monkeypatch.setattr("disco_samplers.adapt.crossfit", interrupting(judge, kinds_tried + 1))
+    monkeypatch.setattr("disco_samplers.adapt._heads", lambda *_: pytest.fail("steps are made after an interrupt"))
+    estimate = small.condition(torch.linspace(-1, 1, 200)[:, None])
+    if kinds_tried < 2:
+        with pytest.raises(KeyboardInterrupt):
+            estimate.adapt()
+    else:
+        report = estimate.adapt().report
+        assert report.coordinates == ("parts", 0.0)
+        assert (report.losses, report.criterion, report.chosen) == ([], [], 0)
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])

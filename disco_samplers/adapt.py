@@ -18,6 +18,7 @@ from disco_samplers.crossfit import crossfit
 from disco_samplers.estimate import DensityEstimate
 from disco_samplers.independent import IndependentEstimate, may_be_independent
 from disco_samplers.mixture import fit_mixture
+from disco_samplers.model.discoformer import DiScoFormer
 from disco_samplers.normalizer import MAX_DIM
 from disco_samplers.parts import PartsEstimate, WhitenedPartsEstimate
 
@@ -141,7 +142,7 @@ def adapt(
         progress: whether to show a progress bar.
 
     Returns:
-        A new estimate of the same samples, with ``report``. An interrupt gives the best one found so far, at once.
+        A new estimate of the same samples, with ``report``, normalised if the given one was. An interrupt gives the best one found so far, at once.
 
     Raises:
         ValueError: if ``steps`` is negative, ``learning_rate`` is not positive, or the estimate is of a batch.
@@ -175,10 +176,10 @@ def adapt(
     criterion: list[float] = []
     chosen = 0
     if not interrupted:
-        copied = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
+        copied = _in_coordinates(estimate, estimate.samples, coordinates, model)
         losses, criterion, chosen = _heads(copied, coordinates, steps, learning_rate, seed, deadline, progress)
-    adapted = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
-    if coordinates != PLAIN:
+    adapted = _in_coordinates(estimate, estimate.samples, coordinates, model)
+    if coordinates != PLAIN or estimate.is_normalized:
         adapted = adapted.normalized(generator=torch.Generator(adapted.device).manual_seed(seed))
     adapted.report = AdaptationReport(losses, criterion, chosen, time.monotonic() - started, tried, coordinates)
     return adapted
@@ -236,12 +237,14 @@ def _heads(
     return losses, criterion, chosen
 
 
-def _in_coordinates(estimate: DensityEstimate, rows: Tensor, kind: tuple[str, float]) -> DensityEstimate:
-    """The estimate of these rows in coordinates fitted to them."""
+def _in_coordinates(
+    estimate: DensityEstimate, rows: Tensor, kind: tuple[str, float], model: DiScoFormer | None = None
+) -> DensityEstimate:
+    """The estimate of these rows in coordinates fitted to them, by the estimate's model or a given one."""
     name, strength = kind
     made = _MADE.get(kind, DensityEstimate)
     coordinates = TailCoordinates.fit(rows, strength, radial=name == "radius") if strength else None
-    return made(estimate.model, rows, None, estimate.keys, coordinates, numpy=estimate._numpy)
+    return made(model or estimate.model, rows, None, estimate.keys, coordinates, numpy=estimate._numpy)
 
 
 def _coordinates(

@@ -73,6 +73,11 @@ class DensityEstimate:
         return self.samples.shape[-2]
 
     @property
+    def is_normalized(self) -> bool:
+        """Whether the density was brought to integrate to one; see :meth:`normalized`."""
+        return self._log_normalizer != 0.0
+
+    @property
     def device(self) -> torch.device:
         """Where the estimate is evaluated."""
         return self.samples.device
@@ -186,8 +191,9 @@ class DensityEstimate:
         return moved
 
     def with_model(self, model: DiScoFormer) -> DensityEstimate:
-        """The estimate that another model gives for the same samples."""
-        return type(self)(model, self.samples, self.mask, self.keys, self.coordinates, numpy=self._numpy)
+        """The estimate that another model gives for the same samples, brought to integrate to one if this one was."""
+        other = type(self)(model, self.samples, self.mask, self.keys, self.coordinates, numpy=self._numpy)
+        return other.normalized(generator=torch.Generator(self.device).manual_seed(0)) if self.is_normalized else other
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; see :func:`disco_samplers.plotting.plot_estimate`. Needs matplotlib."""

@@ -149,7 +149,7 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
     .. math:: f_\sigma = f * \mathcal N(0, \sigma^2)
 
     Exact for a Gaussian mixture. A :class:`~disco_samplers.estimate.DensityEstimate` is conditioned again on its rows with
-    noise added.
+    noise added, and normalised again if it was.
 
     Arguments:
         density: an estimate of one data set, or a Gaussian mixture.
@@ -179,7 +179,8 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         raise TypeError(f"smooth takes an estimate of one data set or a Gaussian mixture, got {type(density).__name__}")
     rows: Tensor = density.samples.repeat(copies, 1)
     added = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * noise.to(rows)
-    return density.model.condition(rows + added)
+    smoothed = density.model.condition(rows + added, keys=density.keys)
+    return smoothed.normalized(generator=generator) if density.is_normalized else smoothed
 
 
 def ladder(density: Any, levels: Sequence[float | Tensor], *, generator: torch.Generator | None = None) -> list[Any]:

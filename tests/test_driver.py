@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +68,62 @@ def test_callback_sees_each_step_and_ends_the_run():
     more = sampler("mala").run(3, resume=result, **QUIET)
     assert more.complete
     assert more.draws.shape == (4, 8, 2)
+
+
+@pytest.mark.parametrize(("ends", "draws"), [(0, 0), (19, 0), (20, 0), (21, 1), (22, 1)])
+def test_a_callback_ends_the_run_at_any_step(ends, draws):
+    """Warm-up has 20 steps, a draw two."""
+    options = {"initial": START, "num_warmup": 20, "thin": 2, "seed": 0} | QUIET
+    result = sampler("mala").run(50, callback=lambda progress: progress.step == ends, **options)
+    assert not result.complete
+    assert result.draws.shape == (4, draws, 2)
+    assert result.divergences.shape == (4, draws)
+    assert f"draws={draws}" in repr(result)
+    assert sampler("mala").run(3, resume=result, **QUIET).draws.shape == (4, draws + 3, 2)
+
+
+def differentiating(x):
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(log_prob(x).sum(), x)[0]
+
+
+@pytest.mark.parametrize("method", [*METHODS, "annealed", "flow", "exact"])
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_a_score_may_differentiate(method, mode, small):
+    """By whatever means, and in whatever mode the sampler is called."""
+    start = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    options = {"levels": [differentiating] * 2} if method == "annealed" else {}
+    options |= {"condition": lambda x: lambda y: differentiating(y - x.mean(0))} if method == "flow" else {}
+    run = {"num_samples": 2, "initial": start, "num_warmup": 3, "seed": 0} | QUIET
+    plain = {"log_prob": log_prob if method in ("mala", "malt", "exact") else None}
+    expected = sampler(method, **options | plain).run(**run)
+    with mode():
+        result = sampler(method, **options | plain, score=differentiating).run(**run)
+    torch.testing.assert_close(result.draws, expected.draws)
+    assert not result.draws.requires_grad
+
+
+def test_a_score_that_differentiates_points_without_a_graph():
+    with pytest.raises(ValueError, match=r"must begin with x = x.detach\(\).requires_grad_\(\)"):
+        sampler("ula", score=lambda x: torch.autograd.grad(log_prob(x).sum(), x)[0]).run(3, initial=START, **QUIET)
+
+
+def test_results_pickle_with_what_they_hold_and_no_more(small):
+    context = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    of_function = sampler("mala").run(10, initial=START, num_warmup=5, seed=0, **QUIET)
+    of_estimate = LangevinSampler(score=small.condition(context)).run(10, num_warmup=5, seed=0, **QUIET)
+    stopped = sampler("mala").run(
+        100_000, initial=START[:1], num_warmup=5, seed=0, callback=lambda progress: progress.step == 14, **QUIET
+    )
+    for result in (of_function, of_estimate, stopped):
+        for again in (pickle.loads(pickle.dumps(result)), copy.copy(result), copy.deepcopy(result)):
+            assert repr(again) == repr(result)
+            assert torch.equal(again.draws, result.draws)
+            np.testing.assert_array_equal(again.rhat, result.rhat)
+            with pytest.raises(ValueError, match="a copy or a pickle of it has its draws only"):
+                LangevinSampler(score=lambda x: -x, log_prob=log_prob).run(3, resume=again, **QUIET)
+        assert len(pickle.dumps(result)) < 5000
+        assert result.checkpoint is not None
 
 
 def test_what_resume_refuses():

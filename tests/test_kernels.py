@@ -194,10 +194,8 @@ def test_annealing_from_a_mode(mode: float) -> None:
     levels = [Gaussian(torch.zeros(1), torch.full((1,), 1 + s**2)) for s in (3.0, 1.0, 0.0)]
     sampler = LangevinSampler(score=levels[-1], method="annealed", levels=levels)
     reached = []
-    start = torch.full((800, 1), mode)
-    result = sampler.run(
-        1, initial=start, num_warmup=300, seed=0, callback=lambda p: reached.append(float(p.state.position.abs().max())), **QUIET
-    )
+    run = {"initial": torch.full((800, 1), mode), "num_warmup": 300, "seed": 0} | QUIET
+    result = sampler.run(1, callback=lambda p: reached.append(float(p.state.position.abs().max())), **run)
     assert max(reached) < 20  # six standard deviations of the widest level
     assert 0.75 < float(result.draws.square().mean()) < 1.25
 

@@ -46,13 +46,12 @@ class Guided:
 
     def log_prob_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (m,) of the target and drift (m, d) of the proposal at points (m, d)."""
-        with torch.no_grad():
-            log_prob = self.log_prob(x)
-            if self.estimate is None:
-                return log_prob, torch.zeros_like(x)
-            if self.bounded:
-                density, score = self.estimate.log_prob_and_score(x)
-            else:
-                density, score = torch.zeros_like(log_prob), self.estimate(x)
+        log_prob = self.log_prob(x)
+        if self.estimate is None:
+            return log_prob, torch.zeros_like(x)
+        if self.bounded:
+            density, score = self.estimate.log_prob_and_score(x)
+        else:
+            density, score = torch.zeros_like(log_prob), self.estimate(x)
         known = (density >= self.floor) & torch.isfinite(score).all(-1)
         return log_prob, torch.where(known[:, None], score, 0.0)

@@ -120,6 +120,7 @@ class LangevinSampler:
         self.target_acceptance = target_acceptance or (0.8 if estimated else self.algorithm.acceptance)
         self.bias, self.friction, self.trajectory, self.levels, self.condition = bias, friction, trajectory, levels, condition
 
+    @torch.inference_mode(False)  # where nothing can be differentiated, as a score may do
     def run(
         self,
         num_samples: int = 1000,
@@ -154,19 +155,22 @@ class LangevinSampler:
             generator: source of randomness, on the device of the chains.
             names: of the variables.
             callback: called with a :class:`~disco_samplers.samplers.driver.Progress` after each step; a true answer ends the
-                run as an interrupt would.
+                run, with what it has drawn so far, in warm-up nothing, as its result.
             resume: a result of this sampler, complete or not, to go on from: same chains, step size and randomness, no
-                warm-up. The new result holds its draws and ``num_samples`` more.
+                warm-up. The new result holds its draws and ``num_samples`` more. A copy or a pickle of a result has its draws
+                only: nothing goes on from it.
             progress: whether to show a progress bar.
 
         Returns:
-            The draws and their diagnostics. If interrupted, those drawn so far, with ``complete=False``.
+            The draws and their diagnostics. If interrupted or ended by the callback, those drawn so far, with
+            ``complete=False``.
 
         Raises:
             TypeError: if an array is not numeric or a count not an integer.
             ValueError: if a count is not positive, starting points are missing or not finite, or the score returns
                 the wrong shape or NaN.
             RuntimeError: if every chain diverges a hundred times in a row.
+            KeyboardInterrupt: if interrupted before the first draw.
         """
         for name, value, least in (
             ("num_samples", num_samples, 1),
@@ -209,7 +213,9 @@ class LangevinSampler:
         return SamplerResult.of(record, driver.checkpoint(), self.method, names, before=resume)
 
     def _resumed(self, result: SamplerResult, seed: int | None, generator: torch.Generator | None) -> Driver:
-        if result.checkpoint is None or result.method != self.method:
+        if result.checkpoint is None:
+            raise ValueError("resume must be the result that a run returned: a copy or a pickle of it has its draws only")
+        if result.method != self.method:
             raise ValueError(f'resume must be a result of method "{self.method}", got one of "{result.method}"')
         checkpoint: Checkpoint = result.checkpoint
         device = checkpoint.state.position.device

@@ -142,7 +142,8 @@ def adapt(
         progress: whether to show a progress bar.
 
     Returns:
-        A new estimate of the same samples, with ``report``, normalised if the given one was. An interrupt gives the best one found so far, at once.
+        A new estimate of the same samples, with ``report``, normalised if the given one was. An interrupt gives the best one
+        found so far, at once.
 
     Raises:
         ValueError: if ``steps`` is negative, ``learning_rate`` is not positive, or the estimate is of a batch.
@@ -258,9 +259,8 @@ def _coordinates(
     x = estimate.samples[torch.randperm(estimate.num_samples, generator=generator)[:_MOST].to(estimate.device)]
     tried: dict[tuple[str, float], float] = {}
     n, d = x.shape
-    if time.monotonic() > deadline or n < _FEWEST or d > MAX_DIM or estimate.whiten(x[None]).shape[-1] < d:
-        return tried, PLAIN, False
-    if int((x != x.mode(0).values).sum(0).min()) < _VARIED * n:
+    unfit = n < _FEWEST or d > MAX_DIM or estimate.whiten(x[None]).shape[-1] < d
+    if time.monotonic() > deadline or unfit or int((x != x.mode(0).values).sum(0).min()) < _VARIED * n:
         return tried, PLAIN, False
     probes, chosen = _probes(n, d, generator).to(x), PLAIN
 

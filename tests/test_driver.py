@@ -20,6 +20,7 @@ from disco_samplers.scores import from_log_prob
 QUIET = {"progress": False}
 START = torch.zeros(4, 2)
 METHODS = ["ula", "mala", "baoab", "malt"]
+LEVELS = [lambda x: -x / 4, lambda x: -x]
 
 
 def log_prob(x):
@@ -130,8 +131,73 @@ def test_what_resume_refuses():
     result = sampler("mala").run(3, initial=START, num_warmup=5, seed=0, **QUIET)
     with pytest.raises(ValueError, match='a result of method "malt"'):
         sampler("malt").run(3, resume=result, **QUIET)
-    with pytest.raises(ValueError, match="leave out context, initial, names and step_size"):
-        sampler("mala").run(3, resume=result, initial=START, **QUIET)
+    for name, value in {
+        "initial": START, "context": START, "chains": 4, "num_warmup": 5, "names": ["a", "b"], "step_size": 0.1, "adapt": 1
+    }.items():  # fmt: skip
+        with pytest.raises(ValueError, match=f"leave out {name}$"):
+            sampler("mala").run(3, resume=result, **{name: value}, **QUIET)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "annealed", "exact"])
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"score": lambda x: -2 * x}, "score"),
+        ({"log_prob": lambda x: 2 * log_prob(x)}, "log_prob"),
+        ({"preconditioner": "diagonal"}, "preconditioner"),
+        ({"friction": 0.5}, "friction"),
+        ({"bias": 0.01}, "bias"),
+        ({"levels": [lambda x: -x]}, "levels"),
+    ],
+)
+def test_a_run_is_not_resumed_by_another_sampler(method, other, what):
+    if what == "log_prob" and method in ("ula", "baoab", "annealed"):
+        return  # they do not ask for it
+    try:
+        another = sampler(method, **({"levels": LEVELS} if method == "annealed" else {}) | other)
+    except ValueError:
+        return  # not an option of this method
+    made = sampler(method, **({"levels": LEVELS} if method == "annealed" else {}))
+    result = made.run(3, initial=START + 1, num_warmup=5, seed=0, **QUIET)
+    with pytest.raises(ValueError, match=f"its sampler has another {what}: begin a new run"):
+        another.run(3, resume=result, **QUIET)
+    assert made.run(3, resume=result, **QUIET).draws.shape == (4, 6, 2)
+
+
+def test_a_run_of_a_model_is_resumed_by_the_same_model_only(small, model):
+    context = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    result = LangevinSampler(score=small).run(3, context=context, num_warmup=5, seed=0, **QUIET)
+    with pytest.raises(ValueError, match="another score"):
+        LangevinSampler(score=model).run(3, resume=result, **QUIET)
+    assert LangevinSampler(score=small).run(3, resume=result, **QUIET).draws.shape == (4, 6, 2)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "annealed", "flow", "exact"])
+@pytest.mark.parametrize(
+    ("option", "methods"),
+    [
+        ({"bias": 0.1}, {"ula", "baoab", "annealed"}),
+        ({"friction": 1.0}, {"baoab", "malt"}),
+        ({"trajectory": 1.0}, {"malt"}),
+        ({"levels": [2.0, 1.0]}, {"annealed"}),
+        ({"condition": lambda x: lambda y: -y}, {"flow"}),
+        ({"target_acceptance": 0.7}, {"mala", "malt", "exact"}),
+        ({"preconditioner": "dense"}, {*METHODS, "annealed", "exact"}),
+    ],
+)
+def test_options_that_a_method_would_ignore(method, option, methods):
+    if method in methods:
+        sampler(method, **option)
+    else:
+        (name,) = option
+        with pytest.raises(ValueError, match=f'{name} is not an option of method "{method}", only of'):
+            sampler(method, **option)
+
+
+def test_as_many_chains_as_starting_points():
+    assert sampler("mala").run(1, initial=START, chains=4, num_warmup=1, **QUIET).draws.shape == (4, 1, 2)
+    with pytest.raises(ValueError, match="chains is 3, but initial has 4 rows: leave chains out"):
+        sampler("mala").run(1, initial=START, chains=3, num_warmup=1, **QUIET)
 
 
 @pytest.mark.parametrize("steps", [0, 10, 50, 100, 500, 2000])

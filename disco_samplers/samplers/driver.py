@@ -48,7 +48,7 @@ Learn = Callable[[Tensor], "tuple[Any, Tensor]"]
 
 
 class Checkpoint(NamedTuple):
-    """Where a run stands: everything that is needed to continue it."""
+    """Where a run stands: everything that is needed to continue it, and the sampler that may do so."""
 
     algorithm: Algorithm
     target: Any
@@ -56,6 +56,7 @@ class Checkpoint(NamedTuple):
     step_size: float
     factor: Tensor
     generator_state: Tensor | None
+    sampler: Any = None
 
 
 class Record(NamedTuple):

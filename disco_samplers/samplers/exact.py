@@ -46,7 +46,8 @@ class Guided:
 
     def log_prob_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (m,) of the target and drift (m, d) of the proposal at points (m, d)."""
-        log_prob = self.log_prob(x)
+        with torch.no_grad():
+            log_prob = self.log_prob(x)
         if self.estimate is None:
             return log_prob, torch.zeros_like(x)
         if self.bounded:

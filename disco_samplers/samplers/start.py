@@ -30,12 +30,12 @@ def context_of(target: Any, context: ArrayLike | None) -> Tensor | None:
 
 
 def start(
-    initial: ArrayLike | None, draws: Tensor | None, chains: int, seed: int | None, generator: torch.Generator | None
+    initial: ArrayLike | None, draws: Tensor | None, chains: int | None, seed: int | None, generator: torch.Generator | None
 ) -> tuple[Tensor, torch.Generator | None]:
     """Starting points (chains, d), rows of the draws where none are given, and the generator on their device.
 
     Raises:
-        ValueError: if there is nothing to start from, or it has the wrong shape.
+        ValueError: if there is nothing to start from, or it has the wrong shape or not as many rows as chains are asked for.
     """
     if initial is None and draws is None:
         raise ValueError("starting points are needed: give initial=(chains, d), or context=draws to take them from")
@@ -45,11 +45,13 @@ def start(
         where = where.to(draws.device)
     if where.ndim != 2 or 0 in where.shape:
         raise ValueError(f"initial must have shape (chains, d), got {tuple(where.shape)}")
+    if initial is not None and chains is not None and chains != len(where):
+        raise ValueError(f"chains is {chains}, but initial has {len(where)} rows: leave chains out")
     rng = generator
     if generator is None and seed is not None:
         rng = torch.Generator(where.device).manual_seed(seed)
     if initial is None:
-        where = where[torch.randint(len(where), (chains,), generator=rng, device=where.device)]
+        where = where[torch.randint(len(where), (4 if chains is None else chains,), generator=rng, device=where.device)]
     return where.detach().clone(), rng
 
 

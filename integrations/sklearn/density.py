@@ -154,7 +154,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density in nats of each row of X, (n_samples,)."""
-        answer: np.ndarray = self.estimate_.log_prob(self._points(X)).cpu().numpy() - self.log_normalizer_
+        points = self._points(X)
+        answer: np.ndarray = self.estimate_.log_prob(points).cpu().numpy() - self.log_normalizer_
         return answer
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -163,7 +164,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     def score_gradient(self, X: Any) -> np.ndarray:
         """Gradient of the log-density in each row of X, (n_samples, n_features): where a row would have to go to be usual."""
-        gradient: np.ndarray = self.estimate_.score(self._points(X)).cpu().numpy()
+        points = self._points(X)
+        gradient: np.ndarray = self.estimate_.score(points).cpu().numpy()
         return gradient
 
     def score_training_samples(self, folds: int = 5) -> np.ndarray:
@@ -187,7 +189,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     def transform(self, X: Any) -> Any:
         """Log-density and its gradient as columns (n_samples, 1 + n_features), features for what comes next in a pipeline."""
-        log_prob, score = self.estimate_.log_prob_and_score(self._points(X))
+        points = self._points(X)
+        log_prob, score = self.estimate_.log_prob_and_score(points)
         return np.column_stack([log_prob.cpu().numpy() - self.log_normalizer_, score.cpu().numpy()])
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

@@ -136,7 +136,8 @@ class DensityEstimate:
             progress: whether to show a progress bar.
 
         Raises:
-            ValueError: if ``num_samples`` is not positive or the estimate is of a batch of data sets.
+            TypeError: if ``num_samples`` or ``steps`` is not an integer.
+            ValueError: if one is not positive, or the estimate is of a batch of data sets.
 
         Example:
             >>> from disco_samplers import DiScoFormer
@@ -147,6 +148,7 @@ class DensityEstimate:
         from disco_samplers.samplers.langevin import LangevinSampler
 
         check_count("num_samples", num_samples, 1)
+        check_count("steps", steps, 1)
         self._single("sample")
         if self.coordinates is not None:
             inner = copy.copy(self)
@@ -163,7 +165,7 @@ class DensityEstimate:
         result = sampler.run(
             1,
             initial=start.to(self.samples.dtype),
-            num_warmup=max(steps - 1, 0),
+            num_warmup=steps - 1,
             generator=generator,
             progress=progress,
         )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disco_samplers._arrays import check_count
 from disco_samplers.reference.gaussian import GaussianMixture
 from disco_samplers.types import LogDensity, ScoreFunction
 
@@ -158,14 +159,15 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         generator: source of the noise, on the estimate's device.
 
     Raises:
-        TypeError: if the density is of another kind.
-        ValueError: if ``sigma`` is negative.
+        TypeError: if the density is of another kind, or ``copies`` is not an integer.
+        ValueError: if ``sigma`` is negative, or ``copies`` not positive.
 
     Example:
         >>> from disco_samplers.reference import Gaussian
         >>> smooth(Gaussian(torch.zeros(1), torch.eye(1)), 1.0).covariances.flatten()
         tensor([2.])
     """
+    check_count("copies", copies, 1)
     noise = torch.as_tensor(sigma)
     if not (torch.isfinite(noise).all() and (noise >= 0).all()):
         raise ValueError(f"sigma must be finite and not negative, got {sigma}")

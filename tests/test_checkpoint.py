@@ -222,13 +222,16 @@ def test_a_write_replaces_the_whole_file(tmp_path):
     assert os.listdir(target.parent) == ["result.npy"]
 
 
-def test_written_files_follow_the_umask(tmp_path):
-    old = os.umask(0o022)
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_written_files_follow_the_umask(tmp_path, monkeypatch, umask):
+    old = os.umask(umask)
     try:
-        write(tmp_path / "file", lambda temporary: temporary.write_text("x"))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda mask: pytest.fail("other threads would write files open to all"))
+            write(tmp_path / "file", lambda temporary: temporary.write_text("x"))
     finally:
         os.umask(old)
-    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
 
 
 def test_push_to_hub_uploads_what_from_pretrained_reads(small, tmp_path, monkeypatch):

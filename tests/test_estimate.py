@@ -248,6 +248,10 @@ def test_sample(estimate, rng):
     for count in (0, -1):
         with pytest.raises(ValueError, match="num_samples"):
             estimate.sample(count)
+        with pytest.raises(ValueError, match="steps must be at least 1"):
+            estimate.sample(5, steps=count)
+    with pytest.raises(TypeError, match="steps must be an integer"):
+        estimate.sample(5, steps=2.5)
 
 
 def test_repr(small, rng):

@@ -204,7 +204,7 @@ def test_options_of_the_kernel(options: dict[str, object], message: str) -> None
 
 def test_a_potential_of_several_numbers() -> None:
     kernel = LangevinKernel(potential_fn=lambda params: params["x"].square())
-    with pytest.raises(ValueError, match=r"potential_fn must return one number, it returned the shape \(2,\): sum over it"):
+    with pytest.raises(ValueError, match=r"potential_fn must return one number, it returned shape \(2,\): sum over it"):
         MCMC(kernel, 2, 2, {"x": torch.zeros(2)}, disable_progbar=True).run()
 
 

@@ -262,7 +262,7 @@ def test_long_table_is_represented_by_a_subset(monkeypatch):
 def test_every_method_before_fit(name):
     pytest.importorskip("pyod.models.base")
     estimator = getattr(ours, name)()
-    asked = "decision_function predict score score_gradient score_samples score_training_samples transform".split()
+    asked = ["decision_function", "predict", "score", "score_gradient", "score_samples", "score_training_samples", "transform"]
     methods = [method for method in asked if hasattr(estimator, method)]
     assert len(methods) >= 2
     for method in methods:

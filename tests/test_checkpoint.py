@@ -7,6 +7,7 @@ import stat
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
@@ -156,6 +157,58 @@ def test_paths_never_go_to_the_hub(monkeypatch, tmp_path):
     for name in ("./a/b", "/no/such/folder", "~/a", "a/b/c", "name", tmp_path / "x" / "y"):
         with pytest.raises(FileNotFoundError):
             DiScoFormer.from_pretrained(name)
+
+
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(discoformer, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    save(small, tmp_path / "runs" / "mine" / NAME)
+    monkeypatch.chdir(tmp_path)
+    assert_same(DiScoFormer.from_pretrained("runs/mine"), small)
+    with pytest.raises(FileNotFoundError, match="no weights file at runs/mnie/model"):
+        DiScoFormer.from_pretrained("runs/mnie")
+
+
+@pytest.mark.parametrize("error", [LocalEntryNotFoundError("offline"), ConnectionError("no network")])
+def test_what_is_neither_here_nor_on_the_hub(monkeypatch, error):
+    def fails(*args, **options):
+        raise error
+
+    monkeypatch.setattr(discoformer, "hf_hub_download", fails)
+    with pytest.raises(FileNotFoundError, match="no weights called runz/mine: there is no such folder here, and"):
+        DiScoFormer.from_pretrained("runz/mine")
+
+
+@pytest.mark.parametrize("name", [None, "rotations", "someone/disco"])
+@pytest.mark.parametrize("option", [{"device": "cuda"}, {"nonsense": 3}, {"Revision": "v1"}])
+def test_unknown_options_of_loading(monkeypatch, name, option):
+    monkeypatch.setattr(discoformer, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    with pytest.raises(TypeError, match=f"from_pretrained has no option {next(iter(option))}: the device is map_location="):
+        DiScoFormer.from_pretrained(name, **option)
+
+
+def test_a_revision_of_what_is_not_on_the_hub(small, tmp_path):
+    save(small, tmp_path / NAME)
+    for name in ("axes", tmp_path):
+        with pytest.raises(ValueError, match="revision is of a model on the hub"):
+            DiScoFormer.from_pretrained(name, revision="v1")
+        DiScoFormer.from_pretrained(name, local_files_only=True, token="secret")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_loading_changes_no_state_and_depends_on_none(small, tmp_path, dtype):
+    save(small, tmp_path / NAME)
+    random, default = torch.get_rng_state(), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.inference_mode():
+            loaded = DiScoFormer.from_pretrained(tmp_path)
+    finally:
+        torch.set_default_dtype(default)
+    assert_same(loaded, small)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not any(p.is_inference() for p in loaded.parameters())
+    save(small.to(torch.float64), tmp_path / NAME)
+    assert DiScoFormer.from_pretrained(tmp_path).dtype == torch.float32
 
 
 def test_shipped_weights(disco):

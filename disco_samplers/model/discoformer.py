@@ -24,6 +24,8 @@ WEIGHTS_NAME = "model.safetensors"
 SHIPPED = ("axes", "rotations", "velocities")
 """The weights in this package, by the symmetry of their network; the first is what is loaded without a name."""
 
+_HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
+
 MAX_DIM = 1024
 MAX_SAMPLES = 2**20
 MAX_KEYS = 2048
@@ -112,7 +114,7 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
-        cls, name_or_path: str | os.PathLike[str] | None = None, *, map_location: str = "cpu", **kwargs: Any
+        cls, name_or_path: str | os.PathLike[str] | None = None, *, map_location: str = "cpu", **hub_options: Any
     ) -> DiScoFormer:
         """Loads trained weights.
 
@@ -122,27 +124,36 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
                 structure along the columns, as parameters and measured quantities have; "rotations" gives the same estimate in
                 any frame, as vectors in space want; "velocities" does too, and is better in up to five dimensions.
             map_location: device to load on.
-            kwargs: passed to the hub (``revision``, ``token``, ``cache_dir``, ...).
+            hub_options: of the hub: ``revision``, ``token``, ``cache_dir``, ``force_download``, ``local_files_only``.
 
         Raises:
-            FileNotFoundError: if a folder holds no weights.
-            ValueError: if the file is truncated, of another kind, or has an unknown configuration key.
+            FileNotFoundError: if a folder holds no weights, or there is neither such a folder nor such a model on the hub.
+            TypeError: if an option is unknown.
+            ValueError: if the file is truncated, of another kind, or has an unknown configuration key; or if a revision is
+                given of what is not on the hub.
 
         Example:
             >>> DiScoFormer.from_pretrained().config.symmetry
             'axes'
         """
+        if unknown := sorted(set(hub_options) - set(_HUB_OPTIONS)):
+            raise TypeError(
+                f"from_pretrained has no option {', '.join(unknown)}: the device is map_location=, and those of the hub are "
+                + ", ".join(_HUB_OPTIONS)
+            )
         if name_or_path is None or name_or_path in SHIPPED:
-            name_or_path = str(files("disco_samplers") / "weights" / str(name_or_path or SHIPPED[0]))
-        if Path(name_or_path).is_file():
-            return cls._load(Path(name_or_path), map_location)
-        if Path(name_or_path).is_dir() or _looks_like_a_path(str(name_or_path)):
-            path = Path(name_or_path) / WEIGHTS_NAME
+            name_or_path = _shipped(str(name_or_path or SHIPPED[0]))
+        path = Path(name_or_path)
+        if not path.is_file() and (path.is_dir() or _looks_like_a_path(str(name_or_path))):
+            path = path / WEIGHTS_NAME
             if not path.exists():
                 raise FileNotFoundError(f"no weights file at {path}; the package itself has {', '.join(SHIPPED)}")
-            return cls._load(path, map_location)
-        # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
-        return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **kwargs)
+        if not path.is_file():
+            # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
+            return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **hub_options)
+        if "revision" in hub_options:
+            raise ValueError(f"revision is of a model on the hub, and {path} is a file here: leave it out")
+        return cls._load(path, map_location)
 
     @classmethod
     def _from_pretrained(
@@ -157,23 +168,30 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         map_location: str = "cpu",
         **kwargs: Any,
     ) -> DiScoFormer:
-        path = hf_hub_download(
-            model_id,
-            WEIGHTS_NAME,
-            revision=revision,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
-            token=token,
-        )
+        try:
+            path = hf_hub_download(
+                model_id,
+                WEIGHTS_NAME,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+                token=token,
+            )
+        except OSError as error:  # whatever keeps it from being had: not there, not allowed, no network
+            raise FileNotFoundError(
+                f"no weights called {model_id}: there is no such folder here, and the hub says: {error}"
+            ) from error
         return cls._load(Path(path), map_location)
 
     @classmethod
+    @torch.inference_mode(False)  # or the weights could never be part of what is differentiated
     def _load(cls, path: Path, device: str) -> DiScoFormer:
         state, config = load_weights(path)
-        model = cls(DiScoFormerConfig.from_dict(config))
+        with torch.device("meta"):  # which takes nothing from the caller's random numbers
+            model = cls(DiScoFormerConfig.from_dict(config))
         try:
-            model.load_state_dict(state)
+            model.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
         except RuntimeError as error:
             raise ValueError(f"{path}: the tensors do not fit the configuration in the header: {error}") from error
         return model.requires_grad_(False).eval().to(device)
@@ -206,5 +224,13 @@ def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.devi
     return x, rows
 
 
+def _shipped(name: str) -> str:
+    """The folder of weights in this package."""
+    return str(files("disco_samplers") / "weights" / name)
+
+
 def _looks_like_a_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep in name.replace("/", "") or "/" not in name
+    """Whether a name is no id of the hub, which is OWNER/MODEL, or its owner a folder here."""
+    if name.startswith((".", "/", "~")) or name.count("/") != 1 or os.sep in name.replace("/", ""):
+        return True
+    return Path(name).parent.is_dir()

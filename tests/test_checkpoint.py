@@ -62,6 +62,37 @@ def test_save_pretrained(model, tmp_path):
     assert_same(DiScoFormer.from_pretrained(tmp_path / "new"), model)
 
 
+def test_the_card_says_what_the_model_is(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert "[More Information Needed]" not in card
+    assert "{{" not in card
+    assert "arxiv.org/abs/2511.05924" in card
+    assert "license: mit" in card
+    assert "library_name: disco-samplers" in card
+    assert (
+        f'{sum(p.numel() for p in model.parameters()):,} parameters, 2 blocks, 4 heads, symmetry "{model.config.symmetry}"'
+        in card
+    )
+    example = card.partition("```python\n")[2].partition("```")[0].replace("OWNER/MODEL", str(tmp_path))
+    names = {"samples": torch.randn(30, 2, generator=torch.Generator().manual_seed(0)), "points": torch.zeros(3, 2)}
+    exec(example, names)
+    assert names["score"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("name", discoformer.SHIPPED)
+def test_shipped_weights_keep_their_card(name, tmp_path):
+    model = DiScoFormer.from_pretrained(name)
+    model.save_pretrained(tmp_path / "same")
+    card = (tmp_path / "same" / "README.md").read_text()
+    assert f"Model card: {name}" in card
+    assert "score error" in card
+    assert "arxiv.org/abs/2511.05924" in card
+    model.network.heads.output.bias += 1.0
+    model.save_pretrained(tmp_path / "trained")
+    assert "for their makers to measure" in (tmp_path / "trained" / "README.md").read_text()
+
+
 def test_file_of_any_name(small, tmp_path):
     assert_same(DiScoFormer.from_pretrained(save(small, tmp_path / "mine.safetensors")), small)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 
 from disco_samplers._arrays import as_points, as_tensor, check_count
@@ -32,7 +32,51 @@ MAX_KEYS = 2048
 """About the longest context of training: encoding 4096 rows in groups of it was more accurate than all at once."""
 
 
-class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", license="mit", tags=["density-estimation", "score"]):
+PAPER = "https://arxiv.org/abs/2511.05924"
+
+_CARD = """\
+---
+{{ card_data }}
+---
+# DiScoFormer
+
+One transformer that estimates density and score of any set of samples, in any dimension, without training on them:
+{{ parameters }} parameters, {{ layers }} blocks, {{ heads }} heads, symmetry "{{ symmetry }}".
+
+```python
+from disco_samplers import DiScoFormer
+
+estimate = DiScoFormer.from_pretrained("OWNER/MODEL").condition(samples)  # (n, d), numpy or torch
+log_density, score = estimate.log_prob_and_score(points)                  # (m,), (m, d)
+```
+
+It needs `pip install disco-samplers`. These weights are none of those in the package ({{ shipped }}), whose cards have figures;
+those of these weights are for their makers to measure and to write here.
+
+**Equivariance.** {{ equivariance }}
+
+**Limits.** At most {{ most_rows }} rows and {{ most_columns }} columns; with fewer than about 4 rows a column, estimates are
+rough. The density is not normalised: exp(log_prob) integrates to about one only (`estimate.normalized()` corrects it in up to
+20 dimensions).
+
+**Paper.** DiScoFormer, {{ paper_url }}
+"""
+
+_EQUIVARIANCE = {
+    "axes": "Exact to shifts, scales, signs and order of the columns; a rotation of the data changes the estimate.",
+    "rotations": "To every affine map of the data; exact from 64 rows a column on.",
+}
+
+
+class DiScoFormer(
+    nn.Module,
+    ModelHubMixin,
+    library_name="disco-samplers",
+    license="mit",
+    tags=["density-estimation", "score"],
+    paper_url=PAPER,
+    model_card_template=_CARD,
+):
     r"""One transformer that estimates density and score from samples, in any dimension, without training on them.
 
     .. math:: (X, y) \mapsto \big(\log \hat f(y), \hat s(y)\big), \qquad X = \{x_1, \dots, x_n\} \sim f \text{ i.i.d.}
@@ -198,6 +242,28 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_weights(Path(save_directory) / WEIGHTS_NAME, self.state_dict(), self.config.to_dict())
+
+    def generate_model_card(self, *args: Any, **details: Any) -> ModelCard:
+        """The card written by ``save_pretrained`` and ``push_to_hub``: weights of this package have one of their own."""
+        card: ModelCard
+        own = self.state_dict()
+        for name in SHIPPED:
+            state, config = load_weights(Path(_shipped(name)) / WEIGHTS_NAME)
+            if config == self.config.to_dict() and all(torch.equal(own[key].to(value), value) for key, value in state.items()):
+                card = ModelCard.load(Path(_shipped(name)) / "README.md")
+                return card
+        card = super().generate_model_card(
+            parameters=f"{sum(p.numel() for p in self.parameters()):,}",
+            layers=self.config.layers,
+            heads=self.config.heads,
+            symmetry=self.config.symmetry,
+            shipped=", ".join(SHIPPED),
+            equivariance=_EQUIVARIANCE[self.config.symmetry],
+            most_rows=MAX_SAMPLES,
+            most_columns=MAX_DIM,
+            **details,
+        )
+        return card
 
 
 def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from disco_samplers._arithmetic import full_precision
 from disco_samplers._arrays import check_count
 from disco_samplers.coordinates import TailCoordinates, heavy_tails
 from disco_samplers.crossfit import crossfit
@@ -92,6 +93,8 @@ class AdaptationReport:
         return plot_adaptation(self, path)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def adapt(
     estimate: DensityEstimate,
     steps: int = 8,
@@ -171,14 +174,15 @@ def adapt(
         same = copy.copy(estimate)
         same.report = AdaptationReport([], [], 0, time.monotonic() - started)
         return same
-    tried, coordinates, interrupted = _coordinates(estimate, seed, deadline, progress)
     model = copy.deepcopy(estimate.model)
     losses: list[float] = []
     criterion: list[float] = []
     chosen = 0
-    if not interrupted:
-        copied = _in_coordinates(estimate, estimate.samples, coordinates, model)
-        losses, criterion, chosen = _heads(copied, coordinates, steps, learning_rate, seed, deadline, progress)
+    with full_precision(estimate.device):
+        tried, coordinates, interrupted = _coordinates(estimate, seed, deadline, progress)
+        if not interrupted:
+            copied = _in_coordinates(estimate, estimate.samples, coordinates, model)
+            losses, criterion, chosen = _heads(copied, coordinates, steps, learning_rate, seed, deadline, progress)
     adapted = _in_coordinates(estimate, estimate.samples, coordinates, model)
     if coordinates != PLAIN or estimate.is_normalized:
         adapted = adapted.normalized(generator=torch.Generator(adapted.device).manual_seed(seed))
@@ -334,7 +338,7 @@ def _consistency(estimate: DensityEstimate, x: Tensor) -> Tensor:
 def _probes(rows: int, d: int, generator: torch.Generator) -> Tensor:
     """Probes (rows, k, d) of a divergence: the axes, which give it exactly, or random signs where there are many."""
     if d <= _PROBES:
-        return math.sqrt(d) * torch.eye(d).expand(rows, d, d)
+        return math.sqrt(d) * torch.eye(d, dtype=torch.float32, device=generator.device).expand(rows, d, d)
     return torch.randint(0, 2, (rows, _PROBES, d), generator=generator) * 2.0 - 1
 
 

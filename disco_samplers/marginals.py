@@ -55,6 +55,7 @@ class JohnsonMarginals(NamedTuple):
     width: Tensor
 
     @classmethod
+    @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def fit(cls, samples: Tensor) -> JohnsonMarginals:
         """Fits each column of samples (n, d), in float64. A constant column is left alone."""
         x = samples.detach().double()

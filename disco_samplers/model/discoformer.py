@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
@@ -116,6 +118,7 @@ class DiScoFormer(
         """The precision the network works in; whitening always works in float64."""
         return next(self.parameters()).dtype
 
+    @torch.inference_mode(False)  # the samples, too, may be part of what is differentiated later
     def condition(self, samples: ArrayLike, *, mask: ArrayLike | None = None, keys: int | None = MAX_KEYS) -> DensityEstimate:
         r"""Encodes samples once and returns the estimate of their density.
 
@@ -150,7 +153,18 @@ class DiScoFormer(
             check_count("keys", keys, 16)
         if isinstance(samples, Tensor):
             x = x.detach().clone()  # what is changed in place later must not change what was encoded
-        return DensityEstimate(self, x, rows, keys, numpy=not isinstance(samples, Tensor))
+        return DensityEstimate(self.frozen(), x, rows, keys, numpy=not isinstance(samples, Tensor))
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def frozen(self) -> DiScoFormer:
+        """A copy of the model as it is now, which no estimate changes; the last one again while the weights are the same."""
+        weights = torch.cat([p.reshape(-1) for p in self.parameters()])
+        before, copied = _FROZEN.get(self, (None, None))
+        if copied is None or before is None or not _same(weights, before):
+            copied = copy.deepcopy(self).requires_grad_(False).eval()
+            _FROZEN[self] = weights, copied
+        return copied
 
     def forward(self, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (..., m) and score (..., m, d) at queries (..., m, d) given context (..., n, d), in one call."""
@@ -288,6 +302,14 @@ def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.devi
     if (rows.sum(1) < 2).any():
         raise ValueError("mask must keep at least 2 rows of every data set")
     return x, rows
+
+
+_FROZEN: WeakKeyDictionary[DiScoFormer, tuple[Tensor, DiScoFormer]] = WeakKeyDictionary()
+"""Of each model its weights as they were last, and the copy that estimates made of them hold."""
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
 
 
 def _shipped(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -93,9 +94,9 @@ class DiscoScore:
         return log_prob, score
 
     def _follow(self, device: torch.device) -> None:
-        """Takes the model to where the particles are."""
+        """Has a model where the particles are; the one that was given stays where it is."""
         if self.disco.device != device:
-            self.disco = self.disco.to(device)
+            self.disco = copy.deepcopy(self.disco).to(device)
 
     def _contexts(self, w: Tensor, cell: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
         """Particles shown to the network, cell after cell, and how many of each cell, (c,).
@@ -111,8 +112,8 @@ class DiscoScore:
         order = order[torch.argsort(cell[order], stable=True)]
         share = w.double() / total(w.double(), cell, num_cells)[cell] * count[cell]
         # A cell takes as much of one line, along which all cells follow, as it has places.
-        places = torch.arange(int(count.sum()), device=w.device) + 0.5
-        taken = torch.searchsorted(share[order].cumsum(0), places.double())
+        places = torch.arange(int(count.sum()), dtype=torch.float64, device=w.device) + 0.5
+        taken = torch.searchsorted(share[order].cumsum(0), places)
         place_cell = torch.repeat_interleave(count)
         first = (present.cumsum(0) - present)[place_cell]
         taken = torch.minimum(torch.maximum(taken, first), first + present[place_cell] - 1)

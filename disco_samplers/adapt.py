@@ -205,7 +205,7 @@ def _heads(
     """
     generator = torch.Generator().manual_seed(seed)
     model, x = estimate.model, estimate.samples
-    order = torch.randperm(len(x), generator=generator).to(x.device)
+    order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
     held = min(max(2, round(_HELD_OUT * len(x))), len(x) - 2) if len(x) >= 4 else 0
     losses: list[float] = []
     criterion: list[float] = []
@@ -220,7 +220,8 @@ def _heads(
     optimizer = torch.optim.Adam(parameters, learning_rate)
     try:
         for _ in tqdm(range(steps), disable=not progress, desc="adapting"):
-            rows = torch.randperm(working.num_samples, generator=generator)[:_QUERIES].to(x.device)
+            order = torch.randperm(working.num_samples, generator=generator, device=generator.device)
+            rows = order[:_QUERIES].to(x.device)
             loss = _consistency(working, working.samples[rows])
             if not torch.isfinite(loss):
                 break
@@ -260,7 +261,8 @@ def _coordinates(
     An interrupt is passed on where no coordinates were chosen: there is nothing to keep yet.
     """
     generator = torch.Generator().manual_seed(seed)
-    x = estimate.samples[torch.randperm(estimate.num_samples, generator=generator)[:_MOST].to(estimate.device)]
+    order = torch.randperm(estimate.num_samples, generator=generator, device=generator.device)
+    x = estimate.samples[order[:_MOST].to(estimate.device)]
     tried: dict[tuple[str, float], float] = {}
     n, d = x.shape
     unfit = n < _FEWEST or d > MAX_DIM or estimate.whiten(x[None]).shape[-1] < d
@@ -339,7 +341,7 @@ def _probes(rows: int, d: int, generator: torch.Generator) -> Tensor:
     """Probes (rows, k, d) of a divergence: the axes, which give it exactly, or random signs where there are many."""
     if d <= _PROBES:
         return math.sqrt(d) * torch.eye(d, dtype=torch.float32, device=generator.device).expand(rows, d, d)
-    return torch.randint(0, 2, (rows, _PROBES, d), generator=generator) * 2.0 - 1
+    return torch.randint(0, 2, (rows, _PROBES, d), generator=generator, device=generator.device) * 2.0 - 1
 
 
 def _criterion(estimate: DensityEstimate, x: Tensor, probes: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ def sliced_wasserstein(
     pooled = torch.cat([x, y]).double()
     # Without its centre a column of one value stays zero, however small its standard deviation comes out.
     center, scale = pooled.mean(0), pooled.std(0).clamp_min(1e-300) if standardize else torch.ones_like(pooled[0])
-    u = torch.randn(x.shape[1], projections, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(x.device)
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.randn(x.shape[1], projections, dtype=torch.float64, generator=generator, device=generator.device).to(x.device)
     u = u / u.norm(dim=0)
     levels = (torch.arange(1000, dtype=torch.float64, device=x.device) + 0.5) / 1000
     a = torch.quantile(((x.double() - center) / scale) @ u, levels, dim=0)

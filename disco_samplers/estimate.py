@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers._arithmetic import full_precision
-from disco_samplers._arrays import as_points, check_count, like
+from disco_samplers._arrays import as_points, check_count, check_generator, like
 from disco_samplers.model.network import TILE, Encoding
 from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
 from disco_samplers.types import ArrayLike
@@ -154,6 +154,7 @@ class DensityEstimate:
 
         check_count("num_samples", num_samples, 1)
         check_count("steps", steps, 1)
+        check_generator(generator, self.device)
         self._single("sample")
         if self.coordinates is not None:
             inner = copy.copy(self)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import check_count
+from disco_samplers._arrays import check_count, check_generator
 from disco_samplers.reference.gaussian import GaussianMixture
 from disco_samplers.types import LogDensity, ScoreFunction
 
@@ -168,7 +168,7 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         tensor([2.])
     """
     check_count("copies", copies, 1)
-    noise = torch.as_tensor(sigma)
+    noise = torch.as_tensor(sigma, device=getattr(sigma, "device", "cpu"))
     if not (torch.isfinite(noise).all() and (noise >= 0).all()):
         raise ValueError(f"sigma must be finite and not negative, got {sigma}")
     if not noise.any():
@@ -177,8 +177,9 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         added = noise.to(density.means).square().expand(density.dim)
         covariances = density.covariances + (added if density.diagonal else torch.diag(added))
         return GaussianMixture(density.weights, density.means, covariances)
-    if not (hasattr(density, "model") and getattr(density, "samples", torch.empty(0)).ndim == 2):
+    if not (hasattr(density, "model") and getattr(getattr(density, "samples", None), "ndim", 0) == 2):
         raise TypeError(f"smooth takes an estimate of one data set or a Gaussian mixture, got {type(density).__name__}")
+    check_generator(generator, density.samples.device)
     rows: Tensor = density.samples.repeat(copies, 1)
     added = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * noise.to(rows)
     smoothed = density.model.condition(rows + added, keys=density.keys)
@@ -201,10 +202,11 @@ def ladder(density: Any, levels: Sequence[float | Tensor], *, generator: torch.G
         >>> len(ladder(Gaussian(torch.zeros(1), torch.eye(1)), [3.0, 1.0]))
         3
     """
-    sizes = [float(torch.as_tensor(level, dtype=torch.float64).square().mean()) for level in levels]
+    noise = [torch.as_tensor(level, dtype=torch.float64, device=getattr(level, "device", "cpu")) for level in levels]
+    sizes = [float(level.square().mean()) for level in noise]
     if any(a <= b for a, b in pairwise(sizes)):
         raise ValueError("levels must fall, largest noise first")
-    return [smooth(density, level, generator=generator) for level in levels if torch.as_tensor(level).any()] + [density]
+    return [smooth(density, level, generator=generator) for level, size in zip(levels, sizes, strict=True) if size] + [density]
 
 
 def transform(density: Any, bijection: Any) -> Score:

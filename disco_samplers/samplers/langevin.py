@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import check_count
+from disco_samplers._arrays import check_count, check_generator, device_of
 from disco_samplers.samplers import preconditioner
 from disco_samplers.samplers.algorithms import ALGORITHMS, Method
 from disco_samplers.samplers.assembly import algorithm_of, learn_of, levels_of, policy_of, target_of
@@ -174,8 +174,9 @@ class LangevinSampler:
 
         Arguments:
             num_samples: draws kept of each chain.
-            context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points.
-            initial: starting points (chains, d); rows of the context, drawn at random, if not given.
+            context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points. A
+                numpy array goes to the score's device, a tensor must be there already.
+            initial: starting points (chains, d), as the context is; rows of it, drawn at random, if not given.
             chains: number of chains; as many as ``initial`` has, or 4.
             num_warmup: discarded steps before; 500 if not given.
             thin: steps between two draws.
@@ -227,8 +228,9 @@ class LangevinSampler:
             names, driver = resume.names, self._resumed(resume, seed, generator)
         else:
             estimate = self._estimate(context, adapt)
-            draws = context_of(estimate, context)
-            x, rng = start(initial, draws, chains, seed, generator)
+            device = device_of(self.score, getattr(self.condition, "__self__", None), context, initial)
+            draws = context_of(estimate, context, device)
+            x, rng = start(initial, draws, chains, seed, generator, device)
             names = list(names) if names is not None else default_names(x.shape[1])
             if len(names) != x.shape[1]:
                 raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
@@ -260,6 +262,7 @@ class LangevinSampler:
                 "begin a new run with initial=result.draws[:, -1]"
             )
         device = checkpoint.state.position.device
+        check_generator(generator, device)
         if generator is None and seed is not None:
             generator = torch.Generator(device).manual_seed(seed)
         elif generator is None and checkpoint.generator_state is not None:

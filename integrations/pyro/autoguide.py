@@ -43,7 +43,8 @@ class AutoDiSco(AutoContinuous):
 
     Raises:
         ValueError: when first called, if a latent is discrete, a plate subsamples, the log-density is not finite where
-            particles start, or there are no more particles than dimensions.
+            particles start, there are no more particles than dimensions, or ``disco`` is on
+            another device than the model's latents.
 
     References:
         Maoutsa, Reich, Opper, *Interacting particle solutions of Fokker-Planck equations through gradient-log-density
@@ -200,6 +201,8 @@ class AutoDiSco(AutoContinuous):
             self._disco = (DiScoFormer.from_pretrained(map_location=str(self.particles.device)),)
         network = self._disco[0]
         assert network is not None
+        if network.device.type != self.particles.device.type:
+            raise ValueError(f"disco is on {network.device}, but the model's latents are on {self.particles.device}: move one")
         return network
 
     def _condition(self, position: Tensor) -> DensityEstimate:

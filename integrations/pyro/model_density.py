@@ -111,7 +111,7 @@ class ModelDensity:
         if self._model is None:
             raise ValueError("start needs a model: make the density with ModelDensity.of")
         run = poutine.block(poutine.trace(InitMessenger(strategy)(self._model)).get_trace)
-        found = torch.empty(0, self.dim)
+        found = torch.empty(0, self.dim, device="cpu")
         for _ in range(_TRIES):
             nodes: list[dict[str, Any]] = [run().nodes for _ in range(count - len(found))]
             values = ({name: run[name]["value"].detach() for name in self.shapes} for run in nodes)

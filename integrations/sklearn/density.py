@@ -183,7 +183,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         seed = int(check_random_state(random_state).randint(2**31))
         generator = torch.Generator(self._rows.device).manual_seed(seed)
-        draws = torch.as_tensor(self.estimate_.sample(n_samples, generator=generator)).cpu().numpy()
+        draws: np.ndarray = self.estimate_.sample(n_samples, generator=generator).cpu().numpy()
         origin, step = self._rows[0].cpu().numpy(), np.where(self.resolution_ > 0, self.resolution_, 1.0)
         return np.where(self.resolution_ > 0, origin + step * np.round((draws - origin) / step), draws)
 
@@ -212,7 +212,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     def _condition(self, rows: Tensor) -> Any:
         if len(rows) > self.context_size:
-            rows = rows[torch.randperm(len(rows), generator=self._generator())[: self.context_size].to(rows.device)]
+            order = torch.randperm(len(rows), generator=self._generator(), device="cpu")
+            rows = rows[order[: self.context_size].to(rows.device)]
         keys = self.keys if len(rows) > self.keys else None
         if self.marginals == "linear":
             return self._weights.condition(rows, keys=keys)

@@ -108,7 +108,7 @@ class DiscoScore:
         count = present if self.keys is None else present.clamp_max(self.keys)
         order = torch.arange(len(w), device=w.device)
         if self.keys is not None:  # neighbours in memory may be neighbours in velocity, as in a quiet start
-            order = torch.randperm(len(w), generator=torch.Generator().manual_seed(0)).to(w.device)
+            order = torch.randperm(len(w), generator=torch.Generator().manual_seed(0), device="cpu").to(w.device)
         order = order[torch.argsort(cell[order], stable=True)]
         share = w.double() / total(w.double(), cell, num_cells)[cell] * count[cell]
         # A cell takes as much of one line, along which all cells follow, as it has places.
@@ -145,7 +145,8 @@ def _log_integral(estimate: DensityEstimate) -> Tensor:
     :meth:`DensityEstimate.log_normalizer`, whose proposal fits the data better; this one serves all cells at once.
     """
     d = estimate.dim
-    points = torch.quasirandom.SobolEngine(d + _FREEDOM, scramble=True, seed=0).draw(_POINTS, dtype=torch.float64)
+    with torch.device("cpu"):
+        points = torch.quasirandom.SobolEngine(d + _FREEDOM, scramble=True, seed=0).draw(_POINTS, dtype=torch.float64)
     normal = torch.special.ndtri(points.clamp(2.0**-31, 1 - 2.0**-31)).to(estimate.device)
     z = normal[:, :d] / normal[:, d:].square().mean(1, keepdim=True).sqrt()
     law = StudentT(torch.zeros_like(z[0]), torch.eye(d, dtype=z.dtype, device=z.device), float(_FREEDOM))

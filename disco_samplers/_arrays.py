@@ -87,6 +87,12 @@ def check_generator(generator: torch.Generator | None, device: torch.device) -> 
         )
 
 
+def check_double(device: torch.device | str, name: str) -> None:
+    """Raises ValueError where a device has no float64, in which samples are whitened."""
+    if torch.device(device).type == "mps":
+        raise ValueError(f"{name} {device} does not work: whitening needs float64, which MPS does not have; use cpu or cuda")
+
+
 def check_finite(tensor: Tensor, name: str) -> None:
     """Raises ValueError naming the first row that holds a NaN or an infinity."""
     if not torch.isfinite(tensor.detach().sum()):  # cheap; the exact look only where this says so

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers._arithmetic import full_precision
-from disco_samplers._arrays import as_points, check_count, check_generator, like
+from disco_samplers._arrays import as_points, check_count, check_double, check_generator, like
 from disco_samplers.model.network import TILE, Encoding
 from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
 from disco_samplers.types import ArrayLike
@@ -190,6 +190,8 @@ class DensityEstimate:
         """The same estimate on another device or in another precision (float32 or float64); this one is unchanged."""
         if dtype not in (None, torch.float32, torch.float64):
             raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        if device is not None:
+            check_double(device, "device")
         model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
         mask = None if self.mask is None else self.mask.to(model.device)
         coordinates = self.coordinates

@@ -242,6 +242,18 @@ def test_loading_changes_no_state_and_depends_on_none(small, tmp_path, dtype):
     assert DiScoFormer.from_pretrained(tmp_path).dtype == torch.float32
 
 
+def test_a_device_without_float64(small, monkeypatch):
+    for where in ("mps", "mps:0", torch.device("mps")):
+        with pytest.raises(ValueError, match=f"map_location {where} does not work: whitening needs float64"):
+            DiScoFormer.from_pretrained(map_location=where)
+    estimate = small.condition(torch.arange(10.0).view(5, 2) ** 2)
+    with pytest.raises(ValueError, match="device mps does not work: whitening needs float64"):
+        estimate.to(device="mps")
+    monkeypatch.setattr(DiScoFormer, "device", torch.device("mps"))
+    with pytest.raises(ValueError, match="a model on mps does not work: whitening needs float64"):
+        small.condition(torch.zeros(5, 2))
+
+
 def test_shipped_weights(disco):
     assert disco.config == DiScoFormerConfig.from_dict(disco.config.to_dict())
     assert all(torch.isfinite(p).all() for p in disco.parameters())

@@ -258,6 +258,13 @@ def test_long_table_is_represented_by_a_subset(monkeypatch):
     assert auroc[0] > auroc[1] - 0.03
 
 
+@pytest.mark.parametrize("estimator", [DiscoDensity, DiscoOutlierDetector])
+def test_a_device_without_float64(estimator):
+    for model in (None, DiScoFormer.from_pretrained()):
+        with pytest.raises(ValueError, match="device mps does not work: whitening needs float64"):
+            estimator(model=model, device="mps").fit(X)
+
+
 @pytest.mark.parametrize("name", ["DiscoDensity", "DiscoOutlierDetector", "DiscoOD"])
 def test_every_method_before_fit(name):
     pytest.importorskip("pyod.models.base")

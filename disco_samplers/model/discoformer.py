@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 
-from disco_samplers._arrays import as_points, as_tensor, check_count
+from disco_samplers._arrays import as_points, as_tensor, check_count, check_double
 from disco_samplers.checkpoint import load_weights, save_weights
 from disco_samplers.model.config import DiScoFormerConfig
 from disco_samplers.model.network import Network
@@ -148,6 +148,7 @@ class DiScoFormer(
         """
         from disco_samplers.estimate import DensityEstimate  # the estimate stands on the model, not the reverse
 
+        check_double(self.device, "a model on")
         x, rows = check_samples(samples, mask, self.device)
         if keys is not None:
             check_count("keys", keys, 16)
@@ -187,13 +188,14 @@ class DiScoFormer(
         Raises:
             FileNotFoundError: if a folder holds no weights, or there is neither such a folder nor such a model on the hub.
             TypeError: if an option is unknown.
-            ValueError: if the file is truncated, of another kind, or has an unknown configuration key; or if a revision is
-                given of what is not on the hub.
+            ValueError: if the file is truncated, of another kind, or has an unknown configuration key; if a revision is given
+                of what is not on the hub; or if the device has no float64.
 
         Example:
             >>> DiScoFormer.from_pretrained().config.symmetry
             'axes'
         """
+        check_double(map_location, "map_location")
         if unknown := sorted(set(hub_options) - set(_HUB_OPTIONS)):
             raise TypeError(
                 f"from_pretrained has no option {', '.join(unknown)}: the device is map_location=, and those of the hub are "

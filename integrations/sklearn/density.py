@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
+from disco_samplers._arrays import check_double
 from disco_samplers.crossfit import crossfit
 from disco_samplers.marginals import JohnsonMarginals, MarginalEstimate
 from disco_samplers.model.discoformer import MAX_KEYS
@@ -132,6 +133,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             are given.
         """
         refuse_weights(unsupported)
+        check_double(self.device, "device")
         X = checked(self, X, reset=True, least=2)
         rng = check_random_state(self.random_state)
         self.resolution_ = resolutions(X)

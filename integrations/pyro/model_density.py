@@ -152,9 +152,7 @@ class ModelDensity:
         """The potential at one point, of shape () however its number came."""
         potential = self.potential_fn(parameters)
         if potential.numel() != 1:
-            raise ValueError(
-                f"potential_fn must return one number, it returned the shape {tuple(potential.shape)}: sum over it"
-            )
+            raise ValueError(f"potential_fn must return one number, it returned shape {tuple(potential.shape)}: sum over it")
         return potential.reshape(())
 
     def _potential_and_gradient(self, parameters: Parameters) -> tuple[Parameters, Tensor]:

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from disco_samplers._arithmetic import full_precision
 from disco_samplers._arrays import check_count
 from disco_samplers.coordinates import TailCoordinates, heavy_tails
 from disco_samplers.crossfit import crossfit
 from disco_samplers.estimate import DensityEstimate
 from disco_samplers.independent import IndependentEstimate, may_be_independent
 from disco_samplers.mixture import fit_mixture
+from disco_samplers.model.discoformer import DiScoFormer
 from disco_samplers.normalizer import MAX_DIM
 from disco_samplers.parts import PartsEstimate, WhitenedPartsEstimate
 
@@ -91,6 +93,8 @@ class AdaptationReport:
         return plot_adaptation(self, path)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def adapt(
     estimate: DensityEstimate,
     steps: int = 8,
@@ -141,10 +145,12 @@ def adapt(
         progress: whether to show a progress bar.
 
     Returns:
-        A new estimate of the same samples, with ``report``.
+        A new estimate of the same samples, with ``report``, normalised if the given one was. An interrupt gives the best one
+        found so far, at once.
 
     Raises:
         ValueError: if ``steps`` is negative, ``learning_rate`` is not positive, or the estimate is of a batch.
+        KeyboardInterrupt: if interrupted before there is anything to keep.
 
     References:
         DiScoFormer, section on test-time training (https://arxiv.org/abs/2511.05924); Hyvarinen, *Estimation of
@@ -168,12 +174,17 @@ def adapt(
         same = copy.copy(estimate)
         same.report = AdaptationReport([], [], 0, time.monotonic() - started)
         return same
-    tried, coordinates = _coordinates(estimate, seed, deadline, progress)
     model = copy.deepcopy(estimate.model)
-    copied = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
-    losses, criterion, chosen = _heads(copied, coordinates, steps, learning_rate, seed, deadline, progress)
-    adapted = _in_coordinates(estimate.with_model(model), estimate.samples, coordinates)
-    if coordinates != PLAIN:
+    losses: list[float] = []
+    criterion: list[float] = []
+    chosen = 0
+    with full_precision(estimate.device):
+        tried, coordinates, interrupted = _coordinates(estimate, seed, deadline, progress)
+        if not interrupted:
+            copied = _in_coordinates(estimate, estimate.samples, coordinates, model)
+            losses, criterion, chosen = _heads(copied, coordinates, steps, learning_rate, seed, deadline, progress)
+    adapted = _in_coordinates(estimate, estimate.samples, coordinates, model)
+    if coordinates != PLAIN or estimate.is_normalized:
         adapted = adapted.normalized(generator=torch.Generator(adapted.device).manual_seed(seed))
     adapted.report = AdaptationReport(losses, criterion, chosen, time.monotonic() - started, tried, coordinates)
     return adapted
@@ -188,10 +199,13 @@ def _heads(
     deadline: float,
     progress: bool,
 ) -> tuple[list[float], list[float], int]:
-    """Adapts the heads of the estimate's model, in place: losses, criterion and the step they are left at."""
+    """Adapts the heads of the estimate's model, in place: losses, criterion and the step they are left at.
+
+    An interrupt keeps what was found, and is passed on where that is nothing.
+    """
     generator = torch.Generator().manual_seed(seed)
     model, x = estimate.model, estimate.samples
-    order = torch.randperm(len(x), generator=generator).to(x.device)
+    order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
     held = min(max(2, round(_HELD_OUT * len(x))), len(x) - 2) if len(x) >= 4 else 0
     losses: list[float] = []
     criterion: list[float] = []
@@ -206,7 +220,8 @@ def _heads(
     optimizer = torch.optim.Adam(parameters, learning_rate)
     try:
         for _ in tqdm(range(steps), disable=not progress, desc="adapting"):
-            rows = torch.randperm(working.num_samples, generator=generator)[:_QUERIES].to(x.device)
+            order = torch.randperm(working.num_samples, generator=generator, device=generator.device)
+            rows = order[:_QUERIES].to(x.device)
             loss = _consistency(working, working.samples[rows])
             if not torch.isfinite(loss):
                 break
@@ -221,32 +236,38 @@ def _heads(
             if time.monotonic() > deadline:
                 break
     except KeyboardInterrupt:
-        pass  # the best step so far is a result
+        if not losses and coordinates == PLAIN:
+            raise
     model.load_state_dict(best)
     model.requires_grad_(False)
     return losses, criterion, chosen
 
 
-def _in_coordinates(estimate: DensityEstimate, rows: Tensor, kind: tuple[str, float]) -> DensityEstimate:
-    """The estimate of these rows in coordinates fitted to them."""
+def _in_coordinates(
+    estimate: DensityEstimate, rows: Tensor, kind: tuple[str, float], model: DiScoFormer | None = None
+) -> DensityEstimate:
+    """The estimate of these rows in coordinates fitted to them, by the estimate's model or a given one."""
     name, strength = kind
     made = _MADE.get(kind, DensityEstimate)
     coordinates = TailCoordinates.fit(rows, strength, radial=name == "radius") if strength else None
-    return made(estimate.model, rows, None, estimate.keys, coordinates, numpy=estimate._numpy)
+    return made(model or estimate.model, rows, None, estimate.keys, coordinates, numpy=estimate._numpy)
 
 
 def _coordinates(
     estimate: DensityEstimate, seed: int, deadline: float, progress: bool
-) -> tuple[dict[tuple[str, float], float], tuple[str, float]]:
-    """Tries coordinates: minus the log-density in each, and those to be kept."""
+) -> tuple[dict[tuple[str, float], float], tuple[str, float], bool]:
+    """Tries coordinates: minus the log-density in each, those to be kept, and whether an interrupt ended it.
+
+    An interrupt is passed on where no coordinates were chosen: there is nothing to keep yet.
+    """
     generator = torch.Generator().manual_seed(seed)
-    x = estimate.samples[torch.randperm(estimate.num_samples, generator=generator)[:_MOST].to(estimate.device)]
+    order = torch.randperm(estimate.num_samples, generator=generator, device=generator.device)
+    x = estimate.samples[order[:_MOST].to(estimate.device)]
     tried: dict[tuple[str, float], float] = {}
     n, d = x.shape
-    if time.monotonic() > deadline or n < _FEWEST or d > MAX_DIM or estimate.whiten(x[None]).shape[-1] < d:
-        return tried, PLAIN
-    if int((x != x.mode(0).values).sum(0).min()) < _VARIED * n:
-        return tried, PLAIN
+    unfit = n < _FEWEST or d > MAX_DIM or estimate.whiten(x[None]).shape[-1] < d
+    if time.monotonic() > deadline or unfit or int((x != x.mode(0).values).sum(0).min()) < _VARIED * n:
+        return tried, PLAIN, False
     probes, chosen = _probes(n, d, generator).to(x), PLAIN
 
     def judge(kind: tuple[str, float]) -> Tensor:
@@ -281,25 +302,27 @@ def _coordinates(
         with tqdm(disable=not progress, desc="coordinates") as bar:
             judged = {PLAIN: judge(PLAIN)}
             if d > 1 and may_be_independent(x) and float(_fall(judge(INDEPENDENT), judged[PLAIN])[1]) > _CLEAR:
-                return tried, INDEPENDENT
+                return tried, INDEPENDENT, False
             for kind in (PARTS, WHITENED_PARTS) if len(fit_mixture(x).weights) > 1 else ():
                 if time.monotonic() > deadline:
-                    return tried, chosen
+                    return tried, chosen, False
                 consider(kind, _APART, daring=kind == WHITENED_PARTS)
             for name in ("radius", "columns"):
                 previous = tried[PLAIN]
                 heavy = heavy_tails(x, radial=name == "radius") > _HEAVY
                 for strength in _STRENGTHS:
                     if time.monotonic() > deadline:
-                        return tried, chosen
+                        return tried, chosen, False
                     full = strength == _STRENGTHS[-1]
                     consider((name, strength), 0.0 if heavy and not full else 1.0, daring=full)
                     if not (heavy and strength == _STRENGTHS[0]) and not tried[name, strength] < previous:
                         break
                     previous = tried[name, strength]
     except KeyboardInterrupt:
-        pass  # the best so far is a result
-    return tried, chosen
+        if chosen == PLAIN:
+            raise
+        return tried, chosen, True
+    return tried, chosen, False
 
 
 def _consistency(estimate: DensityEstimate, x: Tensor) -> Tensor:
@@ -317,8 +340,8 @@ def _consistency(estimate: DensityEstimate, x: Tensor) -> Tensor:
 def _probes(rows: int, d: int, generator: torch.Generator) -> Tensor:
     """Probes (rows, k, d) of a divergence: the axes, which give it exactly, or random signs where there are many."""
     if d <= _PROBES:
-        return math.sqrt(d) * torch.eye(d).expand(rows, d, d)
-    return torch.randint(0, 2, (rows, _PROBES, d), generator=generator) * 2.0 - 1
+        return math.sqrt(d) * torch.eye(d, dtype=torch.float32, device=generator.device).expand(rows, d, d)
+    return torch.randint(0, 2, (rows, _PROBES, d), generator=generator, device=generator.device) * 2.0 - 1
 
 
 def _criterion(estimate: DensityEstimate, x: Tensor, probes: Tensor) -> Tensor:

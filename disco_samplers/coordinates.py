@@ -50,6 +50,7 @@ class TailCoordinates(NamedTuple):
     radial: bool
 
     @classmethod
+    @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def fit(cls, samples: Tensor, strength: float, *, radial: bool) -> TailCoordinates:
         r"""Fits centre and matrix to samples (n, d) of full rank.
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points, check_count, like
+from disco_samplers._arithmetic import full_precision
+from disco_samplers._arrays import as_points, check_count, check_double, check_generator, like
 from disco_samplers.model.block import Frame
 from disco_samplers.model.network import TILE, Encoding
 from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
@@ -32,6 +33,9 @@ class DensityEstimate:
 
     The context is encoded once; every query costs :math:`O(n)`. Answers come in the kind and precision of the
     queries (numpy in, numpy out). Called as a function it is the score, so it stands wherever a score is wanted.
+
+    It keeps the weights it was made with, whatever becomes of the model, and its answers are the same under autocast and any
+    default dtype, grad mode and precision of matrix products. (A backward pass through them is the caller's own.)
 
     For a batch of data sets (b, n, d), queries are (b, m, d), answers (b, m) and (b, m, d).
 
@@ -60,7 +64,8 @@ class DensityEstimate:
         self._numpy = numpy
         self.report: AdaptationReport | None = None
         self._log_normalizer = 0.0
-        with torch.no_grad():
+        # What is encoded may later be part of what is differentiated: no tensor of it may come from inference mode.
+        with torch.inference_mode(False), torch.no_grad(), full_precision(self.device):
             self._encode(self._mapped(samples if samples.ndim == 3 else samples[None]))
 
     @property
@@ -72,6 +77,11 @@ class DensityEstimate:
     def num_samples(self) -> int:
         """Number of rows n of the context."""
         return self.samples.shape[-2]
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether the density was brought to integrate to one; see :meth:`normalized`."""
+        return self._log_normalizer != 0.0
 
     @property
     def device(self) -> torch.device:
@@ -132,7 +142,8 @@ class DensityEstimate:
             progress: whether to show a progress bar.
 
         Raises:
-            ValueError: if ``num_samples`` is not positive or the estimate is of a batch of data sets.
+            TypeError: if ``num_samples`` or ``steps`` is not an integer.
+            ValueError: if one is not positive, or the estimate is of a batch of data sets.
 
         Example:
             >>> from disco_samplers import DiScoFormer
@@ -143,6 +154,8 @@ class DensityEstimate:
         from disco_samplers.samplers.langevin import LangevinSampler
 
         check_count("num_samples", num_samples, 1)
+        check_count("steps", steps, 1)
+        check_generator(generator, self.device)
         self._single("sample")
         if self.coordinates is not None:
             inner = copy.copy(self)
@@ -156,13 +169,14 @@ class DensityEstimate:
         noise = torch.randn(num_samples, self.dim, generator=generator, device=self.device, dtype=whitening.matrix.dtype)
         start = self.samples[rows].double() + jitter * torch.linalg.solve(whitening.matrix[0].T, noise.T).T
         sampler = LangevinSampler(score=self, method="mala")
-        result = sampler.run(
-            1,
-            initial=start.to(self.samples.dtype),
-            num_warmup=max(steps - 1, 0),
-            generator=generator,
-            progress=progress,
-        )
+        with full_precision(self.device):
+            result = sampler.run(
+                1,
+                initial=start.to(self.samples.dtype),
+                num_warmup=steps - 1,
+                generator=generator,
+                progress=progress,
+            )
         draws = result.draws[:, 0]
         return draws.cpu().numpy() if self._numpy else draws
 
@@ -172,10 +186,13 @@ class DensityEstimate:
 
         return adapt(self, steps, **options)
 
+    @torch.inference_mode(False)
     def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DensityEstimate:
         """The same estimate on another device or in another precision (float32 or float64); this one is unchanged."""
         if dtype not in (None, torch.float32, torch.float64):
             raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        if device is not None:
+            check_double(device, "device")
         model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
         mask = None if self.mask is None else self.mask.to(model.device)
         coordinates = self.coordinates
@@ -187,8 +204,9 @@ class DensityEstimate:
         return moved
 
     def with_model(self, model: DiScoFormer) -> DensityEstimate:
-        """The estimate that another model gives for the same samples."""
-        return type(self)(model, self.samples, self.mask, self.keys, self.coordinates, numpy=self._numpy)
+        """The estimate that another model gives for the same samples, brought to integrate to one if this one was."""
+        other = type(self)(model.frozen(), self.samples, self.mask, self.keys, self.coordinates, numpy=self._numpy)
+        return other.normalized(generator=torch.Generator(self.device).manual_seed(0)) if self.is_normalized else other
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; see :func:`disco_samplers.plotting.plot_estimate`. Needs matplotlib."""
@@ -222,7 +240,7 @@ class DensityEstimate:
 
     def white_log_prob(self, points: Tensor) -> Tensor:
         """Log-density (b, m) in whitened coordinates at whitened points (b, m, rank)."""
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(self.device):
             return torch.cat([self._evaluate_white(part)[0] for part in points.split(TILE, 1)], 1)
 
     def __repr__(self) -> str:
@@ -261,7 +279,7 @@ class DensityEstimate:
         tile = max(1, TILE // y.shape[0])
         # Gradients are wanted with respect to the points, or to weights that an adaptation has set free.
         wanted = torch.is_grad_enabled() and (y.requires_grad or any(p.requires_grad for p in self.model.parameters()))
-        with torch.set_grad_enabled(wanted):
+        with torch.set_grad_enabled(wanted), full_precision(self.device):
             parts = [self._evaluate_tile(part) for part in y.split(tile, 1)]
         return torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
 

@@ -70,4 +70,4 @@ def may_be_independent(samples: Tensor, level: float = 0.02) -> bool:
     features = features / features.square().sum(1, keepdim=True).sqrt()
     z = n**0.5 * torch.einsum("anj,bnk->abjk", features, features).abs()
     pairs = torch.triu(z, 1)
-    return float(pairs.max()) < -float(ndtri(torch.tensor(level / (4 * d * (d - 1)), dtype=torch.float64)))
+    return float(pairs.max()) < -float(ndtri(z.new_tensor(level / (4 * d * (d - 1)))))

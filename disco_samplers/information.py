@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from disco_samplers._arrays import device_of
 from disco_samplers.crossfit import crossfit
 from disco_samplers.marginals import JohnsonMarginals, MarginalEstimate
 from disco_samplers.model.discoformer import DiScoFormer
@@ -119,8 +120,9 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
         >>> abs(float(entropy(x)) - exact) < 0.2
         True
     """
-    x = as_rows(samples, "samples")
-    rows, variance = _Fit(**options).log_prob(x, x)
+    fit = _Fit(**options)
+    x = as_rows(samples, "samples", device=device_of(fit.model, samples))
+    rows, variance = fit.log_prob(x, x)
     return row_mean("entropy", -rows, variance=variance)
 
 
@@ -149,8 +151,9 @@ def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) ->
         True
     """
     fit = _Fit(**options)
-    p = as_rows(p_samples, "p_samples")
-    q = as_rows(q_samples, "q_samples", p.shape[1])
+    device = device_of(fit.model, p_samples, q_samples)
+    p = as_rows(p_samples, "p_samples", device=device)
+    q = as_rows(q_samples, "q_samples", p.shape[1], device)
     (of_p, of_p_variance), (of_q, of_q_variance) = fit.log_prob(p, p), fit.log_prob(q, p)
     return row_mean("KL divergence", of_p - of_q, variance=of_p_variance + of_q_variance)
 
@@ -181,7 +184,8 @@ def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Informatio
         True
     """
     fit = _Fit(**options)
-    a, b = as_rows(x, "x"), as_rows(y, "y")
+    device = device_of(fit.model, x, y)
+    a, b = as_rows(x, "x", device=device), as_rows(y, "y", device=device)
     if len(a) != len(b):
         raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
     (joint, *variances), *parts = (fit.log_prob(rows, rows) for rows in (torch.cat([a, b], 1), a, b))
@@ -217,7 +221,7 @@ def fisher_information(samples: ArrayLike, **options: Any) -> Information:
         True
     """
     fit = _Fit(**options)
-    x = as_rows(samples, "samples")
+    x = as_rows(samples, "samples", device=device_of(fit.model, samples))
     rows = fit.settled(x).crossfit(x, lambda estimate, part: _stein(estimate.score, part, x.std(0), fit.seed))
     return row_mean("Fisher information", rows, unit="per squared unit of length")
 
@@ -257,10 +261,11 @@ def relative_fisher_information(
     if (q_samples is None) == (q_score is None):
         raise ValueError("give either q_samples or q_score")
     fit = _Fit(**options)
-    p = as_rows(p_samples, "p_samples")
+    device = device_of(fit.model, q_score, p_samples, q_samples)
+    p = as_rows(p_samples, "p_samples", device=device)
     other: Callable[[Tensor], Any] | None = q_score
     if q_samples is not None:
-        q = as_rows(q_samples, "q_samples", p.shape[1])
+        q = as_rows(q_samples, "q_samples", p.shape[1], device)
         other = fit.settled(q).condition(q).score
     assert other is not None
 
@@ -276,7 +281,7 @@ def relative_fisher_information(
 def _stein(score: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, seed: int) -> Tensor:
     """-2 div g - |g|^2 of a field g at rows (m, d), its divergence by central differences along random signs."""
     generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, x.shape, generator=generator).to(x) * 2 - 1
+    signs = torch.randint(0, 2, x.shape, generator=generator, device=generator.device).to(x) * 2 - 1
     step = _DIFFERENCE * torch.where(scale > 0, scale, 1.0) * signs
     slope = (score(x + step) - score(x - step)) / (2 * step)
     rows: Tensor = -2 * slope.sum(-1) - score(x).square().sum(-1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points, like
+from disco_samplers._arrays import as_points, as_tensor, like
 from disco_samplers.types import ArrayLike
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class JohnsonMarginals(NamedTuple):
     width: Tensor
 
     @classmethod
+    @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def fit(cls, samples: Tensor) -> JohnsonMarginals:
         """Fits each column of samples (n, d), in float64. A constant column is left alone."""
         x = samples.detach().double()
@@ -151,7 +152,7 @@ class MarginalEstimate:
 
     def sample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
         """New draws (num_samples, d); see :meth:`DensityEstimate.sample`."""
-        return self.marginals.inverse(torch.as_tensor(self.estimate.sample(num_samples, generator=generator)))
+        return self.marginals.inverse(as_tensor(self.estimate.sample(num_samples, generator=generator), "draws"))
 
     def __repr__(self) -> str:
         return f"MarginalEstimate({self.estimate!r})"

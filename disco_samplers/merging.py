@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points, check_count
+from disco_samplers._arrays import as_points, check_count, check_generator, device_of
 from disco_samplers.reference.gaussian import Gaussian
 from disco_samplers.scores import Score, combine, from_log_prob
 from disco_samplers.subposterior import Subposterior, subposterior
@@ -103,7 +103,7 @@ def merge_subposteriors(
         thin: steps between two draws.
         adapt: steps of on-the-fly adaptation of each shard's estimate.
         seed: of the randomness; give this or ``generator``.
-        generator: source of randomness.
+        generator: source of randomness, on the device of the shards.
         names: of the parameters.
         callback: called after each step, as in :meth:`LangevinSampler.run`.
         progress: whether to show progress bars.
@@ -127,9 +127,8 @@ def merge_subposteriors(
     if seed is not None and generator is not None:
         raise ValueError("give seed or generator, not both")
     check_count("chains", chains, 1)
-    if seed is not None and len(shards):
-        device = shards[0].device if isinstance(shards[0], Tensor) else "cpu"
-        generator = torch.Generator(device).manual_seed(seed)
+    if seed is not None:
+        generator = torch.Generator(device_of(model, *shards) or "cpu").manual_seed(seed)
     merged = merged_posterior(shards, prior=prior, prior_power=prior_power, model=model, adapt=adapt, generator=generator)
     start = merged.start(chains, generator)
     return LangevinSampler(score=merged.score, method="mala").run(
@@ -158,7 +157,9 @@ def merged_posterior(
         raise ValueError(f"shards must be at least two sets of draws, got {len(shards)}")
     if not (math.isfinite(prior_power) and prior_power >= 0):
         raise ValueError(f"prior_power must be finite and not negative, got {prior_power}")
-    draws = [as_points(x, f"shards[{k}]").double() for k, x in enumerate(shards)]
+    device = device_of(model, *shards)
+    draws = [as_points(x, f"shards[{k}]", device=device).double() for k, x in enumerate(shards)]
+    check_generator(generator, draws[0].device)
     d = draws[0].shape[-1]
     for k, x in enumerate(draws):
         if x.ndim != 2 or x.shape[1] != d:

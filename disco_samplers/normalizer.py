@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from disco_samplers._arrays import check_count
+from disco_samplers._arrays import check_count, check_generator
 from disco_samplers.reference.kde import KDE
 from disco_samplers.reference.student_t import StudentT
 
@@ -61,6 +61,7 @@ def log_normalizer(
         True
     """
     check_count("num_samples", num_samples, 100)
+    check_generator(generator, estimate.device)
     if estimate.samples.ndim == 3:
         raise ValueError("log_normalizer works on one data set; condition on samples of shape (n, d)")
     if estimate.dim > MAX_DIM:

@@ -124,12 +124,12 @@ def _deal(x: Tensor) -> tuple[GaussianMixture, Tensor]:
     """A mixture, and for each row (n, d) the component it falls in, such that each gets enough rows to have a shape."""
     n, d = x.shape
     generator = torch.Generator().manual_seed(_SEED)
-    mixture = fit_mixture(x[torch.randperm(n, generator=generator)[:_FITTED].to(x.device)], seed=_SEED)
+    mixture = fit_mixture(x[torch.randperm(n, generator=generator, device=generator.device)[:_FITTED].to(x.device)], seed=_SEED)
     while True:
         labels = torch.multinomial(mixture.responsibilities(x).cpu(), 1, generator=generator)[:, 0].to(x.device)
         count = len(mixture.weights)
-        rows = torch.tensor([len(x[labels == k].unique(dim=0)) for k in range(count)])
-        least = int(rows.argmin())
+        rows = [len(x[labels == k].unique(dim=0)) for k in range(count)]
+        least = rows.index(min(rows))
         if rows[least] >= _SHAPE * (d + 1) or count == 1:
             return mixture, labels
         kept = [k for k in range(count) if k != least]

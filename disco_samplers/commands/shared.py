@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from disco_samplers import io
-from disco_samplers._arrays import check_count
+from disco_samplers._arrays import check_count, check_double
 from disco_samplers.samplers.result import default_names
 
 
@@ -42,9 +42,11 @@ def device_name(options: argparse.Namespace) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {name}: torch sees no GPU here")
     try:
-        return str(torch.device(name))
+        device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"--device {name} is not a device; use cpu or cuda") from error
+    check_double(device, "--device")
+    return str(device)
 
 
 def aligned(points: io.Table, points_path: str, names: list[str], names_path: str) -> np.ndarray:

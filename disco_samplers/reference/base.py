@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points, check_count, like
+from disco_samplers._arrays import as_points, check_count, check_generator, like
 from disco_samplers.types import ArrayLike
 
 
@@ -56,6 +56,7 @@ class ReferenceDensity(ABC):
             ValueError: if ``num_samples`` is not a positive integer.
         """
         check_count("num_samples", num_samples, 1)
+        check_generator(generator, self.device)
         return self.draw(num_samples, generator)
 
     def __call__(self, points: ArrayLike) -> ArrayLike:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from disco_samplers._arrays import check_generator
 from disco_samplers.samplers import preconditioner
 
 _TILE = 2**22
@@ -44,6 +45,7 @@ def survivors(
         >>> int((x[kept] > 0).sum()) > 250
         True
     """
+    check_generator(generator, position.device)
     n = len(position)
     count = max(2, math.isqrt(n))
     white = torch.linalg.solve_triangular(preconditioner.factor(position), position.T, upper=False).T

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from disco_samplers._arrays import check_count
+from disco_samplers._arrays import check_count, check_generator, device_of
 from disco_samplers.samplers import preconditioner
 from disco_samplers.samplers.algorithms import ALGORITHMS, Method
 from disco_samplers.samplers.assembly import algorithm_of, learn_of, levels_of, policy_of, target_of
@@ -18,11 +19,25 @@ from disco_samplers.samplers.particle_flow import Condition
 from disco_samplers.samplers.result import SamplerResult, default_names
 from disco_samplers.samplers.start import context_of, factor_of, start
 from disco_samplers.samplers.step_size import Fixed
+from disco_samplers.samplers.target import Target
 from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
 
 if TYPE_CHECKING:
     from disco_samplers.estimate import DensityEstimate
     from disco_samplers.model.discoformer import DiScoFormer
+
+
+_ADJUSTED = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.adjusted)
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "preconditioner": tuple(name for name in ALGORITHMS if name != "flow"),
+    "target_acceptance": _ADJUSTED,
+    "bias": ("ula", "baoab", "annealed"),
+    "friction": ("baoab", "malt"),
+    "trajectory": ("malt",),
+    "levels": ("annealed",),
+    "condition": ("flow",),
+}
+"""The methods that an option is for."""
 
 
 class LangevinSampler:
@@ -51,20 +66,20 @@ class LangevinSampler:
             an unconditioned :class:`DiScoFormer`, then give ``context`` to :meth:`run` ("exact" can do without).
         log_prob: log-density (m, d) -> (m,), normalised or not; taken from ``score`` where that has one, except by "exact".
         method: "mala" where there is a log-density, else "ula".
-        preconditioner: "dense", "diagonal" or "identity"; taken from the context, from ``initial`` where there is none
-            and it has many chains, or from warm-up.
+        preconditioner: "dense" (the default), "diagonal" or "identity", of all but "flow"; taken from the context, from
+            ``initial`` where there is none and it has many chains, or from warm-up.
         target_acceptance: of the adjusted methods; that of the table if not given ("exact": 0.4; "mala" with an estimate: 0.8,
             since where its two heads disagree, as in the neck of a funnel, large steps leave chains stuck).
-        bias: relative bias of a Gaussian's variance that the unadjusted methods may have.
+        bias: relative bias of a Gaussian's variance that the unadjusted methods may have; 0.05 if not given.
         friction: of "baoab" and "malt".
-        trajectory: of "malt": whitened time between two decisions.
+        trajectory: of "malt": whitened time between two decisions; 1.5 if not given.
         levels: of "annealed": noise levels, largest first, or scores ever less smoothed, the target's last; see
             :func:`~disco_samplers.scores.ladder`.
         condition: of "flow": gives a cloud's score from its particles; the shipped model's if not given.
 
     Raises:
         TypeError: if ``score`` is not callable.
-        ValueError: if an adjusted method is asked for without a log-density, or an option is out of range.
+        ValueError: if an adjusted method is asked for without a log-density, or an option is out of range or not the method's.
 
     References:
         Roberts, Rosenthal, *Optimal scaling of discrete approximations to Langevin diffusions*, JRSS B 1998, for 0.574;
@@ -85,11 +100,11 @@ class LangevinSampler:
         *,
         log_prob: LogDensity | None = None,
         method: Method | None = None,
-        preconditioner: preconditioner.Kind = "dense",
+        preconditioner: preconditioner.Kind | None = None,
         target_acceptance: float | None = None,
-        bias: float = 0.05,
+        bias: float | None = None,
         friction: float | None = None,
-        trajectory: float = 1.5,
+        trajectory: float | None = None,
         levels: Sequence[Any] | None = None,
         condition: Condition | None = None,
     ) -> None:
@@ -97,15 +112,15 @@ class LangevinSampler:
             raise TypeError(f"score must be callable, (m, d) -> (m, d), got {type(score).__name__}")
         if method is not None and method not in ALGORITHMS:
             raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
-        if preconditioner not in ("dense", "diagonal", "identity"):
+        if preconditioner not in (None, "dense", "diagonal", "identity"):
             raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {preconditioner!r}')
         if target_acceptance is not None and not 0 < target_acceptance < 1:
             raise ValueError(f"target_acceptance must lie in (0, 1), got {target_acceptance}")
-        if not 0 < bias < 1:
+        if bias is not None and not 0 < bias < 1:
             raise ValueError(f"bias must lie in (0, 1), got {bias}")
         if friction is not None and not (friction >= 0 and np.isfinite(friction)):
             raise ValueError(f"friction must not be negative, got {friction}")
-        if not (trajectory > 0 and np.isfinite(trajectory)):
+        if trajectory is not None and not (trajectory > 0 and np.isfinite(trajectory)):
             raise ValueError(f"trajectory must be positive, got {trajectory}")
         known = log_prob is not None or hasattr(score, "log_prob") or hasattr(score, "condition")
         self.method: Method = method or ("mala" if known else "ula")
@@ -114,20 +129,37 @@ class LangevinSampler:
             raise ValueError(f'method "{method}" needs a log-density: give log_prob=, or use method="ula"')
         if self.method == "exact" and log_prob is None:
             raise ValueError('method "exact" needs log_prob=, the target\'s own log-density; with an estimate\'s use "mala"')
-        self.score, self.log_prob, self.preconditioner = score, log_prob, preconditioner
+        options = {
+            "preconditioner": preconditioner,
+            "target_acceptance": target_acceptance,
+            "bias": bias,
+            "friction": friction,
+            "trajectory": trajectory,
+            "levels": levels,
+            "condition": condition,
+        }
+        for name, methods in _OPTIONS.items():
+            if options[name] is not None and self.method not in methods:
+                raise ValueError(
+                    f'{name} is not an option of method "{self.method}", only of {", ".join(methods)}: leave it out'
+                )
+        self.score, self.log_prob, self.preconditioner = score, log_prob, preconditioner or "dense"
         # Only an estimate, or the model that makes one, can be adapted or conditioned.
         estimated = self.method == "mala" and log_prob is None and (hasattr(score, "adapt") or hasattr(score, "condition"))
         self.target_acceptance = target_acceptance or (0.8 if estimated else self.algorithm.acceptance)
-        self.bias, self.friction, self.trajectory, self.levels, self.condition = bias, friction, trajectory, levels, condition
+        self.bias = 0.05 if bias is None else bias
+        self.trajectory = 1.5 if trajectory is None else trajectory
+        self.friction, self.levels, self.condition = friction, levels, condition
 
+    @torch.inference_mode(False)  # where nothing can be differentiated, as a score may do
     def run(
         self,
         num_samples: int = 1000,
         *,
         context: ArrayLike | None = None,
         initial: ArrayLike | None = None,
-        chains: int = 4,
-        num_warmup: int = 500,
+        chains: int | None = None,
+        num_warmup: int | None = None,
         thin: int = 1,
         step_size: float | None = None,
         adapt: int = 0,
@@ -142,10 +174,11 @@ class LangevinSampler:
 
         Arguments:
             num_samples: draws kept of each chain.
-            context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points.
-            initial: starting points (chains, d); rows of the context, drawn at random, if not given.
-            chains: number of chains, where ``initial`` does not say it.
-            num_warmup: discarded steps before.
+            context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points. A
+                numpy array goes to the score's device, a tensor must be there already.
+            initial: starting points (chains, d), as the context is; rows of it, drawn at random, if not given.
+            chains: number of chains; as many as ``initial`` has, or 4.
+            num_warmup: discarded steps before; 500 if not given.
             thin: steps between two draws.
             step_size: fixes the step size instead of adapting it.
             adapt: gradient steps of the estimate's on-the-fly adaptation before sampling, and in exact mode whenever the
@@ -154,19 +187,22 @@ class LangevinSampler:
             generator: source of randomness, on the device of the chains.
             names: of the variables.
             callback: called with a :class:`~disco_samplers.samplers.driver.Progress` after each step; a true answer ends the
-                run as an interrupt would.
+                run, with what it has drawn so far, in warm-up nothing, as its result.
             resume: a result of this sampler, complete or not, to go on from: same chains, step size and randomness, no
-                warm-up. The new result holds its draws and ``num_samples`` more.
+                warm-up. The new result holds its draws and ``num_samples`` more. A copy or a pickle of a result has its draws
+                only: nothing goes on from it.
             progress: whether to show a progress bar.
 
         Returns:
-            The draws and their diagnostics. If interrupted, those drawn so far, with ``complete=False``.
+            The draws and their diagnostics. If interrupted or ended by the callback, those drawn so far, with
+            ``complete=False``.
 
         Raises:
             TypeError: if an array is not numeric or a count not an integer.
             ValueError: if a count is not positive, starting points are missing or not finite, or the score returns
                 the wrong shape or NaN.
             RuntimeError: if every chain diverges a hundred times in a row.
+            KeyboardInterrupt: if interrupted before the first draw.
         """
         for name, value, least in (
             ("num_samples", num_samples, 1),
@@ -175,21 +211,26 @@ class LangevinSampler:
             ("thin", thin, 1),
             ("adapt", adapt, 0),
         ):
-            check_count(name, value, least)
+            if value is not None:
+                check_count(name, value, least)
         if step_size is not None and not (step_size > 0 and np.isfinite(step_size)):
             raise ValueError(f"step_size must be positive, got {step_size}")
         if seed is not None and generator is not None:
             raise ValueError("give seed or generator, not both")
         if seed is not None and not 0 <= seed < 2**63:
             raise ValueError(f"seed must lie in 0 .. 2^63 - 1, got {seed}")
+        warmup = 500 if num_warmup is None else num_warmup
         if resume is not None:
-            if context is not None or initial is not None or names is not None or step_size is not None:
-                raise ValueError("resume goes on from a result as it is: leave out context, initial, names and step_size")
+            fixed: dict[str, Any] = {"context": context, "initial": initial, "chains": chains, "num_warmup": num_warmup}
+            fixed |= {"names": names, "step_size": step_size, "adapt": adapt or None}
+            if given := [name for name, value in fixed.items() if value is not None]:
+                raise ValueError(f"resume goes on from a result as it is: leave out {', '.join(given)}")
             names, driver = resume.names, self._resumed(resume, seed, generator)
         else:
             estimate = self._estimate(context, adapt)
-            draws = context_of(estimate, context)
-            x, rng = start(initial, draws, chains, seed, generator)
+            device = device_of(self.score, getattr(self.condition, "__self__", None), context, initial)
+            draws = context_of(estimate, context, device)
+            x, rng = start(initial, draws, chains, seed, generator, device)
             names = list(names) if names is not None else default_names(x.shape[1])
             if len(names) != x.shape[1]:
                 raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
@@ -197,22 +238,31 @@ class LangevinSampler:
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
             target = target_of(self, estimate, levels, x, rng)
-            algorithm = algorithm_of(self, target, num_warmup, x.device)
+            algorithm = algorithm_of(self, target, warmup, x.device)
             state, factor = algorithm.init(x, target), factor_of(draws, x, self.preconditioner)
             policy = policy_of(self, step_size, x.shape[1]).start(state, factor)
             driver = Driver(algorithm, target, state, policy, factor=factor, generator=rng)
         driver.show(self.method, callback, progress)
         if resume is None:
-            driver.warm_up(num_warmup, learn_of(self, driver, draws, adapt))
+            driver.warm_up(warmup, learn_of(self, driver, draws, adapt))
         record = driver.draw(num_samples, thin)
         warn(record)
-        return SamplerResult.of(record, driver.checkpoint(), self.method, names, before=resume)
+        checkpoint = driver.checkpoint()._replace(sampler=self)
+        return SamplerResult.of(record, checkpoint, self.method, names, before=resume)
 
     def _resumed(self, result: SamplerResult, seed: int | None, generator: torch.Generator | None) -> Driver:
-        if result.checkpoint is None or result.method != self.method:
+        if result.checkpoint is None:
+            raise ValueError("resume must be the result that a run returned: a copy or a pickle of it has its draws only")
+        if result.method != self.method:
             raise ValueError(f'resume must be a result of method "{self.method}", got one of "{result.method}"')
         checkpoint: Checkpoint = result.checkpoint
+        if different := self._differences(checkpoint.sampler, checkpoint.state.position):
+            raise ValueError(
+                f"resume must be a result of this sampler or of one like it, its sampler has another {', '.join(different)}: "
+                "begin a new run with initial=result.draws[:, -1]"
+            )
         device = checkpoint.state.position.device
+        check_generator(generator, device)
         if generator is None and seed is not None:
             generator = torch.Generator(device).manual_seed(seed)
         elif generator is None and checkpoint.generator_state is not None:
@@ -227,6 +277,25 @@ class LangevinSampler:
             generator=generator,
         )
 
+    def _differences(self, other: LangevinSampler, x: Tensor) -> list[str]:
+        """What makes another sampler's run of the same method not one of this sampler, by the functions' values at points."""
+        if other is self:
+            return []
+        different = [name for name in _OPTIONS if not _alike(getattr(self, name), getattr(other, name))]
+        models = [hasattr(sampler.score, "condition") for sampler in (self, other)]
+        if any(models) and self.score is not other.score:
+            return [*different, "score"]
+        # The estimate that a model made is not at hand; the model is the same.
+        scores = [torch.zeros_like if models[0] else sampler.score for sampler in (self, other)]
+        mine, theirs = (
+            Target(score, sampler.log_prob, needs_log_prob=self.algorithm.adjusted)(x)
+            for score, sampler in zip(scores, (self, other), strict=True)
+        )
+        for name, a, b in zip(("log_prob", "score"), mine, theirs, strict=True):
+            if not torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(b.abs().max())):
+                different.append(name)
+        return different
+
     def _estimate(self, context: ArrayLike | None, adapt: int) -> Any:
         estimate: Any = self.score
         if hasattr(estimate, "condition"):
@@ -240,3 +309,12 @@ class LangevinSampler:
                 raise ValueError("adapt needs a DensityEstimate or a DiScoFormer as score")
             estimate = estimate.adapt(adapt)
         return estimate
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two options are the same; noise levels may be numbers or tensors."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b)
+    return bool(a == b)

@@ -50,7 +50,7 @@ class MemorisationReport:
         figure = optional("matplotlib.figure", "plot").Figure(figsize=(6.4, 3.6), layout="constrained")
         axis = figure.subplots()
         top = float(torch.cat([self.nearest, self.nearest_held_out]).quantile(0.995))
-        bins = torch.linspace(0, top, 40).tolist()
+        bins = torch.linspace(0, top, 40, device="cpu").tolist()
         axis.hist(self.nearest_held_out.tolist(), bins, density=True, color="#8a8f98", alpha=0.5, label="held-out data")
         axis.hist(self.nearest.tolist(), bins, density=True, histtype="step", color="#2563a8", lw=1.4, label="generated")
         axis.set_xlabel("distance to the nearest training sample")

@@ -155,6 +155,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             ValueError: if data hold NaN, are not scaled, are too few for their dimension, or a class is.
         """
         x = checked_data(data)
+        if disco is not None and not isinstance(data, Tensor):
+            x = x.to(disco.device)
         flat = x.flatten(1)
         if share is None and flat.shape[1] > _SMALL:
             share, most = _SHARE, len(flat) // _ROWS_A_DIRECTION
@@ -171,18 +173,19 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             disco = DiScoFormer.from_pretrained("rotations" if basis.rest_dim else "axes", map_location=str(flat.device))
         conventions = {} if scheduler is None else conventions_of(scheduler)
         shape = tuple(x.shape[1:])
-        model: DiscoScoreModel = cls(
-            shape=shape,
-            num_samples=len(flat),
-            rank=basis.rank,
-            rest_rank=len(basis.rest_variances),
-            model=disco.config.to_dict(),
-            num_class_embeds=None if classes is None else int(classes.max()) + 1,
-            **_as_pipelines_read_it(shape) | conventions | config,
-        )
+        with flat.device:
+            model: DiscoScoreModel = cls(
+                shape=shape,
+                num_samples=len(flat),
+                rank=basis.rank,
+                rest_rank=len(basis.rest_variances),
+                model=disco.config.to_dict(),
+                num_class_embeds=None if classes is None else int(classes.max()) + 1,
+                **_as_pipelines_read_it(shape) | conventions | config,
+            )
         model.disco, model.basis = copy.deepcopy(disco).float().requires_grad_(False).eval(), basis
         model.data = basis.project(flat)[0]
-        model.labels = torch.zeros(len(flat), dtype=torch.int64) if classes is None else classes
+        model.labels = torch.zeros(len(flat), dtype=torch.int64, device=flat.device) if classes is None else classes
         model.to(flat.device)
         model.calibrate(calibrate, progress)
         model.eval()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from disco_samplers import DiScoFormer
-from disco_samplers._arrays import as_tensor, check_count, check_finite
+from disco_samplers._arrays import as_tensor, check_count, check_finite, device_of, placed
 from disco_samplers.estimate import DensityEstimate, Gradient
 from disco_samplers.samplers import mala, preconditioner
 from disco_samplers.types import ArrayLike
@@ -38,7 +38,7 @@ class SampleDistribution(TorchDistribution):
 
     Arguments:
         draws: (n, *event_shape); for instance (n,) for a scalar, (n, d) for a vector. Each evaluation costs O(n):
-            a thousand or two are plenty.
+            a thousand or two are plenty. A numpy array goes to the model's device, a tensor must be there already.
         support: a Pyro constraint; one of a scalar (``positive``, ``interval(a, b)``) holds for every entry of an event, and
             ``constraints.cat`` or ``constraints.stack`` tell the columns apart.
         gradient: what differentiating ``log_prob`` gives: "score", the score head, is cheaper and works under
@@ -83,6 +83,7 @@ class SampleDistribution(TorchDistribution):
         if x.ndim == 0 or len(x) < 2:
             raise ValueError(f"draws must have shape (n, *event_shape) with n >= 2, got {tuple(x.shape)}")
         check_finite(x.reshape(len(x), -1), "draws")
+        x = placed(x, "draws", device_of(model), free=not isinstance(draws, Tensor))
         self._support = _of_event(support, x.ndim - 1)
         self._transform = _bijection(self._support)
         free = self._unconstrain(x)

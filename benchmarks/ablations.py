@@ -26,7 +26,7 @@ from report import cached, spread, write
 from torch import Tensor, nn
 
 from disco_samplers.model import DiScoFormerConfig, Network, Whitening, whiten
-from disco_samplers.model.block import KernelEstimates, Tokens
+from disco_samplers.model.block import Frame, KernelEstimates, Tokens
 from disco_samplers.model.heads import Heads
 from disco_samplers.training.loss import training_loss
 from disco_samplers.training.stream import Batch, make_batch
@@ -52,7 +52,7 @@ class TwoNetworks(nn.Module):
         super().__init__()
         self.density, self.scores = Network(config), Network(config)
 
-    def forward(self, x: Tensor, y: Tensor, frame: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, y: Tensor, frame: Frame | None = None) -> tuple[Tensor, Tensor]:
         return self.density(x, y, frame=frame)[0], self.scores(x, y, frame=frame)[1]
 
 

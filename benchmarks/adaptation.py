@@ -39,7 +39,7 @@ def consistency_alone(estimate: DensityEstimate, queries: int = 256) -> Iterator
     """The estimate after each of STEPS gradient steps on the consistency loss, without any criterion."""
     model = copy.deepcopy(estimate.model)
     optimizer = torch.optim.Adam([p.requires_grad_() for p in model.network.heads.parameters()], 1e-4)
-    working = estimate.with_model(model)
+    working = DensityEstimate(model, estimate.samples, keys=estimate.keys, numpy=False)  # which follows the steps
     generator = torch.Generator().manual_seed(0)
     for step in range(STEPS[-1] + 1):
         if step in STEPS:

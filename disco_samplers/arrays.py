@@ -55,12 +55,34 @@ def as_points(array: ArrayLike, name: str, dim: int | None = None, device: torch
         )
     if dim is not None and tensor.shape[-1] != dim:
         raise ValueError(f"{name} must have {dim} columns as the samples have, got {tensor.shape[-1]}")
-    if device is not None and tensor.device != device:
-        if isinstance(array, Tensor) and tensor.device.type != device.type:
-            raise ValueError(f"{name} is on {tensor.device}, the estimate on {device}: move one with .to(...)")
-        tensor = tensor.to(device)
+    moved = placed(tensor, name, device, free=not isinstance(array, Tensor))
     check_finite(tensor, name)
-    return tensor
+    return moved
+
+
+def placed(tensor: Tensor, name: str, device: torch.device | None, *, free: bool) -> Tensor:
+    """The tensor on a device, if one is wanted; only one that is ``free``, as a numpy array's is, goes from kind to kind.
+
+    Raises:
+        ValueError: if it is elsewhere and not free to go.
+    """
+    if device is None or tensor.device == device:
+        return tensor
+    if not free and tensor.device.type != device.type:
+        raise ValueError(f"{name} is on {tensor.device}, the estimate on {device}: move one with .to(...)")
+    return tensor.to(device)
+
+
+def device_of(*sources: object) -> torch.device | None:
+    """The device of the first of these that has one, as models, estimates and tensors have, but not numpy arrays."""
+    devices = (getattr(source, "device", None) for source in sources)
+    return next((device for device in devices if isinstance(device, torch.device)), None)
+
+
+def check_double(device: torch.device | str, name: str) -> None:
+    """Raises ValueError where a device has no float64, in which samples are whitened."""
+    if torch.device(device).type == "mps":
+        raise ValueError(f"{name} {device} does not work: whitening needs float64, which MPS does not have; use cpu or cuda")
 
 
 def check_finite(tensor: Tensor, name: str) -> None:

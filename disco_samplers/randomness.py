@@ -31,7 +31,5 @@ def generator_on(
         return None if seed is None else torch.Generator(device).manual_seed(seed)
     here = generator.device
     if here.type != device.type or (None not in (here.index, device.index) and here.index != device.index):
-        raise ValueError(
-            f"generator is on {here}, the numbers are wanted on {device}: make it with torch.Generator({str(device)!r})"
-        )
+        raise ValueError(f"generator is on {here}, what it draws is to be on {device}: make it by Generator({str(device)!r})")
     return generator

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import check_count
 from disco_samplers.estimators import TransformedEstimator
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import GaussianMixture
@@ -151,7 +152,7 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
     .. math:: f_\sigma = f * \mathcal N(0, \sigma^2)
 
     Exact for a Gaussian mixture. A :class:`~disco_samplers.DensityEstimate` is conditioned again on its rows with
-    noise added.
+    noise added, and normalised again if it was.
 
     Arguments:
         density: an estimate of one data set, or a Gaussian mixture.
@@ -160,15 +161,16 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         generator: source of the noise, on the estimate's device.
 
     Raises:
-        TypeError: if the density is of another kind.
-        ValueError: if ``sigma`` is negative.
+        TypeError: if the density is of another kind, or ``copies`` is not an integer.
+        ValueError: if ``sigma`` is negative, or ``copies`` not positive.
 
     Example:
         >>> from disco_samplers.reference import Gaussian
         >>> smooth(Gaussian(torch.zeros(1), torch.eye(1)), 1.0).covariances.flatten()
         tensor([2.])
     """
-    noise = torch.as_tensor(sigma)
+    check_count("copies", copies, 1)
+    noise = torch.as_tensor(sigma, device=getattr(sigma, "device", "cpu"))
     if not (torch.isfinite(noise).all() and (noise >= 0).all()):
         raise ValueError(f"sigma must be finite and not negative, got {sigma}")
     if not noise.any():
@@ -177,12 +179,13 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         added = noise.to(density.means).square().expand(density.dim)
         covariances = density.covariances + (added if density.diagonal else torch.diag(added))
         return GaussianMixture(density.weights, density.means, covariances)
-    if not (hasattr(density, "model") and getattr(density, "samples", torch.empty(0)).ndim == 2):
+    if not (hasattr(density, "model") and getattr(getattr(density, "samples", None), "ndim", 0) == 2):
         raise TypeError(f"smooth takes an estimate of one data set or a Gaussian mixture, got {type(density).__name__}")
     rows: Tensor = density.samples.repeat(copies, 1)
     generator = generator_on(rows.device, generator=generator)
     added = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * noise.to(rows)
-    return density.model.condition(rows + added)
+    smoothed = density.model.condition(rows + added, keys=density.keys)
+    return smoothed.normalized(generator=generator) if density.is_normalized else smoothed
 
 
 def ladder(density: Any, levels: Sequence[float | Tensor], *, generator: torch.Generator | None = None) -> list[Any]:
@@ -201,10 +204,11 @@ def ladder(density: Any, levels: Sequence[float | Tensor], *, generator: torch.G
         >>> len(ladder(Gaussian(torch.zeros(1), torch.eye(1)), [3.0, 1.0]))
         3
     """
-    sizes = [float(torch.as_tensor(level, dtype=torch.float64).square().mean()) for level in levels]
+    noise = [torch.as_tensor(level, dtype=torch.float64, device=getattr(level, "device", "cpu")) for level in levels]
+    sizes = [float(level.square().mean()) for level in noise]
     if any(a <= b for a, b in pairwise(sizes)):
         raise ValueError("levels must fall, largest noise first")
-    return [smooth(density, level, generator=generator) for level in levels if torch.as_tensor(level).any()] + [density]
+    return [smooth(density, level, generator=generator) for level, size in zip(levels, sizes, strict=True) if size] + [density]
 
 
 def transform(density: Any, bijection: Any) -> Score:

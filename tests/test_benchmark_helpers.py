@@ -163,7 +163,7 @@ def test_heads_without_kernels_do_not_see_them():
     network = Network(DiScoFormerConfig(layers=1))
     network.heads = WithoutKernels(DiScoFormerConfig(layers=1))
     torch.nn.init.normal_(network.heads.output.weight, std=0.1)
-    tokens = network.embed(torch.randn(1, 5, 2), torch.ones(1, 1, 2))
+    tokens = network.embed(torch.randn(1, 5, 2), torch.ones(1, 1, 2), None)
     first, second = (
         network.heads(tokens, KernelEstimates(*(torch.randn(1, 5, *s) for s in ((6,), (2, 6), (6,))))) for _ in "ab"
     )

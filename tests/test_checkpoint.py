@@ -7,6 +7,7 @@ import stat
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
@@ -60,6 +61,37 @@ def test_from_pretrained(model, tmp_path, where):
 def test_save_pretrained(model, tmp_path):
     model.save_pretrained(tmp_path / "new")
     assert_same(DiScoFormer.from_pretrained(tmp_path / "new"), model)
+
+
+def test_the_card_says_what_the_model_is(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert "[More Information Needed]" not in card
+    assert "{{" not in card
+    assert "arxiv.org/abs/2511.05924" in card
+    assert "license: mit" in card
+    assert "library_name: disco-samplers" in card
+    assert (
+        f'{sum(p.numel() for p in model.parameters()):,} parameters, 2 blocks, 4 heads, symmetry "{model.config.symmetry}"'
+        in card
+    )
+    example = card.partition("```python\n")[2].partition("```")[0].replace("OWNER/MODEL", str(tmp_path))
+    names = {"samples": torch.randn(30, 2, generator=torch.Generator().manual_seed(0)), "points": torch.zeros(3, 2)}
+    exec(example, names)
+    assert names["score"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("name", discoformer.SHIPPED)
+def test_shipped_weights_keep_their_card(name, tmp_path):
+    model = DiScoFormer.from_pretrained(name)
+    model.save_pretrained(tmp_path / "same")
+    card = (tmp_path / "same" / "README.md").read_text()
+    assert f"Model card: {name}" in card
+    assert "score error" in card
+    assert "arxiv.org/abs/2511.05924" in card
+    model.network.heads.output.bias += 1.0
+    model.save_pretrained(tmp_path / "trained")
+    assert "for their makers to measure" in (tmp_path / "trained" / "README.md").read_text()
 
 
 def test_file_of_any_name(small, tmp_path):
@@ -159,6 +191,70 @@ def test_paths_never_go_to_the_hub(monkeypatch, tmp_path):
             DiScoFormer.from_pretrained(name)
 
 
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(discoformer, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    save(small, tmp_path / "runs" / "mine" / NAME)
+    monkeypatch.chdir(tmp_path)
+    assert_same(DiScoFormer.from_pretrained("runs/mine"), small)
+    with pytest.raises(FileNotFoundError, match="no weights file at runs/mnie/model"):
+        DiScoFormer.from_pretrained("runs/mnie")
+
+
+@pytest.mark.parametrize("error", [LocalEntryNotFoundError("offline"), ConnectionError("no network")])
+def test_what_is_neither_here_nor_on_the_hub(monkeypatch, error):
+    def fails(*args, **options):
+        raise error
+
+    monkeypatch.setattr(discoformer, "hf_hub_download", fails)
+    with pytest.raises(FileNotFoundError, match="no weights called runz/mine: there is no such folder here, and"):
+        DiScoFormer.from_pretrained("runz/mine")
+
+
+@pytest.mark.parametrize("name", [None, "rotations", "someone/disco"])
+@pytest.mark.parametrize("option", [{"device": "cuda"}, {"nonsense": 3}, {"Revision": "v1"}])
+def test_unknown_options_of_loading(monkeypatch, name, option):
+    monkeypatch.setattr(discoformer, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    with pytest.raises(TypeError, match=f"from_pretrained has no option {next(iter(option))}: the device is map_location="):
+        DiScoFormer.from_pretrained(name, **option)
+
+
+def test_a_revision_of_what_is_not_on_the_hub(small, tmp_path):
+    save(small, tmp_path / NAME)
+    for name in ("axes", tmp_path):
+        with pytest.raises(ValueError, match="revision is of a model on the hub"):
+            DiScoFormer.from_pretrained(name, revision="v1")
+        DiScoFormer.from_pretrained(name, local_files_only=True, token="secret")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_loading_changes_no_state_and_depends_on_none(small, tmp_path, dtype):
+    save(small, tmp_path / NAME)
+    random, default = torch.get_rng_state(), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.inference_mode():
+            loaded = DiScoFormer.from_pretrained(tmp_path)
+    finally:
+        torch.set_default_dtype(default)
+    assert_same(loaded, small)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not any(p.is_inference() for p in loaded.parameters())
+    save(small.to(torch.float64), tmp_path / NAME)
+    assert DiScoFormer.from_pretrained(tmp_path).dtype == torch.float32
+
+
+def test_a_device_without_float64(small, monkeypatch):
+    for where in ("mps", "mps:0", torch.device("mps")):
+        with pytest.raises(ValueError, match=f"map_location {where} does not work: whitening needs float64"):
+            DiScoFormer.from_pretrained(map_location=where)
+    estimate = small.condition(torch.arange(10.0).view(5, 2) ** 2)
+    with pytest.raises(ValueError, match="device mps does not work: whitening needs float64"):
+        estimate.to(device="mps")
+    monkeypatch.setattr(DiScoFormer, "device", torch.device("mps"))
+    with pytest.raises(ValueError, match="a model on mps does not work: whitening needs float64"):
+        small.condition(torch.zeros(5, 2))
+
+
 def test_shipped_weights(disco):
     assert disco.config == DiScoFormerConfig.from_dict(disco.config.to_dict())
     assert all(torch.isfinite(p).all() for p in disco.parameters())
@@ -223,13 +319,16 @@ def test_a_write_replaces_the_whole_file(tmp_path):
     assert os.listdir(target.parent) == ["result.npy"]
 
 
-def test_written_files_follow_the_umask(tmp_path):
-    old = os.umask(0o022)
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_written_files_follow_the_umask(tmp_path, monkeypatch, umask):
+    old = os.umask(umask)
     try:
-        write(tmp_path / "file", lambda temporary: temporary.write_text("x"))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda mask: pytest.fail("other threads would write files open to all"))
+            write(tmp_path / "file", lambda temporary: temporary.write_text("x"))
     finally:
         os.umask(old)
-    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
 
 
 def test_push_to_hub_uploads_what_from_pretrained_reads(small, tmp_path, monkeypatch):

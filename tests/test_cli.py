@@ -250,6 +250,9 @@ def test_no_gpu(arguments, here, capsys):
     before = snapshot(here)
     assert cli.main([*arguments, "--device", "cuda"]) == 1
     assert capsys.readouterr().err == "disco: error: --device cuda: torch sees no GPU here\n"
+    assert cli.main([*arguments, "--device", "mps"]) == 1
+    why = "whitening needs float64, which MPS does not have; use cpu or cuda"
+    assert capsys.readouterr().err == f"disco: error: --device mps does not work: {why}\n"
     assert snapshot(here) == before
 
 

@@ -189,6 +189,31 @@ def test_mmd_is_unbiased_and_exact_for_gaussians():
     assert abs(mean) < 5 * error  # a false alarm in 1e-6
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_distances_of_an_object_to_itself_are_those_to_a_copy(dtype):
+    x = torch.randn(30, 2, generator=rng()).to(dtype)
+    assert maximum_mean_discrepancy(x, x) == maximum_mean_discrepancy(x, x.clone())
+    assert precision_recall(x, x) == precision_recall(x, x.clone()) == (1.0, 1.0)
+    assert sliced_wasserstein(x, x) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("distance", "options", "error"),
+    [
+        (sliced_wasserstein, {"projections": 0}, ValueError),
+        (sliced_wasserstein, {"order": 0}, ValueError),
+        (sliced_wasserstein, {"order": 1.5}, TypeError),
+        (precision_recall, {"neighbours": 0}, ValueError),
+        (precision_recall, {"neighbours": 5}, ValueError),
+        (precision_recall, {"neighbours": 2.0}, TypeError),
+    ],
+)
+def test_wrong_options_of_distances(distance, options, error):
+    x = torch.randn(5, 2, generator=rng())
+    with pytest.raises(error, match=f"^{next(iter(options))} "):
+        distance(x, x, **options)
+
+
 def test_precision_recall_of_known_sets():
     grid = torch.arange(20.0)[:, None]
     assert precision_recall(grid, grid) == (1.0, 1.0)

@@ -212,6 +212,13 @@ def public(config):
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
+def test_making_and_loading_leave_the_random_state(data, tmp_path):
+    before = torch.get_rng_state()
+    DiscoScoreModel.from_data(data[1], replicas=1, calibrate=False).save_pretrained(tmp_path)
+    DiscoScoreModel.from_pretrained(tmp_path, low_cpu_mem_usage=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_from_config_shares_every_argument(images):
     again = DiscoScoreModel.from_config(images.config)
     assert public(again.config) == public(images.config)

@@ -1,10 +1,19 @@
+import contextlib
+import copy
+import gc
+import itertools
 import math
+import weakref
 
 import numpy as np
 import pytest
 import torch
+from conftest import perturbed
+from torch.distributions.transforms import ExpTransform
 
 from disco_samplers import AdaptationReport, DensityEstimate
+from disco_samplers.estimators import IndependentEstimator, TailTransform, WhitenedPartsEstimator, consistency
+from disco_samplers.model.network import _order
 from disco_samplers.reference import GaussianMixture
 from disco_samplers.testing import assert_same_distribution
 
@@ -246,6 +255,10 @@ def test_sample(estimate, rng):
     for count in (0, -1):
         with pytest.raises(ValueError, match="num_samples"):
             estimate.sample(count)
+        with pytest.raises(ValueError, match="steps must be at least 1"):
+            estimate.sample(5, num_steps=count)
+    with pytest.raises(TypeError, match="steps must be an integer"):
+        estimate.sample(5, num_steps=2.5)
 
 
 def test_repr(small, rng):
@@ -284,6 +297,157 @@ def test_any_real_dtype(small, rng, dtype):
     x = (10 * points(rng).abs()).numpy().astype(dtype)
     log_prob = small.condition(x).log_prob(x)
     np.testing.assert_allclose(log_prob, small.condition(x.astype(float)).log_prob(x.astype(float)), rtol=1e-4, atol=1e-4)
+
+
+def in_place(model):
+    for parameter in model.parameters():
+        parameter.data.mul_(-1.0)  # of which autograd's count of versions knows nothing
+
+
+def trained(model):
+    optimizer = torch.optim.SGD(model.requires_grad_().network.heads.parameters(), 0.1)
+    sum(p.square().sum() for p in model.network.heads.parameters()).backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.double(),
+        lambda model: model.to("meta"),
+        lambda model: model.half().float(),
+        lambda model: model.load_state_dict(perturbed(model.config.symmetry, seed=1).state_dict()),
+        lambda model: setattr(model.network, "heads", perturbed(model.config.symmetry, seed=1).network.heads),
+        in_place,
+        trained,
+    ],
+    ids=["double", "moved", "rounded", "loaded", "replaced", "in place", "trained"],
+)
+def test_an_estimate_is_not_changed_with_its_model(model, rng, change):
+    x, y = points(rng, 40), points(rng, 7)
+    estimate, other = model.condition(x), perturbed(model.config.symmetry).condition(x).with_model(model)
+    before = estimate.log_prob_and_score(y)
+    change(model)
+    for kept in (estimate, other):
+        assert all(torch.equal(a, b) for a, b in zip(kept.log_prob_and_score(y), before, strict=True))
+        assert torch.equal(kept.to(dtype=torch.float32).score(y), before[1])
+        assert torch.isfinite(kept.adapt(1).log_prob(y)).all()
+    if model.device.type != "meta":
+        fresh = model.condition(x)
+        assert fresh.dtype == model.dtype
+        assert not torch.equal(fresh.log_prob(y), before[0])
+        torch.testing.assert_close(fresh.log_prob(y), copy.deepcopy(model).condition(x).log_prob(y), rtol=0, atol=0)
+
+
+def test_estimates_share_their_weights(small, rng):
+    x = points(rng)
+    one, two = small.condition(x), small.condition(2 * x)
+    assert one.model is two.model is one.with_model(small).model
+    in_place(small)
+    three = small.condition(x)
+    assert three.model is not one.model
+    kept = weakref.ref(three.model)
+    del three
+    small.double().condition(x)
+    gc.collect()
+    assert kept() is None
+    assert {name for name, _ in small.named_modules()} == {name for name, _ in perturbed().named_modules()}
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def shortened(by):
+    """Matrix products as on a GPU in TensorFloat32, by each of torch's two ways to ask for it."""
+    cuda, everywhere = torch.backends.cuda.matmul, torch.backends
+    before = torch.get_float32_matmul_precision()
+    if by == "older":
+        torch.set_float32_matmul_precision("medium")
+    elif by == "cuda":
+        cuda.fp32_precision = "tf32"
+    else:
+        everywhere.fp32_precision = "tf32"
+    state = [b.fp32_precision for b in (cuda, torch.backends.mkldnn.matmul, everywhere)]
+    try:
+        yield
+        assert [b.fp32_precision for b in (cuda, torch.backends.mkldnn.matmul, everywhere)] == state
+        if by == "older":
+            assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        everywhere.fp32_precision = "none"
+        torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        yield
+        assert (torch.ones(1, 1) @ torch.ones(1, 1)).dtype == torch.bfloat16
+
+
+SURROUNDINGS = {
+    "autocast": autocast,
+    "double": lambda: default_dtype(torch.float64),
+    "bfloat16": lambda: default_dtype(torch.bfloat16),
+    "half": lambda: default_dtype(torch.float16),
+    "no_grad": torch.no_grad,
+    "enable_grad": torch.enable_grad,
+    "inference": torch.inference_mode,
+    "older": lambda: shortened("older"),
+    "cuda": lambda: shortened("cuda"),
+    "everywhere": lambda: shortened("everywhere"),
+}
+
+
+def answers(model, x, y, mask):
+    """Of estimates of every kind, all made and asked here."""
+    rng = torch.Generator().manual_seed(0)
+    flat = x.clone()
+    flat[:, 1] = 5.0
+    estimate = model.condition(x)
+    asked = {
+        "plain": estimate,
+        "double": estimate.to(dtype=torch.float64),
+        "groups": model.condition(x, keys=20),
+        "flat": model.condition(flat),
+        "normalized": estimate.normalized(num_samples=100, generator=rng),
+        "adapted": model.condition(x[:40]).adapt(1),
+        "tails": model.condition(x, transform=TailTransform.fit(x, 0.3, radial=True)),
+        "positive": model.condition(x.exp(), transform=ExpTransform().inv),
+        "independent": DensityEstimate(model, x, IndependentEstimator(model.network, x)),
+        "parts": DensityEstimate(model, x, WhitenedPartsEstimator(model.network, x)),
+        "other": estimate.with_model(model),
+    }
+    found = {name: each.log_prob_and_score(y.abs() if name == "positive" else y) for name, each in asked.items()}
+    found["batch"] = model.condition(torch.stack([x, x + 1]), mask=mask).log_prob_and_score(torch.stack([y, y]))
+    found["white"] = [estimate.white_log_prob(estimate.whiten(y[None]))]
+    found["sample"] = [estimate.sample(3, num_steps=3, generator=rng)]
+    of_numpy = model.condition(x.numpy()).log_prob_and_score(y.numpy())
+    found["numpy"] = [torch.as_tensor(answer, dtype=torch.float32) for answer in of_numpy]
+    return found, asked
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_answers_do_not_depend_on_what_surrounds_them(model, rng, name):
+    data = points(rng), points(rng, 7), torch.rand(2, 60, generator=rng) < 0.7
+    expected, _ = answers(model, *data)
+    with SURROUNDINGS[name]():
+        found, asked = answers(model, *data)
+    for kind, values in expected.items():
+        assert [v.dtype for v in found[kind]] == [v.dtype for v in values]
+        assert all(torch.equal(a, b) for a, b in zip(found[kind], values, strict=True)), kind
+    # What was made there is as good as any outside.
+    for kind, estimate in asked.items():
+        y = torch.ones(1, estimate.dim, requires_grad=True)
+        assert torch.isfinite(torch.autograd.grad(estimate.log_prob(y).sum(), y)[0]).all(), kind
 
 
 def state(model):
@@ -372,6 +536,51 @@ def test_adapt_stops_in_time(small, rng):
     assert len(report.losses) == 1
 
 
+def interrupting(function, after):
+    """The function, interrupted at its call number ``after``."""
+    calls = itertools.count(1)
+
+    def interrupted(*args, **options):
+        if next(calls) >= after:
+            raise KeyboardInterrupt
+        return function(*args, **options)
+
+    return interrupted
+
+
+@pytest.mark.parametrize("steps_made", [0, 2])
+def test_an_interrupt_of_the_steps_keeps_those_made(small, rng, monkeypatch, steps_made):
+    monkeypatch.setattr("disco_samplers.estimators.heads.consistency", interrupting(consistency, steps_made + 1))
+    estimate = small.condition(points(rng, 40))  # too few rows for coordinates to be tried
+    if steps_made:
+        assert len(estimate.adapt(num_steps=5).report.losses) == steps_made
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            estimate.adapt(num_steps=5)
+
+
+@pytest.mark.parametrize("kinds_tried", [0, 1, 2])
+def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkeypatch, kinds_tried):
+    rows = torch.rand(200, 2, dtype=torch.float64, generator=rng)
+    gains = iter([0.0, 1.0])  # of the samples as they are, then of parts, which are better
+
+    def judge(x, fit, evaluate, *, generator, queries):
+        return rows - next(gains)
+
+    monkeypatch.setattr("disco_samplers.estimators.choosing.crossfit", interrupting(judge, kinds_tried + 1))
+    monkeypatch.setattr(
+        "disco_samplers.estimate.adaptation.adapt_heads", lambda *_, **__: pytest.fail("steps are made after an interrupt")
+    )
+    estimate = small.condition(torch.linspace(-1, 1, 200)[:, None])
+    if kinds_tried < 2:
+        with pytest.raises(KeyboardInterrupt):
+            estimate.adapt()
+    else:
+        report = estimate.adapt().report
+        assert report.coordinates == ("parts", 0.0)
+        assert (report.losses, report.criterion, report.chosen) == ([], [], 0)
+
+
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
 def test_adapt_takes_the_smallest_sets(small, rng, n):
     x = points(rng, n, 2)
@@ -428,12 +637,39 @@ def test_keys_beyond_the_context_change_nothing(small, rng):
 
 
 def test_a_context_in_groups_is_several_contexts_that_queries_see_together(small, rng):
-    x = torch.randn(1, 90, 3, generator=rng)
+    x = torch.randn(2, 90, 3, generator=rng)
     whole = small.network.encode(x, keys=32)
-    groups = [small.network.encode(x[:, g::3]) for g in range(3)]
+    dealt = x[:, _order(90, x.device)].view(2, 3, 30, 3)
+    groups = [small.network.encode(dealt[:, g]) for g in range(3)]
     for i, block in enumerate(whole.blocks):
-        assert torch.equal(block.keys, torch.cat([group.blocks[i].keys for group in groups], 2))
+        torch.testing.assert_close(block.keys, torch.cat([group.blocks[i].keys for group in groups], 2))
     assert float(whole.sizes[0, 0, 0]) == pytest.approx(math.log(90))
+
+
+def test_groups_of_unequal_size_count_every_row_once(small, rng):
+    x, y = torch.randn(1, 91, 3, generator=rng), torch.randn(1, 5, 3, generator=rng)
+    whole, padded = small.network.encode(x, keys=32), torch.cat([x, 1e3 * torch.ones(1, 2, 3)], 1)
+    counts = (torch.arange(93) < 91).float()[None]
+    assert whole.blocks[0].keys.shape[2] == 93
+    assert float(whole.sizes[0, 0, 0]) == pytest.approx(math.log(91))
+    # What is left out may stand anywhere: with one group the answers are those without it.
+    for got, right in zip(
+        small.network.decode(small.network.encode(padded, counts), y),
+        small.network.decode(small.network.encode(x), y),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, right)
+
+
+def test_rows_that_alternate_between_chains_are_dealt_like_any_others(disco):
+    """Four clusters in turn, four groups: dealt in step, each group would see one cluster."""
+    rng = torch.Generator().manual_seed(3)
+    centers = 4 * torch.randn(4, 5, generator=rng)
+    x = centers[torch.arange(4096) % 4] + torch.randn(4096, 5, generator=rng)
+    y = centers[torch.arange(200) % 4] + torch.randn(200, 5, generator=rng)
+    in_turn = disco.condition(x, keys=1024).score(y)
+    shuffled = disco.condition(x[torch.randperm(4096, generator=rng)], keys=1024).score(y)
+    assert (in_turn - shuffled).square().sum() < 2e-3 * shuffled.square().sum()
 
 
 @pytest.mark.parametrize("d", [2, 5])

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from disco_samplers.training.families import FAMILIES, Linear, SineShear, SinhArcsinh
+from disco_samplers.training.families import FAMILIES
+from disco_samplers.training.maps import Autoregression, Box, Coupling, Edge, Factor, Linear, SineShear, SinhArcsinh, uniform
 from disco_samplers.training.stream import Stream, StreamConfig, make_batch
 
 
@@ -69,6 +70,51 @@ def test_maps_invert_and_their_log_determinants_are_right(kind):
     torch.testing.assert_close(back, x)
     jacobian = torch.autograd.functional.jacobian(lambda v: step.forward(v[None, None])[0, 0], x[0, 0])
     torch.testing.assert_close(log_det[0, 0], -torch.linalg.slogdet(jacobian)[1])
+
+
+def _hierarchical(batch, d, generator):
+    return Coupling(batch, d, generator, hierarchical=True)
+
+
+def _autoregression(batch, d, generator):
+    return Autoregression(uniform((batch, 1, 1), generator))
+
+
+def _factor(batch, d, generator):
+    root = torch.randn(batch, d, d, generator=generator)
+    return Factor(torch.eye(d) + root @ root.mT)
+
+
+@pytest.mark.parametrize("kind", [Coupling, _hierarchical, Edge, Box, _autoregression, _factor])
+@pytest.mark.parametrize("seed", range(5))
+def test_maps_of_sets_invert_and_their_log_determinants_are_right(kind, seed):
+    generator = torch.Generator().manual_seed(seed)
+    step = kind(2, 4, generator)
+    x = 2 * torch.randn(2, 30, 4, generator=generator)
+    y = step.forward(x).requires_grad_()
+    back, log_det = step.inverse(y)
+    torch.testing.assert_close(back, x, rtol=1e-4, atol=1e-4)
+    jacobian = torch.autograd.functional.jacobian(lambda v: step.forward(v.expand(2, 1, 4))[1, 0], x[1, 0])
+    torch.testing.assert_close(log_det[1, 0], -torch.linalg.slogdet(jacobian)[1], rtol=1e-3, atol=1e-3)
+    # The preimage is differentiable: its Jacobian is the inverse of the map's.
+    rows = [torch.autograd.grad(back[1, 0, i], y, retain_graph=True)[0][1, 0] for i in range(4)]
+    torch.testing.assert_close(torch.stack(rows) @ jacobian, torch.eye(4), rtol=0, atol=2e-3)
+
+
+def test_weights_of_rows_keep_their_law():
+    """Weighted means are those of the unweighted law: six standard errors over four sets and two columns, 2e-8 if normal."""
+    batch = make_batch("few", 4, 2, 4000, 1, torch.Generator().manual_seed(0), weighted=True)
+    share = batch.counts / batch.counts.sum(1, keepdim=True)
+    effective = 1 / share.square().sum(1)
+    torch.testing.assert_close(batch.counts.sum(1), effective)
+    # In whitened coordinates the weighted law has mean zero and unit variance.
+    mean = (share[..., None] * batch.context).sum(1)
+    torch.testing.assert_close(mean, torch.zeros(4, 2), rtol=0, atol=1e-4)
+    # Its score, weighted, has mean zero too, which no other weights give it.
+    score = batch.score[:, :4000]
+    total = (share[..., None] * score).sum(1)
+    error = (share.square()[..., None] * score.square()).sum(1).sqrt()
+    assert (total / error).abs().max() < 6
 
 
 def test_linear_map_inverts():

@@ -120,7 +120,7 @@ TARGET = GaussianMixture(
 
 
 def sampled(method, **options):
-    run = {"num_chains": 4, "num_warmup": 40, "seed": 0, "progress": False, "thinning": 2}
+    run = {"num_warmup": 40, "seed": 0, "progress": False, "thinning": 2}
     score = options.pop("score", TARGET)
     run |= {key: options.pop(key) for key in ("context", "initial") if key in options}
     with warnings.catch_warnings():

@@ -187,6 +187,18 @@ def test_annealing_steps_down_and_stays() -> None:
     assert seen.count(2) >= 4
 
 
+@pytest.mark.parametrize("mode", [0.0, 1e-9])
+def test_annealing_from_a_mode(mode: float) -> None:
+    """Chains that all start where the score is zero stay within the law: the mean square of 800 is 1, sd 0.05."""
+    levels = [Gaussian(torch.zeros(1), torch.full((1,), 1 + s**2)) for s in (3.0, 1.0, 0.0)]
+    sampler = LangevinSampler(score=levels[-1], method="annealed", levels=levels)
+    reached = []
+    run = {"initial": torch.full((800, 1), mode), "num_warmup": 300, "seed": 0} | QUIET
+    result = sampler.run(1, callback=lambda p: reached.append(float(p.state.position.abs().max())), **run)
+    assert max(reached) < 20  # six standard deviations of the widest level
+    assert 0.75 < float(result.draws.square().mean()) < 1.25
+
+
 def test_annealing_an_estimate(disco) -> None:
     """An estimate is smoothed by noising its rows; both of its modes are found from starts of their own making."""
     x = torch.cat([torch.randn(150, 2, generator=seeded(0)) - 4, torch.randn(150, 2, generator=seeded(1)) + 4])

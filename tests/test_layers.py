@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = """types
-arrays extras randomness preconditioners
+arithmetic arrays extras randomness preconditioners
 model files samplers.steps
 reference testing pictures
 training estimators

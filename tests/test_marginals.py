@@ -100,3 +100,11 @@ def test_crossfit_never_shows_a_row_to_its_judge(rng):
 def test_crossfit_refuses(rows, folds, error):
     with pytest.raises(ValueError, match=error):
         crossfit(torch.zeros(rows, 1), lambda x: x, lambda a, b: b, folds=folds)
+
+
+def test_fitted_in_inference_mode_they_can_be_differentiated(table):
+    with torch.inference_mode():
+        marginals = JohnsonTransform.fit(table.clone())
+    x = table.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(marginals(x).sum(), x)
+    torch.testing.assert_close(marginals.slope(table), slope)

@@ -6,7 +6,7 @@ from conftest import perturbed
 
 import disco_samplers.estimate
 import disco_samplers.model.network
-from disco_samplers.model import log_standard_normal
+from disco_samplers.model import Frame, log_standard_normal
 from disco_samplers.reference import KDE
 
 DIMENSIONS = [1, 2, 7, 30]
@@ -93,14 +93,15 @@ def test_axes_network_contains_the_rotations_one(rng):
         for parameter in (block.attention.narrower_gain, block.axes.merge.weight, *block.axes.to_scalars.parameters()):
             parameter.zero_()
     x, y = points(rng, 60, 3, torch.float64)[None], points(rng, 25, 3, torch.float64)[None]
-    frame = torch.randn(1, 3, 3, dtype=torch.float64, generator=rng)
+    frame = Frame.of(torch.randn(1, 3, 3, dtype=torch.float64, generator=rng))
     answers_of_both = wider.decode(wider.encode(x, frame=frame), y), network.decode(network.encode(x), y)
     for got, wanted in zip(*answers_of_both, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
 
 
-def test_kernels_narrower_along_every_column(rng):
-    """A head that narrows its kernel by the same e along all columns is the KDE of precision beta (1 + e), in any frame."""
+@pytest.mark.parametrize("correlation", [0.0])
+def test_kernels_narrower_along_every_column(rng, correlation):
+    """A head that narrows its kernel by the same e along all columns is a KDE of precision beta (I + e B B^T), in any frame."""
     network = perturbed("axes").double().network
     attention = network.blocks[0].attention
     head, beta = 1, 2.0
@@ -114,14 +115,19 @@ def test_kernels_narrower_along_every_column(rng):
     attention.narrower.bias.copy_(torch.linspace(-1, 1, attention.heads).double())
     x, y = points(rng, 60, 3, torch.float64), points(rng, 25, 3, torch.float64)
     sizes = torch.tensor([[[math.log(60.0), math.log(3.0)]]], dtype=torch.float64)
-    frame = torch.linalg.qr(torch.randn(1, 3, 3, dtype=torch.float64, generator=rng))[0]
+    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=rng))[0]
+    columns = torch.full((3, 3), correlation, dtype=torch.float64).fill_diagonal_(1.0)
+    matrix = turn @ torch.linalg.cholesky(columns).T  # B with B^T B the columns' correlation
+    frame = Frame.of(matrix[None])
     context, queries = network.embed(x[None], sizes, frame), network.embed(y[None], sizes, frame)
     _, kernels = attention(queries, attention.keys_values(context, None))
     extra = attention.narrower_gain[head] ** 2 * (4 * torch.tanh(attention.narrower.bias[head] / 4)).exp()
-    kde = KDE(x, float((beta * (1 + extra)) ** -0.5))
+    precision = beta * (torch.eye(3, dtype=torch.float64) + extra * matrix @ matrix.T)
+    root = torch.linalg.cholesky(precision)
+    log_density, score = KDE(x @ root, 1.0).log_prob_and_score(y @ root)
     log_prob = kernels.log_ratio[0, :, head] + log_standard_normal(y.square().sum(-1), 3)
-    torch.testing.assert_close(log_prob, kde.log_prob(y), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(kernels.score[0, :, :, head], kde.score(y), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(log_prob, log_density + 0.5 * precision.logdet(), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(kernels.score[0, :, :, head], score @ root.T, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("d", DIMENSIONS)

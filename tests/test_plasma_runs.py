@@ -207,6 +207,37 @@ def test_checks_warn_and_refuse():
     assert {check.verdict for check in startup_checks(read_run("landau-0.5").simulation)} == {"ok"}
 
 
+def test_openpmd_files_hold_all_that_the_standard_asks_for(tmp_path):
+    """openPMD 1.1.0 and its extension ED-PIC: what is required, on a condition or not, and what is recommended."""
+    pytest.importorskip("openpmd_api")
+    h5py = pytest.importorskip("h5py")
+    run = small(fields="electromagnetic")
+    run.run(2, observers=[OpenPMDWriter(tmp_path, every=2, author="A. Author <a@example.org>")], progress=False)
+    for step in (0, 2):
+        with h5py.File(tmp_path / f"data_{step:06d}.h5") as file:
+            assert file.attrs["author"].decode() == "A. Author <a@example.org>"
+            assert {"openPMD", "openPMDextension", "basePath", "iterationEncoding", "iterationFormat"} <= set(file.attrs)
+            assert {"software", "softwareVersion", "date", "meshesPath", "particlesPath"} <= set(file.attrs)
+            base = file[f"data/{step}"]
+            meshes, particles = base["fields" if "fields" in base else "meshes"], base["particles/electrons"]
+            for holder, names in (
+                (meshes, ["fieldSolver", "currentSmoothing", "chargeCorrection"]),
+                (meshes["E"], ["fieldSmoothing"]),
+                (particles, ["particleSmoothing"]),
+            ):
+                for name in names:
+                    simple = holder.attrs[name] in (b"none", b"Yee")
+                    assert simple or len(holder.attrs[f"{name}Parameters"]) > 10
+            patches = particles["particlePatches"]
+            n = len(run.state.species[0].x)
+            values = {name: patches[name][()].tolist() for name in ("numParticles", "numParticlesOffset")}
+            values |= {name: patches[name]["x"][()].tolist() for name in ("offset", "extent")}
+            assert values == {"numParticles": [n], "numParticlesOffset": [0], "offset": [0.0], "extent": [run.grid.length]}
+            assert patches["numParticles"].dtype == np.uint64
+            inside = particles["position/x"][()] - patches["offset/x"][0]
+            assert ((inside >= 0) & (inside < patches["extent/x"][0])).all()
+
+
 def test_openpmd_files_are_read_back(tmp_path):
     api = pytest.importorskip("openpmd_api")
     run = small(fields="electromagnetic")
@@ -238,6 +269,7 @@ def test_openpmd_files_are_read_back(tmp_path):
     assert {"currentDeposition", "particleInterpolation", "particleSmoothing"} <= set(particles.attributes)
     assert particles["weighting"].get_attribute("macroWeighted") == 1
     assert {"fieldSolver", "fieldBoundary", "particleBoundary", "chargeCorrection"} <= set(last.meshes.attributes)
+    assert series.author == "unknown"
     assert last.meshes["B"]["z"].position == [0.5]
     assert series.openPMD_extension == 1
     series.close()

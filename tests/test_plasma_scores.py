@@ -86,6 +86,13 @@ def test_disco_score_is_the_estimates_score(rotations):
         torch.testing.assert_close(log_f[cell == c], normalised.log_prob(v[cell == c]), rtol=0, atol=0.03)
 
 
+def test_the_model_that_was_given_stays_where_it_is(rotations):
+    score = DiscoScore(rotations)
+    score._follow(torch.device("meta"))
+    assert score.model.device.type == "meta"
+    assert rotations.device.type == "cpu"
+
+
 def test_weights_count_as_repetition(rotations):
     v, _, _ = cells_of(100)
     w = torch.ones(100, dtype=v.dtype)

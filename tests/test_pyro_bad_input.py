@@ -192,11 +192,20 @@ def test_divergences_are_counted() -> None:
         ({"model": plain_model, "target_acceptance": 1.5}, "target_acceptance must lie in"),
         ({"model": plain_model, "step_size": 0.0}, "step_size must be positive"),
         ({"model": plain_model, "preconditioner": "full"}, "preconditioner must be"),
+        ({"model": plain_model, "step_size": 0.1, "target_acceptance": 0.6}, "give step_size, .* or target_acceptance"),
+        ({"potential_fn": len, "max_plate_nesting": 1}, "max_plate_nesting and init_strategy are options of a model"),
+        ({"potential_fn": len, "init_strategy": len}, "max_plate_nesting and init_strategy are options of a model"),
     ],
 )
 def test_options_of_the_kernel(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LangevinKernel(**options)
+
+
+def test_a_potential_of_several_numbers() -> None:
+    kernel = LangevinKernel(potential_fn=lambda params: params["x"].square())
+    with pytest.raises(ValueError, match=r"potential_fn must return one number, it returned shape \(2,\): sum over it"):
+        MCMC(kernel, 2, 2, {"x": torch.zeros(2)}, disable_progbar=True).run()
 
 
 def test_potential_needs_a_start() -> None:

@@ -10,8 +10,11 @@ around it).
 
 from __future__ import annotations
 
+import copy
 import io
 import math
+import pickle
+from collections.abc import Callable
 
 import pyro
 import pyro.distributions as dist
@@ -158,8 +161,7 @@ def test_saved_and_loaded(fitted: AutoDiSco) -> None:
     expected = fitted.call()
     file = io.BytesIO()
     torch.save(fitted, file)
-    # Pyro's guides let go of their model when they are saved; a loaded one has none, and needs none.
-    fitted._model, fitted._bare = (simple,), (simple,)
+    # A loaded guide has no model, and needs none.
     file.seek(0)
     loaded = torch.load(file, weights_only=False)
     pyro.set_rng_seed(0)
@@ -167,6 +169,32 @@ def test_saved_and_loaded(fitted: AutoDiSco) -> None:
         torch.testing.assert_close(actual, wanted)
     assert not list(loaded.parameters())
     assert set(loaded.state_dict()) == {"particles"}
+
+
+def saved(guide: AutoDiSco) -> None:
+    torch.save(guide, io.BytesIO())
+
+
+@pytest.mark.parametrize("keep", [saved, copy.copy, copy.deepcopy, pickle.dumps])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_guide_goes_on_after_it_was_copied_or_saved(keep: Callable[[AutoDiSco], object], inside: bool) -> None:
+    def run(keep: Callable[[AutoDiSco], object]) -> tuple[AutoDiSco, list[float]]:
+        pyro.set_rng_seed(0)
+        guide, whole = AutoDiSco(simple, 32), AutoGuideList(simple)
+        guide.fit(num_steps=2, progress=False)
+        if inside:
+            whole.append(guide)
+        posterior, model = guide.get_posterior(), guide.model
+        keep(guide)
+        assert guide.get_posterior() is posterior
+        assert guide.model is model
+        assert guide.master is None or guide.master() is whole
+        return guide, guide.fit(num_steps=2, progress=False)
+
+    guide, losses = run(keep)
+    other, expected = run(lambda guide: None)
+    assert losses == expected
+    assert guide.gradients == other.gradients  # nothing was evaluated twice
 
 
 def test_gaussian_posterior() -> None:

@@ -134,6 +134,22 @@ def test_nothing_is_left_of_an_earlier_chain(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(both[0], both[1].flip(0))
 
 
+@pytest.mark.parametrize("method", ["mala", "malt"])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_a_potential_is_one_number_of_any_shape(method: str, shape: tuple[int, ...]) -> None:
+    def draws(shape: tuple[int, ...]) -> Tensor:
+        pyro.set_rng_seed(0)
+        kernel = LangevinKernel(potential_fn=lambda params: 0.5 * params["x"].square().sum().reshape(shape), method=method)
+        samples: Tensor = run(kernel, samples=20, warmup=20, initial_params={"x": torch.ones(2)}).get_samples()["x"]
+        return samples
+
+    assert torch.equal(draws(shape), draws(()))
+    density = ModelDensity(lambda params: 0.5 * params["x"].square().sum().reshape(shape), {"x": torch.Size([2])})
+    log_prob, score = density.log_prob_and_score(torch.ones(3, 2))
+    assert log_prob.tolist() == [-1.0] * 3
+    assert torch.equal(score, -torch.ones(3, 2))
+
+
 def test_potential_function_and_hook() -> None:
     def potential(params: dict[str, Tensor]) -> Tensor:
         return 0.5 * params["z"].square().sum() / 4

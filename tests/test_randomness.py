@@ -28,5 +28,5 @@ def test_what_is_refused(options, message):
 
 
 def test_a_generator_elsewhere_is_refused():
-    with pytest.raises(ValueError, match=r"generator is on cpu, the numbers are wanted on cuda:1: make it with"):
+    with pytest.raises(ValueError, match=r"generator is on cpu, what it draws is to be on cuda:1: make it by"):
         generator_on("cuda:1", generator=torch.Generator())

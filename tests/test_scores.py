@@ -80,6 +80,9 @@ def test_smoothing():
         smooth(KDE(X, 1.0), 1.0)
     with pytest.raises(ValueError, match="sigma must be finite"):
         smooth(ONE, -1.0)
+    for copies, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="copies must be"):
+            smooth(estimate, 1.0, copies=copies)
     with pytest.raises(ValueError, match="levels must fall"):
         ladder(ONE, [1.0, 2.0])
 

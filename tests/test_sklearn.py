@@ -12,10 +12,12 @@ import torch
 
 sklearn = pytest.importorskip("sklearn")
 
+from disco_samplers.integrations import sklearn as ours  # noqa: E402
 from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector  # noqa: E402
 from disco_samplers.integrations.sklearn.table import dequantized, resolutions  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_wine  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
 from sklearn.model_selection import GridSearchCV  # noqa: E402
@@ -57,8 +59,6 @@ def test_scikit_learn(estimator, check):
 
 
 def test_sklearn_is_still_scikit_learn():
-    from disco_samplers.integrations import sklearn as ours
-
     assert sklearn.__version__
     assert sklearn.neighbors.KernelDensity
     assert not hasattr(ours, "__version__")
@@ -256,6 +256,25 @@ def test_long_table_is_represented_by_a_subset(monkeypatch):
     )
     auroc = [roc_auc_score(odd, -detector.training_scores_) for detector in (short, whole)]
     assert auroc[0] > auroc[1] - 0.03
+
+
+@pytest.mark.parametrize("estimator", [DiscoDensity, DiscoOutlierDetector])
+def test_a_device_without_float64(estimator):
+    for model in (None, DiScoFormer.from_pretrained()):
+        with pytest.raises(ValueError, match="device mps does not work: whitening needs float64"):
+            estimator(model=model, device="mps").fit(X)
+
+
+@pytest.mark.parametrize("name", ["DiscoDensity", "DiscoOutlierDetector", "DiscoOD"])
+def test_every_method_before_fit(name):
+    pytest.importorskip("pyod.models.base")
+    estimator = getattr(ours, name)()
+    asked = ["decision_function", "predict", "score", "score_gradient", "score_samples", "score_training_samples", "transform"]
+    methods = [method for method in asked if hasattr(estimator, method)]
+    assert len(methods) >= 2
+    for method in methods:
+        with pytest.raises(NotFittedError):
+            getattr(estimator, method)(*([] if method == "score_training_samples" else [X]))
 
 
 def test_pyod():

@@ -1,6 +1,7 @@
 """The loss and the trainer: it learns, continues, survives, and runs in several processes."""
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from disco_samplers import DiScoFormer, DiScoFormerConfig
 from disco_samplers.estimators import SHIPPED
 from disco_samplers.training.loss import consistency_loss, training_loss
+from disco_samplers.training.muon import Muon
 from disco_samplers.training.stream import StreamConfig
 from disco_samplers.training.trainer import CHECKPOINT, LOSSES, VALIDATION, WEIGHTS, Trainer, TrainingConfig, load_config
 
@@ -191,3 +193,33 @@ def test_two_processes_agree(tmp_path):
     steps = int(done.stdout.split(": ")[1].split(" steps")[0])
     assert steps >= 1
     assert len(_rows(tmp_path / LOSSES)) == steps
+
+
+def test_muon_steps_as_torchs_own():
+    shapes = [(8, 20), (20, 8), (8, 8), (20, 8), (5, 1)]
+    first = [
+        torch.nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(i))) for i, shape in enumerate(shapes)
+    ]
+    second = [torch.nn.Parameter(p.detach().clone()) for p in first]
+    ours, theirs = Muon(first, lr=0.02, weight_decay=0.1), torch.optim.Muon(second, lr=0.02, weight_decay=0.1)
+    for step in range(3):
+        for i, (p, q) in enumerate(zip(first, second, strict=True)):
+            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(100 * step + i))
+            q.grad = p.grad.clone()
+        ours.step()
+        theirs.step()
+    for p, q in zip(first, second, strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=2e-3)  # bf16 products, of another order
+
+
+def test_a_deepened_network_starts_with_the_same_answers(tmp_path):
+    shipped = files("disco_samplers") / "weights" / "rotations" / "model.safetensors"
+    deeper = dataclasses.replace(DiScoFormer.from_pretrained("rotations").config, layers=5)
+    trainer = Trainer(deeper, TrainingConfig(), tmp_path)
+    trainer.start_from(str(shipped))
+    x, y = torch.randn(1, 50, 3), torch.randn(1, 20, 3)
+    want = DiScoFormer.from_pretrained("rotations").network(x, y)
+    for got, right in zip(trainer.network(x, y), want, strict=True):
+        torch.testing.assert_close(got, right)
+    with pytest.raises(ValueError, match="another network"):
+        Trainer(MODEL, TrainingConfig(), tmp_path).start_from(str(shipped))

@@ -95,11 +95,22 @@ def test_shrinkage_is_the_stated_formula(rng, n):
     d = 8
     x = samples(rng, b=1, n=n, d=d)
     rho = max(0.0, 0.6 * (1 - n / (64 * d)))
-    shrunk = (1 - rho) * torch.corrcoef(x[0].T) + rho * torch.eye(d).double()
+    values, vectors = torch.linalg.eigh(torch.corrcoef(x[0].T))
+    ridge = values / (0.1 * max(0.0, 1 - math.sqrt(d / n)) ** 2)
+    shrunk = (vectors * torch.minimum((1 - rho) * values + rho, ridge)) @ vectors.T
     deviation = x[0].std(0, correction=0)
     covariance = deviation[:, None] * shrunk * deviation
     matrix = whiten(x).matrix[0]
     torch.testing.assert_close(matrix.T @ covariance @ matrix, torch.eye(d).double(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [60, 300, 1000])
+def test_a_ridge_is_not_blurred(rng, n):
+    d = 20
+    x = torch.randn(1, n, d, dtype=torch.float64, generator=rng)
+    x[..., 1] = x[..., 0] + 1e-3 * x[..., 1]
+    across = whiten(x)(torch.eye(d).double()[None, :2])
+    assert 0.2 < (across[0, 0] - across[0, 1]).norm() * 1e-3 < 1.5
 
 
 @pytest.mark.parametrize("kind", ["constant", "dependent"])

@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _judge(drawn: torch.Tensor, data: torch.Tensor, seed: int, memorisation: Any) -> None:
     """Closeness of the samples to the data, beside that of one half of the data to the other."""
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed)).to(data.device)
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed), device="cpu").to(data.device)
     first, second = data[order[: len(data) // 2]], data[order[len(data) // 2 :]]
     if min(len(drawn), len(first)) <= 3:
         print("too few samples to compare", file=sys.stderr)

@@ -61,11 +61,11 @@ def run(options: argparse.Namespace) -> None:
     print(f"\nnew draws: {result}")
     print(result.summary())
     old, new = torch.from_numpy(table.values), torch.from_numpy(result.numpy()).flatten(0, 1)
-    order = torch.randperm(len(old), generator=torch.Generator().manual_seed(options.seed))
+    order = torch.randperm(len(old), generator=torch.Generator().manual_seed(options.seed), device=old.device)
     half = len(old) // 2
     first, second = old[order[:half]], old[order[half : 2 * half]]
     # The same number of draws on both sides, or the comparison would be of sample sizes.
-    some = new[torch.linspace(0, len(new) - 1, min(half, len(new))).round().long()]
+    some = new[torch.linspace(0, len(new) - 1, min(half, len(new)), device=new.device).round().long()]
     if half >= 2:
         distance = (sliced_wasserstein(some, first) + sliced_wasserstein(some, second)) / 2
         print(

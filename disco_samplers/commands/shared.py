@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from disco_samplers import files, pictures
-from disco_samplers.arrays import check_count, default_names
+from disco_samplers.arrays import check_count, check_double, default_names
 
 
 def add_options(command: argparse.ArgumentParser, *names: str) -> None:
@@ -41,9 +41,11 @@ def device_name(options: argparse.Namespace) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {name}: torch sees no GPU here")
     try:
-        return str(torch.device(name))
+        device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"--device {name} is not a device; use cpu or cuda") from error
+    check_double(device, "--device")
+    return str(device)
 
 
 def aligned(points: files.Table, points_path: str, names: list[str], names_path: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from disco_samplers.arrays import check_count
 from disco_samplers.commands.shared import add_options, device_name
 
 
@@ -18,6 +19,10 @@ def add(commands: Any) -> None:
     command.add_argument("--minutes", type=float, required=True, help="length of this slice")
     command.add_argument("--out", required=True, metavar="DIR", help="folder for weights, checkpoint and losses")
     command.add_argument("--resume", metavar="DIR", help="continue from the checkpoint in this folder")
+    command.add_argument(
+        "--from", dest="start", metavar="FILE", help="begin with these weights (.safetensors) instead of random ones"
+    )
+    command.add_argument("--workers", type=int, default=0, help="processes that draw the data (default: %(default)s)")
     command.add_argument("--config", metavar="FILE", help="JSON with sections model and training (default: as shipped)")
     add_options(command, "device", "quiet")
     command.set_defaults(run=run)
@@ -38,13 +43,18 @@ def run(options: argparse.Namespace) -> None:
     if not (isinstance(values, dict) and all(isinstance(section, dict) for section in values.values())):
         raise ValueError(f"{options.config} must hold a JSON object whose sections model and training are objects")
     model, config = load_config(values)
+    if options.start and options.resume:
+        raise ValueError("--from and --resume exclude each other: a checkpoint has weights of its own")
+    check_count("--workers", options.workers, 0)
     device = torch.device(device_name(options))
     distributed.setup(device)
     try:
         trainer = Trainer(model, config, options.out, device)
+        if options.start:
+            trainer.start_from(options.start)
         if options.resume:
             trainer.resume(options.resume)
-        trainer.run(options.minutes, progress=not options.quiet)
+        trainer.run(options.minutes, progress=not options.quiet, workers=options.workers)
         if distributed.rank() == 0:
             print(f"wrote {options.out}: {trainer.step} steps in {trainer.minutes:.1f} minutes of training so far")
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count
 from disco_samplers.estimators import PLAIN, NormalizedEstimator, adapt_heads, choose, log_normalizer, read
 from disco_samplers.model import Network
@@ -43,6 +44,8 @@ class AdaptationReport:
         return plot_adaptation(self.losses, self.criterion, self.chosen, self.tried, self.coordinates, path)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def adapt(
     network: Network,
     samples: Tensor,
@@ -52,6 +55,7 @@ def adapt(
     learning_rate: float = 1e-4,
     seed: int = 0,
     max_seconds: float | None = None,
+    normalize: bool = False,
     progress: bool = False,
 ) -> tuple[Any, AdaptationReport]:
     r"""Chooses how samples are read, and adapts a network's heads to them in place, without labels.
@@ -93,13 +97,15 @@ def adapt(
         learning_rate: of Adam.
         seed: chooses folds, held-out rows, the rows of each step and the probes of the divergence.
         max_seconds: stops early when reached, keeping the best step so far.
+        normalize: whether the density is to integrate to one also where the samples are read as they are.
         progress: whether to show a progress bar.
 
     Returns:
-        Its estimator of the samples, and the report.
+        Its estimator of the samples, and the report. An interrupt gives the best one found so far, at once.
 
     Raises:
         ValueError: if ``num_steps`` or ``learning_rate`` is not positive, or the samples are of a batch.
+        KeyboardInterrupt: if interrupted before there is anything to keep.
 
     References:
         DiScoFormer, section on test-time training (https://arxiv.org/abs/2511.05924); Hyvarinen, *Estimation of
@@ -110,20 +116,25 @@ def adapt(
         raise ValueError(f"learning_rate must be positive, got {learning_rate}")
     started = time.monotonic()
     deadline = started + (math.inf if max_seconds is None else max_seconds)
-    tried, kind = choose(network, samples, keys=keys, seed=seed, deadline=deadline, progress=progress)
-    losses, criterion, chosen = adapt_heads(
-        network,
-        samples,
-        kind,
-        keys=keys,
-        num_steps=num_steps,
-        learning_rate=learning_rate,
-        seed=seed,
-        deadline=deadline,
-        progress=progress,
-    )
+    losses: list[float] = []
+    criterion: list[float] = []
+    chosen = 0
+    with full_precision(samples.device):
+        tried, kind, interrupted = choose(network, samples, keys=keys, seed=seed, deadline=deadline, progress=progress)
+        if not interrupted:
+            losses, criterion, chosen = adapt_heads(
+                network,
+                samples,
+                kind,
+                keys=keys,
+                num_steps=num_steps,
+                learning_rate=learning_rate,
+                seed=seed,
+                deadline=deadline,
+                progress=progress,
+            )
     estimator = read(network, samples, kind, keys=keys)
-    if kind != PLAIN:
+    if kind != PLAIN or normalize:
         generator = torch.Generator(samples.device).manual_seed(seed)
         estimator = NormalizedEstimator(estimator, log_normalizer(estimator, generator=generator).value)
     return estimator, AdaptationReport(losses, criterion, chosen, time.monotonic() - started, tried, kind)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
-from disco_samplers.arrays import as_points, check_count, like
+from disco_samplers.arithmetic import full_precision
+from disco_samplers.arrays import as_points, check_count, check_double, like
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
@@ -34,6 +35,8 @@ class Model(Protocol):
 
     network: Network
 
+    def frozen(self) -> Any: ...
+
     def condition(self, samples: ArrayLike, /) -> Any: ...
 
     def to(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -44,6 +47,9 @@ class DensityEstimate:
 
     The context is encoded once; every query costs :math:`O(n)`. Answers come in the kind and precision of the
     queries (numpy in, numpy out). Called as a function it is the score, so it stands wherever a score is wanted.
+
+    It keeps the weights it was made with, whatever becomes of the model, and its answers are the same under autocast and any
+    default dtype, grad mode and precision of matrix products. (A backward pass through them is the caller's own.)
 
     For a batch of data sets (b, n, d), queries are (b, m, d), answers (b, m) and (b, m, d).
 
@@ -83,6 +89,17 @@ class DensityEstimate:
     def num_samples(self) -> int:
         """Number of rows n of the context."""
         return self.samples.shape[-2]
+
+    @property
+    def keys(self) -> int | None:
+        """Most rows that a row of the context attended to."""
+        keys: int | None = self.estimator.core.keys
+        return keys
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether the density was brought to integrate to one; see :meth:`normalized`."""
+        return isinstance(self.estimator, NormalizedEstimator)
 
     @property
     def device(self) -> torch.device:
@@ -143,7 +160,8 @@ class DensityEstimate:
             progress: whether to show a progress bar.
 
         Raises:
-            ValueError: if ``num_samples`` is not positive, the generator is on another device, or the estimate is of a batch of
+            TypeError: if ``num_samples`` or ``num_steps`` is not an integer.
+            ValueError: if one is not positive, the generator is on another device, or the estimate is of a batch of
                 data sets.
 
         Example:
@@ -153,6 +171,7 @@ class DensityEstimate:
             torch.Size([5, 2])
         """
         check_count("num_samples", num_samples, 1)
+        check_count("num_steps", num_steps, 1)
         check_single(self.samples, "sample")
         generator = generator_on(self.device, generator=generator)
         # Where the estimator works: chains move in the coordinates that the samples are read in.
@@ -161,13 +180,15 @@ class DensityEstimate:
         rows = torch.randint(n, (num_samples,), generator=generator, device=self.device)
         noise = torch.randn(num_samples, d, generator=generator, device=self.device, dtype=matrix.dtype)
         start = core.samples[rows].double() + 0.5 * n ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
-        result = LangevinSampler(score=DensityEstimate(self.model, core.samples, core), method="mala").run(
-            1,
-            initial=start.to(core.samples.dtype),
-            num_warmup=max(num_steps - 1, 0),
-            generator=generator,
-            progress=progress,
-        )
+        sampler = LangevinSampler(score=DensityEstimate(self.model, core.samples, core), method="mala")
+        with full_precision(self.device):
+            result = sampler.run(
+                1,
+                initial=start.to(core.samples.dtype),
+                num_warmup=num_steps - 1,
+                generator=generator,
+                progress=progress,
+            )
         draws = self.estimator.from_core(result.draws[:, 0]).to(self.samples.dtype)
         return draws.cpu().numpy() if self._numpy else draws
 
@@ -176,7 +197,8 @@ class DensityEstimate:
 
         See :func:`disco_samplers.estimate.adapt` for what is done and the ``options``: learning_rate, seed, max_seconds and
         progress. The shared model is untouched; ``report`` tells what was tried. No steps change nothing. How an earlier
-        adaptation read the samples is chosen anew.
+        adaptation read the samples is chosen anew; it is normalised if this one is. An interrupt gives the best one found so
+        far, at once, and is passed on before there is anything to keep.
 
         Raises:
             ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.
@@ -194,26 +216,32 @@ class DensityEstimate:
             return self._replaced(report=AdaptationReport([], [], 0, 0.0))
         rows = self.samples if self.transform is None else self.transform(self.samples)
         model = copy.deepcopy(self.model)
-        estimator, report = adapt(model.network, rows, keys=self.estimator.core.keys, num_steps=num_steps, **options)
+        estimator, report = adapt(
+            model.network, rows, keys=self.keys, num_steps=num_steps, normalize=self.is_normalized, **options
+        )
         if self.transform is not None:
             normalized = isinstance(estimator, NormalizedEstimator)
             read = TransformedEstimator(estimator.base if normalized else estimator, self.transform)
             estimator = NormalizedEstimator(read, estimator.log_z) if normalized else read
         return self._replaced(model=model, estimator=estimator, report=report)
 
+    @torch.inference_mode(False)
     def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DensityEstimate:
         """The same estimate on another device or in another precision (float32 or float64); this one is unchanged."""
         if dtype not in (None, torch.float32, torch.float64):
             raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        if device is not None:
+            check_double(device, "device")
         model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
         return self._read_by(model, self.estimator)
 
     def with_model(self, model: Model) -> DensityEstimate:
-        """The estimate that another model gives for the same samples, not normalised."""
+        """The estimate that another model gives for the same samples, brought to integrate to one if this one was."""
         estimator = self.estimator
         while isinstance(estimator, NormalizedEstimator):
             estimator = estimator.base
-        return self._read_by(model, estimator, report=None)
+        other = self._read_by(model.frozen(), estimator, report=None)
+        return other.normalized(generator=torch.Generator(self.device).manual_seed(0)) if self.is_normalized else other
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; needs matplotlib.

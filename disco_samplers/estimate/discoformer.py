@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
-from disco_samplers.arrays import as_points, as_tensor, check_count
+from disco_samplers.arrays import as_points, as_tensor, check_count, check_double
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimators import (
     DEFAULTS,
@@ -23,9 +25,11 @@ from disco_samplers.estimators import (
     load_network,
     weights_path,
 )
-from disco_samplers.files import save_weights
+from disco_samplers.files import load_weights, save_weights
 from disco_samplers.model import DiScoFormerConfig, Network
 from disco_samplers.types import ArrayLike
+
+_HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
 
 MAX_DIM = 1024
 MAX_SAMPLES = 2**20
@@ -33,7 +37,51 @@ MAX_KEYS = 2048
 """About the longest context of training: encoding 4096 rows in groups of it was more accurate than all at once."""
 
 
-class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", license="mit", tags=["density-estimation", "score"]):
+PAPER = "https://arxiv.org/abs/2511.05924"
+
+_CARD = """\
+---
+{{ card_data }}
+---
+# DiScoFormer
+
+One transformer that estimates density and score of any set of samples, in any dimension, without training on them:
+{{ parameters }} parameters, {{ layers }} blocks, {{ heads }} heads, symmetry "{{ symmetry }}".
+
+```python
+from disco_samplers import DiScoFormer
+
+estimate = DiScoFormer.from_pretrained("OWNER/MODEL").condition(samples)  # (n, d), numpy or torch
+log_density, score = estimate.log_prob_and_score(points)                  # (m,), (m, d)
+```
+
+It needs `pip install disco-samplers`. These weights are none of those in the package ({{ shipped }}), whose cards have figures;
+those of these weights are for their makers to measure and to write here.
+
+**Equivariance.** {{ equivariance }}
+
+**Limits.** At most {{ most_rows }} rows and {{ most_columns }} columns; with fewer than about 4 rows a column, estimates are
+rough. The density is not normalised: exp(log_prob) integrates to about one only (`estimate.normalized()` corrects it in up to
+20 dimensions).
+
+**Paper.** DiScoFormer, {{ paper_url }}
+"""
+
+_EQUIVARIANCE = {
+    "axes": "Exact to shifts, scales, signs and order of the columns; a rotation of the data changes the estimate.",
+    "rotations": "To every affine map of the data; exact from 64 rows a column on.",
+}
+
+
+class DiScoFormer(
+    nn.Module,
+    ModelHubMixin,
+    library_name="disco-samplers",
+    license="mit",
+    tags=["density-estimation", "score"],
+    paper_url=PAPER,
+    model_card_template=_CARD,
+):
     r"""One transformer that estimates density and score from samples, in any dimension, without training on them.
 
     .. math:: (X, y) \mapsto \big(\log \hat f(y), \hat s(y)\big), \qquad X = \{x_1, \dots, x_n\} \sim f \text{ i.i.d.}
@@ -73,6 +121,7 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         """The precision the network works in; whitening always works in float64."""
         return next(self.parameters()).dtype
 
+    @torch.inference_mode(False)  # the samples, too, may be part of what is differentiated later
     def condition(
         self,
         samples: ArrayLike,
@@ -110,20 +159,32 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
             >>> type(DiScoFormer.from_pretrained().condition(x).log_prob(x))
             <class 'numpy.ndarray'>
         """
+        check_double(self.device, "a model on")
         x, rows = check_samples(samples, mask, self.device)
         if keys is not None:
             check_count("keys", keys, 16)
         if isinstance(samples, Tensor):
             x = x.detach().clone()  # what is changed in place later must not change what was encoded
-        numpy = not isinstance(samples, Tensor)
+        numpy, model = not isinstance(samples, Tensor), self.frozen()
         if transform is None:
-            return DensityEstimate(self, x, NetworkEstimator(self.network, x, rows, keys), numpy=numpy)
+            return DensityEstimate(model, x, NetworkEstimator(model.network, x, rows, keys), numpy=numpy)
         check_single(x, "transform")
         images = transform(x)
         if not (transform.domain.check(x).all() and torch.isfinite(images).all()):
             raise ValueError(f"samples lie outside the domain of {transform}")
-        estimator = TransformedEstimator(NetworkEstimator(self.network, images, None, keys), transform)
-        return DensityEstimate(self, x, estimator, transform=estimator.transform, numpy=numpy)
+        estimator = TransformedEstimator(NetworkEstimator(model.network, images, None, keys), transform)
+        return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def frozen(self) -> DiScoFormer:
+        """A copy of the model as it is now, which no estimate changes; the last one again while the weights are the same."""
+        weights = torch.cat([p.reshape(-1) for p in self.parameters()])
+        before, copied = _FROZEN.get(self, (None, None))
+        if copied is None or before is None or not _same(weights, before):
+            copied = copy.deepcopy(self).requires_grad_(False).eval()
+            _FROZEN[self] = weights, copied
+        return copied
 
     def forward(self, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (..., m) and score (..., m, d) at queries (..., m, d) given context (..., n, d), in one call."""
@@ -131,7 +192,7 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
-        cls, name_or_path: str | os.PathLike[str] | None = None, *, map_location: str = "cpu", **kwargs: Any
+        cls, name_or_path: str | os.PathLike[str] | None = None, *, map_location: str = "cpu", **hub_options: Any
     ) -> DiScoFormer:
         """Loads trained weights.
 
@@ -141,27 +202,37 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
                 structure along the columns, as parameters and measured quantities have; "rotations" gives the same estimate in
                 any frame, as vectors in space want; "velocities" does too, and is better in up to five dimensions.
             map_location: device to load on.
-            kwargs: passed to the hub (``revision``, ``token``, ``cache_dir``, ...).
+            hub_options: of the hub: ``revision``, ``token``, ``cache_dir``, ``force_download``, ``local_files_only``.
 
         Raises:
-            FileNotFoundError: if a folder holds no weights.
-            ValueError: if the file is truncated, of another kind, or has an unknown configuration key.
+            FileNotFoundError: if a folder holds no weights, or there is neither such a folder nor such a model on the hub.
+            TypeError: if an option is unknown.
+            ValueError: if the file is truncated, of another kind, or has an unknown configuration key; if a revision is given
+                of what is not on the hub; or if the device has no float64.
 
         Example:
             >>> DiScoFormer.from_pretrained().config.symmetry
             'axes'
         """
+        check_double(map_location, "map_location")
+        if unknown := sorted(set(hub_options) - set(_HUB_OPTIONS)):
+            raise TypeError(
+                f"from_pretrained has no option {', '.join(unknown)}: the device is map_location=, and those of the hub are "
+                + ", ".join(_HUB_OPTIONS)
+            )
         if name_or_path is None or name_or_path in SHIPPED:
             name_or_path = weights_path(str(name_or_path or DEFAULTS["table"]))
-        if Path(name_or_path).is_file():
-            return cls._load(Path(name_or_path), map_location)
-        if Path(name_or_path).is_dir() or _looks_like_a_path(str(name_or_path)):
-            path = Path(name_or_path) / WEIGHTS_NAME
+        path = Path(name_or_path)
+        if not path.is_file() and (path.is_dir() or _looks_like_a_path(str(name_or_path))):
+            path = path / WEIGHTS_NAME
             if not path.exists():
                 raise FileNotFoundError(f"no weights file at {path}; the package itself has {', '.join(SHIPPED)}")
-            return cls._load(path, map_location)
-        # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
-        return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **kwargs)
+        if not path.is_file():
+            # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
+            return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **hub_options)
+        if "revision" in hub_options:
+            raise ValueError(f"revision is of a model on the hub, and {path} is a file here: leave it out")
+        return cls._load(path, map_location)
 
     @classmethod
     def _from_pretrained(
@@ -176,26 +247,55 @@ class DiScoFormer(nn.Module, ModelHubMixin, library_name="disco-samplers", licen
         map_location: str = "cpu",
         **kwargs: Any,
     ) -> DiScoFormer:
-        path = hf_hub_download(
-            model_id,
-            WEIGHTS_NAME,
-            revision=revision,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
-            token=token,
-        )
+        try:
+            path = hf_hub_download(
+                model_id,
+                WEIGHTS_NAME,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+                token=token,
+            )
+        except OSError as error:  # whatever keeps it from being had: not there, not allowed, no network
+            raise FileNotFoundError(
+                f"no weights called {model_id}: there is no such folder here, and the hub says: {error}"
+            ) from error
         return cls._load(Path(path), map_location)
 
     @classmethod
+    @torch.inference_mode(False)  # or the weights could never be part of what is differentiated
     def _load(cls, path: Path, device: str) -> DiScoFormer:
         network, config = load_network(path)
-        model = cls(config)
+        with torch.device("meta"):  # which takes nothing from the caller's random numbers
+            model = cls(config)
         model.network = network
         return model.requires_grad_(False).eval().to(device)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_weights(Path(save_directory) / WEIGHTS_NAME, self.state_dict(), self.config.to_dict())
+
+    def generate_model_card(self, *args: Any, **details: Any) -> ModelCard:
+        """The card written by ``save_pretrained`` and ``push_to_hub``: weights of this package have one of their own."""
+        card: ModelCard
+        own = self.state_dict()
+        for name in SHIPPED:
+            state, config = load_weights(weights_path(name) / WEIGHTS_NAME)
+            if config == self.config.to_dict() and all(torch.equal(own[key].to(value), value) for key, value in state.items()):
+                card = ModelCard.load(weights_path(name) / "README.md")
+                return card
+        card = super().generate_model_card(
+            parameters=f"{sum(p.numel() for p in self.parameters()):,}",
+            layers=self.config.layers,
+            heads=self.config.heads,
+            symmetry=self.config.symmetry,
+            shipped=", ".join(SHIPPED),
+            equivariance=_EQUIVARIANCE[self.config.symmetry],
+            most_rows=MAX_SAMPLES,
+            most_columns=MAX_DIM,
+            **details,
+        )
+        return card
 
 
 def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.device) -> tuple[Tensor, Tensor | None]:
@@ -222,5 +322,16 @@ def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.devi
     return x, rows
 
 
+_FROZEN: WeakKeyDictionary[DiScoFormer, tuple[Tensor, DiScoFormer]] = WeakKeyDictionary()
+"""Of each model its weights as they were last, and the copy that estimates made of them hold."""
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+
+
 def _looks_like_a_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep in name.replace("/", "") or "/" not in name
+    """Whether a name is no id of the hub, which is OWNER/MODEL, or its owner a folder here."""
+    if name.startswith((".", "/", "~")) or name.count("/") != 1 or os.sep in name.replace("/", ""):
+        return True
+    return Path(name).parent.is_dir()

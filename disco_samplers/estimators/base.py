@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from disco_samplers.arithmetic import full_precision
 from disco_samplers.model import TILE, Network, Whitening, log_standard_normal
 
 
@@ -56,7 +57,7 @@ class Estimator(ABC):
         tile = max(1, TILE // points.shape[0])
         # Gradients are wanted with respect to the points, or to weights that an adaptation has set free.
         free = points.requires_grad or any(p.requires_grad for p in self.network.parameters())
-        with torch.set_grad_enabled(torch.is_grad_enabled() and free):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and free), full_precision(points.device):
             parts = [self.tile(part) for part in points.split(tile, 1)]
         return torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
 
@@ -74,7 +75,7 @@ class Estimator(ABC):
 
     def white_log_prob(self, z: Tensor) -> Tensor:
         """Log-density (b, m) in whitened coordinates at whitened points z (b, m, rank), without gradients."""
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(z.device):
             return torch.cat([self.white(part)[0] for part in z.split(TILE, 1)], 1)
 
     def tile(self, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,21 +66,22 @@ def read(network: Network, rows: Tensor, kind: Kind, *, keys: int | None) -> Any
 
 def choose(
     network: Network, samples: Tensor, *, keys: int | None, seed: int, deadline: float, progress: bool
-) -> tuple[dict[Kind, float], Kind]:
-    """Tries ways to read samples (n, d): minus the log-density in each, and the one to be kept.
+) -> tuple[dict[Kind, float], Kind, bool]:
+    """Tries ways to read samples (n, d): minus the log-density in each, the one to be kept, and whether an interrupt ended it.
 
     Raises:
         ValueError: if the samples are of a batch.
+        KeyboardInterrupt: if interrupted before anything but the plain reading was chosen: there is nothing to keep yet.
     """
     check_single(samples, "adapt")
     generator = torch.Generator().manual_seed(seed)
-    x = samples[torch.randperm(len(samples), generator=generator)[:_MOST].to(samples.device)]
+    order = torch.randperm(len(samples), generator=generator, device=generator.device)
+    x = samples[order[:_MOST].to(samples.device)]
     tried: dict[Kind, float] = {}
     n, d = x.shape
-    if time.monotonic() > deadline or n < _FEWEST or d > MAX_DIM or whiten(samples[None]).rank < d:
-        return tried, PLAIN
-    if int((x != x.mode(0).values).sum(0).min()) < _VARIED * n:
-        return tried, PLAIN
+    unfit = n < _FEWEST or d > MAX_DIM or whiten(samples[None]).rank < d
+    if time.monotonic() > deadline or unfit or int((x != x.mode(0).values).sum(0).min()) < _VARIED * n:
+        return tried, PLAIN, False
     probes, chosen = probes_of(n, d, generator).to(x), PLAIN
 
     def judge(kind: Kind) -> Tensor:
@@ -116,22 +117,24 @@ def choose(
         with tqdm(disable=not progress, desc="coordinates") as bar:
             judged = {PLAIN: judge(PLAIN)}
             if d > 1 and may_be_independent(x) and float(fall(judge(INDEPENDENT), judged[PLAIN])[1]) > _CLEAR:
-                return tried, INDEPENDENT
+                return tried, INDEPENDENT, False
             for kind in (PARTS, WHITENED_PARTS) if len(fit_mixture(x).weights) > 1 else ():
                 if time.monotonic() > deadline:
-                    return tried, chosen
+                    return tried, chosen, False
                 consider(kind, _APART, daring=kind == WHITENED_PARTS)
             for name in ("radius", "columns"):
                 previous = tried[PLAIN]
                 heavy = heavy_tails(x, radial=name == "radius") > _HEAVY
                 for strength in _STRENGTHS:
                     if time.monotonic() > deadline:
-                        return tried, chosen
+                        return tried, chosen, False
                     full = strength == _STRENGTHS[-1]
                     consider((name, strength), 0.0 if heavy and not full else 1.0, daring=full)
                     if not (heavy and strength == _STRENGTHS[0]) and not tried[name, strength] < previous:
                         break
                     previous = tried[name, strength]
     except KeyboardInterrupt:
-        pass  # the best so far is a result
-    return tried, chosen
+        if chosen == PLAIN:
+            raise
+        return tried, chosen, True
+    return tried, chosen, False

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.estimators.choosing import Kind, read
+from disco_samplers.estimators.choosing import PLAIN, Kind, read
 from disco_samplers.estimators.judge import consistency, criterion, improves, probes_of
 from disco_samplers.model import Network
 
@@ -31,9 +31,12 @@ def adapt_heads(
     deadline: float,
     progress: bool,
 ) -> tuple[list[float], list[float], int]:
-    """Adapts a network's heads to rows (n, d) in place: losses, criterion and the step they are left at."""
+    """Adapts a network's heads to rows (n, d) in place: losses, criterion and the step they are left at.
+
+    An interrupt keeps what was found, and is passed on where that is nothing.
+    """
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(x), generator=generator).to(x.device)
+    order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
     held = min(max(2, round(_HELD_OUT * len(x))), len(x) - 2) if len(x) >= 4 else 0
     losses: list[float] = []
     judgements: list[float] = []
@@ -49,7 +52,8 @@ def adapt_heads(
     optimizer = torch.optim.Adam(parameters, learning_rate)
     try:
         for _ in tqdm(range(num_steps), disable=not progress, desc="adapting"):
-            rows = torch.randperm(len(context), generator=generator)[:_QUERIES].to(x.device)
+            drawn = torch.randperm(len(context), generator=generator, device=generator.device)
+            rows = drawn[:_QUERIES].to(x.device)
             loss = consistency(working, context[rows])
             if not torch.isfinite(loss):
                 break
@@ -64,7 +68,8 @@ def adapt_heads(
             if time.monotonic() > deadline:
                 break
     except KeyboardInterrupt:
-        pass  # the best step so far is a result
+        if not losses and kind == PLAIN:
+            raise
     network.heads.load_state_dict(best)
     network.requires_grad_(False)
     return losses, judgements, chosen

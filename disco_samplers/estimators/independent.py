@@ -36,6 +36,7 @@ class IndependentEstimator(Estimator):
         True
     """
 
+    @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def __init__(self, network: Network, samples: Tensor, keys: int | None = None) -> None:
         check_single(samples, "reading columns as independent")
         self.network, self.samples, self.keys = network, samples, keys
@@ -80,4 +81,4 @@ def may_be_independent(samples: Tensor, level: float = 0.02) -> bool:
     features = features / features.square().sum(1, keepdim=True).sqrt()
     z = n**0.5 * torch.einsum("anj,bnk->abjk", features, features).abs()
     pairs = torch.triu(z, 1)
-    return float(pairs.max()) < -float(ndtri(torch.tensor(level / (4 * d * (d - 1)), dtype=torch.float64)))
+    return float(pairs.max()) < -float(ndtri(z.new_tensor(level / (4 * d * (d - 1)))))

@@ -21,8 +21,8 @@ _PROBES = 4
 def probes_of(rows: int, d: int, generator: torch.Generator) -> Tensor:
     """Probes (rows, k, d) of a divergence: the axes, which give it exactly, or random signs where there are many."""
     if d <= _PROBES:
-        return math.sqrt(d) * torch.eye(d).expand(rows, d, d)
-    return torch.randint(0, 2, (rows, _PROBES, d), generator=generator) * 2.0 - 1
+        return math.sqrt(d) * torch.eye(d, dtype=torch.float32, device=generator.device).expand(rows, d, d)
+    return torch.randint(0, 2, (rows, _PROBES, d), generator=generator, device=generator.device) * 2.0 - 1
 
 
 def consistency(estimator: Any, x: Tensor) -> Tensor:

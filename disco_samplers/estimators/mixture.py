@@ -69,7 +69,10 @@ def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0) -> GaussianMi
 def _fit(z: Tensor, k: int, generator: torch.Generator) -> tuple[GaussianMixture, float]:
     """The likelier mixture of k components from two starts, and its mean log-density before the last round."""
     # Far-spread centres find far clusters and fall for outliers; rows at random do neither.
-    starts = [_spread(z, k, generator), z[torch.randperm(len(z), generator=generator)[:k].to(z.device)]]
+    starts = [
+        _spread(z, k, generator),
+        z[torch.randperm(len(z), generator=generator, device=generator.device)[:k].to(z.device)],
+    ]
     return max((_rounds(z, centers) for centers in (starts if k > 1 else starts[:1])), key=lambda found: found[1])
 
 
@@ -98,7 +101,7 @@ def _maximise(z: Tensor, responsibilities: Tensor) -> GaussianMixture:
 
 def _spread(z: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """Rows (k, d), each drawn with a probability that grows as the squared distance from those before (k-means++)."""
-    first = int(torch.randint(len(z), (), generator=generator))
+    first = int(torch.randint(len(z), (), generator=generator, device=generator.device))
     centers = z[first : first + 1]
     for _ in range(1, k):
         squared = torch.cdist(z, centers).square().amin(1)

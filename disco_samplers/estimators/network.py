@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, device_of
-from disco_samplers.model import Network, whiten
+from disco_samplers.model import Frame, Network, whiten
 
 _EDGE = 1e3
 """Radius, in units of sqrt(d) standard deviations, beyond which the estimate goes on as a Gaussian tail."""
@@ -39,10 +40,12 @@ class NetworkEstimator(Estimator):
         self.network, self.samples, self.mask, self.keys = network, samples, mask, keys
         x = samples if samples.ndim == 3 else samples[None]
         precision = next(network.parameters()).dtype
-        with torch.no_grad():
+        # What is encoded may later be part of what is differentiated: no tensor of it may come from inference mode.
+        with torch.inference_mode(False), torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(x, mask, clusters=network.embed_even is not None)
             white = self.whitening(x)[..., : self.whitening.rank].to(precision)
-            self._encoding = network.encode(white, mask, keys, self.whitening.frame.to(precision))
+            frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
+            self._encoding = network.encode(white, mask, keys, frame)
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
         edge = _EDGE * math.sqrt(z.shape[-1])

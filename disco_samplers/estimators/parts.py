@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, check_single, device_of
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
@@ -66,9 +67,10 @@ class PartsEstimator(Estimator):
     def __init__(self, network: Network, samples: Tensor, keys: int | None = None) -> None:
         check_single(samples, "reading rows in parts")
         self.network, self.samples, self.keys = network, samples, keys
-        self.whitening = whiten(samples[None])
-        x = samples.double()
-        mixture, labels = _deal(x)
+        with torch.inference_mode(False), torch.no_grad(), full_precision(samples.device):
+            self.whitening = whiten(samples[None])
+            x = samples.double()
+            mixture, labels = _deal(x)
         self.parts: list[Part] = []
         for k in range(len(mixture.weights)):
             rows = x[labels == k]
@@ -121,12 +123,12 @@ def _deal(x: Tensor) -> tuple[GaussianMixture, Tensor]:
     """A mixture, and for each row (n, d) the component it falls in, such that each gets enough rows to have a shape."""
     n, d = x.shape
     generator = torch.Generator().manual_seed(_SEED)
-    mixture = fit_mixture(x[torch.randperm(n, generator=generator)[:_FITTED].to(x.device)], seed=_SEED)
+    mixture = fit_mixture(x[torch.randperm(n, generator=generator, device=generator.device)[:_FITTED].to(x.device)], seed=_SEED)
     while True:
         labels = torch.multinomial(mixture.responsibilities(x).cpu(), 1, generator=generator)[:, 0].to(x.device)
         count = len(mixture.weights)
-        rows = torch.tensor([len(x[labels == k].unique(dim=0)) for k in range(count)])
-        least = int(rows.argmin())
+        rows = [len(x[labels == k].unique(dim=0)) for k in range(count)]
+        least = rows.index(min(rows))
         if rows[least] >= _SHAPE * (d + 1) or count == 1:
             return mixture, labels
         kept = [k for k in range(count) if k != least]

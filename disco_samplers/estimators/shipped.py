@@ -42,6 +42,7 @@ def weights_path(name: str) -> Path:
     return Path(str(files("disco_samplers") / "weights" / name))
 
 
+@torch.inference_mode(False)  # or the weights could never be part of what is differentiated
 def load_network(path: Path) -> tuple[Network, DiScoFormerConfig]:
     """The network in a weights file, frozen, and its configuration.
 
@@ -50,9 +51,11 @@ def load_network(path: Path) -> tuple[Network, DiScoFormerConfig]:
     """
     state, config = load_weights(path)
     sizes = DiScoFormerConfig.from_dict(config)
-    network = Network(sizes)
+    with torch.device("meta"):  # which takes nothing from the caller's random numbers
+        network = Network(sizes)
     try:
-        network.load_state_dict({name.removeprefix("network."): value for name, value in state.items()})
+        own = {name.removeprefix("network."): value.float() for name, value in state.items()}
+        network.load_state_dict(own, assign=True)
     except RuntimeError as error:
         raise ValueError(f"{path}: the tensors do not fit the configuration in the header: {error}") from error
     return network.requires_grad_(False).eval(), sizes

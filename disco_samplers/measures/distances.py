@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import check_count
+
 _TILE = 2**22
 """Distances held at a time."""
 
@@ -26,6 +28,10 @@ def sliced_wasserstein(
         seed: of the directions.
         projections: number of directions.
 
+    Raises:
+        TypeError: if ``order`` or ``projections`` is not an integer.
+        ValueError: if one is not positive.
+
     References:
         Bonneel, Rabin, Peyre, Pfister, *Sliced and Radon Wasserstein barycenters of measures*, JMIV 2015.
 
@@ -34,10 +40,13 @@ def sliced_wasserstein(
         >>> sliced_wasserstein(x, x)
         0.0
     """
+    check_count("order", order, 1)
+    check_count("projections", projections, 1)
     pooled = torch.cat([x, y]).double()
     # Without its centre a column of one value stays zero, however small its standard deviation comes out.
     center, scale = pooled.mean(0), pooled.std(0).clamp_min(1e-300) if standardize else torch.ones_like(pooled[0])
-    u = torch.randn(x.shape[1], projections, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(x.device)
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.randn(x.shape[1], projections, dtype=torch.float64, generator=generator, device=generator.device).to(x.device)
     u = u / u.norm(dim=0)
     levels = (torch.arange(1000, dtype=torch.float64, device=x.device) + 0.5) / 1000
     a = torch.quantile(((x.double() - center) / scale) @ u, levels, dim=0)
@@ -66,12 +75,14 @@ def maximum_mean_discrepancy(x: Tensor, y: Tensor, *, bandwidth: float | None = 
     x, y = x.double(), y.double()
     h = float(torch.pdist(y[:1000]).median()) if bandwidth is None else bandwidth
 
-    def mean_kernel(a: Tensor, b: Tensor) -> float:
-        total = sum(float(tile.square().div(-2 * h**2).exp().sum()) for tile in _distances(a, b))
-        # A row's kernel with itself is one, and says nothing.
-        return (total - len(a)) / (len(a) * (len(a) - 1)) if a is b else total / (len(a) * len(b))
+    def total(a: Tensor, b: Tensor) -> float:
+        return sum(float(tile.square().div(-2 * h**2).exp().sum()) for tile in _distances(a, b))
 
-    return mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)
+    def within(a: Tensor) -> float:
+        # A row's kernel with itself is one, and says nothing.
+        return (total(a, a) - len(a)) / (len(a) * (len(a) - 1))
+
+    return within(x) + within(y) - 2 * total(x, y) / (len(x) * len(y))
 
 
 def precision_recall(generated: Tensor, real: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
@@ -84,6 +95,10 @@ def precision_recall(generated: Tensor, real: Tensor, *, neighbours: int = 3) ->
         real: (m, d); compare sets of equal size, or the balls are not alike.
         neighbours: k.
 
+    Raises:
+        TypeError: if ``neighbours`` is not an integer.
+        ValueError: if it is not positive, or a set has no more rows.
+
     References:
         Kynkaanniemi, Karras, Laine, Lehtinen, Aila, *Improved precision and recall metric for assessing generative models*,
         NeurIPS 2019, eq. 1.
@@ -93,6 +108,11 @@ def precision_recall(generated: Tensor, real: Tensor, *, neighbours: int = 3) ->
         >>> precision_recall(x[:5], x)
         (1.0, 0.8)
     """
+    check_count("neighbours", neighbours, 1)
+    if neighbours >= min(len(generated), len(real)):
+        raise ValueError(
+            f"neighbours is {neighbours}: generated and real must have more rows than that, got {len(generated)}, {len(real)}"
+        )
     generated, real = generated.double(), real.double()
 
     def share(points: Tensor, manifold: Tensor) -> float:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import device_of
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
 from disco_samplers.measures.quantity import Information, as_rows, row_mean
@@ -129,7 +130,7 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
         >>> abs(float(entropy(x)) - exact) < 0.2
         True
     """
-    x = as_rows(samples, "samples")
+    x = as_rows(samples, "samples", device=device_of(options.get("model"), samples))
     read = _fit(options, x, crossfitted=False).read(x)
     return row_mean("entropy", -read.log_prob(x), variance=read.variance)
 
@@ -158,8 +159,9 @@ def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) ->
         >>> abs(float(kl_divergence(p, q)) - 0.5) < 0.2
         True
     """
-    p = as_rows(p_samples, "p_samples")
-    q = as_rows(q_samples, "q_samples", p.shape[1])
+    device = device_of(options.get("model"), p_samples, q_samples)
+    p = as_rows(p_samples, "p_samples", device=device)
+    q = as_rows(q_samples, "q_samples", p.shape[1], device)
     fit = _fit(options, p, crossfitted=False)
     of_p, of_q = fit.read(p), fit.read(q)
     return row_mean("KL divergence", of_p.log_prob(p) - of_q.log_prob(p), variance=of_p.variance + of_q.variance)
@@ -190,7 +192,8 @@ def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Informatio
         >>> abs(float(mutual_information(x, x + noise)) - 0.5 * math.log(2)) < 0.15
         True
     """
-    a, b = as_rows(x, "x"), as_rows(y, "y")
+    device = device_of(options.get("model"), x, y)
+    a, b = as_rows(x, "x", device=device), as_rows(y, "y", device=device)
     if len(a) != len(b):
         raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
     fit = _fit(options, a, crossfitted=False)
@@ -225,7 +228,7 @@ def fisher_information(samples: ArrayLike, **options: Any) -> Information:
         >>> abs(float(fisher_information(x)) - 2) < 0.4
         True
     """
-    x = as_rows(samples, "samples")
+    x = as_rows(samples, "samples", device=device_of(options.get("model"), samples))
     fit = _fit(options, x, crossfitted=True)
     rows = fit.settled(x).crossfit(x, lambda estimate, part: _stein(estimate.score, part, x.std(0), fit.seed))
     return row_mean("Fisher information", rows, unit="per squared unit of length")
@@ -265,11 +268,12 @@ def relative_fisher_information(
     """
     if (q_samples is None) == (q_score is None):
         raise ValueError("give either q_samples or q_score")
-    p = as_rows(p_samples, "p_samples")
+    device = device_of(options.get("model"), q_score, p_samples, q_samples)
+    p = as_rows(p_samples, "p_samples", device=device)
     fit = _fit(options, p, crossfitted=True)
     other: Callable[[Tensor], Any] | None = q_score
     if q_samples is not None:
-        q = as_rows(q_samples, "q_samples", p.shape[1])
+        q = as_rows(q_samples, "q_samples", p.shape[1], device)
         other = fit.settled(q).condition(q).score
     assert other is not None
 
@@ -285,7 +289,7 @@ def relative_fisher_information(
 def _stein(score: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, seed: int) -> Tensor:
     """-2 div g - |g|^2 of a field g at rows (m, d), its divergence by central differences along random signs."""
     generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, x.shape, generator=generator).to(x) * 2 - 1
+    signs = torch.randint(0, 2, x.shape, generator=generator, device=generator.device).to(x) * 2 - 1
     step = _DIFFERENCE * torch.where(scale > 0, scale, 1.0) * signs
     slope = (score(x + step) - score(x - step)) / (2 * step)
     rows: Tensor = -2 * slope.sum(-1) - score(x).square().sum(-1)

@@ -7,9 +7,10 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_points, as_tensor
+from disco_samplers.arrays import as_points, as_tensor, placed
 from disco_samplers.pictures import plot_distribution
 from disco_samplers.types import ArrayLike
 
@@ -56,15 +57,16 @@ def row_mean(name: str, rows: Tensor, *, unit: str = "nats", factor: float = 1.0
     return Information(name, float(values.mean()), error, values, unit)
 
 
-def as_rows(samples: ArrayLike, name: str, dim: int | None = None) -> Tensor:
-    """Samples (n, d) in float64; a vector (n,) is one column.
+def as_rows(samples: ArrayLike, name: str, dim: int | None = None, device: torch.device | None = None) -> Tensor:
+    """Samples (n, d) in float64, on a device if one is given; a vector (n,) is one column.
 
     Raises:
         TypeError: if the values are not real numbers.
-        ValueError: if there are fewer than three rows, another number of columns than ``dim``, or a value is not finite.
+        ValueError: if there are fewer than three rows, another number of columns than ``dim``, a value is not finite, or a
+            tensor is on another device.
     """
     x = as_tensor(samples, name)
     x = as_points(x[:, None] if x.ndim == 1 else x, name, dim).detach().double()
     if x.ndim != 2 or len(x) < 3:
         raise ValueError(f"{name} must have shape (n, d) with n >= 3, got {tuple(x.shape)}")
-    return x
+    return placed(x, name, device, free=not isinstance(samples, Tensor))

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import as_tensor, device_of
 from disco_samplers.measures.quantity import Information, as_rows, row_mean
 from disco_samplers.types import ArrayLike, ScoreFunction
 
@@ -43,9 +44,9 @@ def kernel_stein_discrepancy(samples: ArrayLike, score: ScoreFunction, *, bandwi
         >>> float(kernel_stein_discrepancy(x, lambda y: 1 - y)) > 0.5
         True
     """
-    x = as_rows(samples, "samples")
+    x = as_rows(samples, "samples", device=device_of(score, samples))
     n = len(x)
-    s = torch.as_tensor(score(x)).detach().to(x)
+    s = as_tensor(score(x), "score").detach().to(x)
     if s.shape != x.shape:
         raise ValueError(f"score must give {tuple(x.shape)} for points of that shape, gave {tuple(s.shape)}")
     h = float(torch.pdist(x[:1000]).median()) if bandwidth is None else bandwidth

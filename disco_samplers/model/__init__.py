@@ -1,6 +1,6 @@
 """The network alone: whitening, attention, blocks and heads."""
 
-from disco_samplers.model.block import KeysValues
+from disco_samplers.model.block import Frame, KeysValues
 from disco_samplers.model.config import SYMMETRIES, DiScoFormerConfig
 from disco_samplers.model.network import TILE, Encoding, Network
 from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
@@ -10,6 +10,7 @@ __all__ = [
     "TILE",
     "DiScoFormerConfig",
     "Encoding",
+    "Frame",
     "KeysValues",
     "Network",
     "Whitening",

@@ -17,6 +17,8 @@ from torch import Tensor
 
 _aten = torch.ops.aten
 _QUERY_TILE = 1024
+_MOST_BLOCKS = 65_535
+"""Sets of a batch that a CUDA kernel takes at a time."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,7 +41,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         >>> attend(q, k, v)[1].exp().round()
         tensor([[[5., 5., 5.]]])
     """
-    out, lse = _Attend.apply(q.contiguous(), k.contiguous(), v.contiguous())
+    if q.device.type == "cuda":
+        if len(q) > _MOST_BLOCKS:
+            parts = [attend(*part) for part in zip(*(t.split(_MOST_BLOCKS) for t in (q, k, v)), strict=True)]
+            return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
+    else:
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+    out, lse = _Attend.apply(q, k, v)
     return out, lse
 
 

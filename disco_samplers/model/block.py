@@ -18,17 +18,42 @@ from torch.nn import functional as F
 
 from disco_samplers.model.attention import attend
 from disco_samplers.model.config import DiScoFormerConfig
-from disco_samplers.model.whitening import log_standard_normal
+from disco_samplers.model.whitening import eigh, log_standard_normal
+
+
+class Frame(NamedTuple):
+    r"""How columns lie in whitened coordinates: what symmetry "axes" knows of a context besides its points.
+
+    ``own`` is the share of a column's variance that the other columns do not explain, :math:`1 / (C^{-1})_{aa}` with
+    :math:`C = B^T B` their correlation: 1 for uncorrelated columns, near 0 on a ridge.
+    """
+
+    matrix: Tensor  # B, (b, d, a), takes whitened coordinates to standardised columns
+    weight: Tensor  # (b, 1, a), 1 / (number of columns that vary) for those that do, 0 for constant ones
+    own: Tensor  # (b, 1, a)
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Frame:
+        """The frame of a matrix B (b, d, a)."""
+        exact = matrix.detach().double()
+        correlation = exact.mT @ exact
+        varies = correlation.diagonal(dim1=-2, dim2=-1) > 1e-8
+        values, vectors = eigh(correlation)
+        # Constant columns are left out; the small number keeps the share of dependent ones finite, and near 0.
+        own = 1 / (vectors.square() / values.clamp_min(1e-9)[:, None]).sum(-1)
+        weight = varies.to(matrix.dtype) / varies.sum(-1, keepdim=True)
+        own = torch.where(varies, own, 1.0).clamp(1e-4, 1.0)
+        return cls(matrix, weight[:, None], own[:, None].to(matrix.dtype))
+
+    def repeat(self, times: int) -> Frame:
+        """The frame of each set, ``times`` times in a row."""
+        return Frame(*(value.repeat_interleave(times, 0) for value in self))
 
 
 class Columns(NamedTuple):
-    """What symmetry "axes" adds to tokens: the frame, the points in standardised columns, and the even channels.
+    """What symmetry "axes" adds to tokens: the frame, the points in standardised columns, and the even channels."""
 
-    ``weight`` is 1 / (number of columns that vary) for those that do, and 0 for constant ones, which count for nothing.
-    """
-
-    frame: Tensor  # (b, d, a)
-    weight: Tensor  # (b, 1, a)
+    frame: Frame
     position: Tensor  # (b, n, a)
     even: Tensor  # (b, n, a, c_e)
 
@@ -75,7 +100,13 @@ class KernelEstimates(NamedTuple):
 
 def normalise(vectors: Tensor) -> Tensor:
     """Brings the vector channels of each token to unit mean square; invariant to rotations."""
-    return vectors * (vectors.square().mean((-2, -1), keepdim=True) + 1e-6).rsqrt()
+    return F.rms_norm(vectors, vectors.shape[-2:], eps=1e-6)
+
+
+def exactly(x: Tensor, matrix: Tensor) -> Tensor:
+    """A product of positions, which autocast must not round: what is left of them after cancellation would be noise."""
+    with torch.autocast(x.device.type, enabled=False):
+        return x @ matrix
 
 
 class BandwidthAttention(nn.Module):
@@ -128,21 +159,19 @@ class BandwidthAttention(nn.Module):
         r2 = context.r2[:, :, None].expand(b, n, self.heads, 1)
         one = torch.ones_like(r2)
         log_weight = torch.zeros_like(r2) if bias is None else bias[:, :, None, None].expand_as(r2)
-        keys = torch.cat([key, key_vector, *shared, r2, log_weight], -1)
-        values = [value, value_vector, *shared]
-        gap = _width(keys.shape[-1], sum(v.shape[-1] for v in values) + 1)
-        keys = F.pad(keys, (0, gap - keys.shape[-1]))
-        pad = x.new_zeros(()).expand(b, n, self.heads, gap - 1 - sum(v.shape[-1] for v in values))
-        return KeysValues(keys.transpose(1, 2), torch.cat([*values, pad, one], -1).transpose(1, 2))
+        keys, values = [key, key_vector, *shared, r2, log_weight], [value, value_vector, *shared]
+        width = _width(_channels(keys), _channels(values) + 1)
+        keys.append(x.new_zeros(()).expand(b, n, self.heads, width - _channels(keys)))
+        values.append(x.new_zeros(()).expand(b, n, self.heads, width - _channels(values) - 1))
+        return KeysValues(torch.cat(keys, -1).transpose(1, 2), torch.cat([*values, one], -1).transpose(1, 2))
 
     def forward(self, tokens: Tokens, context: KeysValues) -> tuple[Tokens, KernelEstimates]:
         y = tokens.position
-        b, m, d = y.shape
-        h, w = self.heads, self.width
+        (b, m, d), h, w = y.shape, self.heads, self.width
         a, v = self.norm(tokens.scalars), normalise(tokens.vectors)
         log_n, log_d = tokens.sizes.unbind(-1)
-        features = torch.stack([torch.ones_like(log_n), 2 * log_n / (d + 4), log_d], -1)  # (b, 1, 3)
-        log_beta = features @ self.ladder.to(y.dtype).T + 2 * torch.tanh(self.bandwidth(a).to(y.dtype))  # (b, m, h)
+        sizes = torch.stack([torch.ones_like(log_n), 2 * log_n / (d + 4), log_d], -1)  # (b, 1, 3)
+        log_beta = sizes @ self.ladder.to(y.dtype).T + 2 * torch.tanh(self.bandwidth(a).to(y.dtype))  # (b, m, h)
         beta = log_beta.exp()
         query = self.query(a).to(y.dtype).view(b, m, h, w) / math.sqrt(w)
         qv = self.query_vector(v).to(y.dtype).view(b, m, d, 2, h)
@@ -155,15 +184,15 @@ class BandwidthAttention(nn.Module):
         if columns is not None:
             narrower = self.narrower(columns.even).to(y.dtype).transpose(2, 3)  # (b, m, h, a)
             extra = self.narrower_gain.square()[:, None] * (4 * torch.tanh(narrower / 4)).exp()
-            extra = torch.where(columns.weight[:, :, None] > 0, extra, 0.0)
+            extra = torch.where(columns.frame.weight[:, :, None] > 0, extra, 0.0)
             along = beta[..., None] * extra * columns.position[:, :, None]
-            position = position + along @ columns.frame.mT[:, None]
+            position = position + exactly(along, columns.frame.matrix.mT[:, None])
             squares = [curvature * extra]
             constant = constant + 0.5 * (along * columns.position[:, :, None]).sum(-1)
-        q = torch.cat(
-            [query, query_vector / math.sqrt(d), position, *squares, curvature, torch.ones_like(curvature)], -1
-        ).transpose(1, 2)
-        out, lse = attend(F.pad(q, (0, context.keys.shape[-1] - q.shape[-1])), context.keys, context.values)
+        one = torch.ones_like(curvature)
+        features = [query, query_vector / math.sqrt(d), position, *squares, curvature, one]
+        features.append(y.new_zeros(()).expand(b, m, h, context.keys.shape[-1] - _channels(features)))
+        out, lse = attend(torch.cat(features, -1).transpose(1, 2), context.keys, context.values)
         out, lse = out.transpose(1, 2), lse.transpose(1, 2)  # (b, m, h, e), (b, m, h)
 
         mean = out[..., w + d : w + 2 * d]
@@ -173,9 +202,11 @@ class BandwidthAttention(nn.Module):
         log_density = lse - log_n[..., None] + 0.5 * d * (log_beta - math.log(2 * math.pi))
         score = beta[..., None] * shift
         if columns is not None:
+            frame = columns.frame.matrix
             # The kernel's exact determinant if the frame is orthogonal, as it is where whitening has nothing to turn.
-            log_density = log_density + 0.5 * torch.log1p(extra).sum(-1)
-            score = score + beta[..., None] * ((extra * (shift @ columns.frame[:, None])) @ columns.frame.mT[:, None])
+            log_det = torch.log1p(extra).sum(-1)
+            log_density = log_density + 0.5 * log_det
+            score = score + beta[..., None] * exactly(extra * exactly(shift, frame[:, None]), frame.mT[:, None])
         log_ratio = log_density - log_standard_normal(tokens.r2, d)
 
         root = math.sqrt(d)
@@ -191,7 +222,7 @@ class BandwidthAttention(nn.Module):
         )
         vectors = torch.cat([out[..., w : w + d], beta.sqrt()[..., None] * shift, score], 2).transpose(2, 3)
         if columns is not None:
-            variance = out[..., w + 2 * d :][..., : extra.shape[-1]] - (mean @ columns.frame[:, None]).square()
+            variance = out[..., w + 2 * d :][..., : extra.shape[-1]] - exactly(mean, columns.frame.matrix[:, None]).square()
             spread = torch.log(beta[..., None] * variance.clamp_min(0) + 1e-3).transpose(2, 3)
             columns = columns._replace(even=columns.even + self.to_even(spread))
         tokens = tokens._replace(
@@ -217,13 +248,15 @@ class FeedForward(nn.Module):
         self.merge = nn.Linear(cv, cv, bias=False)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        v = normalise(tokens.vectors)
-        invariants = (self.left(v) * self.right(v)).mean(-2)
+        # One product for three matrices: v is read, and under autocast rounded, once.
+        maps = torch.cat([self.left.weight, self.right.weight, self.mix.weight])
+        left, right, mixed = F.linear(normalise(tokens.vectors), maps).chunk(3, -1)
+        invariants = (left * right).mean(-2)
         hidden = F.silu(self.input(torch.cat([self.norm(tokens.scalars), invariants], -1)))
-        delta, gate = self.output(hidden).split([tokens.scalars.shape[-1], v.shape[-1]], -1)
+        delta, gate = self.output(hidden).split([tokens.scalars.shape[-1], mixed.shape[-1]], -1)
         return tokens._replace(
             scalars=tokens.scalars + delta,
-            vectors=tokens.vectors + self.merge(gate[:, :, None] * self.mix(v)),
+            vectors=tokens.vectors + self.merge(gate[:, :, None] * mixed),
         )
 
 
@@ -250,7 +283,7 @@ class AxisFeedForward(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         assert tokens.columns is not None
-        frame, weight, _, even = tokens.columns
+        (frame, weight, *_), _, even = tokens.columns
         odd = torch.einsum("bda,bndc->bnac", frame, self.mix(normalise(tokens.vectors)).to(frame.dtype))
         hidden = self.input(torch.cat([torch.log1p(odd.square()), self.even_norm(even)], -1))
         hidden = F.silu(hidden + self.from_scalars(self.norm(tokens.scalars))[:, :, None])
@@ -283,6 +316,10 @@ def _ladder(heads: int) -> Tensor:
     """Log-precision of each head as weights on (1, 2 log n / (d + 4), log d): from broad to a fraction of Scott's rule."""
     f = torch.linspace(0.0, 1.0, heads) if heads > 1 else torch.ones(1)
     return torch.stack([(1 - f) * math.log(0.5) + f * math.log(4.0), f, -0.5 * (1 - f)], -1)
+
+
+def _channels(parts: list[Tensor]) -> int:
+    return sum(part.shape[-1] for part in parts)
 
 
 def _width(*sizes: int) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from disco_samplers.model.block import Block, Columns, KernelEstimates, KeysValues, Tokens
+from disco_samplers.model.block import Block, Columns, Frame, KernelEstimates, KeysValues, Tokens, exactly
 from disco_samplers.model.config import DiScoFormerConfig
 from disco_samplers.model.heads import Heads
 
@@ -21,14 +23,14 @@ class Encoding(NamedTuple):
 
     blocks: tuple[KeysValues, ...]
     sizes: Tensor
-    frame: Tensor | None
+    frame: Frame | None
 
 
 class Network(nn.Module):
     """Maps whitened context (b, n, d) and queries (b, m, d) to log-densities (b, m) and scores (b, m, d).
 
-    A network of symmetry "axes" also wants the frame (b, d, a) that takes whitened coordinates to standardised columns;
-    without one the whitened coordinates are the columns. One of symmetry "rotations" ignores it.
+    A network of symmetry "axes" also wants the frame that takes whitened coordinates to standardised columns; without one the
+    whitened coordinates are the columns. One of symmetry "rotations" ignores it.
     """
 
     def __init__(self, config: DiScoFormerConfig) -> None:
@@ -36,7 +38,7 @@ class Network(nn.Module):
         c = config.width
         self.embed_scalars = nn.Sequential(nn.Linear(5, config.hidden), nn.SiLU(), nn.Linear(config.hidden, c))
         self.embed_vectors = nn.Parameter(torch.randn(config.vector_channels))
-        self.embed_even = nn.Linear(1, config.axis_channels) if config.symmetry == "axes" else None
+        self.embed_even = nn.Linear(2, config.axis_channels) if config.symmetry == "axes" else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.heads = Heads(config)
 
@@ -45,7 +47,12 @@ class Network(nn.Module):
         """The blocks, typed."""
         return cast("list[Block]", list(self.blocks))
 
-    def embed(self, x: Tensor, sizes: Tensor, frame: Tensor | None = None) -> Tokens:
+    def _columns(self, x: Tensor, frame: Frame | None) -> Frame | None:
+        if self.embed_even is None or frame is not None:
+            return frame
+        return Frame.of(torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).expand(len(x), -1, -1))
+
+    def embed(self, x: Tensor, sizes: Tensor, frame: Frame | None) -> Tokens:
         """Tokens of points (b, n, d)."""
         d = x.shape[-1]
         r2 = x.square().sum(-1, keepdim=True)
@@ -61,35 +68,43 @@ class Network(nn.Module):
             -1,
         )
         columns = None
-        if self.embed_even is not None:
-            if frame is None:
-                frame = torch.eye(d, dtype=x.dtype, device=x.device).expand(len(x), d, d)
-            position = x @ frame
-            varies = (frame.square().sum(1, keepdim=True) > 1e-8).to(x.dtype)
-            weight = varies / varies.sum(-1, keepdim=True)
-            columns = Columns(frame, weight, position, self.embed_even(torch.log1p(position.square())[..., None]))
+        if self.embed_even is not None and frame is not None:
+            position = exactly(x, frame.matrix)
+            own = frame.own.log().expand_as(position)
+            columns = Columns(frame, position, self.embed_even(torch.stack([torch.log1p(position.square()), own], -1)))
         return Tokens(x, r2, sizes, self.embed_scalars(features), x[..., None] * self.embed_vectors, columns)
 
-    def encode(self, x: Tensor, mask: Tensor | None = None, keys: int | None = None, frame: Tensor | None = None) -> Encoding:
-        """Encodes the context (b, n, d); ``mask`` (b, n) is True where a row counts.
+    def encode(self, x: Tensor, counts: Tensor | None = None, keys: int | None = None, frame: Frame | None = None) -> Encoding:
+        """Encodes the context (b, n, d); ``counts`` (b, n) is how many independent rows a row is worth, 0 to leave it out.
 
-        With ``keys`` rows are dealt like cards into groups of at most that many, each encoded as a context of its own:
-        O(n keys) instead of O(n^2). Queries see every row of every group.
+        With ``keys`` rows are dealt into groups of at most that many, each encoded as a context of its own: O(n keys) instead
+        of O(n^2). They are shuffled first, always alike: rows that alternate between chains, say, must not end up one chain a
+        group. Queries see every row of every group.
         """
-        groups = 1 if keys is None else -(-x.shape[1] // keys)
-        masks = [None if mask is None else mask[:, g::groups] for g in range(groups)]
-        parts = [self._encode_group(x[:, g::groups], masks[g], frame) for g in range(groups)]
-        blocks = tuple(
-            KeysValues(torch.cat([kv.keys for kv in layer], 2), torch.cat([kv.values for kv in layer], 2))
-            for layer in zip(*parts, strict=True)
-        )
-        return Encoding(blocks, _sizes(x, mask), frame)
+        b, n, d = x.shape
+        columns, groups = self._columns(x, frame), 1 if keys is None else -(-n // keys)
+        if groups == 1:
+            return Encoding(tuple(self._encode_group(x, counts, columns)), _sizes(x, counts), columns)
+        size = -(-n // groups)
+        order, missing = _order(n, x.device), size * groups - n
+        worth = x.new_ones(b, n) if counts is None else counts.to(x.dtype)
+        rows = F.pad(x[:, order], (0, 0, 0, missing)).view(b, groups, size, d)
+        worth = F.pad(worth[:, order], (0, missing)).view(b, groups, size)
+        chunks = []
+        for start in range(0, groups, max(1, TILE // size)):
+            chunk = slice(start, start + max(1, TILE // size))
+            part, many = rows[:, chunk].flatten(0, 1), rows[:, chunk].shape[1]
+            weights = None if counts is None and not missing else worth[:, chunk].flatten(0, 1)
+            encoded = self._encode_group(part, weights, None if columns is None else columns.repeat(many))
+            chunks.append([KeysValues(*(_side_by_side(t, many) for t in layer)) for layer in encoded])
+        blocks = (KeysValues(*(torch.cat(t, 2) for t in zip(*layer, strict=True))) for layer in zip(*chunks, strict=True))
+        return Encoding(tuple(blocks), _sizes(x, counts), columns)
 
-    def _encode_group(self, x: Tensor, mask: Tensor | None, frame: Tensor | None) -> list[KeysValues]:
-        sizes = _sizes(x, mask)
-        bias = _bias(x, mask)
+    def _encode_group(self, x: Tensor, counts: Tensor | None, frame: Frame | None) -> list[KeysValues]:
+        sizes = _sizes(x, counts)
+        bias = _bias(x, counts)
         # A weight of zero does not silence a row so large that its features overflow.
-        x = x if mask is None else torch.where(mask[..., None], x, 0.0)
+        x = x if counts is None else torch.where(counts[..., None] > 0, x, 0.0)
         blocks = []
         tiles = [self.embed(tile, sizes, frame) for tile in x.split(TILE, 1)]
         for i, block in enumerate(self.stack):
@@ -115,9 +130,9 @@ class Network(nn.Module):
         self,
         x: Tensor,
         y: Tensor,
-        mask: Tensor | None = None,
+        counts: Tensor | None = None,
         keys: int | None = None,
-        frame: Tensor | None = None,
+        frame: Frame | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Log-density and score at the context points and then the queries, (b, n + m), in one pass.
 
@@ -127,21 +142,34 @@ class Network(nn.Module):
         """
         n = x.shape[1]
         if keys is not None and n > keys:
-            return self.decode(self.encode(x, mask, keys, frame), y)
-        bias = _bias(x, mask)
-        tokens, kernels = self.embed(torch.cat([x, y], 1), _sizes(x, mask), frame), None
+            return self.decode(self.encode(x, counts, keys, frame), y)
+        bias = _bias(x, counts)
+        tokens, kernels = self.embed(torch.cat([x, y], 1), _sizes(x, counts), self._columns(x, frame)), None
         for block in self.stack:
             tokens, kernels = block(tokens, block.attention.keys_values(tokens.rows(slice(n)), bias))
         assert isinstance(kernels, KernelEstimates)
         return cast("tuple[Tensor, Tensor]", self.heads(tokens, kernels))
 
 
-def _sizes(x: Tensor, mask: Tensor | None) -> Tensor:
+def _side_by_side(groups: Tensor, many: int) -> Tensor:
+    """Keys or values (b * many, h, n, e) of groups as those of sets, (b, h, many * n, e)."""
+    b, h, n, e = groups.shape
+    return groups.view(b // many, many, h, n, e).transpose(1, 2).reshape(b // many, h, many * n, e)
+
+
+@functools.lru_cache(maxsize=8)
+def _order(n: int, device: torch.device) -> Tensor:
+    """The order in which rows are dealt."""
+    with torch.inference_mode(False):
+        return torch.randperm(n, generator=torch.Generator().manual_seed(n)).to(device)
+
+
+def _sizes(x: Tensor, counts: Tensor | None) -> Tensor:
     # A group may hold no row of a masked set; its keys count for nothing, whatever its size.
-    count = x.new_full((x.shape[0],), x.shape[1]) if mask is None else mask.sum(1).clamp_min(1).to(x.dtype)
+    count = x.new_full((x.shape[0],), x.shape[1]) if counts is None else counts.sum(1).clamp_min(1).to(x.dtype)
     return torch.stack([count.log(), torch.full_like(count, math.log(x.shape[-1]))], -1)[:, None]
 
 
-def _bias(x: Tensor, mask: Tensor | None) -> Tensor | None:
+def _bias(x: Tensor, counts: Tensor | None) -> Tensor | None:
     # Large enough that the weight underflows to exactly zero, finite so that products with it are too.
-    return None if mask is None else torch.where(mask, 0.0, -1e30).to(x.dtype)
+    return None if counts is None else torch.where(counts > 0, counts.to(x.dtype).log(), -1e30).to(x.dtype)

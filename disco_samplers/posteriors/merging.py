@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_points, check_count
+from disco_samplers.arrays import as_points, check_count, device_of
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.posteriors.subposterior import Subposterior, subposterior
@@ -102,7 +102,7 @@ def merge_subposteriors(
         thinning: steps between two draws.
         adapt: steps of on-the-fly adaptation of each shard's estimate.
         seed: of the randomness; give this or ``generator``.
-        generator: source of randomness.
+        generator: source of randomness, on the device of the shards.
         names: of the parameters.
         callback: called after each step, as in :meth:`LangevinSampler.run`.
         progress: whether to show progress bars.
@@ -122,8 +122,7 @@ def merge_subposteriors(
         (True, True)
     """
     check_count("num_chains", num_chains, 1)
-    device = shards[0].device if len(shards) and isinstance(shards[0], Tensor) else "cpu"
-    generator = generator_on(device, seed=seed, generator=generator)
+    generator = generator_on(device_of(model, *shards) or "cpu", seed=seed, generator=generator)
     merged = merged_posterior(shards, prior=prior, prior_power=prior_power, model=model, adapt=adapt, generator=generator)
     start = merged.start(num_chains, generator)
     return LangevinSampler(score=merged.score, method="mala").run(
@@ -152,7 +151,9 @@ def merged_posterior(
         raise ValueError(f"shards must be at least two sets of draws, got {len(shards)}")
     if not (math.isfinite(prior_power) and prior_power >= 0):
         raise ValueError(f"prior_power must be finite and not negative, got {prior_power}")
-    draws = [as_points(x, f"shards[{k}]").double() for k, x in enumerate(shards)]
+    device = device_of(model, *shards)
+    draws = [as_points(x, f"shards[{k}]", device=device).double() for k, x in enumerate(shards)]
+    generator = generator_on(draws[0].device, generator=generator)
     d = draws[0].shape[-1]
     for k, x in enumerate(draws):
         if x.ndim != 2 or x.shape[1] != d:

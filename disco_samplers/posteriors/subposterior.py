@@ -140,13 +140,13 @@ def trust(draws: Tensor, base: Edgeworth, model: DiScoFormer) -> float:
     """
     z = base.white(draws)
     generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(z), generator=generator).to(z.device)
+    order = torch.randperm(len(z), generator=generator, device=generator.device).to(z.device)
     gains, denominator = [], 0.0
     for fold in order.tensor_split(_FOLDS):
         held = fold[:_MOST_JUDGED]
         rest = torch.ones(len(z), dtype=torch.bool, device=z.device).index_fill(0, fold, False)
         x = z[held].requires_grad_()
-        probe = (torch.randint(0, 2, x.shape, generator=generator) * 2 - 1).to(x)
+        probe = (torch.randint(0, 2, x.shape, generator=generator, device=generator.device) * 2 - 1).to(x)
         with torch.enable_grad():
             known = base.white_score(x)
             # In the draws' own coordinates, for the network need not be equivariant to the whitening.

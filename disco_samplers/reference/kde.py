@@ -111,14 +111,14 @@ class KDE(ReferenceDensity):
         """The bandwidth of highest leave-one-out likelihood: a grid around Scott's rule, then a finer one around its best."""
         low, high = 0.05 * scott, 4 * scott
         for _ in range(3):
-            grid = torch.logspace(math.log10(low), math.log10(high), 12).tolist()
+            grid = torch.logspace(math.log10(low), math.log10(high), 12, dtype=torch.float32, device="cpu").tolist()
             values = self._leave_one_out_likelihood(grid)
-            best = int(torch.tensor(values).argmax())
+            best = int(torch.tensor(values, dtype=torch.float32, device="cpu").argmax())
             low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
         return float(grid[best])
 
     def _leave_one_out_likelihood(self, grid: list[float]) -> list[float]:
-        totals, start = torch.zeros(len(grid), dtype=torch.float64), 0
+        totals, start = torch.zeros(len(grid), dtype=torch.float64, device="cpu"), 0
         for tile in self._tiles(self._white):
             squared = self._squared_distances(tile)
             rows = torch.arange(len(tile), device=self.device)

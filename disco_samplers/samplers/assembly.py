@@ -114,7 +114,7 @@ def learn_of(options: Options, driver: Driver, *, known: bool, refresh: Callable
     def learn(history: Tensor) -> tuple[Any, Tensor]:
         if bool((history == history[0]).all()):  # nothing moved
             return driver.target, driver.factor
-        factor = preconditioners.factor(history, options.preconditioner)
+        factor = preconditioners.factor(history, options.preconditioner or "dense")
         if refresh is None:
             return driver.target, factor
         order = torch.randperm(len(history), generator=driver.generator, device=history.device)

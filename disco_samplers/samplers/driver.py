@@ -48,7 +48,7 @@ Learn = Callable[[Tensor], "tuple[Any, Tensor]"]
 
 
 class Checkpoint(NamedTuple):
-    """Where a run stands: everything that is needed to continue it."""
+    """Where a run stands: everything that is needed to continue it, and the sampler that may do so."""
 
     algorithm: Algorithm
     target: Any
@@ -56,6 +56,7 @@ class Checkpoint(NamedTuple):
     step_size: float
     factor: Tensor
     generator_state: Tensor | None
+    sampler: Any = None
 
 
 class Record(NamedTuple):
@@ -94,11 +95,11 @@ class Driver:
         self.factor, self.generator, self.step_size = factor, generator, policy.step_size
         self.name, self.progress = "", False
         self.callback: Callback | None = None
-        self.steps, self.hopeless = 0, 0
+        self.steps, self.hopeless, self.stopped = 0, 0, False
         self.plan(0)
 
     def show(self, name: str, callback: Callback | None, progress: bool) -> None:
-        """Who is told of each step: the callback, whose true answer ends the run as an interrupt would, and a named bar."""
+        """Who is told of each step: the callback, whose true answer ends the run with what it has drawn, and a named bar."""
         self.name, self.callback, self.progress = name, callback, progress
 
     def plan(self, num_warmup: int, learn: Learn | None = None) -> None:
@@ -124,6 +125,9 @@ class Driver:
         with self._bar(num_steps, "warm-up") as bar:
             for _ in range(num_steps):
                 self.advance()
+                if self.stopped:
+                    self.step_size = self.policy.final
+                    break
                 bar.update()
 
     def advance(self) -> Any:
@@ -139,6 +143,8 @@ class Driver:
         if not warming_up:
             return info
         self.policy = self.policy.update(self.state, info, self.factor)
+        if self.stopped:
+            return info
         if self._windows and self.steps > self._start:
             self._history.add(self.state.position)
         if self._learn is not None and self.steps in self._windows:
@@ -150,7 +156,7 @@ class Driver:
         return info
 
     def draw(self, num_samples: int, thinning: int) -> Record:
-        """Draws every ``thinning`` steps; an interrupt keeps those drawn so far.
+        """Draws every ``thinning`` steps; an interrupt keeps those drawn so far, and is passed on where there are none.
 
         Raises:
             RuntimeError: if every chain diverges a hundred times in a row.
@@ -162,19 +168,24 @@ class Driver:
         kept = 0
         with self._bar(num_samples * thinning, "draws") as bar:
             try:
-                for i in range(num_samples):
-                    for _ in range(thinning):
-                        info = self.advance()
-                        accepted += info.acceptance
-                        steps += 1
-                        divergences[:, i] |= info.diverged
-                        bar.update()
-                    draws[:, i] = self.state.position
-                    kept = i + 1
+                for i in range(num_samples * thinning):
+                    if self.stopped:
+                        break
+                    info = self.advance()
+                    accepted += info.acceptance
+                    steps += 1
+                    divergences[:, kept] |= info.diverged
+                    bar.update()
+                    if (i + 1) % thinning == 0:
+                        draws[:, kept] = self.state.position
+                        kept += 1
             except KeyboardInterrupt:
                 if not kept:
                     raise
-        return Record(draws[:, :kept], steps, accepted / steps, divergences[:, :kept], kept == num_samples)
+        complete = kept == num_samples
+        if not complete:  # the memory of those never drawn is not kept
+            draws, divergences = draws[:, :kept].clone(), divergences[:, :kept].clone()
+        return Record(draws, steps, accepted / steps, divergences, complete)
 
     def checkpoint(self) -> Checkpoint:
         """Where the run stands now."""
@@ -195,8 +206,8 @@ class Driver:
                 f"every chain diverged in {_HOPELESS} steps in a row at step size {step_size:.2g}: the score is not that of a "
                 "density that can be sampled at this scale; rescale the target, or give context= or a fitting preconditioner"
             )
-        if self.callback is not None and self.callback(Progress(self.steps - 1, warming_up, self.state, info, step_size)):
-            raise KeyboardInterrupt
+        if self.callback is not None:
+            self.stopped = bool(self.callback(Progress(self.steps - 1, warming_up, self.state, info, step_size)))
         return info
 
 

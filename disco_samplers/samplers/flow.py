@@ -115,8 +115,8 @@ def integrate(
     def right_side(_: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return particle_flow.rates(state[0], score, condition=condition)
 
+    position = position.detach()
     start = (position, position.new_zeros(position.shape[:-2]))
     grid = torch.tensor(times, dtype=position.dtype, device=position.device)
-    with torch.no_grad():
-        positions, entropy = odeint(right_side, start, grid, method=method, rtol=rtol, atol=atol)
+    positions, entropy = odeint(right_side, start, grid, method=method, rtol=rtol, atol=atol)
     return positions, entropy

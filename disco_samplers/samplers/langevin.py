@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
-from disco_samplers.arrays import check_count, default_names
+from disco_samplers.arrays import check_count, default_names, device_of
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
 from disco_samplers.samplers.assembly import algorithm_of, guided, learn_of, levels_of, policy_of, target_of
 from disco_samplers.samplers.driver import Callback, Checkpoint, Driver, warn
-from disco_samplers.samplers.options import Options
+from disco_samplers.samplers.options import Options, differences
 from disco_samplers.samplers.result import SamplerResult
 from disco_samplers.samplers.start import context_of, factor_of, start
 from disco_samplers.samplers.step_size import Fixed
 from disco_samplers.samplers.steps import Condition, noise
+from disco_samplers.samplers.target import Target
 from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
 
 
@@ -49,8 +50,8 @@ class LangevinSampler:
             model, then give ``context`` to :meth:`run` ("exact" can do without).
         log_prob: log-density (m, d) -> (m,), normalised or not; taken from ``score`` where that has one, except by "exact".
         method: "mala" where there is a log-density, else "ula".
-        preconditioner: "dense", "diagonal" or "identity"; taken from the context, from ``initial`` where there is none
-            and it has many chains, or from warm-up.
+        preconditioner: "dense" (the default), "diagonal" or "identity", of all but "flow"; taken from the context, from
+            ``initial`` where there is none and it has many chains, or from warm-up.
         target_acceptance: of the adjusted methods; that of the table if not given ("exact": 0.4; "mala" with an estimate: 0.8,
             since where its two heads disagree, as in the neck of a funnel, large steps leave chains stuck).
         bias: relative bias of a Gaussian's variance that the unadjusted methods may have; 0.05 if not given.
@@ -84,7 +85,7 @@ class LangevinSampler:
         *,
         log_prob: LogDensity | None = None,
         method: Method | None = None,
-        preconditioner: preconditioners.Kind = "dense",
+        preconditioner: preconditioners.Kind | None = None,
         target_acceptance: float | None = None,
         bias: float | None = None,
         friction: float | None = None,
@@ -111,7 +112,7 @@ class LangevinSampler:
         if self.method == "exact" and log_prob is None:
             raise ValueError('method "exact" needs log_prob=, the target\'s own log-density; with an estimate\'s use "mala"')
         if log_prob is not None and not adjusted:
-            raise ValueError(f'method "{method}" ignores log_prob=: it is an option of mala, malt, exact')
+            raise ValueError(f'log_prob is not an option of method "{method}", only of mala, malt, exact: leave it out')
         self.score, self.log_prob = score, log_prob
         # Only an estimate, or the model that makes one, can be adapted or conditioned.
         estimated = self.method == "mala" and log_prob is None and (hasattr(score, "adapt") or hasattr(score, "condition"))
@@ -122,14 +123,15 @@ class LangevinSampler:
         """Name of the method."""
         return self.options.method
 
+    @torch.inference_mode(False)  # where nothing can be differentiated, as a score may do
     def run(
         self,
         num_samples: int = 1000,
         *,
         context: ArrayLike | None = None,
         initial: ArrayLike | None = None,
-        num_chains: int = 4,
-        num_warmup: int = 500,
+        num_chains: int | None = None,
+        num_warmup: int | None = None,
         thinning: int = 1,
         step_size: float | None = None,
         adapt: int = 0,
@@ -144,10 +146,11 @@ class LangevinSampler:
 
         Arguments:
             num_samples: draws kept of each chain.
-            context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points.
-            initial: starting points (num_chains, d); rows of the context, drawn at random, if not given.
-            num_chains: number of chains, where ``initial`` does not say it.
-            num_warmup: discarded steps before.
+            context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points. A
+                numpy array goes to the score's device, a tensor must be there already.
+            initial: starting points (num_chains, d), as the context is; rows of it, drawn at random, if not given.
+            num_chains: number of chains; as many as ``initial`` has, or 4.
+            num_warmup: discarded steps before; 500 if not given.
             thinning: steps between two draws.
             step_size: fixes the step size instead of adapting it.
             adapt: gradient steps of the estimate's on-the-fly adaptation before sampling, and in exact mode whenever the
@@ -156,19 +159,22 @@ class LangevinSampler:
             generator: source of randomness, on the device of the chains.
             names: of the variables.
             callback: called with a :class:`~disco_samplers.samplers.Progress` after each step; a true answer ends the
-                run as an interrupt would.
+                run, with what it has drawn so far, in warm-up nothing, as its result.
             resume: a result of this sampler, complete or not, to go on from: same chains, step size and randomness, no
-                warm-up. The new result holds its draws and ``num_samples`` more.
+                warm-up. The new result holds its draws and ``num_samples`` more. A copy or a pickle of a result has its draws
+                only: nothing goes on from it.
             progress: whether to show a progress bar.
 
         Returns:
-            The draws and their diagnostics. If interrupted, those drawn so far, with ``complete=False``.
+            The draws and their diagnostics. If interrupted or ended by the callback, those drawn so far, with
+            ``complete=False``.
 
         Raises:
             TypeError: if an array is not numeric or a count not an integer.
             ValueError: if a count is not positive, starting points are missing or not finite, or the score returns
                 the wrong shape or NaN.
             RuntimeError: if every chain diverges a hundred times in a row.
+            KeyboardInterrupt: if interrupted before the first draw.
         """
         for name, value, least in (
             ("num_samples", num_samples, 1),
@@ -177,22 +183,25 @@ class LangevinSampler:
             ("thinning", thinning, 1),
             ("adapt", adapt, 0),
         ):
-            check_count(name, value, least)
+            if value is not None:
+                check_count(name, value, least)
         if step_size is not None and not (step_size > 0 and np.isfinite(step_size)):
             raise ValueError(f"step_size must be positive, got {step_size}")
         if step_size is not None and self.options.target_acceptance is not None:
             raise ValueError("target_acceptance has no effect where step_size is given: leave one out")
         check_seed(seed, generator)
+        warmup = 500 if num_warmup is None else num_warmup
         if resume is not None:
-            if context is not None or initial is not None or names is not None or step_size is not None or adapt:
-                raise ValueError(
-                    "resume goes on from a result as it is: leave out context, initial, names, step_size and adapt"
-                )
+            fixed: dict[str, Any] = {"context": context, "initial": initial, "num_chains": num_chains, "num_warmup": num_warmup}
+            fixed |= {"names": names, "step_size": step_size, "adapt": adapt or None}
+            if given := [name for name, value in fixed.items() if value is not None]:
+                raise ValueError(f"resume goes on from a result as it is: leave out {', '.join(given)}")
             names, driver = resume.names, self._resumed(resume, seed, generator)
         else:
             estimate = self._estimate(context, adapt)
-            draws = context_of(estimate, context)
-            x, rng = start(initial, draws, num_chains, seed, generator)
+            device = device_of(self.score, getattr(self.options.condition, "__self__", None), context, initial)
+            draws = context_of(estimate, context, device)
+            x, rng = start(initial, draws, num_chains, seed, generator, device)
             names = list(names) if names is not None else default_names(x.shape[1])
             if len(names) != x.shape[1]:
                 raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
@@ -201,22 +210,30 @@ class LangevinSampler:
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
             target = target_of(options, estimate, self.log_prob, levels, x, rng)
-            algorithm = algorithm_of(options, target, num_warmup, x.device)
-            state, factor = algorithm.init(x, target), factor_of(draws, x, options.preconditioner)
+            algorithm = algorithm_of(options, target, warmup, x.device)
+            state, factor = algorithm.init(x, target), factor_of(draws, x, options.preconditioner or "dense")
             policy = policy_of(options, self.target_acceptance, step_size, x.shape[1]).start(state, factor)
             driver = Driver(algorithm, target, state, policy, factor=factor, generator=rng)
         driver.show(self.method, callback, progress)
         if resume is None:
             learn = learn_of(self.options, driver, known=draws is not None, refresh=self._refreshed(adapt))
-            driver.warm_up(num_warmup, learn)
+            driver.warm_up(warmup, learn)
         record = driver.draw(num_samples, thinning)
         warn(record)
-        return SamplerResult.of(record, driver.checkpoint(), self.method, names, before=resume)
+        checkpoint = driver.checkpoint()._replace(sampler=self)
+        return SamplerResult.of(record, checkpoint, self.method, names, before=resume)
 
     def _resumed(self, result: SamplerResult, seed: int | None, generator: torch.Generator | None) -> Driver:
-        if result.checkpoint is None or result.method != self.method:
+        if result.checkpoint is None:
+            raise ValueError("resume must be the result that a run returned: a copy or a pickle of it has its draws only")
+        if result.method != self.method:
             raise ValueError(f'resume must be a result of method "{self.method}", got one of "{result.method}"')
         checkpoint: Checkpoint = result.checkpoint
+        if different := self._differences(checkpoint.sampler, checkpoint.state.position):
+            raise ValueError(
+                f"resume must be a result of this sampler or of one like it, its sampler has another {', '.join(different)}: "
+                "begin a new run with initial=result.draws[:, -1]"
+            )
         device = checkpoint.state.position.device
         generator = generator_on(device, seed=seed, generator=generator)
         if generator is None and checkpoint.generator_state is not None:
@@ -230,6 +247,25 @@ class LangevinSampler:
             factor=checkpoint.factor,
             generator=generator,
         )
+
+    def _differences(self, other: LangevinSampler, x: Tensor) -> list[str]:
+        """What makes another sampler's run of the same method not one of this sampler, by the functions' values at points."""
+        if other is self:
+            return []
+        different = differences(self.options, other.options)
+        models = [hasattr(sampler.score, "condition") for sampler in (self, other)]
+        if any(models) and self.score is not other.score:
+            return [*different, "score"]
+        # The estimate that a model made is not at hand; the model is the same.
+        scores = [torch.zeros_like if models[0] else sampler.score for sampler in (self, other)]
+        mine, theirs = (
+            Target(score, sampler.log_prob, needs_log_prob=self.options.algorithm.adjusted)(x)
+            for score, sampler in zip(scores, (self, other), strict=True)
+        )
+        for name, a, b in zip(("log_prob", "score"), mine, theirs, strict=True):
+            if not torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(b.abs().max())):
+                different.append(name)
+        return different
 
     def _estimate(self, context: ArrayLike | None, adapt: int) -> Any:
         estimate: Any = self.score

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
+import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
@@ -14,8 +15,10 @@ from disco_samplers.samplers.algorithms import ALGORITHMS, Algorithm, Method
 from disco_samplers.types import ScoreFunction
 
 BIAS, TRAJECTORY = 0.05, 1.5
+_DEFAULTS = {"preconditioner": "dense", "bias": BIAS, "trajectory": TRAJECTORY}
 
 _HEEDED: dict[str, tuple[str, ...]] = {
+    "preconditioner": tuple(name for name in ALGORITHMS if name != "flow"),
     "target_acceptance": ("mala", "malt", "exact"),
     "bias": ("ula", "baoab", "annealed"),
     "friction": ("baoab", "malt"),
@@ -35,7 +38,7 @@ class Options:
     """
 
     method: Method
-    preconditioner: preconditioners.Kind = "dense"
+    preconditioner: preconditioners.Kind | None = None
     target_acceptance: float | None = None
     bias: float | None = None
     friction: float | None = None
@@ -46,7 +49,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.method not in ALGORITHMS:
             raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {self.method!r}")
-        if self.preconditioner not in get_args(preconditioners.Kind):
+        if self.preconditioner not in (None, *get_args(preconditioners.Kind)):
             raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {self.preconditioner!r}')
         if self.target_acceptance is not None and not 0 < self.target_acceptance < 1:
             raise ValueError(f"target_acceptance must lie in (0, 1), got {self.target_acceptance}")
@@ -58,9 +61,27 @@ class Options:
             raise ValueError(f"trajectory must be positive, got {self.trajectory}")
         for name, methods in _HEEDED.items():
             if getattr(self, name) is not None and self.method not in methods:
-                raise ValueError(f'method "{self.method}" ignores {name}=: it is an option of {", ".join(methods)}')
+                raise ValueError(
+                    f'{name} is not an option of method "{self.method}", only of {", ".join(methods)}: leave it out'
+                )
 
     @property
     def algorithm(self) -> Algorithm:
         """The table's entry."""
         return ALGORITHMS[self.method]
+
+
+def differences(one: Options, other: Options) -> list[str]:
+    """The names of the options in which two samplers of a method differ; what is not given is as its default."""
+    given = ({**_DEFAULTS, **{k: v for k, v in vars(options).items() if v is not None}} for options in (one, other))
+    mine, theirs = given
+    return [name for name in _HEEDED if not _alike(mine.get(name), theirs.get(name))]
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two options are the same; noise levels may be numbers or tensors."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b)
+    return bool(a == b)

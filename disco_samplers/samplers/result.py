@@ -29,7 +29,7 @@ class SamplerResult:
         method: name of the sampler.
         names: of the d variables.
         complete: False if the run was interrupted and this is what it had drawn.
-        checkpoint: where the chains stand, for ``LangevinSampler.run(resume=result)``.
+        checkpoint: where the chains stand, for ``LangevinSampler.run(resume=result)``; not in copies and pickles.
 
     Example:
         >>> import torch
@@ -48,6 +48,10 @@ class SamplerResult:
     names: Sequence[str]
     complete: bool = True
     checkpoint: Checkpoint | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The target is a user's function, which may not pickle, or an estimate, which outweighs the draws by far.
+        return self.__dict__ | {"checkpoint": None}
 
     @classmethod
     def of(

@@ -13,14 +13,14 @@ from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
 
 
-def context_of(target: Any, context: ArrayLike | None) -> Tensor | None:
+def context_of(target: Any, context: ArrayLike | None, device: torch.device | None) -> Tensor | None:
     """The draws (n, d) that a target goes with: those given, or those it was conditioned on.
 
     Raises:
-        ValueError: if they are not (n, d), or have other columns than the target.
+        ValueError: if they are not (n, d), have other columns than the target, or are a tensor on another device.
     """
     if context is not None:
-        draws = as_points(context, "context", getattr(target, "dim", None), getattr(target, "device", None))
+        draws = as_points(context, "context", getattr(target, "dim", None), device)
     elif isinstance(getattr(target, "samples", None), Tensor):
         draws = target.samples
     else:
@@ -31,24 +31,31 @@ def context_of(target: Any, context: ArrayLike | None) -> Tensor | None:
 
 
 def start(
-    initial: ArrayLike | None, draws: Tensor | None, num_chains: int, seed: int | None, generator: torch.Generator | None
+    initial: ArrayLike | None,
+    draws: Tensor | None,
+    num_chains: int | None,
+    seed: int | None,
+    generator: torch.Generator | None,
+    device: torch.device | None,
 ) -> tuple[Tensor, torch.Generator | None]:
     """Starting points (num_chains, d), rows of the draws where none are given, and the generator on their device.
 
     Raises:
-        ValueError: if there is nothing to start from, or it has the wrong shape.
+        ValueError: if there is nothing to start from, or it has the wrong shape or not as many rows as chains are asked for,
+            or is on another device than the target or the generator.
     """
     if initial is None and draws is None:
         raise ValueError("starting points are needed: give initial=(num_chains, d), or context=draws to take them from")
-    where = draws if initial is None else as_points(initial, "initial", None if draws is None else draws.shape[1])
+    where = draws if initial is None else as_points(initial, "initial", None if draws is None else draws.shape[1], device)
     assert where is not None
-    if draws is not None and where.device != draws.device:
-        where = where.to(draws.device)
     if where.ndim != 2 or 0 in where.shape:
         raise ValueError(f"initial must have shape (num_chains, d), got {tuple(where.shape)}")
+    if initial is not None and num_chains is not None and num_chains != len(where):
+        raise ValueError(f"num_chains is {num_chains}, but initial has {len(where)} rows: leave num_chains out")
     rng = generator_on(where.device, seed=seed, generator=generator)
     if initial is None:
-        where = where[torch.randint(len(where), (num_chains,), generator=rng, device=where.device)]
+        count = 4 if num_chains is None else num_chains
+        where = where[torch.randint(len(where), (count,), generator=rng, device=where.device)]
     return where.detach().clone(), rng
 
 

@@ -11,7 +11,7 @@ from disco_samplers.types import LogDensity
 
 
 class Target:
-    """Log-density (m,) and score (m, d) of points (m, d), without gradients.
+    """Log-density (m,) and score (m, d) of points (m, d), without a graph.
 
     Arguments:
         score: a callable, or a density with ``score`` and perhaps ``log_prob`` and ``log_prob_and_score``.
@@ -32,9 +32,14 @@ class Target:
                 self._both = lambda x: (x.new_zeros(len(x)), gradient(x))
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            log_prob, score = self._both(x)
+        log_prob, score = self._evaluate(x)
         return log_prob.detach(), score.detach()
+
+    def _evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        # A user's function may differentiate, whatever mode the sampler was called in.
+        with torch.enable_grad():
+            answers: tuple[Tensor, Tensor] = self._both(x)
+        return answers
 
     def score(self, x: Tensor) -> Tensor:
         """The score alone."""
@@ -44,10 +49,18 @@ class Target:
         """A first call at the starting points, which says what is wrong with a user's function.
 
         Raises:
-            ValueError: if a return value is no tensor, has the wrong shape, or is not finite.
+            ValueError: if a return value is no tensor, has the wrong shape, or is not finite; or if the function differentiates
+                with respect to points that have no graph.
         """
-        with torch.no_grad():
-            log_prob, score = self._both(x)
+        try:
+            log_prob, score = self._evaluate(x)
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            raise ValueError(
+                "score and log_prob are given points that require no gradient: a function that differentiates must begin with "
+                "x = x.detach().requires_grad_()"
+            ) from error
         for name, value, shape in (("score", score, tuple(x.shape)), ("log_prob", log_prob, (len(x),))):
             if not isinstance(value, Tensor) or tuple(value.shape) != shape:
                 got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

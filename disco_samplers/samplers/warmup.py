@@ -49,6 +49,8 @@ class History:
 
     def take(self) -> Tensor:
         """The window's rows (n, d), evenly thinned to at most a number that fits memory; starts a new window."""
-        rows = torch.cat(self._rows)
+        rows, steps = torch.cat(self._rows), len(self._rows)
         self._rows = []
-        return rows[:: -(-len(rows) // _MOST_ROWS)]
+        # Counted chain by chain: every so many-th row of a step after step may always be the same chain's.
+        places = torch.arange(len(rows), device=rows.device).view(steps, -1).T.flatten()
+        return rows[places[:: -(-len(rows) // _MOST_ROWS)].sort().values]

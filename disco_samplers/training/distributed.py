@@ -21,6 +21,11 @@ def cleanup() -> None:
         dist.destroy_process_group()
 
 
+def is_used() -> bool:
+    """Whether there are several processes."""
+    return dist.is_initialized()
+
+
 def rank() -> int:
     """This process's number, 0 for the one that writes files."""
     return dist.get_rank() if dist.is_initialized() else 0

@@ -14,6 +14,22 @@ import torch
 from torch import Tensor
 
 from disco_samplers.reference import GaussianMixture, ReferenceDensity, StudentTMixture
+from disco_samplers.training.maps import (
+    Autoregression,
+    Box,
+    Coupling,
+    Edge,
+    Factor,
+    Linear,
+    Map,
+    Pushforward,
+    SineShear,
+    SinhArcsinh,
+    linear,
+    normal,
+    rotation,
+    uniform,
+)
 
 Family = Callable[[int, int, torch.Generator], ReferenceDensity]
 
@@ -27,8 +43,8 @@ def paper_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMix
         DiScoFormer, section on training data (https://arxiv.org/abs/2511.05924).
     """
     weights = _weights(batch, 10, generator)
-    means = 6 * _uniform((batch, 10, d), generator) - 3
-    return GaussianMixture(weights, means, 0.2 + 0.8 * _uniform((batch, 10, d), generator))
+    means = 6 * uniform((batch, 10, d), generator) - 3
+    return GaussianMixture(weights, means, 0.2 + 0.8 * uniform((batch, 10, d), generator))
 
 
 def rotated_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
@@ -44,7 +60,7 @@ def aligned_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianM
 def student_mixture(batch: int, d: int, generator: torch.Generator) -> StudentTMixture:
     """Up to 5 Student-t components of random orientation with 2.5 to 30 degrees of freedom."""
     weights, means, scales = _elliptical(batch, d, 5, generator)
-    df = 2.5 * 12 ** _uniform(weights.shape, generator)
+    df = 2.5 * 12 ** uniform(weights.shape, generator)
     return StudentTMixture(weights, means, scales, df)
 
 
@@ -56,11 +72,11 @@ def contaminated_mixture(batch: int, d: int, generator: torch.Generator) -> Gaus
         else (paper_mixture(batch, d, generator))
     )
     covariances = torch.diag_embed(base.covariances) if base.diagonal else base.covariances
-    share = 0.01 * 10 ** _uniform((batch, 1), generator)
+    share = 0.01 * 10 ** uniform((batch, 1), generator)
     center = (base.weights[..., None] * base.means).sum(1, keepdim=True)
     variance = base.covariances if base.diagonal else base.covariances.diagonal(dim1=-2, dim2=-1)
     total = (base.weights[..., None] * (variance + (base.means - center).square())).sum(1, keepdim=True)
-    width = 3 * 4 ** _uniform((batch, 1, 1), generator)
+    width = 3 * 4 ** uniform((batch, 1, 1), generator)
     return GaussianMixture(
         torch.cat([(1 - share) * base.weights, share], 1),
         torch.cat([base.means, center], 1),
@@ -70,7 +86,7 @@ def contaminated_mixture(batch: int, d: int, generator: torch.Generator) -> Gaus
 
 def product_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
     """Independent coordinates, each a mixture of up to three normal, Laplace or logistic laws; half of them rotated."""
-    return Pushforward(ProductMixture(batch, d, generator), [_linear(batch, d, generator)])
+    return Pushforward(ProductMixture(batch, d, generator), [linear(batch, d, generator)])
 
 
 def warped_mixture(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
@@ -80,7 +96,7 @@ def warped_mixture(batch: int, d: int, generator: torch.Generator) -> ReferenceD
         if torch.rand((), generator=generator, device=generator.device) < 0.5
         else (paper_mixture(batch, d, generator))
     )
-    maps: list[Map] = [SinhArcsinh(batch, d, generator), _linear(batch, d, generator)]
+    maps: list[Map] = [SinhArcsinh(batch, d, generator), linear(batch, d, generator)]
     if d > 1:
         maps.append(SineShear(batch, d, generator))
     return Pushforward(base, maps)
@@ -93,7 +109,7 @@ def few_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixtu
 
 def hollow_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
     """A normal times a random positive quadratic, in a random linear frame: dents and holes about the centre."""
-    return Pushforward(HollowNormal(batch, d, generator), [_linear(batch, d, generator)])
+    return Pushforward(HollowNormal(batch, d, generator), [linear(batch, d, generator)])
 
 
 def curved_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
@@ -105,24 +121,83 @@ def curved_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMi
     most = max(10, min(150, 2000 // d))
     sheets, k = (int(torch.randint(1, top + 1, (), generator=generator, device=generator.device)) for top in (10, most))
     k = max(k, sheets)
-    p = 1 + int(min(3, d) * _uniform((1,), generator).square())  # curves more often than surfaces
-    size = torch.arange(1, d + 1, device=generator.device) ** -_uniform((batch, 1, 1), generator)
+    p = 1 + int(min(3, d) * uniform((1,), generator).square())  # curves more often than surfaces
+    size = torch.arange(1, d + 1, device=generator.device) ** -uniform((batch, 1, 1), generator)
     shape = (batch, sheets, 4)  # four harmonics
-    omega = (0.5 + 3 * _uniform((batch, 1, 1, 1), generator)) * _normal((*shape, p), generator)
-    phase = 2 * math.pi * _uniform(shape, generator)
-    amplitude = 0.7 * _normal((*shape, d), generator) * size[:, :, None]
-    center = 2 * _uniform((batch, 1, 1), generator) * _normal((batch, sheets, d), generator) * size
+    omega = (0.5 + 3 * uniform((batch, 1, 1, 1), generator)) * normal((*shape, p), generator)
+    phase = 2 * math.pi * uniform(shape, generator)
+    amplitude = 0.7 * normal((*shape, d), generator) * size[:, :, None]
+    center = 2 * uniform((batch, 1, 1), generator) * normal((batch, sheets, d), generator) * size
     sheet = torch.randint(sheets, (batch, k), generator=generator, device=generator.device)
     row = torch.arange(batch, device=generator.device)[:, None]
-    u = 2 * _uniform((batch, k, p), generator) - 1
+    u = 2 * uniform((batch, k, p), generator) - 1
     omega, amplitude = omega[row, sheet], amplitude[row, sheet]  # (b, k, 4, p), (b, k, 4, d)
     angle = (omega @ u[..., None])[..., 0] + phase[row, sheet]
-    rotation = _linear(batch, d, generator).rotation
+    rotation = linear(batch, d, generator).rotation
     means = (center[row, sheet] + (angle.sin()[..., None] * amplitude).sum(-2)) @ rotation
     tangents = (angle.cos()[..., None] * omega).mT @ amplitude @ rotation[:, None] * (sheets / k) ** (1 / p)
-    noise = 0.05 * 12 ** _uniform((batch, 1, 1, 1), generator)
+    noise = 0.05 * 12 ** uniform((batch, 1, 1, 1), generator)
     covariances = tangents.mT @ tangents + noise.square() * torch.eye(d, device=generator.device)
-    return GaussianMixture(_uniform((batch, k), generator).clamp_min(0.1), means, covariances)
+    return GaussianMixture(uniform((batch, k), generator).clamp_min(0.1), means, covariances)
+
+
+def long_mixture(batch: int, d: int, generator: torch.Generator) -> GaussianMixture:
+    """Up to 6 long or flat components of random orientation: the widest direction is 8 to 40 times the narrowest."""
+    k = int(torch.randint(1, 7, (), generator=generator, device=generator.device))
+    means = 2.5 * uniform((batch, 1, 1), generator) * normal((batch, k, d), generator)
+    strength = math.log(8) + math.log(5) * uniform((batch, 1, 1), generator)
+    log_std = strength * (uniform((batch, k, d), generator) - 0.5) + 0.3 * normal((batch, k, 1), generator)
+    factor = rotation(batch * k, d, generator).view(batch, k, d, d) * log_std.exp()[..., None, :]
+    return GaussianMixture(_weights(batch, k, generator), means, factor @ factor.mT)
+
+
+def coupled_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
+    """A simple law pushed through a random invertible network: couplings between random turns, sometimes skewed."""
+    maps: list[Map] = []
+    for _ in range(1 + int(3 * uniform((1,), generator).square())):
+        maps.append(linear(batch, d, generator))
+        if d > 1:
+            maps.append(Coupling(batch, d, generator))
+        if d == 1 or _chance(0.3, generator):
+            maps.append(SinhArcsinh(batch, d, generator))
+    return Pushforward(_simple(batch, d, generator), [*maps, linear(batch, d, generator)])
+
+
+def hierarchical_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
+    """A law whose first column sets the scale of the others: scale mixtures and centred hierarchical posteriors."""
+    maps: list[Map] = [linear(batch, d, generator)] if _chance(0.3, generator) else []
+    if d > 1:
+        maps.append(Coupling(batch, d, generator, hierarchical=True))
+    return Pushforward(_simple(batch, d, generator), [*maps, linear(batch, d, generator)])
+
+
+def edged_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
+    """Columns pressed against edges, into intervals and into spikes: skewed positive, bounded and zero-inflated data."""
+    base = _simple(batch, d, generator)
+    maps: list[Map] = []
+    if d > 1 and _chance(0.3, generator):
+        maps.append(Coupling(batch, d, generator))
+    maps.append(Edge(batch, d, generator) if _chance(0.65, generator) else Box(batch, d, generator))
+    if _chance(0.4, generator):
+        maps.append(SinhArcsinh(batch, d, generator))
+    return Pushforward(base, [*maps, linear(batch, d, generator)])
+
+
+def ridged_law(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
+    """Another law with nearly dependent columns: eigenvalues over up to six decades, autoregressions, common factors."""
+    base = FAMILIES[("paper", "rotated", "coupled", "hierarchical", "student")[_choice(5, generator)]](batch, d, generator)
+    kind = _choice(3, generator)
+    if d == 1 or kind == 0:
+        decades = 3 * uniform((batch, 1, 1), generator)
+        step: Map = Linear(rotation(batch, d, generator), 10 ** (-decades * uniform((batch, 1, d), generator)))
+    elif kind == 1:
+        step = Autoregression(1 - 10 ** (-3 * uniform((batch, 1, 1), generator)))
+    else:
+        # I + c f f' / d: all columns share a factor.
+        factor = (3 * uniform((batch, 1, 1), generator)).exp() * normal((batch, d, 1), generator)
+        identity = torch.eye(d, device=generator.device)
+        return Pushforward(base, [Factor(identity + factor @ factor.mT / d)])
+    return Pushforward(base, [step])
 
 
 FAMILIES: dict[str, Family] = {
@@ -136,6 +211,11 @@ FAMILIES: dict[str, Family] = {
     "student": student_mixture,
     "product": product_law,
     "warped": warped_mixture,
+    "long": long_mixture,
+    "coupled": coupled_law,
+    "hierarchical": hierarchical_law,
+    "edged": edged_law,
+    "ridged": ridged_law,
 }
 
 
@@ -146,11 +226,11 @@ class ProductMixture(ReferenceDensity):
         self.dim, self.dtype, self.device = d, torch.float32, generator.device
         shape = (batch, 1, d, 3)
         self.weights = _weights(batch * d, 3, generator).view(shape)
-        self.means = 3 * _normal(shape, generator) * _uniform((batch, 1, 1, 1), generator)
-        self.scales = (0.3 * _normal(shape, generator)).exp()
+        self.means = 3 * normal(shape, generator) * uniform((batch, 1, 1, 1), generator)
+        self.scales = (0.3 * normal(shape, generator)).exp()
         # One law for all coordinates of a set, or a draw for each.
         law = torch.randint(3, shape, generator=generator, device=self.device)
-        same = _uniform((batch, 1, 1, 1), generator) < 0.5
+        same = uniform((batch, 1, 1, 1), generator) < 0.5
         self.law = torch.where(same, law[:, :, :1, :1], law)
 
     def evaluate(self, y: Tensor) -> Tensor:
@@ -187,8 +267,8 @@ class HollowNormal(ReferenceDensity):
 
     def __init__(self, batch: int, d: int, generator: torch.Generator) -> None:
         self.dim, self.dtype, self.device = d, torch.float32, generator.device
-        base = 0.3 * _uniform((batch, 1), generator).square()
-        coefficients = (_uniform((batch, 1), generator) * _normal((batch, d), generator)).exp()
+        base = 0.3 * uniform((batch, 1), generator).square()
+        coefficients = (uniform((batch, 1), generator) * normal((batch, d), generator)).exp()
         total = torch.cat([base, coefficients / coefficients.sum(-1, keepdim=True)], 1)
         self.weights = total / total.sum(-1, keepdim=True)  # (b, 1 + d): a, then lambda
 
@@ -205,120 +285,30 @@ class HollowNormal(ReferenceDensity):
         return torch.where(chosen, chi * x.sign(), x)
 
 
-class Map:
-    """A smooth invertible map of points (b, m, d)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The preimage (b, m, d) and the log-determinant of the inverse's Jacobian (b, m)."""
-        raise NotImplementedError
+def _chance(share: float, generator: torch.Generator) -> bool:
+    return float(torch.rand((), generator=generator, device=generator.device)) < share
 
 
-class Linear(Map):
-    """y = x M with an orthogonal M times positive scales, batched."""
-
-    def __init__(self, rotation: Tensor, scales: Tensor) -> None:
-        self.rotation, self.scales = rotation, scales  # (b, d, d), (b, 1, d)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x * self.scales) @ self.rotation
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return y @ self.rotation.mT / self.scales, -self.scales.log().sum(-1).expand(y.shape[:-1])
+def _choice(options: int, generator: torch.Generator) -> int:
+    return int(torch.randint(options, (), generator=generator, device=generator.device))
 
 
-class SinhArcsinh(Map):
-    """Coordinatewise skew and tail weight: y = sinh((asinh(x) + a) / b).
-
-    References:
-        Jones, Pewsey, *Sinh-arcsinh distributions*, Biometrika 2009.
-    """
-
-    def __init__(self, batch: int, d: int, generator: torch.Generator) -> None:
-        strength = _uniform((batch, 1, 1), generator)
-        self.skew = 0.6 * strength * _normal((batch, 1, d), generator)
-        self.tail = (0.2 * strength * _normal((batch, 1, d), generator)).exp().clamp(0.7, 1.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sinh((torch.asinh(x) + self.skew) / self.tail)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        inner = self.tail * torch.asinh(y) - self.skew
-        # log cosh written so that it neither overflows nor loses its gradient.
-        log_cosh = inner.abs() + torch.log1p((-2 * inner.abs()).exp()) - math.log(2)
-        return torch.sinh(inner), (self.tail.log() + log_cosh - 0.5 * torch.log1p(y.square())).sum(-1)
-
-
-class SineShear(Map):
-    """y = x + u a sin(omega w.x + phase) with u orthogonal to w: bends a set and keeps its volume."""
-
-    def __init__(self, batch: int, d: int, generator: torch.Generator) -> None:
-        q = _rotation(batch, d, generator)
-        self.u, self.w = q[:, :1], q[:, 1:2]  # (b, 1, d)
-        self.amplitude = 1.5 * _normal((batch, 1, 1), generator)
-        self.omega = 0.3 + 1.2 * _uniform((batch, 1, 1), generator)
-        self.phase = 2 * math.pi * _uniform((batch, 1, 1), generator)
-
-    def _shift(self, x: Tensor) -> Tensor:
-        angle = self.omega * (x * self.w).sum(-1, keepdim=True) + self.phase
-        return self.amplitude * torch.sin(angle) * self.u
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self._shift(x)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return y - self._shift(y), y.new_zeros(y.shape[:-1])
-
-
-class Pushforward(ReferenceDensity):
-    """A base distribution moved by a chain of maps."""
-
-    def __init__(self, base: ReferenceDensity, maps: list[Map]) -> None:
-        self.base, self.maps = base, maps
-        self.dim, self.dtype, self.device = base.dim, base.dtype, base.device
-
-    def evaluate(self, y: Tensor) -> Tensor:
-        total = y.new_zeros(y.shape[:-1])
-        for step in reversed(self.maps):
-            y, log_det = step.inverse(y)
-            total = total + log_det
-        return total + self.base.evaluate(y)
-
-    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        x = self.base.draw(num_samples, generator)
-        for step in self.maps:
-            x = step.forward(x)
-        return x
-
-
-def _uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device)
-
-
-def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator, device=generator.device)
+def _simple(batch: int, d: int, generator: torch.Generator) -> ReferenceDensity:
+    """What the networks and edges start from: one normal, a few clusters, products or Student-t laws."""
+    kind = _choice(6, generator)
+    if kind < 2:
+        ones = torch.ones((batch, 1), device=generator.device)
+        return GaussianMixture(ones, ones.new_zeros(batch, 1, d), ones.new_ones(batch, 1, d))
+    family = (few_mixture, paper_mixture, product_law, student_mixture)[kind - 2]
+    return family(batch, d, generator)
 
 
 def _weights(batch: int, most: int, generator: torch.Generator) -> Tensor:
     """Weights of 1 to ``most`` components, the others exactly zero."""
     count = torch.randint(1, most + 1, (batch, 1), generator=generator, device=generator.device)
-    weights = _uniform((batch, most), generator).clamp_min(1e-3)
+    weights = uniform((batch, most), generator).clamp_min(1e-3)
     weights = weights * (torch.arange(most, device=generator.device) < count)
     return weights / weights.sum(-1, keepdim=True)
-
-
-def _rotation(batch: int, d: int, generator: torch.Generator) -> Tensor:
-    rotation: Tensor = torch.linalg.qr(_normal((batch, d, d), generator))[0]
-    return rotation
-
-
-def _linear(batch: int, d: int, generator: torch.Generator) -> Linear:
-    rotation = _rotation(batch, d, generator)
-    keep = _uniform((batch, 1, 1), generator) < 0.5
-    rotation = torch.where(keep, torch.eye(d, device=generator.device), rotation)
-    return Linear(rotation, (0.5 * _normal((batch, 1, d), generator)).exp())
 
 
 def _elliptical(
@@ -326,13 +316,13 @@ def _elliptical(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weights (b, K), means (b, K, d) and covariances (b, K, d, d), or (b, K, d) if aligned, of random size."""
     k = int(torch.randint(1, most + 1, (), generator=generator, device=generator.device))
-    weights = _weights(batch, k, generator) ** (0.5 + 1.5 * _uniform((batch, 1), generator))
-    spread = 3 * _uniform((batch, 1, 1), generator)
-    means = spread * _normal((batch, k, d), generator)
-    strength = math.log(20) * _uniform((batch, 1, 1), generator)
-    log_std = 0.5 * strength * (2 * _uniform((batch, k, d), generator) - 1)
-    size = 0.5 * _normal((batch, k, 1), generator)
+    weights = _weights(batch, k, generator) ** (0.5 + 1.5 * uniform((batch, 1), generator))
+    spread = 3 * uniform((batch, 1, 1), generator)
+    means = spread * normal((batch, k, d), generator)
+    strength = math.log(20) * uniform((batch, 1, 1), generator)
+    log_std = 0.5 * strength * (2 * uniform((batch, k, d), generator) - 1)
+    size = 0.5 * normal((batch, k, 1), generator)
     if aligned:
         return weights, means, (2 * (log_std + size)).exp()
-    factor = _rotation(batch * k, d, generator).view(batch, k, d, d) * (log_std + size).exp()[..., None, :]
+    factor = rotation(batch * k, d, generator).view(batch, k, d, d) * (log_std + size).exp()[..., None, :]
     return weights, means, factor @ factor.mT

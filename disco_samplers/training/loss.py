@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from disco_samplers.model import Network
+from disco_samplers.model import Frame, Network
 
 _DENSITY_WEIGHT = 0.5
+_FAR_WEIGHT = 0.1
 _FLOOR = 1e-4
 
 
@@ -22,7 +23,9 @@ class Losses(NamedTuple):
     density: Tensor
 
 
-def training_loss(log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_score: Tensor, *, context: int) -> Losses:
+def training_loss(
+    log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_score: Tensor, *, context: int, far: int = 0
+) -> Losses:
     r"""The loss of a batch, in whitened coordinates.
 
     For each data set, over its points,
@@ -37,12 +40,23 @@ def training_loss(log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_s
     E is taken over context points and queries separately and averaged, queries counting three times (or alone, with no
     answers at the context).
 
+    Far out, where samples say little, each point's error counts for itself, relative to the size of the true answer and
+    bounded: :math:`L_\infty = \sqrt{\operatorname{mean} B(|s - s^*|^2 / (|s^*|^2 + d))} + \sqrt{\operatorname{mean}
+    B((\log f - \log f^*)^2 / (|\log f^*| + d)^2)}` with :math:`B(e) = e / (1 + e)`, and :math:`.1\,L_\infty` is added.
+
     Arguments:
         log_prob, true_log_prob: (b, p), the first ``context`` points being the context.
         score, true_score: (b, p, d).
         context: number of context points that were answered.
+        far: number of points, the last ones, that lie far out.
     """
     d = score.shape[-1]
+    outer = log_prob.new_zeros(())
+    if far:
+        near = slice(None, log_prob.shape[1] - far)
+        last = slice(log_prob.shape[1] - far, None)
+        outer = _far_loss(log_prob[:, last], score[:, last], true_log_prob[:, last], true_score[:, last])
+        log_prob, score, true_log_prob, true_score = (value[:, near] for value in (log_prob, score, true_log_prob, true_score))
     squared = (score - true_score).square().sum(-1)
     norm = true_score.square().sum(-1)
     huber = F.huber_loss(log_prob, true_log_prob, reduction="none", delta=3 * d**0.5) / d
@@ -57,11 +71,24 @@ def training_loss(log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_s
 
     relative, density = average(squared, norm), average(huber)
     total = (relative + _FLOOR).sqrt() + _DENSITY_WEIGHT * (density + _FLOOR).sqrt()
-    return Losses(total.mean(), relative.mean().detach(), density.mean().detach())
+    return Losses(total.mean() + _FAR_WEIGHT * outer, relative.mean().detach(), density.mean().detach())
+
+
+def _far_loss(log_prob: Tensor, score: Tensor, true_log_prob: Tensor, true_score: Tensor) -> Tensor:
+    d = score.shape[-1]
+    gap = (score - true_score).square().sum(-1) / (true_score.square().sum(-1) + d)
+    log_gap = ((log_prob - true_log_prob) / (true_log_prob.abs() + d)).square()
+    bounded = [(error / (1 + error)).mean(1) for error in (gap, log_gap)]
+    return sum((error + _FLOOR).sqrt().mean() for error in bounded)  # type: ignore[return-value]
 
 
 def consistency_loss(
-    network: Network, context: Tensor, queries: Tensor, keys: int | None = None, frame: Tensor | None = None
+    network: Network,
+    context: Tensor,
+    queries: Tensor,
+    keys: int | None = None,
+    frame: Frame | None = None,
+    counts: Tensor | None = None,
 ) -> Tensor:
     r"""The root of the relative squared gap between the score head and the density head's gradient, averaged over sets.
 
@@ -70,11 +97,11 @@ def consistency_loss(
     Arguments:
         network: is differentiated twice.
         context, queries: (b, n, d) and (b, m, d).
-        keys, frame: see :meth:`Network.encode`.
+        keys, frame, counts: see :meth:`Network.encode`.
     """
     with torch.enable_grad():
         y = queries.detach().clone().requires_grad_()
-        log_prob, score = network.decode(network.encode(context, keys=keys, frame=frame), y)
+        log_prob, score = network.decode(network.encode(context, counts, keys, frame), y)
         (gradient,) = torch.autograd.grad(log_prob.sum(), y, create_graph=True)
     gap = (score - gradient).square().sum((1, 2)) / score.detach().square().sum((1, 2)).clamp_min(1e-6)
     return (gap + _FLOOR).sqrt().mean()

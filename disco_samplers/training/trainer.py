@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import functools
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from disco_samplers.files import load_checkpoint, save_checkpoint, save_weights
+from disco_samplers.files import load_checkpoint, load_weights, save_checkpoint, save_weights
 from disco_samplers.model import DiScoFormerConfig, Network
 from disco_samplers.training import distributed
+from disco_samplers.training.graphs import Graphs, Work
+from disco_samplers.training.grow import deepen
 from disco_samplers.training.loss import Losses, consistency_loss, training_loss
-from disco_samplers.training.stream import Batch, Stream, StreamConfig, make_batch
+from disco_samplers.training.muon import Muon
+from disco_samplers.training.stream import Batch, Draws, Stream, StreamConfig, make_batch
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "model.safetensors"
@@ -27,7 +34,9 @@ LOSSES = "losses.csv"
 VALIDATION = "validation.csv"
 _VALIDATION_CELLS = ((1, 256), (2, 256), (2, 1024), (2, 4096), (5, 256), (10, 256), (10, 1024), (10, 4096), (30, 1024))
 _VALIDATION_SEED = 2**40
-_CONSISTENT_DIM, _CONSISTENT_QUERIES = 3, 64
+_CONSISTENT_DIM, _CONSISTENT_ROWS, _CONSISTENT_QUERIES, _CONSISTENT_EVERY = 3, 1024, 64, 3
+_LOG_EVERY = 25
+"""Steps between two lines of losses where reading them would make a GPU wait."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +54,9 @@ class TrainingConfig:
         max_norm: gradients are clipped to this norm.
         average: decay of the exponential moving average of the weights, which is what ships.
         accumulate: batches, each of its own family and size, in a step.
-        consistency: weight of the gap between score head and gradient of the density head, in up to three dimensions: only
-            there were the heads seen to disagree by more than they err, and it takes a second derivative.
+        consistency: weight of the gap between score head and gradient of the density head, every third step in up to three
+            dimensions (and 1024 rows): only there were the heads seen to disagree by more than they err, and it takes a second
+            derivative.
         save_minutes: time between checkpoints.
         stream: what is trained on.
     """
@@ -95,7 +105,8 @@ class Trainer:
         out: str | os.PathLike[str],
         device: torch.device | str = "cpu",
     ) -> None:
-        self.model_config, self.config, self.out = model, config, Path(out)
+        stream = dataclasses.replace(config.stream, columns=model.symmetry == "axes")
+        self.model_config, self.config, self.out = model, dataclasses.replace(config, stream=stream), Path(out)
         self.device = distributed.local_device(torch.device(device))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -126,11 +137,33 @@ class Trainer:
         else:
             self.generator.manual_seed(self.config.seed * 1_000 + distributed.rank() + 1 + self.step * 1_000_003)
 
-    def run(self, minutes: float, *, progress: bool = True, max_steps: int | None = None) -> None:
-        """Trains for ``minutes`` (or ``max_steps``) and saves; an interrupt saves too and ends the slice early."""
+    def start_from(self, weights: str | os.PathLike[str]) -> None:
+        """Takes over trained weights before the first step; of a network with fewer blocks, the missing ones are added silent.
+
+        Raises:
+            ValueError: if the file holds a network of another kind, or a deeper one.
+        """
+        state, values = load_weights(Path(weights))
+        config = DiScoFormerConfig.from_dict(values)
+        layers = self.model_config.layers
+        if dataclasses.replace(config, layers=layers) != self.model_config or config.layers > layers:
+            raise ValueError(f"{weights} holds another network: {values}")
+        state = deepen({name.removeprefix("network."): value for name, value in state.items()}, config, layers)
+        self.network.load_state_dict(state)
+        self.averaged.module.load_state_dict(state)
+
+    def run(self, minutes: float, *, progress: bool = True, max_steps: int | None = None, workers: int = 0) -> None:
+        """Trains for ``minutes`` (or ``max_steps``) and saves; an interrupt saves too and ends the slice early.
+
+        With ``workers`` as many processes draw the batches, on the CPU, while the network is trained, on a GPU say.
+        """
+        work = self._worker()
+        with torch.cuda.stream(work.stream) if isinstance(work, Graphs) else contextlib.nullcontext():
+            self._run(work, minutes, max_steps, self._stream(workers), progress)
+
+    def _run(self, work: Work, minutes: float, max_steps: int | None, stream: Iterator[Batch], progress: bool) -> None:
         config = self.config
-        stream = Stream(config.stream, self.generator)
-        network = distributed.wrap(self.network)
+        log_every = _LOG_EVERY if isinstance(work, Graphs) else 1
         start = saved = time.monotonic()
         first_minutes, first_step, end = self.minutes, self.step, 60 * minutes
         decay, decaying = 60 * config.decay_minutes, False
@@ -147,10 +180,11 @@ class Trainer:
                     decaying = True
                 rate = min(1.0, (self.step + 1) / config.warmup_steps)
                 rate *= (end - elapsed) / decay if decaying else 1.0
-                losses, name = self._step(network, stream, rate)
+                losses, name = self._step(work, stream, rate)
                 if distributed.rank() == 0:
-                    self._log(name, losses, rate)
-                    bar.set_postfix(step=self.step, loss=f"{losses.total:.3f}", refresh=False)
+                    if self.step % log_every == 0:
+                        self._log(name, losses, rate)
+                        bar.set_postfix(step=self.step, loss=f"{losses.total:.3f}", refresh=False)
                     if time.monotonic() - saved > 60 * config.save_minutes:
                         self._save(checkpoint=not decaying)
                         saved = time.monotonic()
@@ -161,16 +195,41 @@ class Trainer:
         if distributed.rank() == 0:
             self._save(checkpoint=not decaying)
 
-    def _step(self, network: nn.Module, stream: Stream, rate: float) -> tuple[Losses, str]:
+    def _stream(self, workers: int) -> Iterator[Batch]:
+        if not workers:
+            return Stream(self.config.stream, self.generator)
+        seed = int(torch.randint(2**40, (), generator=self.generator, device=self.device))
+        draws = Draws(self.config.stream, seed)
+        loader = DataLoader(
+            draws,
+            batch_size=None,
+            num_workers=workers,
+            pin_memory=self.device.type == "cuda",
+            multiprocessing_context="spawn",
+            prefetch_factor=4,
+        )
+        return iter(loader)
+
+    def _worker(self) -> Work:
+        if self.device.type == "cuda" and not distributed.is_used() and self.config.stream.grid:
+            for parameter in self.network.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+            return Graphs(self._finite_work, self.device)
+        return functools.partial(self._work, distributed.wrap(self.network))
+
+    def _step(self, work: Work, stream: Iterator[Batch], rate: float) -> tuple[Losses, str]:
+        graphs = isinstance(work, Graphs)
         for optimizer, base in zip(self.optimizers, (self.config.matrix_rate, self.config.learning_rate), strict=True):
             optimizer.param_groups[0]["lr"] = rate * base
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none=not graphs)
         for _ in range(self.config.accumulate):
             batch = next(stream)
-            losses = self._losses(network, batch)
-            (losses.total / self.config.accumulate).backward()
+            n, d = batch.context.shape[1:]
+            wanted = bool(self.config.consistency) and self.step % _CONSISTENT_EVERY == 0
+            losses = work(batch, wanted and d <= _CONSISTENT_DIM and n <= _CONSISTENT_ROWS)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_norm)
-        if torch.isfinite(norm):
+        # A graph's gradients are finite; to ask would make the GPU wait.
+        if graphs or torch.isfinite(norm):
             for optimizer in self.optimizers:
                 optimizer.step()
             self.averaged.update_parameters(self.network)
@@ -179,9 +238,22 @@ class Trainer:
         self.step += 1
         return Losses(*(value.detach() for value in losses)), batch.family
 
-    def _losses(self, network: nn.Module, batch: Batch) -> Losses:
+    def _work(self, network: nn.Module, batch: Batch, consistent: bool) -> Losses:
+        """Forward and backward pass."""
+        losses = self._losses(network, batch.to(self.device), consistent)
+        (losses.total / self.config.accumulate).backward()
+        return losses
+
+    def _finite_work(self, batch: Batch, consistent: bool) -> Losses:
+        losses = self._work(self.network, batch, consistent)
+        for parameter in self.network.parameters():
+            assert parameter.grad is not None
+            parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
+        return losses
+
+    def _losses(self, network: nn.Module, batch: Batch, consistent: bool = False) -> Losses:
         with torch.autocast(self.device.type, torch.bfloat16):
-            log_prob, score = network(batch.context, batch.query, keys=self.config.stream.keys, frame=batch.frame)
+            log_prob, score = network(batch.context, batch.query, batch.counts, self.config.stream.keys, batch.frame)
         answered = log_prob.shape[1]
         losses = training_loss(
             log_prob.float(),
@@ -189,11 +261,13 @@ class Trainer:
             batch.log_prob[:, -answered:],
             batch.score[:, -answered:],
             context=answered - batch.query.shape[1],
+            far=batch.far,
         )
-        if not self.config.consistency or batch.context.shape[-1] > _CONSISTENT_DIM:
+        if not consistent:
             return losses
-        queries = batch.query[:, -_CONSISTENT_QUERIES:]
-        gap = consistency_loss(self.network, batch.context, queries, self.config.stream.keys, batch.frame)
+        queries = batch.query[:, : batch.query.shape[1] - batch.far][:, -_CONSISTENT_QUERIES:]
+        keys = self.config.stream.keys
+        gap = consistency_loss(self.network, batch.context, queries, keys, batch.frame, batch.counts)
         return losses._replace(total=losses.total + self.config.consistency * gap)
 
     def validate(self) -> dict[str, float]:
@@ -201,9 +275,10 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
         results = {}
         for d, n in _VALIDATION_CELLS:
-            batch = make_batch("paper", 8, d, n, 256, generator)
+            batch = make_batch("paper", 8, d, n, 256, generator, columns=self.config.stream.columns)
             with torch.no_grad():
-                _, score = self.averaged.module(batch.context, batch.query, keys=self.config.stream.keys, frame=batch.frame)
+                network, keys = self.averaged.module, self.config.stream.keys
+                _, score = network(batch.context, batch.query, batch.counts, keys, batch.frame)
             # The queries that are no broadened draws.
             true = batch.score[:, n + 64 :]
             error = (score[:, 64 - 256 :] - true).square().sum((1, 2)) / true.square().sum((1, 2))
@@ -245,7 +320,7 @@ def _optimizers(network: Network, config: TrainingConfig) -> tuple[torch.optim.O
     matrices = {id(p) for p in hidden}
     rest = [p for p in network.parameters() if id(p) not in matrices]
     return (
-        torch.optim.Muon(hidden, lr=config.matrix_rate, weight_decay=config.weight_decay, adjust_lr_fn="original"),
+        Muon(hidden, lr=config.matrix_rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)),
     )
 

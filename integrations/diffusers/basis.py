@@ -63,7 +63,8 @@ class LinearBasis(nn.Module):
             raise ValueError(f"share must lie in (0, 1], got {share}")
         n, size = x.shape
         if share == 1:
-            basis = cls(size, size).to(x)
+            with x.device:
+                basis = cls(size, size).to(x)
             basis.mean, basis.components = x.mean(0), torch.eye(size, dtype=x.dtype, device=x.device)
             return basis
         variances, directions = _principal(x)
@@ -79,7 +80,8 @@ class LinearBasis(nn.Module):
     @classmethod
     def _of(cls, x: Tensor, variances: Tensor, directions: Tensor, rank: int, known: int) -> LinearBasis:
         size, known = x.shape[1], min(known, len(variances))
-        basis = cls(size, rank, known - rank).to(x)
+        with x.device:
+            basis = cls(size, rank, known - rank).to(x)
         basis.mean, basis.components, basis.rest_components = x.mean(0), directions[:rank], directions[rank:known]
         basis.rest_variances = variances[rank:known].to(x.dtype)
         basis.tail_variance = (variances[known:].sum() / max(size - known, 1)).to(x.dtype)

@@ -28,7 +28,7 @@ def knots(data: Tensor) -> Tensor:
     """The :data:`KNOTS` noise levels (K,) of data (n, k), from far below its scale to where it is Gaussian."""
     scale = float(data.double().var(0).mean().sqrt())
     low, high = (math.log10(end * scale) for end in _RANGE)
-    return torch.logspace(low, high, KNOTS, dtype=torch.float64)
+    return torch.logspace(low, high, KNOTS, dtype=torch.float64, device="cpu")
 
 
 def held_out_weights(
@@ -62,16 +62,16 @@ def held_out_weights(
         between score matching and denoising autoencoders*, Neural Computation 2011, for the loss.
     """
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(data), generator=generator).to(data.device)
+    order = torch.randperm(len(data), generator=generator, device=generator.device).to(data.device)
     count = max(2, round(_HELD_OUT * len(data)))
     held, kept = data[order[:count]], data[order[count:]]
     smooth, exact = fit(kept), OptimalDenoiser(kept.double())
     x = held.repeat(-(-_DRAWS // len(held)), 1)
     weights = []
     for sigma in tqdm(sigmas.tolist(), disable=not progress, desc=description):
-        y = x + sigma * torch.randn(x.shape, generator=generator).to(x)
+        y = x + sigma * torch.randn(x.shape, generator=generator, dtype=torch.float32, device=generator.device).to(x)
         ours = smooth(y, sigma).double()
         gap = exact(y.double(), sigma) - ours
         weights.append(float(((x - ours) * gap).sum() / gap.square().sum().clamp_min(1e-300)))
     # The exact denoiser only gains with sigma; what falls is noise of the estimate.
-    return torch.tensor(weights, dtype=torch.float64).clamp(0, 1).cummax(0).values
+    return torch.tensor(weights, dtype=torch.float64, device="cpu").clamp(0, 1).cummax(0).values

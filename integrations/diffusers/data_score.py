@@ -49,7 +49,8 @@ class DataScore(nn.Module):
         context: dict[str, int],
     ) -> None:
         super().__init__()
-        self.disco = DiScoFormer(DiScoFormerConfig.from_dict(disco)).requires_grad_(False).eval()
+        with torch.random.fork_rng(devices=[]):  # weights that are loaded or set later: nothing is to be drawn for them
+            self.disco = DiScoFormer(DiScoFormerConfig.from_dict(disco)).requires_grad_(False).eval()
         self.basis = LinearBasis(size, *basis)
         self.register_buffer("data", torch.zeros(num_samples, basis[0]))
         self.register_buffer("labels", torch.zeros(num_samples, dtype=torch.int64))

@@ -89,7 +89,9 @@ def probability_flow_log_prob(
                 raise ValueError(f"sigma_min must lie between 0 and {top:.3g}, where the data are Gaussian, got {sigma_min}")
             times = torch.linspace(math.log(sigma_min), math.log(top), num_steps + 1, dtype=torch.float64, device=z.device)
             for part in rows.split(_ROWS):
-                signs = torch.randint(0, 2, (probes, len(part), z.shape[1]), generator=generator) * 2.0 - 1
+                signs = (
+                    torch.randint(0, 2, (probes, len(part), z.shape[1]), generator=generator, device=generator.device) * 2.0 - 1
+                )
                 flow = _Flow(noised, signs.to(z) if divergence == "hutchinson" else None, bar)
                 start = (z[part], torch.zeros_like(z[part, 0]))
                 ends, gained = odeint(flow, start, times, method=method, **solver)

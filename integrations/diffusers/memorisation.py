@@ -46,7 +46,7 @@ class MemorisationReport:
         figure = figure_of(6.4, 3.6, path)
         axis = figure.subplots()
         top = float(torch.cat([self.nearest, self.nearest_held_out]).quantile(0.995))
-        bins = torch.linspace(0, top, 40).tolist()
+        bins = torch.linspace(0, top, 40, device="cpu").tolist()
         axis.hist(self.nearest_held_out.tolist(), bins, density=True, color=GREY, alpha=0.5, label="held-out data")
         axis.hist(self.nearest.tolist(), bins, density=True, histtype="step", color=BLUE, lw=1.4, label="generated")
         axis.set_xlabel("distance to the nearest training sample")

@@ -98,7 +98,7 @@ class NoisedData:
             return noise
         z, level = y, sigma
         # One ladder of levels for every start, so that their contexts are encoded once.
-        ladder = self.scale * torch.logspace(math.log10(4), -2, steps, dtype=torch.float64)
+        ladder = self.scale * torch.logspace(math.log10(4), -2, steps, dtype=torch.float64, device="cpu")
         for lower in [*ladder[ladder < 0.9 * sigma].tolist(), 0.0]:
             z, level = z + (lower - level) * noise, lower
             if lower:
@@ -137,8 +137,11 @@ class NoisedData:
     def _condition(self, basis: LinearBasis, sigma: float, replica: int) -> DensityEstimate:
         # On the CPU, so that every device sees the same noise.
         generator = torch.Generator().manual_seed(self.seed + 7919 * (replica // 2))
-        rows = torch.randperm(len(self.data), generator=generator)[: self.context_size].to(self.data.device)
-        noise = torch.randn(len(rows), self.data.shape[1], generator=generator)
+        rows = torch.randperm(len(self.data), generator=generator, device=generator.device)[: self.context_size].to(
+            self.data.device
+        )
+        size = len(rows), self.data.shape[1]
+        noise = torch.randn(size, generator=generator, dtype=torch.float32, device=generator.device)
         noise = noise * (-1) ** replica  # replicas come in antithetic pairs: what is odd in the noise cancels
         context = self.data[rows] + sigma * noise.to(self.data)
         with torch.no_grad():

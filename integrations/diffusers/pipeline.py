@@ -180,7 +180,8 @@ class DiscoPipeline(DiffusionPipeline):
     def _karras_ve_step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
         """Churn, Euler step and Heun correction of :class:`~diffusers.KarrasVeScheduler`."""
         scheduler = self.scheduler
-        sigma, lower = scheduler.schedule[t], scheduler.schedule[t - 1] if t > 0 else torch.tensor(0.0)
+        sigma = scheduler.schedule[t]
+        lower = scheduler.schedule[t - 1] if t > 0 else torch.zeros_like(sigma)
         hat, sigma_hat = scheduler.add_noise_to_input(sample, sigma, generator=self._generator)
         euler = scheduler.step(sigma_hat * self._predict(hat, sigma_hat), sigma_hat, lower, hat)
         if not lower:

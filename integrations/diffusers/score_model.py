@@ -156,6 +156,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             ValueError: if data hold NaN, are not scaled, are too few for their dimension, or a class is.
         """
         x = checked_data(data)
+        if model is not None and not isinstance(data, Tensor):
+            x = x.to(model.device)
         flat = x.flatten(1)
         if share is None and flat.shape[1] > _SMALL:
             share, most = _SHARE, len(flat) // _ROWS_A_DIRECTION
@@ -172,18 +174,19 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             model = DiScoFormer.from_pretrained(DEFAULTS["basis" if basis.rest_dim else "table"], map_location=str(flat.device))
         conventions = {} if scheduler is None else conventions_of(scheduler)
         shape = tuple(x.shape[1:])
-        made: DiscoScoreModel = cls(
-            shape=shape,
-            num_samples=len(flat),
-            rank=basis.rank,
-            rest_rank=len(basis.rest_variances),
-            model=model.config.to_dict(),
-            num_class_embeds=None if classes is None else int(classes.max()) + 1,
-            **_as_pipelines_read_it(shape) | conventions | config,
-        )
+        with flat.device:
+            made: DiscoScoreModel = cls(
+                shape=shape,
+                num_samples=len(flat),
+                rank=basis.rank,
+                rest_rank=len(basis.rest_variances),
+                model=model.config.to_dict(),
+                num_class_embeds=None if classes is None else int(classes.max()) + 1,
+                **_as_pipelines_read_it(shape) | conventions | config,
+            )
         made.disco, made.basis = copy.deepcopy(model).float().requires_grad_(False).eval(), basis
         made.data = basis.project(flat)[0]
-        made.labels = torch.zeros(len(flat), dtype=torch.int64) if classes is None else classes
+        made.labels = torch.zeros(len(flat), dtype=torch.int64, device=flat.device) if classes is None else classes
         made.to(flat.device)
         made.calibrate(calibrate, progress)
         made.eval()

@@ -116,8 +116,8 @@ def load(
     for i, beam in enumerate(beams):
         share = max(1, ends[i + 1] - ends[i])
         place, z, w = _PLACERS[start](grid, share, len(beam.drift), seed * len(beams) + i)
-        spread = torch.tensor([math.sqrt(t / mass) for t in beam.temperature], dtype=torch.float64)
-        v = torch.tensor(beam.drift, dtype=torch.float64) + spread * z
+        spread = z.new_tensor([math.sqrt(t / mass) for t in beam.temperature])
+        v = z.new_tensor(beam.drift) + spread * z
         parts.append((_displaced(place * grid.length, amplitude, 2 * math.pi * mode / grid.length), v, w * beam.density))
     x, v, w = (torch.cat(column) for column in zip(*parts, strict=True))
     w *= grid.length
@@ -127,23 +127,24 @@ def load(
 def _random(_grid: Grid, count: int, dim: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Places in [0, 1), standard normal velocities and weights of sum one."""
     generator = torch.Generator().manual_seed(seed)
-    place = torch.rand(count, generator=generator, dtype=torch.float64)
-    z = torch.randn(count, dim, generator=generator, dtype=torch.float64)
+    place = torch.rand(count, generator=generator, dtype=torch.float64, device=generator.device)
+    z = torch.randn(count, dim, generator=generator, dtype=torch.float64, device=generator.device)
     return place, z, torch.full_like(place, 1 / count)
 
 
 def _quiet(_grid: Grid, count: int, dim: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    points = torch.quasirandom.SobolEngine(1 + dim, scramble=True, seed=seed).draw(count, dtype=torch.float64)
+    with torch.device("cpu"):
+        points = torch.quasirandom.SobolEngine(1 + dim, scramble=True, seed=seed).draw(count, dtype=torch.float64)
     inside = points[:, 1:].clamp(2.0**-31, 1 - 2.0**-31)  # the sequence has thirty binary digits, and may hold a zero
     return points[:, 0], torch.special.ndtri(inside), torch.full_like(points[:, 0], 1 / count)
 
 
 def _lattice(grid: Grid, count: int, dim: int, _seed: int) -> tuple[Tensor, Tensor, Tensor]:
     levels = max(2, round((count / grid.cells) ** (1 / dim)))
-    line = _EXTENT * ((2 * torch.arange(levels, dtype=torch.float64) + 1) / levels - 1)
+    line = _EXTENT * ((2 * torch.arange(levels, dtype=torch.float64, device="cpu") + 1) / levels - 1)
     z = torch.cartesian_prod(*[line] * dim).reshape(-1, dim)
     w = torch.softmax(-0.5 * z.square().sum(1), 0)
-    place = (torch.arange(grid.cells, dtype=torch.float64) + 0.5) / grid.cells
+    place = (torch.arange(grid.cells, dtype=torch.float64, device="cpu") + 0.5) / grid.cells
     return place.repeat(len(z)), z.repeat_interleave(grid.cells, 0), w.repeat_interleave(grid.cells) / grid.cells
 
 

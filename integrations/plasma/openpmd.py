@@ -33,6 +33,7 @@ class OpenPMDWriter:
     Arguments:
         folder: for the files, data_000000.h5 and so on by step; made if it is not there.
         every: steps between two files.
+        author: who ran the simulation, as the standard wants to know it.
 
     Raises:
         TypeError: if ``every`` is not an integer.
@@ -55,8 +56,9 @@ class OpenPMDWriter:
         ['data_000000.h5', 'data_000002.h5']
     """
 
-    def __init__(self, folder: str | os.PathLike[str], every: int) -> None:
+    def __init__(self, folder: str | os.PathLike[str], every: int, *, author: str = "unknown") -> None:
         check_count("every", every, 1)
+        self.author = author
         self.api, self.folder, self.every = optional("openpmd_api", "plasma"), Path(folder), every
         if not self.api.variants.get("hdf5"):
             raise ImportError("this openpmd_api was built without HDF5: install a wheel that has it")
@@ -70,6 +72,7 @@ class OpenPMDWriter:
         unfinished = self.folder / ".unfinished"
         series = api.Series(str(unfinished / "data_%06T.h5"), api.Access.create)
         series.set_openPMD_extension(1)
+        series.set_author(self.author)
         series.set_software("disco-samplers", disco_samplers.__version__)
         iteration = series.iterations[state.step]
         iteration.time, iteration.dt, iteration.time_unit_SI = simulation.time, simulation.dt, 1.0
@@ -80,6 +83,7 @@ class OpenPMDWriter:
         meshes.set_attribute("particleBoundary", ["periodic"] * 2)
         meshes.set_attribute("currentSmoothing", "none")
         meshes.set_attribute("chargeCorrection", "spectral")
+        meshes.set_attribute("chargeCorrectionParameters", "at every step: the longitudinal field is that of the charges")
         unit = api.Unit_Dimension
         volt_per_metre = {unit.L: 1.0, unit.M: 1.0, unit.T: -3.0, unit.I: -1.0}
         electric = {axis: (column, 0.0) for axis, column in zip(_AXES, state.electric.T, strict=False)}
@@ -90,7 +94,7 @@ class OpenPMDWriter:
         charge = {api.Mesh_Record_Component.SCALAR: (fields.charge_density(state.species), 0.0)}
         self._mesh(simulation, meshes["rho"], charge, {unit.L: -3.0, unit.T: 1.0, unit.I: 1.0})
         for s in state.species:
-            self._species(iteration.particles[s.name], s, ORDERS[fields.shape])
+            self._species(iteration.particles[s.name], s, ORDERS[fields.shape], simulation.grid.length)
         iteration.close()
         series.close()
         name = f"data_{state.step:06d}.h5"
@@ -109,7 +113,7 @@ class OpenPMDWriter:
             self._store(component, values)
             component.position = [place]
 
-    def _species(self, particles: Any, s: Species, order: int) -> None:
+    def _species(self, particles: Any, s: Species, order: int, length: float) -> None:
         unit, scalar = self.api.Unit_Dimension, self.api.Record_Component.SCALAR
         n = len(s.x)
         particles.set_attribute("particleShape", float(order))
@@ -137,6 +141,18 @@ class OpenPMDWriter:
                 else:
                     record[axis].reset_dataset(self.api.Dataset(np.dtype("float64"), [n]))
                     record[axis].make_constant(values)
+
+        # All particles are one patch, that of the whole grid.
+        patch: list[tuple[str, str, str, float]] = [
+            ("numParticles", scalar, "uint64", n),
+            ("numParticlesOffset", scalar, "uint64", 0),
+            ("offset", "x", "float64", 0.0),
+            ("extent", "x", "float64", length),
+        ]
+        for name, axis, kind, value in patch:
+            component = particles.particle_patches[name][axis]
+            component.reset_dataset(self.api.Dataset(np.dtype(kind), [1]))
+            component.store(0, np.dtype(kind).type(value))
 
     def _store(self, component: Any, values: Tensor) -> None:
         array = np.ascontiguousarray(values.detach().cpu().numpy())

@@ -55,11 +55,12 @@ def gaussian_velocities(
     if u.shape != t.shape or not torch.isfinite(u).all():
         raise ValueError(f"mean must hold one number a component, {len(t)} in all, got {mean}")
     if start == "random":
-        z = torch.randn(num, len(t), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        z = torch.randn(num, len(t), generator=torch.Generator().manual_seed(seed), dtype=torch.float64, device="cpu")
     elif start == "quiet":
         if num <= len(t):
             raise ValueError(f"a quiet start needs more particles than components, got num = {num} for {len(t)}")
-        points = torch.quasirandom.SobolEngine(len(t), scramble=True, seed=seed).draw(num, dtype=torch.float64)
+        with torch.device("cpu"):
+            points = torch.quasirandom.SobolEngine(len(t), scramble=True, seed=seed).draw(num, dtype=torch.float64)
         z = torch.special.ndtri(points.clamp(2.0**-31, 1 - 2.0**-31))  # the sequence has thirty binary digits
         z = standardised(z)
     else:

@@ -44,7 +44,8 @@ class AutoDiSco(AutoContinuous):
 
     Raises:
         ValueError: when first called, if a latent is discrete, a plate subsamples, the log-density is not finite where
-            particles start, or there are no more particles than dimensions.
+            particles start, there are no more particles than dimensions, or ``network`` is on
+            another device than the model's latents.
 
     References:
         Maoutsa, Reich, Opper, *Interacting particle solutions of Fokker-Planck equations through gradient-log-density
@@ -205,6 +206,10 @@ class AutoDiSco(AutoContinuous):
             self._given = (DiScoFormer.from_pretrained(DEFAULTS["cloud"], map_location=str(self.particles.device)),)
         network = self._given[0]
         assert network is not None
+        if network.device.type != self.particles.device.type:
+            raise ValueError(
+                f"network is on {network.device}, but the model's latents are on {self.particles.device}: move one"
+            )
         return network
 
     def _condition(self, position: Tensor) -> DensityEstimate:
@@ -215,10 +220,12 @@ class AutoDiSco(AutoContinuous):
         self._state, self._density, self._called, self._posterior = None, None, (), None
 
     def __getstate__(self) -> Any:
-        # Saved is the guide without the model's functions, as with every guide of Pyro.
-        self._forget()
-        self._bare = (None,)
-        return super().__getstate__()
+        # Saved is the guide without the model's functions, as with every guide of Pyro, whose own method takes them from the
+        # guide that is saved: it goes on, and gets them back.
+        kept = self._model, self.master
+        state = dict(super().__getstate__())
+        self._model, self.master = kept
+        return state | {"_bare": (None,), "_state": None, "_density": None, "_called": (), "_posterior": None}
 
 
 def _same(a: Any, b: Any) -> bool:

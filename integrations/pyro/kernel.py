@@ -38,11 +38,11 @@ class LangevinKernel(MCMCKernel):
         method: "mala", one gradient a step, or "malt", an underdamped trajectory, which asks for more gradients and moves
             further.
         step_size: fixes it instead of adapting it.
-        target_acceptance: of the adaptation; 0.574 for "mala" and 0.8 for "malt" if not given.
+        target_acceptance: of the adaptation, so without ``step_size``; 0.574 for "mala" and 0.8 for "malt" if not given.
         preconditioner: "dense", "diagonal" or "identity".
         transforms: from each latent's support to the real numbers, where the usual ones do not fit.
         max_plate_nesting: of the model, where Pyro cannot tell.
-        init_strategy: of the chain's first point.
+        init_strategy: of the chain's first point in a model; ``init_to_uniform`` if not given.
 
     Raises:
         ValueError: if not exactly one of ``model`` and ``potential_fn`` is given, or an option is out of range.
@@ -74,10 +74,14 @@ class LangevinKernel(MCMCKernel):
         preconditioner: preconditioners.Kind = "dense",
         transforms: dict[str, Any] | None = None,
         max_plate_nesting: int | None = None,
-        init_strategy: Callable[..., Any] = init_to_uniform,
+        init_strategy: Callable[..., Any] | None = None,
     ) -> None:
         if (model is None) == (potential_fn is None):
             raise ValueError("give either model or potential_fn")
+        if model is None and (max_plate_nesting is not None or init_strategy is not None):
+            raise ValueError("max_plate_nesting and init_strategy are options of a model: leave them out with potential_fn")
+        if step_size is not None and target_acceptance is not None:
+            raise ValueError("give step_size, which is then fixed, or target_acceptance, to which it is adapted, not both")
         if method not in ("mala", "malt"):
             raise ValueError(f'method must be "mala" or "malt", got {method!r}')
         if target_acceptance is not None and not 0 < target_acceptance < 1:
@@ -93,7 +97,7 @@ class LangevinKernel(MCMCKernel):
         self.target_acceptance = target_acceptance or self._algorithm.acceptance
         self.fixed_step, self.preconditioner = step_size, preconditioner
         self.transforms = transforms
-        self._options = {"max_plate_nesting": max_plate_nesting, "init_strategy": init_strategy}
+        self._options = {"max_plate_nesting": max_plate_nesting, "init_strategy": init_strategy or init_to_uniform}
         self._reset()
 
     def _reset(self) -> None:

@@ -111,7 +111,7 @@ class ModelDensity:
         if self._model is None:
             raise ValueError("start needs a model: make the density with ModelDensity.of")
         run = poutine.block(poutine.trace(InitMessenger(strategy)(self._model)).get_trace)
-        found = torch.empty(0, self.dim)
+        found = torch.empty(0, self.dim, device="cpu")
         for _ in range(_TRIES):
             nodes: list[dict[str, Any]] = [run().nodes for _ in range(count - len(found))]
             values = ({name: run[name]["value"].detach() for name in self.shapes} for run in nodes)
@@ -148,14 +148,21 @@ class ModelDensity:
         """The score."""
         return self.score(points)
 
+    def _potential(self, parameters: Parameters) -> Tensor:
+        """The potential at one point, of shape () however its number came."""
+        potential = self.potential_fn(parameters)
+        if potential.numel() != 1:
+            raise ValueError(f"potential_fn must return one number, it returned shape {tuple(potential.shape)}: sum over it")
+        return potential.reshape(())
+
     def _potential_and_gradient(self, parameters: Parameters) -> tuple[Parameters, Tensor]:
         count = len(next(iter(parameters.values())))
         if self._vectorised and count > 1:
             try:
-                return vmap(grad_and_value(self.potential_fn), randomness="different")(parameters)
+                return vmap(grad_and_value(self._potential), randomness="different")(parameters)
             except Exception:  # whatever it is, the same error comes again below unless only vmap is to blame
                 pass
-        one_by_one = [potential_grad(self.potential_fn, {k: v[i].clone() for k, v in parameters.items()}) for i in range(count)]
+        one_by_one = [potential_grad(self._potential, {k: v[i].clone() for k, v in parameters.items()}) for i in range(count)]
         gradient = {k: torch.stack([g[k] for g, _ in one_by_one]) for k in parameters}
         potential = torch.stack([value for _, value in one_by_one])
         # With all of them finite it was not a singular matrix at one point: the model cannot be vectorised.

@@ -14,7 +14,7 @@ from torch.distributions import biject_to
 from torch.distributions.transforms import ComposeTransform, ReshapeTransform
 
 from disco_samplers import DiScoFormer, preconditioners
-from disco_samplers.arrays import as_tensor, check_count, check_finite
+from disco_samplers.arrays import as_tensor, check_count, check_finite, device_of, placed
 from disco_samplers.estimate import DensityEstimate, Gradient
 from disco_samplers.estimators import DEFAULTS, TransformedEstimator
 from disco_samplers.samplers.steps import mala
@@ -40,7 +40,7 @@ class SampleDistribution(TorchDistribution):
 
     Arguments:
         draws: (n, *event_shape); for instance (n,) for a scalar, (n, d) for a vector. Each evaluation costs O(n):
-            a thousand or two are plenty.
+            a thousand or two are plenty. A numpy array goes to the model's device, a tensor must be there already.
         support: a Pyro constraint; one of a scalar (``positive``, ``interval(a, b)``) holds for every entry of an event, and
             ``constraints.cat`` or ``constraints.stack`` tell the columns apart.
         gradient: what differentiating ``log_prob`` gives: "score", the score head, is cheaper and works under
@@ -85,6 +85,7 @@ class SampleDistribution(TorchDistribution):
         if x.ndim == 0 or len(x) < 2:
             raise ValueError(f"draws must have shape (n, *event_shape) with n >= 2, got {tuple(x.shape)}")
         check_finite(x.reshape(len(x), -1), "draws")
+        x = placed(x, "draws", device_of(model), free=not isinstance(draws, Tensor))
         self._support = _of_event(support, x.ndim - 1)
         self._bijection, self._free_shape = _bijection(self._support, x.shape[1:])
         free = self._unconstrain(x)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
+from disco_samplers.arrays import check_double
 from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
 
@@ -130,6 +131,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             are given.
         """
         refuse_weights(unsupported)
+        check_double(self.device, "device")
         X = checked(self, X, reset=True, least=2)
         rng = check_random_state(self.random_state)
         self.resolution_ = resolutions(X)
@@ -151,7 +153,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density in nats of each row of X, (n_samples,)."""
-        answer: np.ndarray = self.estimate_.log_prob(self._points(X)).cpu().numpy() - self.log_normalizer_
+        points = self._points(X)
+        answer: np.ndarray = self.estimate_.log_prob(points).cpu().numpy() - self.log_normalizer_
         return answer
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -160,7 +163,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     def score_gradient(self, X: Any) -> np.ndarray:
         """Gradient of the log-density in each row of X, (n_samples, n_features): where a row would have to go to be usual."""
-        gradient: np.ndarray = self.estimate_.score(self._points(X)).cpu().numpy()
+        points = self._points(X)
+        gradient: np.ndarray = self.estimate_.score(points).cpu().numpy()
         return gradient
 
     def score_training_samples(self, folds: int = 5) -> np.ndarray:
@@ -178,13 +182,14 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         seed = int(check_random_state(random_state).randint(2**31))
         generator = torch.Generator(self._rows.device).manual_seed(seed)
-        draws = torch.as_tensor(self.estimate_.sample(n_samples, generator=generator)).cpu().numpy()
+        draws: np.ndarray = self.estimate_.sample(n_samples, generator=generator).cpu().numpy()
         origin, step = self._rows[0].cpu().numpy(), np.where(self.resolution_ > 0, self.resolution_, 1.0)
         return np.where(self.resolution_ > 0, origin + step * np.round((draws - origin) / step), draws)
 
     def transform(self, X: Any) -> Any:
         """Log-density and its gradient as columns (n_samples, 1 + n_features), features for what comes next in a pipeline."""
-        log_prob, score = self.estimate_.log_prob_and_score(self._points(X))
+        points = self._points(X)
+        log_prob, score = self.estimate_.log_prob_and_score(points)
         return np.column_stack([log_prob.cpu().numpy() - self.log_normalizer_, score.cpu().numpy()])
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

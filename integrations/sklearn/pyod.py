@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from disco_samplers.extras import optional
 
@@ -57,5 +58,6 @@ class DiscoOD(BaseDetector):
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Minus the log-density of each row, up to one constant, (n_samples,)."""
+        check_is_fitted(self)
         scores: np.ndarray = -self.detector_.score_samples(X)
         return scores

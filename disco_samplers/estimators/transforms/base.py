@@ -42,11 +42,11 @@ def pull_back(transform: Transform, x: Tensor, score: Tensor) -> tuple[Tensor, T
     if isinstance(transform, ClosedForm):
         return transform.pull_back(x, score)
     again = torch.is_grad_enabled() and (x.requires_grad or score.requires_grad)
-    with torch.enable_grad():
-        y = x if again and x.requires_grad else x.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        y = x if again and x.requires_grad else x.detach().clone().requires_grad_()
         z = transform(y)
         volume = log_volume(transform, y, z)
-        outputs, weights = [z], [score.to(z.dtype)]
+        outputs, weights = [z], [score.to(z.dtype).clone()]
         if volume.requires_grad:
             outputs, weights = [z, volume], [weights[0], torch.ones_like(volume)]
         (pulled,) = torch.autograd.grad(outputs, y, weights, create_graph=again)

@@ -54,6 +54,7 @@ class JohnsonTransform(ClosedForm):
         self.location, self.width = location, width
 
     @classmethod
+    @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def fit(cls, samples: Tensor) -> JohnsonTransform:
         """Fits each column of samples (n, d), in float64. A constant column is left alone."""
         x = samples.detach().double()

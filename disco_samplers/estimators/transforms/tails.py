@@ -53,6 +53,7 @@ class TailTransform(ClosedForm):
         self.center, self.matrix, self.strength, self.radial = center, matrix, strength, radial
 
     @classmethod
+    @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def fit(cls, samples: Tensor, strength: float, *, radial: bool) -> TailTransform:
         r"""Fits centre and matrix to samples (n, d) of full rank.
 

@@ -14,17 +14,18 @@ from disco_samplers.types import ScoreFunction
 
 
 class State(NamedTuple):
-    """Positions (c, d) of c chains, the score of their level there, its mean square, and the number of steps taken."""
+    """Positions (c, d) of c chains, the score of their level there, its mean square over so many steps, and all steps taken."""
 
     position: Tensor
     score: Tensor
     roughness: float
+    averaged: int
     steps: int
 
 
 def init(position: Tensor, ladder: Sequence[ScoreFunction]) -> State:
     """The state at starting positions (c, d), which should be spread as the first level is."""
-    return State(position, ladder[0](position), 0.0, 0)
+    return State(position, ladder[0](position), 1.0, 0, 0)
 
 
 def step(
@@ -43,7 +44,8 @@ def step(
         e_k = \frac{e}{E\, |L^\top \nabla \log f_{\sigma_k}|^2 / d}
 
     The step of a level is the given one over the mean square of its whitened score over chains and recent steps, so that it
-    grows with the level's width and the relative inflation of a Gaussian's variance is e/2 at every level.
+    grows with the level's width and the relative inflation of a Gaussian's variance is e/2 at every level. From one step to
+    the next it may double, no more: chains that stand at a mode have no score there.
 
     Arguments:
         state: of c chains.
@@ -64,7 +66,11 @@ def step(
         True
     """
     size = float((state.score @ factor).square().mean())
-    roughness = size if state.steps % steps_per_level == 0 else 0.9 * state.roughness + 0.1 * size
+    averaged = 0 if state.steps % steps_per_level == 0 else state.averaged
+    weight = 1 / min(averaged + 1, 10)
+    roughness, averaged = (1 - weight) * state.roughness + weight * size, averaged + 1
+    if roughness < 0.5 * state.roughness:
+        roughness, averaged = 0.5 * state.roughness, 0
     here = ladder[min(state.steps // steps_per_level, len(ladder) - 1)]
     moved, info = ula.step(
         ula.State(state.position, state.score),
@@ -76,4 +82,4 @@ def step(
     steps = state.steps + 1
     there = ladder[min(steps // steps_per_level, len(ladder) - 1)]
     score = moved.score if there is here else there(moved.position)
-    return State(moved.position, score, roughness, steps), info
+    return State(moved.position, score, roughness, averaged, steps), info

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
+from disco_samplers.randomness import generator_on
 
 _TILE = 2**22
 """Distances held at a time."""
@@ -44,6 +45,7 @@ def survivors(
         >>> int((x[kept] > 0).sum()) > 250
         True
     """
+    generator = generator_on(position.device, generator=generator)
     n = len(position)
     count = max(2, math.isqrt(n))
     white = torch.linalg.solve_triangular(preconditioners.factor(position), position.T, upper=False).T

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import as_tensor
 from disco_samplers.types import LogDensity
 
 
@@ -42,17 +43,17 @@ class Guided:
     def __init__(self, log_prob: LogDensity, estimate: Any = None) -> None:
         self.log_prob, self.estimate = log_prob, estimate
         self.bounded = hasattr(estimate, "samples") and hasattr(estimate, "log_prob")
-        self.floor = float(torch.as_tensor(estimate.log_prob(estimate.samples)).min()) - 1 if self.bounded else 0.0
+        self.floor = float(as_tensor(estimate.log_prob(estimate.samples), "log_prob").min()) - 1 if self.bounded else 0.0
 
     def log_prob_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (m,) of the target and drift (m, d) of the proposal at points (m, d)."""
         with torch.no_grad():
             log_prob = self.log_prob(x)
-            if self.estimate is None:
-                return log_prob, torch.zeros_like(x)
-            if self.bounded:
-                density, score = self.estimate.log_prob_and_score(x)
-            else:
-                density, score = torch.zeros_like(log_prob), self.estimate(x)
+        if self.estimate is None:
+            return log_prob, torch.zeros_like(x)
+        if self.bounded:
+            density, score = self.estimate.log_prob_and_score(x)
+        else:
+            density, score = torch.zeros_like(log_prob), self.estimate(x)
         known = (density >= self.floor) & torch.isfinite(score).all(-1)
         return log_prob, torch.where(known[:, None], score, 0.0)

@@ -63,7 +63,7 @@ def init(position: Tensor, score: ScoreFunction, *, condition: Condition) -> Sta
     probe = 1e-3 * white / length
     stiffness = _stiffness(_at(score, position + probe @ lower.mT) - target, probe, lower)
     still = torch.zeros_like(stiffness)
-    return State(position, target, condition(position)(position), stiffness, still, still.sum(-1))
+    return State(position, target, _own(condition, position), stiffness, still, still.sum(-1))
 
 
 def step(state: State, score: ScoreFunction, *, condition: Condition, step_size: float = 0.3) -> tuple[State, Info]:
@@ -118,7 +118,7 @@ def step(state: State, score: ScoreFunction, *, condition: Condition, step_size:
     stiffness = torch.maximum(_stiffness(target - state.target, moved, lower), _MEMORY * state.stiffness)
     # One that could not move tries a shorter step next time.
     stiffness = torch.where(good, stiffness, 4 * state.stiffness.clamp_min(1 / step_size))
-    cloud = condition(position)(position).detach()
+    cloud = _own(condition, position)
     # The trapezoidal rule for the integral of the entropy's rate.
     work = 0.5 * ((state.cloud + cloud) * (position - x)).sum(-1).mean(-1)
     new = State(position, target, cloud, stiffness, torch.where(good, time * length, 0.0), state.entropy - work)
@@ -136,14 +136,24 @@ def rates(position: Tensor, score: ScoreFunction, *, condition: Condition) -> tu
         >>> rates(x, fit(x), condition=fit)[0].abs().max()
         tensor(0.)
     """
-    lower, cloud = _factor(position), condition(position)(position)
+    lower, cloud = _factor(position), _own(condition, position)
     velocity = (_at(score, position) - cloud) @ lower @ lower.mT
     return velocity, -(cloud * velocity).sum(-1).mean(-1)
 
 
+# Both functions are the user's and may differentiate, whatever mode they are called in.
+
+
+@torch.enable_grad()
 def _at(score: ScoreFunction, position: Tensor) -> Tensor:
     values: Tensor = score(position.detach().flatten(0, -2)).detach()
     return values.view_as(position)
+
+
+@torch.enable_grad()
+def _own(condition: Condition, position: Tensor) -> Tensor:
+    """The score of a cloud at its own particles."""
+    return condition(position.detach())(position.detach()).detach()
 
 
 def _factor(position: Tensor) -> Tensor:

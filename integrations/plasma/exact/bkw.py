@@ -73,8 +73,8 @@ class BKW:
 
     def entropy(self, time: float = 0.0) -> float:
         """The entropy in nats, by quadrature over the speed."""
-        r = torch.linspace(0, 14, 20001, dtype=torch.float64)[1:]
-        point = torch.zeros(len(r), self.dim, dtype=r.dtype)
+        r = torch.linspace(0, 14, 20001, dtype=torch.float64, device="cpu")[1:]
+        point = r.new_zeros(len(r), self.dim)
         point[:, 0] = r
         log_f = self.log_prob(point, time)
         log_area = math.log(2) + 0.5 * self.dim * math.log(math.pi) - math.lgamma(0.5 * self.dim)
@@ -108,9 +108,10 @@ class BKW:
         """
         check_count("num_samples", num_samples, self.dim + 1)
         k, p, _ = self._coefficients(time)
-        level = (torch.arange(num_samples, dtype=torch.float64) + 0.5) / num_samples
-        points = torch.quasirandom.SobolEngine(self.dim, scramble=True, seed=seed).draw(num_samples, dtype=torch.float64)
-        half = torch.full((num_samples,), 0.5 * self.dim, dtype=torch.float64)
+        level = (torch.arange(num_samples, dtype=torch.float64, device="cpu") + 0.5) / num_samples
+        with torch.device("cpu"):
+            points = torch.quasirandom.SobolEngine(self.dim, scramble=True, seed=seed).draw(num_samples, dtype=torch.float64)
+        half = torch.full_like(level, 0.5 * self.dim)
         low, high = torch.zeros_like(half), torch.full_like(half, 200.0 + 4 * self.dim)
         for _ in range(60):  # bisection on v^2/2K
             middle = 0.5 * (low + high)

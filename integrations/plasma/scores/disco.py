@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -94,9 +95,9 @@ class DiscoScore:
         return log_prob, score
 
     def _follow(self, device: torch.device) -> None:
-        """Takes the model to where the particles are."""
+        """Has a model where the particles are; the one that was given stays where it is."""
         if self.model.device != device:
-            self.model = self.model.to(device)
+            self.model = copy.deepcopy(self.model).to(device)
 
     def _contexts(self, w: Tensor, cell: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
         """Particles shown to the network, cell after cell, and how many of each cell, (c,).
@@ -108,12 +109,12 @@ class DiscoScore:
         count = present if self.keys is None else present.clamp_max(self.keys)
         order = torch.arange(len(w), device=w.device)
         if self.keys is not None:  # neighbours in memory may be neighbours in velocity, as in a quiet start
-            order = torch.randperm(len(w), generator=torch.Generator().manual_seed(0)).to(w.device)
+            order = torch.randperm(len(w), generator=torch.Generator().manual_seed(0), device="cpu").to(w.device)
         order = order[torch.argsort(cell[order], stable=True)]
         share = w.double() / total(w.double(), cell, num_cells)[cell] * count[cell]
         # A cell takes as much of one line, along which all cells follow, as it has places.
-        places = torch.arange(int(count.sum()), device=w.device) + 0.5
-        taken = torch.searchsorted(share[order].cumsum(0), places.double())
+        places = torch.arange(int(count.sum()), dtype=torch.float64, device=w.device) + 0.5
+        taken = torch.searchsorted(share[order].cumsum(0), places)
         place_cell = torch.repeat_interleave(count)
         first = (present.cumsum(0) - present)[place_cell]
         taken = torch.minimum(torch.maximum(taken, first), first + present[place_cell] - 1)
@@ -145,7 +146,8 @@ def _log_integral(estimate: DensityEstimate) -> Tensor:
     :meth:`DensityEstimate.log_normalizer`, whose proposal fits the data better; this one serves all cells at once.
     """
     d = estimate.dim
-    points = torch.quasirandom.SobolEngine(d + _FREEDOM, scramble=True, seed=0).draw(_POINTS, dtype=torch.float64)
+    with torch.device("cpu"):
+        points = torch.quasirandom.SobolEngine(d + _FREEDOM, scramble=True, seed=0).draw(_POINTS, dtype=torch.float64)
     normal = torch.special.ndtri(points.clamp(2.0**-31, 1 - 2.0**-31)).to(estimate.device)
     z = normal[:, :d] / normal[:, d:].square().mean(1, keepdim=True).sqrt()
     law = StudentT(torch.zeros_like(z[0]), torch.eye(d, dtype=z.dtype, device=z.device), float(_FREEDOM))

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from disco_samplers.draws import Draws as Draws
     from disco_samplers.estimate import AdaptationReport as AdaptationReport
     from disco_samplers.estimate import DensityEstimate as DensityEstimate
     from disco_samplers.estimate import DiScoFormer as DiScoFormer
@@ -27,6 +28,7 @@ _WHERE = {
     "DensityEstimate": "estimate",
     "DiScoFormer": "estimate",
     "DiScoFormerConfig": "model",
+    "Draws": "draws",
     "LangevinSampler": "samplers",
     "LogDensity": "types",
     "SamplerResult": "samplers",

@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = """types
 arithmetic arrays extras randomness preconditioners
+convergence
+draws
 model files samplers.steps
 reference testing pictures
 training estimators

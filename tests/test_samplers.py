@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from disco_samplers import LangevinSampler
+from disco_samplers.convergence import diagnostic
 from disco_samplers.reference import Gaussian
-from disco_samplers.samplers import diagnostic, summarise
+from disco_samplers.samplers import summarise
 
 QUIET = {"progress": False}
 START = torch.zeros(4, 2)

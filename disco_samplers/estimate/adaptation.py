@@ -50,6 +50,7 @@ def adapt(
     network: Network,
     samples: Tensor,
     *,
+    counts: Tensor | None = None,
     keys: int | None,
     num_steps: int,
     learning_rate: float = 1e-4,
@@ -92,6 +93,8 @@ def adapt(
     Arguments:
         network: what reads the samples; a copy, for it is changed.
         samples: (n, d).
+        counts: (n,), how many independent draws each row is worth. Where they are given the rows are read as they are, and only
+            the heads are adapted.
         keys: most rows that a row attends to.
         num_steps: most gradient steps.
         learning_rate: of Adam.
@@ -120,12 +123,16 @@ def adapt(
     criterion: list[float] = []
     chosen = 0
     with full_precision(samples.device):
-        tried, kind, interrupted = choose(network, samples, keys=keys, seed=seed, deadline=deadline, progress=progress)
+        tried: dict[tuple[str, float], float] = {}
+        kind, interrupted = PLAIN, False
+        if counts is None:
+            tried, kind, interrupted = choose(network, samples, keys=keys, seed=seed, deadline=deadline, progress=progress)
         if not interrupted:
             losses, criterion, chosen = adapt_heads(
                 network,
                 samples,
                 kind,
+                counts=counts,
                 keys=keys,
                 num_steps=num_steps,
                 learning_rate=learning_rate,
@@ -133,7 +140,7 @@ def adapt(
                 deadline=deadline,
                 progress=progress,
             )
-    estimator = read(network, samples, kind, keys=keys)
+    estimator = read(network, samples, kind, counts=counts, keys=keys)
     if kind != PLAIN or normalize:
         generator = torch.Generator(samples.device).manual_seed(seed)
         estimator = NormalizedEstimator(estimator, log_normalizer(estimator, generator=generator).value)

@@ -11,6 +11,7 @@ from torch.distributions.transforms import Transform
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, check_count, check_double, like
+from disco_samplers.draws import align
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
@@ -19,6 +20,7 @@ from disco_samplers.estimators import (
     NormalizedEstimator,
     TransformedEstimator,
     check_single,
+    draw_rows,
     log_normalizer,
     settled,
 )
@@ -53,6 +55,9 @@ class DensityEstimate:
 
     For a batch of data sets (b, n, d), queries are (b, m, d), answers (b, m) and (b, m, d).
 
+    The rows of the context are worth :attr:`effective_size` independent draws; of a data frame the names of the columns are
+    kept, and points in a data frame are brought into their order.
+
     It holds an ``estimator``, tensors in, tensors out, and adds what users want: checks, arrays, draws, adaptation, pictures.
 
     In directions of no variance (constant or dependent columns) the estimate is a Gaussian of standard deviation 1e-3
@@ -75,9 +80,10 @@ class DensityEstimate:
         transform: Transform | None = None,
         numpy: bool = False,
         report: AdaptationReport | None = None,
+        names: list[str] | None = None,
     ) -> None:
         self.model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
-        self.report = report
+        self.report, self.names = report, names
         self._numpy = numpy
 
     @property
@@ -89,6 +95,12 @@ class DensityEstimate:
     def num_samples(self) -> int:
         """Number of rows n of the context."""
         return self.samples.shape[-2]
+
+    @property
+    def effective_size(self) -> float:
+        """How many independent draws the rows of the context are worth."""
+        counts = self.estimator.core.counts
+        return float(self.num_samples) if counts is None else float(counts.sum(-1).min())
 
     @property
     def keys(self) -> int | None:
@@ -125,6 +137,7 @@ class DensityEstimate:
         """
         if gradient not in ("density", "score"):
             raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
+        points = align(points, "points", self.names)
         y = self._points(points)
         if gradient == "score" and y.requires_grad:
             with torch.no_grad():
@@ -134,10 +147,12 @@ class DensityEstimate:
 
     def score(self, points: ArrayLike) -> Any:
         """Score, the gradient of the log-density, at points (m, d), as (m, d). Raises as :meth:`log_prob` does."""
+        points = align(points, "points", self.names)
         return like(self.estimator.score(self._points(points)), points)
 
     def log_prob_and_score(self, points: ArrayLike) -> tuple[Any, Any]:
         """Both for the price of one. Raises as :meth:`log_prob` does."""
+        points = align(points, "points", self.names)
         log_prob, score = self.estimator.log_prob_and_score(self._points(points))
         return like(log_prob, points), like(score, points)
 
@@ -176,10 +191,10 @@ class DensityEstimate:
         generator = generator_on(self.device, generator=generator)
         # Where the estimator works: chains move in the coordinates that the samples are read in.
         core = self.estimator.core
-        (n, d), matrix = core.samples.shape, core.whitening.matrix[0]
-        rows = torch.randint(n, (num_samples,), generator=generator, device=self.device)
+        d, matrix, worth = core.samples.shape[1], core.whitening.matrix[0], self.effective_size
+        rows = draw_rows(core.samples, core.counts, num_samples, generator, replacement=True)
         noise = torch.randn(num_samples, d, generator=generator, device=self.device, dtype=matrix.dtype)
-        start = core.samples[rows].double() + 0.5 * n ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
+        start = core.samples[rows].double() + 0.5 * worth ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
         sampler = LangevinSampler(score=DensityEstimate(self.model, core.samples, core), method="mala")
         with full_precision(self.device):
             result = sampler.run(
@@ -197,8 +212,8 @@ class DensityEstimate:
 
         See :func:`disco_samplers.estimate.adapt` for what is done and the ``options``: learning_rate, seed, max_seconds and
         progress. The shared model is untouched; ``report`` tells what was tried. No steps change nothing. How an earlier
-        adaptation read the samples is chosen anew; it is normalised if this one is. An interrupt gives the best one found so
-        far, at once, and is passed on before there is anything to keep.
+        adaptation read the samples is chosen anew; weighted or repeated draws are read as they are. The result is normalised if
+        this one is. An interrupt gives the best one found so far, at once, and is passed on before there is anything to keep.
 
         Raises:
             ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.
@@ -217,7 +232,13 @@ class DensityEstimate:
         rows = self.samples if self.transform is None else self.transform(self.samples)
         model = copy.deepcopy(self.model)
         estimator, report = adapt(
-            model.network, rows, keys=self.keys, num_steps=num_steps, normalize=self.is_normalized, **options
+            model.network,
+            rows,
+            counts=self.estimator.core.counts,
+            keys=self.keys,
+            num_steps=num_steps,
+            normalize=self.is_normalized,
+            **options,
         )
         if self.transform is not None:
             normalized = isinstance(estimator, NormalizedEstimator)
@@ -291,10 +312,13 @@ class DensityEstimate:
         kind = f"batch={self.samples.shape[0]}, " if self.samples.ndim == 3 else ""
         core = self.estimator.core
         read = "" if type(core) is NetworkEstimator else f"read={type(core).__name__}, "
-        return f"DensityEstimate({kind}n={self.num_samples}, d={self.dim}, {read}device={self.device}, dtype={self.dtype})"
+        worth = "" if core.counts is None or kind else f"worth={self.effective_size:.0f}, "
+        return (
+            f"DensityEstimate({kind}n={self.num_samples}, {worth}d={self.dim}, {read}device={self.device}, dtype={self.dtype})"
+        )
 
     def _replaced(self, **changes: Any) -> DensityEstimate:
-        fields = ("model", "samples", "estimator", "transform", "report")
+        fields = ("model", "samples", "estimator", "transform", "report", "names")
         values = {name: getattr(self, name) for name in fields} | {"numpy": self._numpy} | changes
         return DensityEstimate(**values)
 

@@ -13,7 +13,8 @@ from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
-from disco_samplers.arrays import as_points, as_tensor, check_count, check_double
+from disco_samplers.arrays import as_points, as_tensor, check_count, check_double, check_finite
+from disco_samplers.draws import Draws, as_table
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimators import (
     DEFAULTS,
@@ -124,8 +125,10 @@ class DiScoFormer(
     @torch.inference_mode(False)  # the samples, too, may be part of what is differentiated later
     def condition(
         self,
-        samples: ArrayLike,
+        samples: ArrayLike | Draws,
         *,
+        weights: ArrayLike | None = None,
+        effective_size: float | None = None,
         mask: ArrayLike | None = None,
         keys: int | None = MAX_KEYS,
         transform: Transform | None = None,
@@ -135,12 +138,18 @@ class DiScoFormer(
         Costs :math:`O(n \cdot keys)` time and :math:`O(n)` memory; each query then costs :math:`O(n)`.
 
         Arguments:
-            samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype. A numpy array goes
-                to the model's device, a tensor must be there already.
+            samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype, or a data frame. A
+                numpy array goes to the model's device, a tensor must be there already. Repeated rows of one data set are read
+                once, with their number. Draws of Markov chains are worth fewer than their number, and an estimate that is not
+                told so is far too sure of itself: pass :class:`~disco_samplers.Draws` of shape (chain, draw, d), or
+                ``effective_size``.
+            weights: (n,), or (batch, n): not negative, of any sum.
+            effective_size: how many independent draws the rows are worth; by default :attr:`Draws.effective_size
+                <disco_samplers.Draws.effective_size>`.
             mask: (batch, n), True where a row counts, for data sets of different lengths.
-            keys: most rows that a row attends to while the context is encoded. A longer context is dealt into equal groups, row
-                after row, each encoded as a context of its own; its answers then depend a little on the order of the rows. None
-                lets every row attend to every other, in :math:`O(n^2)`. Queries see all rows either way.
+            keys: most rows that a row attends to while the context is encoded. A longer context is shuffled and dealt into
+                equal groups, each encoded as a context of its own; its answers then depend a little on the order of the rows.
+                None lets every row attend to every other, in :math:`O(n^2)`. Queries see all rows either way.
             transform: of :mod:`torch.distributions.transforms` or :mod:`disco_samplers.estimators`, from the data to the real
                 numbers in which the model is to read them, for one data set: ``biject_to(support).inv`` for a support,
                 :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns. The estimate is still of the data.
@@ -151,7 +160,8 @@ class DiScoFormer(
         Raises:
             TypeError: if samples is not numeric, or keys is not an integer.
             ValueError: if it holds NaN or infinite values, fewer than two rows, rows that are all the same, or more
-                rows or columns than are supported, keys is below 16, or a row is not inside the transform's domain.
+                rows or columns than are supported, keys is below 16, or a row is not inside the transform's domain; if weights
+                do not fit, are negative or all zero, or ``effective_size`` is below one or above the number of distinct rows.
 
         Example:
             >>> import numpy as np
@@ -160,20 +170,40 @@ class DiScoFormer(
             <class 'numpy.ndarray'>
         """
         check_double(self.device, "a model on")
-        x, rows = check_samples(samples, mask, self.device)
         if keys is not None:
             check_count("keys", keys, 16)
-        if isinstance(samples, Tensor):
-            x = x.detach().clone()  # what is changed in place later must not change what was encoded
-        numpy, model = not isinstance(samples, Tensor), self.frozen()
+        numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
+        x, counts, names = self._rows(samples, weights, effective_size, mask)
+        model = self.frozen()
         if transform is None:
-            return DensityEstimate(model, x, NetworkEstimator(model.network, x, rows, keys), numpy=numpy)
+            estimator: Any = NetworkEstimator(model.network, x, counts, keys)
+            return DensityEstimate(model, x, estimator, numpy=numpy, names=names)
         check_single(x, "transform")
         images = transform(x)
         if not (transform.domain.check(x).all() and torch.isfinite(images).all()):
             raise ValueError(f"samples lie outside the domain of {transform}")
-        estimator = TransformedEstimator(NetworkEstimator(model.network, images, None, keys), transform)
-        return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy)
+        estimator = TransformedEstimator(NetworkEstimator(model.network, images, counts, keys), transform)
+        return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, names=names)
+
+    def _rows(
+        self, samples: Any, weights: ArrayLike | None, effective_size: float | None, mask: ArrayLike | None
+    ) -> tuple[Tensor, Tensor | None, list[str] | None]:
+        """What is conditioned on: rows, how many draws each is worth, and their columns' names if they have some."""
+        if isinstance(samples, Draws):
+            if weights is not None or mask is not None:
+                raise ValueError("weights and mask are given twice: the draws have their own")
+            check_samples(samples.values if samples.is_tensor else samples.values.to(self.device), None, self.device)
+            draws = samples
+        else:
+            table, names = as_table(samples, "samples")
+            x, rows = check_samples(samples if isinstance(samples, Tensor) else table.numpy(), mask, self.device)
+            if x.ndim == 3:
+                return x.detach().clone(), _batch_counts(x, rows, weights, effective_size), None
+            draws = Draws(x.detach(), weights=weights, names=names)
+        found, counts = draws.counts(effective_size)
+        # What is changed in place later must not change what was encoded.
+        x = found.clone().to(self.device)
+        return x, None if counts is None else counts.to(self.device), draws.names if draws.has_names else None
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -314,12 +344,32 @@ def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.devi
         raise ValueError(f"samples has {n} rows; at most {MAX_SAMPLES} are supported: condition on a random subset")
     if mask is None:
         return x, None
+    if x.ndim == 2:
+        raise ValueError("mask is for a batch of data sets; of one, leave rows out")
     rows = as_tensor(mask, "mask").to(x.device) != 0
-    if x.ndim != 3 or rows.shape != x.shape[:2]:
+    if rows.shape != x.shape[:2]:
         raise ValueError(f"mask must have shape (batch, n) = {tuple(x.shape[:-1])}, got {tuple(rows.shape)}")
     if (rows.sum(1) < 2).any():
         raise ValueError("mask must keep at least 2 rows of every data set")
     return x, rows
+
+
+def _batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effective_size: float | None) -> Tensor | None:
+    """How many draws each row (b, n) of a batch is worth, by mask or by weights, with Kish's effective size of each set."""
+    if effective_size is not None:
+        raise ValueError("effective_size is of one data set; of a batch give weights")
+    if weights is None:
+        return rows
+    if rows is not None:
+        raise ValueError("give mask or weights, not both: a weight of zero leaves a row out")
+    found = as_tensor(weights, "weights").to(x.device).double()
+    if found.shape != x.shape[:2]:
+        raise ValueError(f"weights must have shape (batch, n) = {tuple(x.shape[:2])}, got {tuple(found.shape)}")
+    check_finite(found, "weights")
+    if (found < 0).any() or ((found > 0).sum(1) < 2).any():
+        raise ValueError("weights must not be negative, and at least 2 rows of every data set must have one above zero")
+    share = found / found.sum(1, keepdim=True)
+    return share / share.square().sum(1, keepdim=True)
 
 
 _FROZEN: WeakKeyDictionary[DiScoFormer, tuple[Tensor, DiScoFormer]] = WeakKeyDictionary()

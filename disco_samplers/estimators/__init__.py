@@ -1,6 +1,6 @@
 """Estimators: tensors in, tensors out. What a network reads off samples, through transforms, in parts, normalised."""
 
-from disco_samplers.estimators.base import Estimator, check_single
+from disco_samplers.estimators.base import Estimator, check_single, draw_rows
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.crossfit import crossfit
 from disco_samplers.estimators.heads import adapt_heads
@@ -54,6 +54,7 @@ __all__ = [
     "choose",
     "consistency",
     "crossfit",
+    "draw_rows",
     "fit_mixture",
     "heavy_tails",
     "load_network",

@@ -21,12 +21,14 @@ class Estimator(ABC):
     Arguments:
         network: what reads the samples.
         samples: (n, d), or (b, n, d) for a batch of data sets.
+        counts: how many independent draws each row is worth; None where each is one.
         keys: most rows that a row attends to.
         whitening: the affine coordinates in which it works.
     """
 
     network: Network
     samples: Tensor
+    counts: Tensor | None = None
     keys: int | None
     whitening: Whitening
 
@@ -89,6 +91,19 @@ class Estimator(ABC):
             log_prob = log_prob + log_standard_normal(null.square().sum(-1), null.shape[-1])
             score = torch.cat([score, -null], -1)
         return log_prob + whitening.log_det[:, None], score @ whitening.matrix.mT
+
+
+def draw_rows(
+    samples: Tensor, counts: Tensor | None, num_samples: int, generator: torch.Generator | None, *, replacement: bool
+) -> Tensor:
+    """Numbers of rows (n, d) drawn by what they are worth, uniformly where each is worth one."""
+    n = len(samples)
+    if counts is not None:
+        some = num_samples if replacement else min(num_samples, int((counts > 0).sum()))
+        return torch.multinomial(counts.double(), some, replacement=replacement, generator=generator)
+    if replacement:
+        return torch.randint(n, (num_samples,), generator=generator, device=samples.device)
+    return torch.randperm(n, generator=generator, device=samples.device)[:num_samples]
 
 
 def check_single(samples: Tensor, what: str) -> None:

@@ -49,9 +49,13 @@ _FEWEST, _MOST = 50, 2048
 """Rows to tell coordinates by: with fewer none are tried, of more a random part is taken."""
 
 
-def read(network: Network, rows: Tensor, kind: Kind, *, keys: int | None) -> Any:
-    """The estimator of rows (n, d) read in one of these ways, with what it needs fitted to them."""
+def read(network: Network, rows: Tensor, kind: Kind, *, counts: Tensor | None = None, keys: int | None) -> Any:
+    """The estimator of rows (n, d) read in one of these ways, with what it needs fitted to them.
+
+    Rows that are worth other than one draw each can be read as they are only.
+    """
     name, strength = kind
+    assert counts is None or kind == PLAIN
     if kind == INDEPENDENT:
         return IndependentEstimator(network, rows, keys)
     if kind == PARTS:
@@ -59,7 +63,7 @@ def read(network: Network, rows: Tensor, kind: Kind, *, keys: int | None) -> Any
     if kind == WHITENED_PARTS:
         return WhitenedPartsEstimator(network, rows, keys)
     if not strength:
-        return NetworkEstimator(network, rows, None, keys)
+        return NetworkEstimator(network, rows, counts, keys)
     tails = TailTransform.fit(rows, strength, radial=name == "radius")
     return TransformedEstimator(NetworkEstimator(network, tails(rows), None, keys), tails, validate_args=False)
 

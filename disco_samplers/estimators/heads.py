@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from disco_samplers.estimators.base import draw_rows
 from disco_samplers.estimators.choosing import PLAIN, Kind, read
 from disco_samplers.estimators.judge import consistency, criterion, improves, probes_of
 from disco_samplers.model import Network
@@ -24,6 +25,7 @@ def adapt_heads(
     x: Tensor,
     kind: Kind,
     *,
+    counts: Tensor | None = None,
     keys: int | None,
     num_steps: int,
     learning_rate: float,
@@ -36,8 +38,12 @@ def adapt_heads(
     An interrupt keeps what was found, and is passed on where that is nothing.
     """
     generator = torch.Generator().manual_seed(seed)
+    # Judges are drawn by what they are worth, so that each may count alike.
+    worth = len(x) if counts is None else round(float(counts.sum()))
     order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
-    held = min(max(2, round(_HELD_OUT * len(x))), len(x) - 2) if len(x) >= 4 else 0
+    if counts is not None:
+        order = draw_rows(x.cpu(), counts.cpu(), len(x), generator, replacement=False).to(x.device)
+    held = min(max(2, round(_HELD_OUT * worth)), len(order) - 2) if len(order) >= 4 else 0
     losses: list[float] = []
     judgements: list[float] = []
     if not held or len(torch.unique(x[order[held:]], dim=0)) < 2:
@@ -45,7 +51,7 @@ def adapt_heads(
     parameters = [p.requires_grad_() for p in network.heads.parameters()]
     best, chosen = {name: value.clone() for name, value in network.heads.state_dict().items()}, 0
     context, judges = x[order[held:]], x[order[:held]]
-    working = read(network, context, kind, keys=keys)
+    working = read(network, context, kind, counts=None if counts is None else counts[order[held:]], keys=keys)
     probes, scale = probes_of(held, x.shape[1], generator).to(x.device), context.std(0)
     first = criterion(working, judges, probes, scale)
     judgements.append(float(first.mean()))

@@ -26,7 +26,7 @@ class NetworkEstimator(Estimator):
     Arguments:
         network: what reads the samples.
         samples: (n, d), or (b, n, d).
-        mask: (b, n), True where a row counts.
+        counts: (n,) or (b, n), how many independent draws a row is worth; one if not given, and none to leave a row out.
         keys: most rows that a row attends to while the context is encoded.
 
     Example:
@@ -36,16 +36,17 @@ class NetworkEstimator(Estimator):
         torch.Size([3])
     """
 
-    def __init__(self, network: Network, samples: Tensor, mask: Tensor | None = None, keys: int | None = None) -> None:
-        self.network, self.samples, self.mask, self.keys = network, samples, mask, keys
+    def __init__(self, network: Network, samples: Tensor, counts: Tensor | None = None, keys: int | None = None) -> None:
+        self.network, self.samples, self.counts, self.keys = network, samples, counts, keys
         x = samples if samples.ndim == 3 else samples[None]
+        worth = counts if counts is None or counts.ndim == 2 else counts[None]
         precision = next(network.parameters()).dtype
         # What is encoded may later be part of what is differentiated: no tensor of it may come from inference mode.
         with torch.inference_mode(False), torch.no_grad(), full_precision(samples.device):
-            self.whitening = whiten(x, mask, clusters=network.embed_even is not None)
+            self.whitening = whiten(x, worth, clusters=network.embed_even is not None)
             white = self.whitening(x)[..., : self.whitening.rank].to(precision)
             frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
-            self._encoding = network.encode(white, mask, keys, frame)
+            self._encoding = network.encode(white, worth, keys, frame)
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
         edge = _EDGE * math.sqrt(z.shape[-1])
@@ -59,5 +60,5 @@ class NetworkEstimator(Estimator):
 
     def with_network(self, network: Network) -> NetworkEstimator:
         device = device_of(network)
-        mask = None if self.mask is None else self.mask.to(device)
-        return type(self)(network, self.samples.to(device), mask, self.keys)
+        counts = None if self.counts is None else self.counts.to(device)
+        return type(self)(network, self.samples.to(device), counts, self.keys)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import check_count
-from disco_samplers.estimators.base import Estimator, check_single
+from disco_samplers.estimators.base import Estimator, check_single, draw_rows
 from disco_samplers.model import Network
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import KDE, StudentT
@@ -117,8 +117,8 @@ def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.
         raise ValueError(f"log_normalizer works in at most {MAX_DIM} dimensions, this estimate has {samples.shape[-1]}")
     generator = generator_on(samples.device, generator=generator)
     context = estimator.core.whiten(samples[None])[0]
-    n, d = context.shape
-    rows = torch.randperm(n, generator=generator, device=samples.device)[:_CENTERS]
+    d = context.shape[1]
+    rows = draw_rows(samples, estimator.core.counts, _CENTERS, generator, replacement=False)
     center = torch.zeros(d, dtype=context.dtype, device=context.device)
     narrow, wide = KDE(context[rows], "loo"), StudentT(center, torch.eye(d, dtype=context.dtype, device=context.device), 3.0)
     many = round(_WIDE * num_samples)

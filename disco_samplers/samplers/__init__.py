@@ -1,7 +1,7 @@
 """Samplers: many chains of any method from any score. The front, its driver and results; :mod:`steps` has the algorithms."""
 
 from disco_samplers.samplers.algorithms import ALGORITHMS, Algorithm, Method
-from disco_samplers.samplers.diagnostics import Summary, diagnostic, spreading, summarise
+from disco_samplers.samplers.diagnostics import Summary, spreading, summarise
 from disco_samplers.samplers.driver import Callback, Checkpoint, Driver, Learn, Progress
 from disco_samplers.samplers.flow import integrate, relax
 from disco_samplers.samplers.langevin import LangevinSampler
@@ -27,7 +27,6 @@ __all__ = [
     "Progress",
     "SamplerResult",
     "Summary",
-    "diagnostic",
     "integrate",
     "relax",
     "spreading",

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disco_samplers.convergence import diagnostic
 from disco_samplers.files import to_arviz, write_draws
 from disco_samplers.pictures import plot_pairs, plot_ranks, plot_traces
-from disco_samplers.samplers.diagnostics import Summary, diagnostic, summarise
+from disco_samplers.samplers.diagnostics import Summary, summarise
 from disco_samplers.samplers.driver import Checkpoint, Record
 
 

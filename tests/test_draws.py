@@ -230,7 +230,7 @@ def test_bad_draws(values, options, match):
         (X[None], {"effective_size": 3}, "of a batch give weights"),
         (X[None], {"weights": torch.ones(1, 5)}, "must have shape \\(batch, n\\)"),
         (X[None], {"weights": -torch.ones(1, 6)}, "must not be negative"),
-        (X, {"mask": torch.ones(6)}, "mask is for a batch"),
+        (X, {"mask": torch.ones(6)}, "of a batch of data sets; of one, leave rows out"),
     ],
 )
 def test_bad_conditions(small, samples, options, match):

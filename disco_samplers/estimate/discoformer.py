@@ -342,10 +342,12 @@ def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.devi
         raise ValueError(f"samples has {d} columns; at most {MAX_DIM} are supported: reduce the dimension first (e.g. PCA)")
     if n > MAX_SAMPLES:
         raise ValueError(f"samples has {n} rows; at most {MAX_SAMPLES} are supported: condition on a random subset")
+    if x.ndim == 2 and (x == x[:1]).all():
+        raise ValueError("samples has no variance: all its rows are the same; at least two distinct rows are needed")
     if mask is None:
         return x, None
     if x.ndim == 2:
-        raise ValueError("mask is for a batch of data sets; of one, leave rows out")
+        raise ValueError("mask has the shape (batch, n) of a batch of data sets; of one, leave rows out")
     rows = as_tensor(mask, "mask").to(x.device) != 0
     if rows.shape != x.shape[:2]:
         raise ValueError(f"mask must have shape (batch, n) = {tuple(x.shape[:-1])}, got {tuple(rows.shape)}")

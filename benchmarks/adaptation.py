@@ -28,7 +28,7 @@ from tables import tables
 
 from disco_samplers import DiScoFormer
 from disco_samplers.estimate import DensityEstimate
-from disco_samplers.estimators import consistency
+from disco_samplers.estimators import NetworkEstimator, consistency
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
 BUDGETS = (8, 32)
@@ -39,7 +39,8 @@ def consistency_alone(estimate: DensityEstimate, queries: int = 256) -> Iterator
     """The estimate after each of STEPS gradient steps on the consistency loss, without any criterion."""
     model = copy.deepcopy(estimate.model)
     optimizer = torch.optim.Adam([p.requires_grad_() for p in model.network.heads.parameters()], 1e-4)
-    working = DensityEstimate(model, estimate.samples, keys=estimate.keys, numpy=False)  # which follows the steps
+    follows = NetworkEstimator(model.network, estimate.samples, None, estimate.keys)
+    working = DensityEstimate(model, estimate.samples, follows)
     generator = torch.Generator().manual_seed(0)
     for step in range(STEPS[-1] + 1):
         if step in STEPS:

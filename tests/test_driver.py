@@ -27,7 +27,7 @@ def log_prob(x):
 
 
 def sampler(method, **options):
-    known = {} if method in ("ula", "baoab", "annealed") else {"log_prob": log_prob}
+    known = {} if method in ("ula", "baoab", "annealed", "flow") else {"log_prob": log_prob}
     return LangevinSampler(**({"score": lambda x: -x, "method": method} | known | options))
 
 
@@ -74,7 +74,7 @@ def test_callback_sees_each_step_and_ends_the_run():
 @pytest.mark.parametrize(("ends", "draws"), [(0, 0), (19, 0), (20, 0), (21, 1), (22, 1)])
 def test_a_callback_ends_the_run_at_any_step(ends, draws):
     """Warm-up has 20 steps, a draw two."""
-    options = {"initial": START, "num_warmup": 20, "thin": 2, "seed": 0} | QUIET
+    options = {"initial": START, "num_warmup": 20, "thinning": 2, "seed": 0} | QUIET
     result = sampler("mala").run(50, callback=lambda progress: progress.step == ends, **options)
     assert not result.complete
     assert result.draws.shape == (4, draws, 2)

@@ -143,4 +143,4 @@ def test_adapting_takes_clusters_in_parts_and_a_bent_cloud_as_a_whole(disco, fla
     one = torch.randn(300, 2, generator=rng)
     one[:, 1] += 0.5 * one[:, 0]
     assert ("parts", 0.0) not in disco.condition(one).adapt(num_steps=1).report.tried
-    assert type(adapted.with_model(disco).estimator) is type(adapted.estimator.core)
+    assert type(adapted.with_model(disco).estimator.core) is type(adapted.estimator.core)

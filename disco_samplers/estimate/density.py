@@ -207,6 +207,7 @@ class DensityEstimate:
         draws = self.estimator.from_core(result.draws[:, 0]).to(self.samples.dtype)
         return draws.cpu().numpy() if self._numpy else draws
 
+    @torch.inference_mode(False)
     def adapt(self, num_steps: int = 8, **options: Any) -> DensityEstimate:
         """A new estimate whose heads were adapted to these samples, and which reads them as suits them, without labels.
 

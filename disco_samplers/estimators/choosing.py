@@ -102,7 +102,7 @@ def choose(
             x,
             lambda rows: (read(network, rows, kind, keys=keys), rows.std(0)),
             evaluate,
-            generator=torch.Generator(x.device).manual_seed(seed),
+            generator=torch.Generator().manual_seed(seed),
             queries=torch.cat([x[:, None], probes], 1),
         )
         tried[kind] = float(rows[:, 1].mean())

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import check_count
-from disco_samplers.randomness import generator_on
 
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ def crossfit(
         fit: makes an estimate of rows (m, d).
         evaluate: gives (m, ...) for an estimate and rows (m, d).
         folds: number of folds, at most n.
-        generator: deals the rows into folds; on their device.
+        generator: deals the rows into folds; of any device, so that a seed deals alike on all of them.
         keep: (n,), False for rows that no estimate is to see; they are evaluated all the same.
         queries: (n, d), where each row is evaluated; the samples themselves if not given.
 
@@ -57,7 +56,8 @@ def crossfit(
         raise ValueError(f"samples must have at least 3 rows to be judged by one another, got {n}")
     queries = samples if queries is None else queries
     keep = torch.ones(n, dtype=torch.bool, device=samples.device) if keep is None else keep
-    order = torch.randperm(n, generator=generator_on(samples.device, generator=generator), device=samples.device)
+    where = samples.device if generator is None else generator.device
+    order = torch.randperm(n, generator=generator, device=where).to(samples.device)
     parts = []
     for fold in order.tensor_split(min(folds, n)):
         seen = keep.clone()

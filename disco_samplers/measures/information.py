@@ -73,7 +73,7 @@ class _Fit:
         return self.model.condition(rows, transform=transform)
 
     def crossfit(self, x: Tensor, evaluate: Callable[[Any, Tensor], Tensor]) -> Tensor:
-        generator = torch.Generator(x.device).manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.seed)
         return crossfit(x, self.condition, evaluate, folds=self.folds, generator=generator)
 
 

@@ -211,15 +211,14 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     def _condition(self, rows: Tensor) -> Any:
         if len(rows) > self.context_size:
-            rows = rows[
-                torch.randperm(len(rows), generator=self._generator(rows.device), device=rows.device)[: self.context_size]
-            ]
+            order = torch.randperm(len(rows), generator=self._generator(), device="cpu")
+            rows = rows[order[: self.context_size].to(rows.device)]
         keys = self.keys if len(rows) > self.keys else None
         transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows)
         return self._weights.condition(rows, keys=keys, transform=transform)
 
-    def _generator(self, device: torch.device) -> torch.Generator:
-        return torch.Generator(device).manual_seed(self._seed)
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self._seed)
 
     def _crossfitted(self, keep: Tensor, folds: int) -> Tensor:
         return crossfit(
@@ -227,7 +226,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             self._condition,
             lambda estimate, rows: estimate.log_prob(rows),
             folds=folds,
-            generator=self._generator(self._context.device),
+            generator=self._generator(),
             keep=keep,
             queries=self._rows,
         )

@@ -99,11 +99,12 @@ def test_axes_network_contains_the_rotations_one(rng):
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("correlation", [0.0])
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
 def test_kernels_narrower_along_every_column(rng, correlation):
     """A head that narrows its kernel by the same e along all columns is a KDE of precision beta (I + e B B^T), in any frame."""
     network = perturbed("axes").double().network
     attention = network.blocks[0].attention
+    attention.matched = correlation > 0
     head, beta = 1, 2.0
     for linear in (attention.query, attention.key_value, attention.query_vector, attention.key_value_vector):
         for parameter in linear.parameters():

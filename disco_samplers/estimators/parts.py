@@ -64,10 +64,11 @@ class PartsEstimator(Estimator):
         2
     """
 
+    @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def __init__(self, network: Network, samples: Tensor, keys: int | None = None) -> None:
         check_single(samples, "reading rows in parts")
         self.network, self.samples, self.keys = network, samples, keys
-        with torch.inference_mode(False), torch.no_grad(), full_precision(samples.device):
+        with torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(samples[None])
             x = samples.double()
             mixture, labels = _deal(x)

@@ -308,3 +308,22 @@ def test_as_a_process(here):
 def test_unknown_weights_name_those_of_the_package(here, capsys):
     assert cli.main(["info", "--model", "axis"]) == 1
     assert "the package itself has axes, rotations, velocities" in capsys.readouterr().err
+
+
+def test_chains_are_read_as_chains_unless_told_otherwise(here, capsys):
+    rng = np.random.default_rng(1)
+    x = np.zeros((4, 100))
+    for t in range(1, 100):
+        x[:, t] = 0.9 * x[:, t - 1] + rng.normal(size=4)
+    chain, draw = np.repeat(np.arange(4.0), 100), np.tile(np.arange(100.0), 4)
+    files.write_table("chains.csv", {"chain": chain, "draw": draw, "mu": x.ravel()})
+    files.write_table("at.csv", {"mu": np.zeros(3)})
+    printed = {}
+    for options in ([], ["--iid"]):
+        out = run(capsys, "score", "chains.csv", "--at", "at.csv", "--out", f"score{len(options)}.csv", *options)
+        printed[len(options)] = out.splitlines()[0]
+    assert printed[0].startswith("Draws: 400 draws of 4 chains of 1 columns, ")
+    assert float(printed[0].split("worth ")[1].replace(",", "")) < 100
+    assert printed[1] == "Draws: 400 draws of 1 columns, 397 distinct, worth 397"
+    told, iid = (files.read_table(f"score{k}.csv").values for k in (0, 1))
+    assert not np.allclose(told, iid, rtol=1e-3)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers import stein
 from disco_samplers.measures import (
     Information,
     entropy,
@@ -21,6 +20,7 @@ from disco_samplers.measures import (
     kl_divergence,
     mutual_information,
     relative_fisher_information,
+    stein,
 )
 from disco_samplers.reference import Gaussian, GaussianMixture
 

@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")
     command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
-    add_options(command, "adapt", "seed", "model", "device", "quiet")
+    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet")
     command.set_defaults(run=run)
 
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
         pictures.writable(options.plot)
     table = files.read_table(options.draws)
     options.model = options.model or DEFAULTS["posterior"]
-    estimate = conditioned(options, table)
+    estimate, draws = conditioned(options, table)
     sampler = LangevinSampler(score=estimate, method=options.method)
     result = sampler.run(
         options.num_samples,
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> None:
     if options.plot:
         result.plot(options.plot, reference=table.values)
     print(f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {options.draws}")
+    print(draws)
     print(summarise(table.by_chain, table.names, independent=table.num_chains == 1))
     print(f"\nnew draws: {result}")
     print(result.summary())

@@ -10,10 +10,11 @@ import torch
 
 from disco_samplers import files, pictures
 from disco_samplers.arrays import check_count, check_double, default_names
+from disco_samplers.draws import Draws
 
 
 def add_options(command: argparse.ArgumentParser, *names: str) -> None:
-    """Declares some of the options --seed, --model, --adapt, --device and --quiet."""
+    """Declares some of the options --seed, --model, --adapt, --device, --iid and --quiet."""
     options: dict[str, dict[str, Any]] = {
         "seed": {"type": int, "default": 0, "help": "(default: %(default)s)"},
         "model": {
@@ -22,6 +23,7 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
         },
         "adapt": {"type": int, "default": 0, "metavar": "STEPS", "help": "adapt the model to the data first"},
         "device": {"default": "cpu", "help": "cpu or cuda (default: %(default)s)"},
+        "iid": {"action": "store_true", "help": "take the rows for independent draws, also where the file has chains"},
         "quiet": {"action": "store_true", "help": "no progress bar"},
     }
     for name in names:
@@ -72,15 +74,18 @@ def indexed(table: files.Table, columns: dict[str, np.ndarray]) -> dict[str, np.
     return own | columns
 
 
-def conditioned(options: argparse.Namespace, table: files.Table) -> Any:
-    """The estimate of a table's density, adapted where --adapt asks for it."""
-    estimate = load_model(options).condition(table.values)
+def conditioned(options: argparse.Namespace, table: files.Table) -> tuple[Any, Draws]:
+    """The estimate of a table's density, adapted where --adapt asks for it, and the draws it is made of."""
+    chains = (table.num_chains > 1 or "draw" in table.index) and not options.iid
+    draws = Draws(table.by_chain if chains else table.values, names=table.names)
+    # Rows that are said to be independent are worth their number, however they look.
+    estimate = load_model(options).condition(draws, effective_size=draws.num_distinct if options.iid else None)
     check_count("--adapt", options.adapt, 0)
     if options.adapt:
         estimate = estimate.adapt(options.adapt, seed=options.seed, progress=not options.quiet)
         report = estimate.report
         print(f"adapted: kept step {report.chosen} of {len(report.losses)} ({report.seconds:.1f} s)")
-    return estimate
+    return estimate, draws
 
 
 def scored_tables(options: argparse.Namespace) -> tuple[files.Table, np.ndarray, np.ndarray]:

@@ -26,8 +26,8 @@ from disco_samplers.types import ArrayLike
 _FEW = 10
 """Effective size below which a warning is due."""
 
-_LIKE_A_CHAIN = 0.05
-"""Share of rows equal to the row before from which on an array looks like a chain that stood still at rejected proposals."""
+_LIKE_A_CHAIN, _LONG = 0.05, 50
+"""Share of rows equal to the row before, and rows, from which on an array looks like a chain that stood still."""
 
 Bounds = Sequence[tuple[float | None, float | None]]
 
@@ -235,7 +235,7 @@ class Draws:
 
     def _looks_like_a_chain(self) -> bool:
         stood = (self.values[1:] == self.values[:-1]).all(1).double().mean()
-        return bool(stood > _LIKE_A_CHAIN)
+        return len(self) >= _LONG and bool(stood > _LIKE_A_CHAIN)
 
 
 def _names(names: Sequence[str] | None, d: int) -> list[str]:

@@ -147,7 +147,7 @@ class Draws:
                 HeavyWeightWarning,
                 stacklevel=3,
             )
-        elif size < min(_FEW, len(self)):
+        elif size < min(_FEW, len(rows)):
             warnings.warn(f"the draws are worth {size:.1f} independent ones: expect little", DrawsWarning, stacklevel=3)
         if self.weights is None and len(rows) == len(self) and size >= len(self):
             return self.values, None

@@ -61,7 +61,7 @@ those of these weights are for their makers to measure and to write here.
 rough. The density is not normalised: exp(log_prob) integrates to about one only (`estimate.normalized()` corrects it in up to
 20 dimensions).
 
-**Paper.** DiScoFormer, {{ paper_url }}
+**Paper.** Ilin, Sushko, Krishna, *DiScoFormer: Plug-In Density and Score Estimation with Transformers*, {{ paper_url }}
 """
 
 _EQUIVARIANCE = {

@@ -96,6 +96,7 @@ def write_draws(path: str | Path, result: SamplerResult) -> None:
     """
     path = Path(path)
     if path.suffix == ".nc":
+        optional("h5py", "files")
         data = to_arviz(result)
         write(path, lambda temporary: data.to_netcdf(temporary, engine="h5netcdf"))
         return
@@ -209,7 +210,8 @@ def _read_parquet(path: Path, index: Sequence[str]) -> Table:
 
 
 def _read_netcdf(path: Path, index: Sequence[str]) -> Table:
-    optional("h5netcdf", "files")
+    for module in ("h5netcdf", "h5py"):  # which the first imports only when it opens a file
+        optional(module, "files")
     xarray = optional("xarray", "files")
     try:
         opened = xarray.open_dataset(path, group="posterior", engine="h5netcdf")
@@ -295,7 +297,7 @@ def _write_parquet(path: Path, columns: dict[str, np.ndarray]) -> None:
     optional("pyarrow.parquet", "files").write_table(table, path)
 
 
-_NEEDED = {".parquet": ("pyarrow",), ".nc": ("arviz", "h5netcdf")}
+_NEEDED = {".parquet": ("pyarrow",), ".nc": ("arviz", "h5netcdf", "h5py")}
 _READERS: dict[str, Callable[[Path, Sequence[str]], Table]] = {
     ".csv": _read_csv,
     ".npy": _read_npy,

@@ -227,7 +227,8 @@ def _heads(
                 break
             optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            with torch.device("cpu"):  # where Adam counts its steps: torch 2.9 would take the caller's default device
+                optimizer.step()
             losses.append(float(loss.detach()))
             judged = _criterion(working, x[order[:held]], probes)
             criterion.append(float(judged.mean()))

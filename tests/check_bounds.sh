@@ -13,7 +13,7 @@ if [ ! -e $env/.installed ] || [ pyproject.toml -nt $env/.installed ] || [ const
 	"$python" -m venv $env
 	pip="$env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt"
 	$pip torch
-	$pip -e '.[sklearn,diffusers]' pytest pytest-xdist hypothesis
+	$pip -e '.[sklearn,diffusers,plot,files]' pytest pytest-xdist hypothesis
 	touch $env/.installed
 fi
 # Warnings of old versions are not errors here.

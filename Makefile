@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/.installed  ## the main job on real input
-	$(BIN)/disco sample notebooks/data/eight_schools.csv --chains 4 --seed 0 \
+	$(BIN)/disco sample notebooks/data/eight_schools.csv --num-chains 4 --seed 0 \
 		--out out/eight_schools.nc --plot out/eight_schools.png
 
 test: $(VENV)/.installed

@@ -25,11 +25,9 @@ from plain_transformer import PlainTransformer
 from report import cached, spread, write
 from torch import Tensor, nn
 
+from disco_samplers.model import DiScoFormerConfig, Network, Whitening, whiten
 from disco_samplers.model.block import Frame, KernelEstimates, Tokens
-from disco_samplers.model.config import DiScoFormerConfig
 from disco_samplers.model.heads import Heads
-from disco_samplers.model.network import Network
-from disco_samplers.model.whitening import Whitening, whiten
 from disco_samplers.training.loss import training_loss
 from disco_samplers.training.stream import Batch, make_batch
 

@@ -27,8 +27,8 @@ from report import cached, curves, spread, write
 from tables import tables
 
 from disco_samplers import DiScoFormer
-from disco_samplers.adapt import _consistency
 from disco_samplers.estimate import DensityEstimate
+from disco_samplers.estimators import NetworkEstimator, consistency
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
 BUDGETS = (8, 32)
@@ -39,13 +39,14 @@ def consistency_alone(estimate: DensityEstimate, queries: int = 256) -> Iterator
     """The estimate after each of STEPS gradient steps on the consistency loss, without any criterion."""
     model = copy.deepcopy(estimate.model)
     optimizer = torch.optim.Adam([p.requires_grad_() for p in model.network.heads.parameters()], 1e-4)
-    working = DensityEstimate(model, estimate.samples, keys=estimate.keys, numpy=False)  # which follows the steps
+    follows = NetworkEstimator(model.network, estimate.samples, None, estimate.keys)
+    working = DensityEstimate(model, estimate.samples, follows)
     generator = torch.Generator().manual_seed(0)
     for step in range(STEPS[-1] + 1):
         if step in STEPS:
             yield working
         rows = torch.randperm(len(estimate.samples), generator=generator)[:queries]
-        loss = _consistency(working, working.samples[rows])
+        loss = consistency(working.estimator, working.samples[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -105,7 +106,7 @@ def main() -> None:
         "--targets", nargs="+", default=[*shapes.TARGETS, *REAL], choices=[*shapes.TARGETS, *REAL], metavar="TARGET"
     )
     parser.add_argument("--size", type=int, default=512, help="samples of each data set out of family (default: %(default)s)")
-    parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
+    parser.add_argument("--model", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="folder to keep finished targets in, see CONTRIBUTING.md")
     parser.add_argument("--quick", action="store_true", help="Laplace in the plane, two sets of 128 samples")
@@ -119,7 +120,7 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for name in targets:
             real = name in REAL
-            tasks = [(options.weights, name, options.size, index) for index in range(options.sets)]
+            tasks = [(options.model, name, options.size, index) for index in range(options.sets)]
             measure = log_likelihoods if real else score_errors
             found = cached(options.cache, name.replace(" ", "_"), partial(pool.map, measure, tasks, 1))
             cells, pairs = gains(found, real)
@@ -140,7 +141,7 @@ def main() -> None:
                     ),
                 }
     about = __doc__.split("\n", 1)[1].strip() + (
-        f'\n\nWeights "{options.weights}", n = {options.size} (real tables: all rows), {options.sets} data sets or splits. '
+        f'\n\nWeights "{options.model}", n = {options.size} (real tables: all rows), {options.sets} data sets or splits. '
         f"adapt(32), against no adaptation: better by more than a standard error on {counts['better']} of {len(targets)}, "
         f"within one on {counts['equal']}, worse on {counts['worse']}. In the picture 0 steps are drawn at 0.5."
     )

@@ -27,7 +27,7 @@ from disco_samplers.integrations.diffusers import DiscoPipeline, DiscoScoreModel
 from report import write
 from torch import Tensor
 
-from disco_samplers.distances import maximum_mean_discrepancy
+from disco_samplers.measures import maximum_mean_discrepancy
 from disco_samplers.reference import KDE
 
 SIGMA = 0.01
@@ -57,7 +57,7 @@ def measure(name: str, count: int, held_out: int, seed: int, likelihoods: int) -
             z, rest = model.basis.project(judged.flatten(1))
             log_prob = model.noised().exact.log_prob(z.double(), SIGMA) + model.basis.rest_log_prob(rest, SIGMA)
         else:
-            log_prob = probability_flow_log_prob(model, judged, sigma_min=SIGMA, steps=16, **HOW.get(name, {}))
+            log_prob = probability_flow_log_prob(model, judged, sigma_min=SIGMA, num_steps=16, **HOW.get(name, {}))
         found[method] = [-float(log_prob.mean()), *summary(draw(model, len(held), seed), training, held)]
     z, rest = mixed.basis.project(judged.flatten(1))
     kde = KDE(mixed.data.double(), "loo")

@@ -26,7 +26,7 @@ from diffusers_data import PLANE, split
 from disco_samplers.integrations.diffusers import DiscoLangevinScheduler, DiscoPipeline, DiscoScoreModel
 from report import cached, write
 
-from disco_samplers.distances import maximum_mean_discrepancy, sliced_wasserstein
+from disco_samplers.measures import maximum_mean_discrepancy, sliced_wasserstein
 
 STEPS = (5, 10, 20, 50)
 OFF = {"clip_sample": False}

@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[1, 2, 3, 5, 10, 20, 50, 100])
     parser.add_argument("--sizes", type=int, nargs="+", default=[2**8, 2**10, 2**12, 2**14])
     parser.add_argument(
-        "--weights", nargs="+", default=list(WEIGHTS), help="shipped names, folders or files (default: %(default)s)"
+        "--model", nargs="+", default=list(WEIGHTS), help="shipped names, folders or files (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="folder to keep finished cells in, see CONTRIBUTING.md")
@@ -168,13 +168,13 @@ def main() -> None:
     if options.quick:
         options.dims, options.sizes, options.name = [1, 2, 10], [64, 256], f"{options.name}_quick"
     started = time.time()
-    methods = [*options.weights, *PEERS]
+    methods = [*options.model, *PEERS]
     cells: dict[tuple[int, int], Cell] = {}
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for n in options.sizes:  # the shortest contexts first, so that a run that is stopped has whole columns
             for d in options.dims:
                 budget, cell = effort(d, n, options.quick), {}
-                for group in (*options.weights, "peers"):
+                for group in (*options.model, "peers"):
                     name = f"d{d}_n{n}_{Path(group).name}"
                     cell |= cached(options.cache, name, partial(measure, pool, group, d, n, budget))
                 cells[d, n] = cell
@@ -186,24 +186,24 @@ def main() -> None:
             texts[method], record = summary(cells[d, n][method])
             raw.append({"d": d, "n": n, "method": method} | record)
         ratios = []
-        for name in options.weights:
+        for name in options.model:
             ours, best = ([spread(c)[0] for c in zip(*cells[d, n][m], strict=True)] for m in (name, "KDE best"))
             ratios.append(" / ".join(f"{b / a:.1f}" for a, b in zip(ours, best, strict=True)))
         published = PUBLISHED.get(d, {}).get(n, "")
         rows.append([str(d), str(n), *(texts.get(m, "") for m in methods), str(published), *ratios])
     about = (
-        f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{' '.join(verdict(cells, name) for name in options.weights)}\n\n"
+        f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{' '.join(verdict(cells, name) for name in options.model)}\n\n"
         f"{budgets(cells, options.quick)}\n\n"
         "Mean ± standard error: score error in % / log-density MSE."
     )
-    panels = {f"d = {d}": panel(d, raw, options.weights) for d in options.dims}
+    panels = {f"d = {d}": panel(d, raw, options.model) for d in options.dims}
     if len(options.sizes) > 1:  # one point a panel shows nothing
         curves(options.name, panels, "number of samples", "relative score error", top=2, base=2)
     write(
         options.name,
         "Gaussian mixtures of the published family",
         about,
-        ["d", "n", *methods, "published", *(f"best KDE / {name}" for name in options.weights)],
+        ["d", "n", *methods, "published", *(f"best KDE / {name}" for name in options.model)],
         rows,
         raw,
         started,

@@ -20,7 +20,7 @@ from sklearn.feature_selection import mutual_info_regression
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from disco_samplers.information import entropy, mutual_information
+from disco_samplers.measures import entropy, mutual_information
 from disco_samplers.reference import KDE, Gaussian, GaussianMixture, StudentT
 
 SEED = 30_000_000

@@ -20,7 +20,7 @@ from report import write
 from subposteriors import PROBLEMS, cached
 from torch import Tensor
 
-from disco_samplers.merging import merge_subposteriors
+from disco_samplers.posteriors import merge_subposteriors
 
 CASES = (
     ("logistic", 4, 1000, 3),
@@ -37,7 +37,7 @@ METRICS = ("Mahalanobis", "TV", "sliced W2")
 
 def disco(shards: list[Tensor], num_samples: int, generator: torch.Generator) -> Tensor:
     """The library's merge."""
-    options = {"num_samples": num_samples // 800, "chains": 800, "num_warmup": 50, "thin": 5}
+    options = {"num_samples": num_samples // 800, "num_chains": 800, "num_warmup": 50, "thinning": 5}
     return merge_subposteriors(shards, generator=generator, progress=False, **options).flat
 
 

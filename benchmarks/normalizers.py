@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=3)
     parser.add_argument("--size", type=int, default=512, help="samples of each data set (default: %(default)s)")
-    parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
+    parser.add_argument("--model", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="mixtures in one and five dimensions, two sets of 256 samples")
     parser.add_argument("--name", default="normalizers")
     options = parser.parse_args()
@@ -57,7 +57,7 @@ def main() -> None:
         options.name, options.sets, options.size, names = f"{options.name}_quick", 2, 256, [MIXTURES[0], MIXTURES[2]]
     torch.set_num_threads(1)
     started = time.time()
-    disco = DiScoFormer.from_pretrained(options.weights)
+    disco = DiScoFormer.from_pretrained(options.model)
     rows, raw = [], []
     for name in names:
         before, after, errors = [], [], []
@@ -74,7 +74,7 @@ def main() -> None:
         rows.append([name, *cells, f"{worst:.3f}", f"{max(errors):.3f}" if max(errors) else ""])
         print(" | ".join(rows[-1]), flush=True)
     about = __doc__.split("\n", 1)[1].strip() + (
-        f'\n\nWeights "{options.weights}", n = {options.size}, {options.sets} data sets, mean ± standard error over them.'
+        f'\n\nWeights "{options.model}", n = {options.size}, {options.sets} data sets, mean ± standard error over them.'
     )
     header = ["target", "before", "after", "farthest from 1 after", "largest standard error of an integral"]
     write(options.name, "Integrals of the density", about, header, rows, raw, started)

@@ -17,10 +17,10 @@ from report import write
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
-from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import Gaussian, GaussianMixture
-from disco_samplers.samplers.flow import relax
-from disco_samplers.samplers.particle_flow import Condition
+from disco_samplers.samplers import relax
+from disco_samplers.samplers.steps import Condition
 from disco_samplers.types import ScoreFunction
 
 PARTICLES, SPREAD, STEPS = 512, 3.0, 60

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from disco_samplers.model.whitening import log_standard_normal
+from disco_samplers.model import log_standard_normal
 
 
 class PlainBlock(nn.Module):

@@ -137,12 +137,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="runs up to 1000 particles (default: %(default)s)")
     parser.add_argument("--dt", type=float, default=0.4)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--weights", help="a shipped name, folder or file (default: velocities)")
+    parser.add_argument("--model", help="a shipped name, folder or file (default: velocities)")
     parser.add_argument("--name", default="plasma_bkw")
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.time()
-    disco = DiScoFormer.from_pretrained(options.weights or "velocities")
+    disco = DiScoFormer.from_pretrained(options.model or "velocities")
     times = tuple(i * options.dt * options.steps / 2 for i in range(3))
     rows, raw, panels = [], [], {}
     for d in options.dims:

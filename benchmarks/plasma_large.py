@@ -25,7 +25,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     started, job = time.time(), read_run(PROBLEM)
     wall, processor = time.perf_counter(), time.process_time()
-    result = job.simulation.run(job.steps, every=job.output.diagnostics, entropy_every=job.output.entropy)
+    result = job.simulation.run(job.num_steps, every=job.output.diagnostics, entropy_every=job.output.entropy)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     name = Path(__file__).stem
     result.plot(str(report.RESULTS / f"{name}.png"), rate=job.rate)
@@ -46,7 +46,7 @@ def main() -> None:
     ]
     n = sum(len(s.x) for s in result.species)
     about = (
-        f"`disco plasma list {PROBLEM}`: {n:,} particles, {job.simulation.collision_cells} cells, {job.steps} steps, "
+        f"`disco plasma list {PROBLEM}`: {n:,} particles, {job.simulation.collision_cells} cells, {job.num_steps} steps, "
         f"collisions every {job.simulation.collide_every} steps with the score of DiScoFormer, shown 128 particles of a cell; "
         f"entropy and its production every {job.output.entropy} steps. The last two rows are of |v - u|^2/2T, whose law in a "
         "Maxwellian has excess fourth moment 0 and, for independent draws, a distance below 1.63 with probability 0.99; at "

@@ -87,11 +87,11 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--size", type=int, default=1000, help="particles in the cell (default: %(default)s)")
     parser.add_argument("--sets", type=int, default=5)
-    parser.add_argument("--weights", help="a shipped name, folder or file (default: velocities)")
+    parser.add_argument("--model", help="a shipped name, folder or file (default: velocities)")
     parser.add_argument("--name", default="plasma_scores")
     options = parser.parse_args()
     started = time.time()
-    disco = DiScoFormer.from_pretrained(options.weights or "velocities")
+    disco = DiScoFormer.from_pretrained(options.model or "velocities")
     rows, raw = [], []
     for d in options.dims:
         ratios = []

@@ -23,7 +23,7 @@ from report import write
 from scipy.stats import gaussian_kde
 from torch import Tensor
 
-from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.measures import sliced_wasserstein
 
 KEPT, BATCHES, ROWS = 1000, 3, 4
 Density = Callable[[Tensor], Tensor]

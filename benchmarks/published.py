@@ -5,7 +5,7 @@ open where the densities other than d = 100 were asked. Scott's KDE tells: at th
 published for Student-t (where independent queries in the tails would make it many times as large), in between for the
 others. So both are given, and ours is compared at the worse of the two. Student-t is the bivariate one with 3 degrees of
 freedom, Laplace has independent standard coordinates, Gaussian is the standard normal; d = 100: two components as in gmm.md,
-2048 samples, 256 independent queries. "adapted" is `estimate.adapt(steps=8)`, published the lower of 6 and 8 steps. Relative
+2048 samples, 256 independent queries. "adapted" is `estimate.adapt(8)`, published the lower of 6 and 8 steps. Relative
 errors of mixtures in d = 2 and 10, in %, are the cells of gmm.md. Every number here is of one set of weights that serves all d;
 the published ones are of one network for each d.
 """
@@ -92,7 +92,7 @@ def one_set(disco: DiScoFormer, setup: Setup, index: int) -> Errors:
     x, y = target.draw(setup.n, generator), target.draw(setup.queries, generator)
     estimates = {"ours": disco.condition(x), "KDE": KDE(x, "scott")}
     if not math.isnan(setup.adapted):
-        estimates["adapted"] = estimates["ours"].adapt(steps=8)
+        estimates["adapted"] = estimates["ours"].adapt(num_steps=8)
     points = {"new": y} if target.dim > 2 else {"new": y, "samples": x}
     return {f"{m}, {at}": mean_squares(e, target, p) for m, e in estimates.items() for at, p in points.items()}
 
@@ -105,7 +105,7 @@ def text(values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=30)
-    parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
+    parser.add_argument("--model", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one data set a row")
     parser.add_argument("--name", default="published")
     options = parser.parse_args()
@@ -113,7 +113,7 @@ def main() -> None:
         options.name, options.sets = f"{options.name}_quick", 1
     torch.set_num_threads(1)
     started = time.time()
-    disco = DiScoFormer.from_pretrained(options.weights)
+    disco = DiScoFormer.from_pretrained(options.model)
     rows, raw, won = [], [], []
 
     def row(name: str, n: int, metric: str, ours: dict[str, list[float]], published: float, kde: str, published_kde: float):
@@ -143,7 +143,7 @@ def main() -> None:
     cells = json.loads((RESULTS / "gmm.json").read_text())["results"]
     for d, figures in PUBLISHED.items():
         for n, published in figures.items():
-            for cell in (c for c in cells if (c["d"], c["n"], c["method"]) == (d, n, options.weights)):
+            for cell in (c for c in cells if (c["d"], c["n"], c["method"]) == (d, n, options.model)):
                 mean, error = 100 * cell["relative_score_error"], 100 * cell["score_se"]
                 below = "yes" if mean < published else "no"
                 won.append(below)
@@ -151,7 +151,7 @@ def main() -> None:
                     [f"mixtures, d={d}", str(n), "score, %", f"{mean:.2f} ± {error:.2f}", "", f"{published}", below, "", ""]
                 )
     about = __doc__.split("\n", 1)[1].strip() + (
-        f'\n\nWeights "{options.weights}", {options.sets} data sets a row of those measured here, mean ± standard error. '
+        f'\n\nWeights "{options.model}", {options.sets} data sets a row of those measured here, mean ± standard error. '
         f"Below the published figure in {won.count('yes')} of {won.count('yes') + won.count('no')} rows that have one."
     )
     header = ["set-up", "n", "metric", "ours, new points", "ours, at the samples", "published", "below"]

@@ -30,8 +30,8 @@ from pyro.optim import Adam, ClippedAdam
 from report import RESULTS, write
 from torch import Tensor
 
-from disco_samplers.distances import sliced_wasserstein
-from disco_samplers.io import read
+from disco_samplers.files import read_table
+from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import GaussianMixture
 
 DATA = Path(__file__).parent.parent / "notebooks" / "data" / "eight_schools.csv"
@@ -97,7 +97,7 @@ def exact_funnel(n: int, generator: torch.Generator) -> Tensor:
 
 def shipped_schools() -> Tensor:
     """NUTS draws of eight schools as mu, log tau, (theta - mu) / tau."""
-    draws = torch.from_numpy(read(DATA).values).float()
+    draws = torch.from_numpy(read_table(DATA).values).float()
     mu, log_tau, theta = draws[:, :1], draws[:, 1:2], draws[:, 2:]
     return torch.cat([mu, log_tau, (theta - mu) / log_tau.exp()], 1)
 

@@ -144,7 +144,7 @@ def save(
             slopes.append({"d": d, "exponent_of_condition": slope, "largest": long[-1]["n"]})
     slopes.append({"import_torch": torch_seconds, "import_disco_samplers": ours_seconds})
     about = __doc__.split("\n", 1)[1].strip() + (
-        f' The weights are "{options.weights}".\n\n'
+        f' The weights are "{options.model}".\n\n'
         f"`import disco_samplers` takes {ours_seconds:.3f} s beyond the {torch_seconds:.2f} s of `import torch` "
         f"({ours_seconds / torch_seconds:.3f} of it; medians of fresh processes)."
     )
@@ -162,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 10, 100])
     parser.add_argument("--largest", type=int, default=17, help="largest n = m as a power of two (default: %(default)s)")
-    parser.add_argument("--weights", default="axes", help="a shipped name, folder or file (default: %(default)s)")
+    parser.add_argument("--model", default="axes", help="a shipped name, folder or file (default: %(default)s)")
     parser.add_argument("--patience", type=float, default=4, help="seconds, see above (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=8, help="no larger size is begun after these (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="n = 256 and 1024, d = 10")
@@ -177,7 +177,7 @@ def main() -> None:
     patient = {(d, name): True for d in options.dims for name in PEERS}
     for n in sizes:
         for d in options.dims if time.time() - started < 60 * options.minutes else []:
-            ours = in_process(n, d, options.weights)
+            ours = in_process(n, d, options.model)
             total = ours["condition"] + ours["answer"]
             peers = {}
             for name, fit in PEERS.items():

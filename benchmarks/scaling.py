@@ -20,7 +20,7 @@ from methods import errors
 from report import WEIGHTS, cached, curves, spread, summary, write
 
 from disco_samplers import DiScoFormer
-from disco_samplers.model.discoformer import MAX_KEYS
+from disco_samplers.estimate import MAX_KEYS
 
 Found = dict[str, tuple[float, float]]
 

@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--sets", type=int, default=30)
     parser.add_argument(
-        "--weights", nargs="+", default=list(WEIGHTS), help="shipped names, folders or files (default: %(default)s)"
+        "--model", nargs="+", default=list(WEIGHTS), help="shipped names, folders or files (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="folder to keep finished cells in, see CONTRIBUTING.md")
@@ -91,8 +91,8 @@ def main() -> None:
     targets = ["banana, d=2", "anisotropic, d=2"] if options.quick else TARGETS
     started = time.time()
     rows, raw, every = [], [], []
-    adapted = options.weights[0] + ADAPTED
-    groups, methods = [*options.weights, adapted, "peers"], [*options.weights, adapted, *PEERS]
+    adapted = options.model[0] + ADAPTED
+    groups, methods = [*options.model, adapted, "peers"], [*options.model, adapted, *PEERS]
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
         for name in targets:
             for n in options.sizes:

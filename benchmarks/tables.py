@@ -70,7 +70,7 @@ def gmm(x: np.ndarray) -> GaussianMixture:
 def disco(x: np.ndarray, y: np.ndarray, marginals: str = "johnson") -> tuple[np.ndarray, float]:
     """Log-density at y and the standard error of its normaliser. No dequantisation: the tables have it already."""
     density = DiscoDensity(marginals=marginals, normalize=False).fit(x)
-    inner = density.estimate_.estimate if marginals == "johnson" else density.estimate_
+    inner = density.estimate_
     if x.shape[1] <= 20:
         log_z, error = inner.log_normalizer(num_samples=4096, generator=torch.Generator().manual_seed(0))
     else:
@@ -87,10 +87,10 @@ def annealed(estimate: object, *, reverse: bool, chains: int = 48, temperatures:
     d = estimate.whiten(estimate.samples[None]).shape[-1]
     z = torch.randn(chains, d, generator=generator, dtype=torch.float64)
     if reverse:
-        z = estimate.whiten(estimate.sample(chains, generator=generator, steps=300)[None])[0]
+        z = estimate.whiten(estimate.sample(chains, generator=generator, num_steps=300)[None])[0]
 
     def parts(at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        log_f, score = estimate._evaluate_white(at[None])
+        log_f, score = estimate.estimator.core.white(at[None])
         return -0.5 * (at.square().sum(-1) + d * math.log(2 * math.pi)), log_f[0], score[0]
 
     with torch.no_grad():

@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from disco_samplers.adapt import AdaptationReport as AdaptationReport
+    from disco_samplers.draws import Draws as Draws
+    from disco_samplers.estimate import AdaptationReport as AdaptationReport
     from disco_samplers.estimate import DensityEstimate as DensityEstimate
-    from disco_samplers.model.config import DiScoFormerConfig as DiScoFormerConfig
-    from disco_samplers.model.discoformer import DiScoFormer as DiScoFormer
-    from disco_samplers.samplers.langevin import LangevinSampler as LangevinSampler
-    from disco_samplers.samplers.result import SamplerResult as SamplerResult
+    from disco_samplers.estimate import DiScoFormer as DiScoFormer
+    from disco_samplers.model import DiScoFormerConfig as DiScoFormerConfig
+    from disco_samplers.samplers import LangevinSampler as LangevinSampler
+    from disco_samplers.samplers import SamplerResult as SamplerResult
     from disco_samplers.types import Density as Density
     from disco_samplers.types import LogDensity as LogDensity
     from disco_samplers.types import ScoreFunction as ScoreFunction
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"  # here alone: pyproject.toml and the command read it
 
 _WHERE = {
-    "AdaptationReport": "adapt",
+    "AdaptationReport": "estimate",
     "Density": "types",
     "DensityEstimate": "estimate",
-    "DiScoFormer": "model.discoformer",
-    "DiScoFormerConfig": "model.config",
-    "LangevinSampler": "samplers.langevin",
+    "DiScoFormer": "estimate",
+    "DiScoFormerConfig": "model",
+    "Draws": "draws",
+    "LangevinSampler": "samplers",
     "LogDensity": "types",
-    "SamplerResult": "samplers.result",
+    "SamplerResult": "samplers",
     "ScoreFunction": "types",
 }
 __all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  # strings all of them

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import check_count, check_generator
-from disco_samplers.reference.gaussian import GaussianMixture
+from disco_samplers.arrays import check_count
+from disco_samplers.estimators import TransformedEstimator
+from disco_samplers.randomness import generator_on
+from disco_samplers.reference import GaussianMixture
 from disco_samplers.types import LogDensity, ScoreFunction
 
 
@@ -149,7 +151,7 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
 
     .. math:: f_\sigma = f * \mathcal N(0, \sigma^2)
 
-    Exact for a Gaussian mixture. A :class:`~disco_samplers.estimate.DensityEstimate` is conditioned again on its rows with
+    Exact for a Gaussian mixture. A :class:`~disco_samplers.DensityEstimate` is conditioned again on its rows with
     noise added, and normalised again if it was.
 
     Arguments:
@@ -179,8 +181,8 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         return GaussianMixture(density.weights, density.means, covariances)
     if not (hasattr(density, "model") and getattr(getattr(density, "samples", None), "ndim", 0) == 2):
         raise TypeError(f"smooth takes an estimate of one data set or a Gaussian mixture, got {type(density).__name__}")
-    check_generator(generator, density.samples.device)
     rows: Tensor = density.samples.repeat(copies, 1)
+    generator = generator_on(rows.device, generator=generator)
     added = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * noise.to(rows)
     smoothed = density.model.condition(rows + added, keys=density.keys)
     return smoothed.normalized(generator=generator) if density.is_normalized else smoothed
@@ -233,28 +235,6 @@ def transform(density: Any, bijection: Any) -> Score:
         >>> transform(exponential, biject_to(constraints.positive))(torch.zeros(1, 1))
         tensor([[0.]])
     """
-    if not isinstance(bijection, torch.distributions.Transform):
-        raise TypeError(f"bijection must be a torch.distributions transform, got {type(bijection).__name__}")
     part = density if isinstance(density, Score) else Score(density)
-
-    def mapped(points: Tensor) -> tuple[Tensor, Tensor]:
-        x = bijection(points)
-        if not (bijection.domain.check(points).all() and torch.isfinite(x).all()):
-            raise ValueError(f"points lie outside the domain of {bijection}")
-        volume = bijection.log_abs_det_jacobian(points, x)
-        return x, volume.sum(-1) if volume.ndim == points.ndim else volume
-
-    def pulled(points: Tensor, of_x: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.enable_grad():
-            y = points.detach().requires_grad_()
-            x, volume = mapped(y)
-            return torch.autograd.grad((x * of_x(x.detach()).detach()).sum() + volume.sum(), y)[0]
-
-    if not hasattr(part, "log_prob"):
-        return Score(lambda points: pulled(points, part))
-
-    def log_prob(points: Tensor) -> Tensor:
-        x, volume = mapped(points)
-        return part.log_prob(x) + volume
-
-    return Score(lambda points: pulled(points, part), log_prob)
+    transformed = TransformedEstimator(part, bijection)
+    return Score(transformed if hasattr(part, "log_prob") else transformed.score)

@@ -67,7 +67,7 @@ def unet(sample_size=8, channels=1):
 
 def memoriser(data):
     """The exact denoiser of the data at every level: what a scheduler does with it is known, whatever the weights."""
-    model = DiscoScoreModel.from_data(data, disco=perturbed(), replicas=1, calibrate=False)
+    model = DiscoScoreModel.from_data(data, model=perturbed(), replicas=1, calibrate=False)
     model.weight.fill_(1.0)
     return model
 

@@ -17,8 +17,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from disco_samplers import DiScoFormer, cli, io
-from disco_samplers.checkpoint import load_checkpoint
+from disco_samplers import DiScoFormer, cli, files
+from disco_samplers.files import load_checkpoint
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 
@@ -151,7 +151,7 @@ def score(capsys, draws, at):
     err = capsys.readouterr().err
     if status == 0:
         assert err == ""
-        assert np.isfinite(io.read(out).values).all()
+        assert np.isfinite(files.read_table(out).values).all()
         return
     assert status == 1
     assert err.startswith("disco: error: ")
@@ -167,13 +167,13 @@ def test_score_of_any_csv(tmp_path, capsys, monkeypatch, disco, text, other):
     draws.write_text(text, encoding="utf-8", newline="")
     at.write_text(other, encoding="utf-8", newline="")
     try:
-        table = io.read(draws)
+        table = files.read_table(draws)
     except ValueError as error:
         if not str(error).startswith(str(draws)):
             raise
     else:
         assert table.values.shape == (len(table.values), len(table.names))
-        assert len(table.values) % table.chains == 0
+        assert len(table.values) % table.num_chains == 0
     score(capsys, draws, at)
     score(capsys, draws, draws)
 
@@ -190,7 +190,7 @@ def test_any_bytes_are_a_table_or_a_value_error(tmp_path, content, suffix):
         path = tmp_path / f"t{suffix}"
         path.write_bytes(start + content)
         try:
-            io.read(path)
+            files.read_table(path)
         except ValueError as error:
             if str(path) not in str(error):
                 raise
@@ -309,7 +309,19 @@ def test_killed_while_training(tmp_path):
 def test_killed_while_writing_draws(tmp_path):
     np.save(tmp_path / "draws.npy", X)
     out = tmp_path / "out.csv"
-    arguments = ["sample", "draws.npy", "--num-samples", "20", "--warmup", "0", "--thin", "1", "--out", "out.csv", "--quiet"]
+    arguments = [
+        "sample",
+        "draws.npy",
+        "--num-samples",
+        "20",
+        "--num-warmup",
+        "0",
+        "--thinning",
+        "1",
+        "--out",
+        "out.csv",
+        "--quiet",
+    ]
     # The draws stay as they are, so that all of the time goes into writing them.
     command = f"""
 from disco_samplers import LangevinSampler, cli
@@ -324,7 +336,7 @@ while cli.main({arguments}) == 0:
     pass
 """
     killed(command, out.exists, tmp_path)
-    table = io.read(out)
+    table = files.read_table(out)
     assert table.values.shape == (80, 3)
-    assert table.chains == 4
+    assert table.num_chains == 4
     assert np.isfinite(table.values).all()

@@ -20,9 +20,8 @@ from published import SETUPS, mean_squares
 from report import cached, exponent, spread, summary
 from trained import SlicedScoreMatching, SplineFlow
 
+from disco_samplers.model import DiScoFormerConfig, Network
 from disco_samplers.model.block import KernelEstimates
-from disco_samplers.model.config import DiScoFormerConfig
-from disco_samplers.model.network import Network
 from disco_samplers.reference import KDE, Gaussian
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from disco_samplers.samplers import birth_death
+from disco_samplers.samplers.steps import birth_death
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -11,8 +11,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
-from disco_samplers.checkpoint import FORMAT, load_checkpoint, load_weights, replacing, save_checkpoint, save_weights, write
-from disco_samplers.model import discoformer
+from disco_samplers.estimate import discoformer
+from disco_samplers.files import load_checkpoint, load_weights, replacing, save_checkpoint, save_weights, write
+from disco_samplers.files.weights import FORMAT
 
 NAME = "model.safetensors"
 
@@ -261,7 +262,7 @@ def test_shipped_weights(disco):
     assert not disco.training
 
 
-@pytest.mark.parametrize("name", [f for f in DiScoFormerConfig().to_dict() if f != "symmetry"])
+@pytest.mark.parametrize("name", [f for f in DiScoFormerConfig().to_dict() if f not in ("symmetry", "determinant")])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "4", True, None])
 def test_wrong_sizes(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a positive integer"):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers import cli, io
+from disco_samplers import cli, files
 
-SMALL = ["--num-samples", "6", "--chains", "2", "--warmup", "6", "--thin", "1", "--quiet"]
+SMALL = ["--num-samples", "6", "--num-chains", "2", "--num-warmup", "6", "--thinning", "1", "--quiet"]
 TINY = {
     "model": {"layers": 1, "width": 8, "vector_channels": 2, "heads": 2, "head_width": 4, "hidden": 8},
     "training": {"stream": {"max_dim": 2, "common_dim": 2, "min_samples": 8, "max_samples": 16, "queries": 8, "max_batch": 2}},
@@ -24,8 +24,8 @@ def here(tmp_path, monkeypatch):
     """A folder with a table of 60 draws and one of 5 points."""
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=(60, 2)) * [1.0, 5.0]
-    io.write_table("draws.csv", {"mu": x[:, 0], "theta": x[:, 1]})
-    io.write_table("points.csv", {"mu": x[:5, 0], "theta": x[:5, 1]})
+    files.write_table("draws.csv", {"mu": x[:, 0], "theta": x[:, 1]})
+    files.write_table("points.csv", {"mu": x[:5, 0], "theta": x[:5, 1]})
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
     return tmp_path
 
@@ -48,7 +48,7 @@ def test_sample(suffix, method, here, capsys):
     for module in {".parquet": ["pyarrow"], ".nc": ["arviz", "h5netcdf", "h5py"]}.get(suffix, []):
         pytest.importorskip(module)
     out = run(capsys, "sample", "draws.csv", *SMALL, "--method", method, "--out", f"new{suffix}")
-    table = io.read(f"new{suffix}")
+    table = files.read_table(f"new{suffix}")
     assert table.by_chain.shape == (2, 6, 2)
     assert table.names == (["x0", "x1"] if suffix == ".npy" else ["mu", "theta"])
     assert np.isfinite(table.values).all()
@@ -101,20 +101,22 @@ def test_score(suffix, here, capsys, disco):
         pytest.importorskip("pyarrow")
     out = run(capsys, "score", "draws.csv", "--at", "points.csv", "--out", f"s{suffix}")
     assert "5 points from 60 draws" in out
-    table = io.read(f"s{suffix}")
+    table = files.read_table(f"s{suffix}")
     if suffix != ".npy":
         assert table.names == ["log_prob", "score_mu", "score_theta"]
-    log_prob, score = disco.condition(io.read("draws.csv").values).log_prob_and_score(io.read("points.csv").values)
+    log_prob, score = disco.condition(files.read_table("draws.csv").values).log_prob_and_score(
+        files.read_table("points.csv").values
+    )
     np.testing.assert_allclose(table.values, np.column_stack([log_prob, score]), rtol=1e-6)
 
 
 def test_score_puts_named_columns_in_order(here, capsys):
-    x = io.read("points.csv").values
-    io.write_table("swapped.csv", {"theta": x[:, 1], "mu": x[:, 0]})
+    x = files.read_table("points.csv").values
+    files.write_table("swapped.csv", {"theta": x[:, 1], "mu": x[:, 0]})
     np.save("nameless.npy", x)
     for name in ("points.csv", "swapped.csv", "nameless.npy"):
         run(capsys, "score", "draws.csv", "--at", name, "--out", f"{name}.out.csv")
-    scores = [io.read(f"{name}.out.csv").values for name in ("points.csv", "swapped.csv", "nameless.npy")]
+    scores = [files.read_table(f"{name}.out.csv").values for name in ("points.csv", "swapped.csv", "nameless.npy")]
     np.testing.assert_array_equal(scores[0], scores[1])
     np.testing.assert_array_equal(scores[0], scores[2])
 
@@ -140,12 +142,12 @@ def test_train_and_resume(here, capsys):
     lines = (here / "run/losses.csv").read_text().splitlines()
     numbers = [int(line.split(",")[0]) for line in lines[1:]]
     assert numbers == list(range(1, steps[1] + 1))
-    assert "layers=1, width=8" in run(capsys, "info", "--weights", "run")
-    run(capsys, "score", "draws.csv", "--at", "points.csv", "--out", "s.csv", "--weights", "run/model.safetensors")
+    assert "layers=1, width=8" in run(capsys, "info", "--model", "run")
+    run(capsys, "score", "draws.csv", "--at", "points.csv", "--out", "s.csv", "--model", "run/model.safetensors")
 
 
 def bad_files(folder):
-    x = io.read("draws.csv").values
+    x = files.read_table("draws.csv").values
     tables = {
         "nan.npy": np.where(np.arange(60)[:, None] == 7, np.nan, x),
         "inf.npy": np.where(np.arange(60)[:, None] == 7, np.inf, x),
@@ -156,7 +158,7 @@ def bad_files(folder):
     }
     for name, array in tables.items():
         np.save(name, array)
-    io.write_table("others.csv", {"mu": x[:5, 0], "tau": x[:5, 1]})
+    files.write_table("others.csv", {"mu": x[:5, 0], "tau": x[:5, 1]})
     (folder / "empty.csv").write_text("")
     (folder / "words.csv").write_text("a,b\n1,2\n3,four\n")
     (folder / "cut.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
@@ -192,17 +194,17 @@ POINTS = ["--at", "points.csv", "--out", "out.csv"]
         (["sample", "missing.csv", "--plot", "p.txt"], "p.txt: the extension of a picture must be one of"),
         (["sample", "draws.csv", "--num-samples", "0"], "num_samples must be at least 1"),
         (["sample", "draws.csv", "--num-samples", "-3"], "num_samples must be at least 1"),
-        (["sample", "draws.csv", "--chains", "-1"], "chains must be at least 1"),
-        (["sample", "draws.csv", "--warmup", "-1"], "num_warmup must be at least 0"),
-        (["sample", "draws.csv", "--thin", "0"], "thin must be at least 1"),
+        (["sample", "draws.csv", "--num-chains", "-1"], "num_chains must be at least 1"),
+        (["sample", "draws.csv", "--num-warmup", "-1"], "num_warmup must be at least 0"),
+        (["sample", "draws.csv", "--thinning", "0"], "thinning must be at least 1"),
         (["sample", "draws.csv", "--adapt", "-1"], "adapt must be at least 0"),
         (["sample", "draws.csv", "--seed", "9" * 30], "seed must lie in"),
-        (["sample", "draws.csv", "--weights", "nowhere"], "no weights file at nowhere"),
-        (["sample", "draws.csv", "--weights", "./no/where"], "no weights file at"),
-        (["sample", "draws.csv", "--weights", "cut.safetensors"], "not a whole safetensors file"),
-        (["sample", "draws.csv", "--weights", "draws.csv"], "not a whole safetensors file"),
+        (["sample", "draws.csv", "--model", "nowhere"], "no weights file at nowhere"),
+        (["sample", "draws.csv", "--model", "./no/where"], "no weights file at"),
+        (["sample", "draws.csv", "--model", "cut.safetensors"], "not a whole safetensors file"),
+        (["sample", "draws.csv", "--model", "draws.csv"], "not a whole safetensors file"),
         (["sample", "draws.csv", "--device", "abacus"], "--device abacus is not a device"),
-        (["info", "--weights", "nowhere"], "no weights file at nowhere"),
+        (["info", "--model", "nowhere"], "no weights file at nowhere"),
         (["score", "draws.csv", "--at", "three.npy", "--out", "out.csv"], "three.npy has 3 columns, draws.csv has 2"),
         (
             ["score", "draws.csv", "--at", "others.csv", "--out", "out.csv"],
@@ -261,7 +263,9 @@ def test_resuming_another_network(here, capsys):
     assert "is of another network" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["fit"], ["sample"], ["score", "draws.csv"], ["sample", "x.csv", "--chains", "two"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["fit"], ["sample"], ["score", "draws.csv"], ["sample", "x.csv", "--num-chains", "two"]]
+)
 def test_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
@@ -296,11 +300,30 @@ def test_as_a_process(here):
 
     good = disco("sample", "draws.csv", *SMALL, "--out", "new.csv")
     assert (good.returncode, good.stderr) == (0, "")
-    assert io.read("new.csv").by_chain.shape == (2, 6, 2)
+    assert files.read_table("new.csv").by_chain.shape == (2, 6, 2)
     bad = disco("score", "new.csv", "--at", "missing.csv", "--out", "s.csv")
     assert (bad.returncode, bad.stdout, bad.stderr) == (1, "", "disco: error: no file at missing.csv\n")
 
 
 def test_unknown_weights_name_those_of_the_package(here, capsys):
-    assert cli.main(["info", "--weights", "axis"]) == 1
+    assert cli.main(["info", "--model", "axis"]) == 1
     assert "the package itself has axes, rotations, velocities" in capsys.readouterr().err
+
+
+def test_chains_are_read_as_chains_unless_told_otherwise(here, capsys):
+    rng = np.random.default_rng(1)
+    x = np.zeros((4, 100))
+    for t in range(1, 100):
+        x[:, t] = 0.9 * x[:, t - 1] + rng.normal(size=4)
+    chain, draw = np.repeat(np.arange(4.0), 100), np.tile(np.arange(100.0), 4)
+    files.write_table("chains.csv", {"chain": chain, "draw": draw, "mu": x.ravel()})
+    files.write_table("at.csv", {"mu": np.zeros(3)})
+    printed = {}
+    for options in ([], ["--iid"]):
+        out = run(capsys, "score", "chains.csv", "--at", "at.csv", "--out", f"score{len(options)}.csv", *options)
+        printed[len(options)] = out.splitlines()[0]
+    assert printed[0].startswith("Draws: 400 draws of 4 chains of 1 columns, ")
+    assert float(printed[0].split("worth ")[1].replace(",", "")) < 100
+    assert printed[1] == "Draws: 400 draws of 1 columns, 397 distinct, worth 397"
+    told, iid = (files.read_table(f"score{k}.csv").values for k in (0, 1))
+    assert not np.allclose(told, iid, rtol=1e-3)

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from disco_samplers.coordinates import TailCoordinates
-from disco_samplers.estimate import DensityEstimate
+from disco_samplers.estimators import TailTransform, pull_back
 from disco_samplers.reference import GaussianMixture, StudentT
 
 
@@ -20,12 +19,13 @@ def heavy(n, d, rng):
 @pytest.mark.parametrize("d", [1, 3])
 def test_jacobian_and_inverse(rng, d, radial):
     x = heavy(200, d, rng)
-    c = TailCoordinates.fit(x, 0.7, radial=radial)
-    torch.testing.assert_close(c.inverse(c(x)), x, rtol=1e-10, atol=1e-10)
+    c = TailTransform.fit(x, 0.7, radial=radial)
+    torch.testing.assert_close(c.inv(c(x)), x, rtol=1e-10, atol=1e-10)
     near = c.center + 1e-7 * torch.randn(3, d, generator=rng, dtype=torch.float64)
     y = torch.cat([x[:5], near, 1e8 * x[:2]]).requires_grad_()
     z = c(y)
-    log_prob, score = c.pull_back(y, -0.5 * z.square().sum(-1), -z)
+    volume, score = pull_back(c, y, -z)
+    log_prob = volume - 0.5 * z.square().sum(-1)
     (gradient,) = torch.autograd.grad(log_prob.sum(), y)
     torch.testing.assert_close(score, gradient, rtol=1e-8, atol=1e-6)
     for i in range(8):
@@ -38,7 +38,7 @@ def test_radius_finds_the_scatter_of_a_student_law(rng):
     """With three degrees of freedom the covariance is no guide; of 20,000 draws the scatter's standard errors are 0.01."""
     mix = torch.tensor([[2.0, 0.0], [1.0, 0.5]], dtype=torch.float64)
     law = StudentT(torch.tensor([1.0, -2.0], dtype=torch.float64), mix @ mix.T, 3.0)
-    c = TailCoordinates.fit(law.sample(20_000, generator=rng), 1 / 3, radial=True)
+    c = TailTransform.fit(law.sample(20_000, generator=rng), 1 / 3, radial=True)
     unit = c.matrix.T @ mix  # a rotation, if the scatter is right
     torch.testing.assert_close(unit @ unit.T, torch.eye(2, dtype=torch.float64), rtol=0, atol=0.06)
     z = c(law.sample(20_000, generator=rng))
@@ -48,13 +48,13 @@ def test_radius_finds_the_scatter_of_a_student_law(rng):
 def test_an_affine_map_of_the_samples_leaves_the_radial_image(rng):
     x = heavy(400, 2, rng)
     a = torch.tensor([[3.0, 1.0], [-1.0, 0.2]], dtype=torch.float64)
-    one, two = TailCoordinates.fit(x, 0.5, radial=True)(x), TailCoordinates.fit(x @ a + 7, 0.5, radial=True)(x @ a + 7)
+    one, two = TailTransform.fit(x, 0.5, radial=True)(x), TailTransform.fit(x @ a + 7, 0.5, radial=True)(x @ a + 7)
     torch.testing.assert_close(one @ one.T, two @ two.T, rtol=1e-6, atol=1e-6)
 
 
 def test_estimate_in_coordinates_is_a_density_with_its_gradient(rotations, rng):
     x = heavy(300, 2, rng)
-    estimate = DensityEstimate(rotations, x, coordinates=TailCoordinates.fit(x, 0.3, radial=False), numpy=False)
+    estimate = rotations.condition(x, transform=TailTransform.fit(x, 0.3, radial=False))
     normalized = estimate.normalized(generator=torch.Generator().manual_seed(1))
     grid = torch.linspace(-1, 1, 301, dtype=torch.float64)
     grid = 30 * torch.sinh(3 * grid) / math.sinh(3)
@@ -75,10 +75,10 @@ def error(estimate, y, exact):
 def test_adapting_halves_the_error_on_laplace_laws(disco, rng):
     x, y = (torch.distributions.Laplace(0.0, 1.0).icdf(torch.rand(n, 10, generator=rng)) for n in (400, 500))
     estimate = disco.condition(x)
-    adapted = estimate.adapt(steps=1)
+    adapted = estimate.adapt(num_steps=1)
     assert adapted.report.coordinates == ("independent", 0.0)
     assert error(adapted, y, -y.sign()) < 0.5 * error(estimate, y, -y.sign())
-    assert torch.equal(adapted.adapt(steps=0).log_prob(y), adapted.log_prob(y))
+    assert torch.equal(adapted.adapt(num_steps=0).log_prob(y), adapted.log_prob(y))
     exact = -y.abs().sum(-1) - 10 * math.log(2)
     mse = [float((e.log_prob(y) - exact).square().mean()) for e in (estimate, adapted)]
     assert mse[1] < mse[0]
@@ -88,7 +88,7 @@ def test_adapting_hardly_touches_light_tails(rotations, rng):
     mixture = GaussianMixture(torch.full((3,), 1 / 3), torch.tensor([[2.0, 0], [-2, 0], [0, 3]]), torch.eye(2).expand(3, 2, 2))
     x, y = mixture.sample(400, generator=rng), mixture.sample(1000, generator=rng)
     estimate = rotations.condition(x)
-    adapted = estimate.adapt(steps=1)
+    adapted = estimate.adapt(num_steps=1)
     assert {kind for kind, _ in adapted.report.tried} == {"plain", "parts", "whitened parts", "radius", "columns"}
     assert adapted.report.coordinates[1] < 0.3
     assert error(adapted, y, mixture.score(y)) < 1.2 * error(estimate, y, mixture.score(y))
@@ -99,5 +99,5 @@ def test_tables_that_cannot_tell_are_read_as_they_are(small, rng):
     nearly = torch.cat([torch.randn(60, 2, generator=rng), torch.zeros(60, 1)], 1)
     nearly[7, 2] = 1  # constant in every fold that leaves this row out
     for x in (torch.randn(49, 2, generator=rng), torch.randn(60, 21, generator=rng), constant, nearly):
-        report = small.condition(x).adapt(steps=1).report
+        report = small.condition(x).adapt(num_steps=1).report
         assert (report.tried, report.coordinates) == ({}, ("plain", 0.0))

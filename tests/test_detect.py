@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from disco_samplers import cli, io
+from disco_samplers import cli, files
 
 pytest.importorskip("sklearn")
 
@@ -18,8 +20,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=(65, 2))
     x[64] = 20.0
-    io.write_table("usual.csv", {"a": x[:60, 0], "b": x[:60, 1]})
-    io.write_table("new.csv", {"who": np.array(["u", "v", "w", "x", "y"]), "b": x[60:, 1], "a": x[60:, 0]})
+    files.write_table("usual.csv", {"a": x[:60, 0], "b": x[:60, 1]})
+    files.write_table("new.csv", {"who": np.array(["u", "v", "w", "x", "y"]), "b": x[60:, 1], "a": x[60:, 0]})
     return x
 
 
@@ -36,19 +38,19 @@ def test_detect(here, capsys):
         capsys, *["detect", "new.csv", "--train", "usual.csv", "--index", "who", "--out", "flags.csv", "--plot", "flags.png"]
     )
     assert "by 60 training rows" in out
-    table = io.read("flags.csv", ["who"])
+    table = files.read_table("flags.csv", ["who"])
     assert table.index["who"].tolist() == ["u", "v", "w", "x", "y"]
     assert table.names == ["b", "a", "anomaly_score", "outlier"]
     detector = DiscoOutlierDetector().fit(here[:60])
     np.testing.assert_allclose(table.values[:, 2], -detector.decision_function(here[60:]))
     np.testing.assert_array_equal(table.values[:, 3] == 1, table.values[:, 2] > 0)
     assert table.values[4, 3] == 1
-    assert (here.shape, io.Path("flags.png").stat().st_size > 5000) == ((65, 2), True)
+    assert (here.shape, Path("flags.png").stat().st_size > 5000) == ((65, 2), True)
 
 
 def test_detect_in_the_table_itself(here, capsys):
     run(capsys, *["detect", "usual.csv", "--contamination", "0.05", "--out", "flags.npz"])
-    assert io.read("flags.npz").values[:, -1].sum() == 3
+    assert files.read_table("flags.npz").values[:, -1].sum() == 3
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -64,8 +66,12 @@ def test_density_keeps_an_unnamed_index(suffix, here, capsys):
 
 def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
     (tmp_path / "t.csv").write_text("chain,draw,x,id\n1,0,5,p\n0,1,6,q\n1,1,7,r\n0,0,8,s\n")
-    table = io.read(tmp_path / "t.csv", ["id"])
-    assert (table.values[:, 0].tolist(), table.index["id"].tolist(), table.chains) == ([8, 6, 5, 7], ["s", "q", "p", "r"], 2)
+    table = files.read_table(tmp_path / "t.csv", ["id"])
+    assert (table.values[:, 0].tolist(), table.index["id"].tolist(), table.num_chains) == (
+        [8, 6, 5, 7],
+        ["s", "q", "p", "r"],
+        2,
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,12 +94,12 @@ def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
 )
 def test_bad_input(arguments, error, here, capsys):
     pytest.importorskip("matplotlib")
-    io.Path("holes.csv").write_text("a,b\n1,2\n3,\n4,5\n")
-    io.Path("other.csv").write_text("a,c\n1,2\n3,1\n4,5\n")
-    io.Path("taken.csv").write_text("a,log_density\n1,2\n3,1\n4,5\n")
+    Path("holes.csv").write_text("a,b\n1,2\n3,\n4,5\n")
+    Path("other.csv").write_text("a,c\n1,2\n3,1\n4,5\n")
+    Path("taken.csv").write_text("a,log_density\n1,2\n3,1\n4,5\n")
     assert cli.main(arguments.split()) == 1
     err = capsys.readouterr().err
     assert err.startswith("disco: error: ")
     assert err.count("\n") == 1
     assert error in err
-    assert not io.Path("o.csv").exists()
+    assert not Path("o.csv").exists()

@@ -8,21 +8,22 @@ import torch
 from conftest import perturbed
 
 from disco_samplers import LangevinSampler
-from disco_samplers._arrays import check_generator, device_of, placed
-from disco_samplers.distances import maximum_mean_discrepancy, sliced_wasserstein
-from disco_samplers.information import (
+from disco_samplers.arrays import device_of, placed
+from disco_samplers.estimators import PartsEstimator
+from disco_samplers.measures import (
     entropy,
     fisher_information,
     kernel_stein_discrepancy,
     kl_divergence,
+    maximum_mean_discrepancy,
     mutual_information,
     relative_fisher_information,
+    sliced_wasserstein,
 )
-from disco_samplers.merging import merge_subposteriors, merged_posterior
-from disco_samplers.parts import PartsEstimate
+from disco_samplers.posteriors import merge_subposteriors, merged_posterior
 from disco_samplers.reference import KDE, SDKDE, Gaussian, StudentT
-from disco_samplers.samplers.algorithms import ALGORITHMS
-from disco_samplers.samplers.birth_death import survivors
+from disco_samplers.samplers import ALGORITHMS
+from disco_samplers.samplers.steps.birth_death import survivors
 from disco_samplers.scores import ladder, smooth
 
 X = np.random.default_rng(0).normal(size=(60, 2))
@@ -82,7 +83,7 @@ FOLLOWING = {
 
 @pytest.mark.parametrize("name", FOLLOWING)
 def test_numpy_data_go_where_the_model_is(name, monkeypatch):
-    monkeypatch.setattr("disco_samplers.information.crossfit", lambda x, *_, **__: own(x))
+    monkeypatch.setattr("disco_samplers.measures.information.crossfit", lambda x, *_, **__: own(x))
     with pytest.raises(Asked, match="meta"):
         FOLLOWING[name](X, Elsewhere())
 
@@ -94,7 +95,7 @@ def test_a_tensor_on_another_device_than_the_model_is_named(name):
 
 
 def test_shards_go_where_the_model_is(monkeypatch):
-    monkeypatch.setattr("disco_samplers.merging.subposterior", lambda x, model, **_: own(x))
+    monkeypatch.setattr("disco_samplers.posteriors.merging.subposterior", lambda x, model, **_: own(x))
     with pytest.raises(Asked, match="meta"):
         merged_posterior([X, X + 1], model=Elsewhere())
     with pytest.raises(Asked, match="cpu"):
@@ -148,12 +149,12 @@ def test_a_generator_of_another_device_cannot_resume():
     result = sampler.run(1, initial=X, num_warmup=0, **QUIET)
     with pytest.raises(ValueError, match="generator is on cuda"):
         sampler.run(1, resume=result, generator=OtherGenerator(), **QUIET)
-    check_generator(None, CPU)
 
 
 def sampled(method: str) -> torch.Tensor:
     model = MODEL.condition(X)
-    options = {"levels": [2.0, 1.0]} if method == "annealed" else {"log_prob": lambda x: -0.5 * x.square().sum(-1)}
+    options = {"levels": [2.0, 1.0]} if method == "annealed" else {}
+    options |= {"log_prob": lambda x: -0.5 * x.square().sum(-1)} if ALGORITHMS[method].adjusted else {}
     options |= {"condition": MODEL.condition} if method == "flow" else {}
     sampler = LangevinSampler(score=model, method=method, **options)
     # Exact mode learns at the end of a window, of which there are none in a short warm-up.
@@ -161,7 +162,7 @@ def sampled(method: str) -> torch.Tensor:
 
 
 def merged() -> torch.Tensor:
-    options = {"model": MODEL, "num_samples": 1, "num_warmup": 2, "chains": 5, "seed": 0} | QUIET
+    options = {"model": MODEL, "num_samples": 1, "num_warmup": 2, "num_chains": 5, "seed": 0} | QUIET
     return merge_subposteriors([X, X + 1], **options).draws
 
 
@@ -180,7 +181,7 @@ def table() -> np.ndarray:
 
 def denoised() -> torch.Tensor:
     diffusers = pytest.importorskip("disco_samplers.integrations.diffusers")
-    model = diffusers.DiscoScoreModel.from_data(X, disco=AXES, replicas=2, calibrate=True, progress=False)
+    model = diffusers.DiscoScoreModel.from_data(X, model=AXES, replicas=2, calibrate=True, progress=False)
     return model.score(torch.from_numpy(X).float(), 0.5)
 
 
@@ -209,11 +210,11 @@ def velocities(start: str) -> torch.Tensor:
 
 PATHS = {
     "estimate": lambda: MODEL.condition(X).log_prob(X),
-    "sample": lambda: MODEL.condition(X).sample(3, generator=seeded(), steps=2),
+    "sample": lambda: MODEL.condition(X).sample(3, generator=seeded(), num_steps=2),
     "normalized": lambda: MODEL.condition(X).normalized(num_samples=100, generator=seeded()).log_prob(X),
     "adapt": lambda: MODEL.condition(X[:, :1]).adapt(1).log_prob(X[:, :1]),
     "adapt many columns": lambda: MODEL.condition(np.c_[X, X + 1, X**2][:40]).adapt(1).score(np.c_[X, X + 1, X**2]),
-    "parts": lambda: PartsEstimate(MODEL, torch.from_numpy(np.r_[X, X + 9]), numpy=False).score(torch.from_numpy(X)),
+    "parts": lambda: PartsEstimator(MODEL.network, torch.from_numpy(np.r_[X, X + 9])).score(torch.from_numpy(X)),
     "smooth": lambda: smooth(MODEL.condition(X), 1.0, generator=seeded()).score(X),
     "ladder": lambda: ladder(MODEL.condition(X), [2.0, 1.0], generator=seeded())[0].score(X),
     "entropy": lambda: entropy(X, model=MODEL).contributions,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from disco_samplers import cli, io
+from disco_samplers import cli, files
 
 pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
-SMALL = ["--num-samples", "40", "--steps", "5", "--replicas", "1", "--quiet"]
+SMALL = ["--num-samples", "40", "--num-steps", "5", "--replicas", "1", "--quiet"]
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def here(tmp_path, monkeypatch):
     """A folder with a table of 80 rows, of unlike scales and far from zero."""
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=(80, 2)) * [0.1, 50.0] + [3.0, 1000.0]
-    io.write_table("data.csv", {"mu": x[:, 0], "theta": x[:, 1]})
+    files.write_table("data.csv", {"mu": x[:, 0], "theta": x[:, 1]})
     return x
 
 
@@ -32,7 +32,7 @@ def run(capsys, *arguments):
 def test_samples_have_names_and_units_of_the_table(scheduler, here, capsys):
     status, out, err = run(capsys, "data.csv", *SMALL, "--scheduler", scheduler, "--out", "new.csv")
     assert (status, err) == (0, "")
-    table = io.read("new.csv")
+    table = files.read_table("new.csv")
     assert table.names == ["mu", "theta"]
     assert table.values.shape == (40, 2)
     # 40 draws of the data's spread: their mean is off by five standard errors once in two million.
@@ -57,16 +57,16 @@ def test_same_seed_same_file_and_a_picture(here, capsys, tmp_path):
         (["none.csv", *SMALL], "no file"),
         (["data.csv", *SMALL, "--out", "new.txt"], "extension"),
         (["data.csv", *SMALL, "--num-samples", "0"], "num_samples must be at least 1"),
-        (["data.csv", *SMALL, "--steps", "0"], "num_inference_steps must be at least 1"),
+        (["data.csv", *SMALL, "--num-steps", "0"], "num_inference_steps must be at least 1"),
         (["few.csv", *SMALL], "at least 16"),
         (["constant.csv", *SMALL], "two different values"),
         (["missing.csv", *SMALL], "missing or infinite"),
     ],
 )
 def test_one_line_on_what_is_wrong(arguments, message, here, capsys):
-    io.write_table("few.csv", {"x": here[:5, 0]})
-    io.write_table("constant.csv", {"x": here[:, 0], "y": np.ones(80)})
-    io.write_table("missing.csv", {"x": np.where(here[:, 0] > 3.1, np.nan, here[:, 0])})
+    files.write_table("few.csv", {"x": here[:5, 0]})
+    files.write_table("constant.csv", {"x": here[:, 0], "y": np.ones(80)})
+    files.write_table("missing.csv", {"x": np.where(here[:, 0] > 3.1, np.nan, here[:, 0])})
     status, _, err = run(capsys, *arguments)
     assert status == 1
     assert err.startswith("disco: error: ")

@@ -88,7 +88,7 @@ def test_same_seed_same_samples_and_a_new_record_each_run(both, right):
 
 def test_diversity_spreads_the_batch(both):
     """Samples of a batch that is pushed apart lie further from one another."""
-    guidance = DiscoGuidance(diversify=0.1, disco=perturbed())
+    guidance = DiscoGuidance(diversify=0.1, model=perturbed())
     plain = draw(both, SCHEDULERS["ddim"](), count=30)
     spread = draw(both, guidance.wrap(SCHEDULERS["ddim"]()), count=30)
     assert torch.pdist(spread).mean() > 1.02 * torch.pdist(plain).mean()
@@ -153,7 +153,7 @@ def test_images_latents_and_classes():
     x = torch.randn(120, 1, 4, 4, generator=rng()) * 0.3
     labels = torch.arange(120) % 2
     x[labels == 1] += 1.0
-    reference = DiscoScoreModel.from_data(x, labels=labels, disco=perturbed(), replicas=1, calibrate=False, share=0.8)
+    reference = DiscoScoreModel.from_data(x, labels=labels, model=perturbed(), replicas=1, calibrate=False, share=0.8)
     reference.weight.fill_(1.0)
     guidance = DiscoGuidance(reference, correct=0.2, correction_steps=3, class_labels=1)
     steered = draw(reference, guidance.wrap(SCHEDULERS["ddim"]()), count=20)
@@ -180,7 +180,7 @@ def test_errors(right):
     with pytest.raises(TypeError, match="has no step to follow"):
         DiscoGuidance(right).wrap(diffusers.ScoreSdeVeScheduler())
     with pytest.raises(ValueError, match="at least 3"):
-        draw(right, DiscoGuidance(diversify=0.1, disco=perturbed()).wrap(SCHEDULERS["ddim"]()), count=2)
+        draw(right, DiscoGuidance(diversify=0.1, model=perturbed()).wrap(SCHEDULERS["ddim"]()), count=2)
     with pytest.raises(ValueError, match="must not be negative, got -1"):
         draw(right, DiscoGuidance(right, correct=lambda done: -1).wrap(SCHEDULERS["ddim"]()))
     guided = DiscoGuidance(right).wrap(SCHEDULERS["ddim"]())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.testing.statistics import assert_mean_close
 
 pytest.importorskip("diffusers")

@@ -8,9 +8,8 @@ import pytest
 import torch
 from conftest import perturbed
 
-from disco_samplers.distances import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
-from disco_samplers.reference import GaussianMixture
-from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
+from disco_samplers.measures import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
+from disco_samplers.reference import GaussianMixture, OptimalDenoiser
 
 pytest.importorskip("diffusers")
 pytest.importorskip("torchdiffeq")
@@ -31,7 +30,7 @@ def test_exact_for_the_optimal_denoiser(exact, method, steps):
     """The flow of the blurred training set has that set's own density, which is known."""
     y = F.sample(20, generator=rng(1)).double()
     expected = OptimalDenoiser(exact.samples).log_prob(y, 0.2)
-    got = probability_flow_log_prob(exact, y, sigma_min=0.2, steps=steps, method=method)
+    got = probability_flow_log_prob(exact, y, sigma_min=0.2, num_steps=steps, method=method)
     torch.testing.assert_close(got, expected, rtol=0, atol=0.05)
 
 
@@ -39,7 +38,7 @@ def test_error_falls_with_the_square_of_the_step(exact):
     """Heun's method is of second order: halving the steps divides the error by about four."""
     y = F.sample(20, generator=rng(1)).double()
     expected = OptimalDenoiser(exact.samples).log_prob(y, 0.4)
-    found = [probability_flow_log_prob(exact, y, sigma_min=0.4, steps=steps) for steps in (12, 24)]
+    found = [probability_flow_log_prob(exact, y, sigma_min=0.4, num_steps=steps) for steps in (12, 24)]
     coarse, fine = ((log_prob - expected).square().mean().sqrt() for log_prob in found)
     assert 2.8 < coarse / fine < 5.7
 
@@ -47,7 +46,7 @@ def test_error_falls_with_the_square_of_the_step(exact):
 def test_hutchinson_agrees_with_the_exact_trace(exact):
     """In two dimensions a probe's error is that of the off-diagonal; 256 probes bring it below the bound."""
     y = F.sample(10, generator=rng(1)).double()
-    options = {"sigma_min": 0.3, "steps": 8}
+    options = {"sigma_min": 0.3, "num_steps": 8}
     trace = probability_flow_log_prob(exact, y, **options)
     probed = probability_flow_log_prob(exact, y, divergence="hutchinson", probes=256, **options)
     assert (probed - trace).abs().max() < 0.15
@@ -57,12 +56,12 @@ def test_hutchinson_agrees_with_the_exact_trace(exact):
 def test_rest_of_the_basis_is_exact():
     """Outside the basis the density is that of the Gaussian rest: two points that differ there only."""
     x = torch.randn(200, 5, generator=rng()) * torch.tensor([2.0, 1.5, 0.1, 0.1, 0.1])
-    model = DiscoScoreModel.from_data(x, share=0.98, disco=perturbed(), replicas=1, calibrate=False)
+    model = DiscoScoreModel.from_data(x, share=0.98, model=perturbed(), replicas=1, calibrate=False)
     assert model.basis.rank == 2
     model.weight.fill_(1.0)
     _, rest = model.basis.project(torch.randn(1, 5, generator=rng(1)))
     on = model.basis.mean[None]
-    a, b = probability_flow_log_prob(model, torch.cat([on, on + rest]), sigma_min=0.1, steps=8)
+    a, b = probability_flow_log_prob(model, torch.cat([on, on + rest]), sigma_min=0.1, num_steps=8)
     precision = torch.linalg.inv(torch.cov(x.T, correction=0) + 0.01 * torch.eye(5))
     torch.testing.assert_close(a - b, 0.5 * ((rest @ precision) * rest).sum(), rtol=1e-3, atol=1e-3)
 
@@ -73,15 +72,15 @@ def test_normalised_and_close_to_the_truth(disco):
     Integration over a grid that holds all but 1e-6 of the mass; 3 % is for the solver and the grid.
     """
     samples = F.sample(400, generator=rng())
-    model = DiscoScoreModel.from_data(samples, disco=disco, replicas=1, context_size=200)
+    model = DiscoScoreModel.from_data(samples, model=disco, replicas=1, context_size=200)
     axis = torch.linspace(-3.5, 3.5, 26)
     grid = torch.cartesian_prod(axis, axis)
-    log_prob = probability_flow_log_prob(model, grid, sigma_min=0.1, steps=14)
+    log_prob = probability_flow_log_prob(model, grid, sigma_min=0.1, num_steps=14)
     assert abs(float(log_prob.exp().sum() * (axis[1] - axis[0]) ** 2) - 1) < 0.03
     y = F.sample(100, generator=rng(1))
     blurred = GaussianMixture(F.weights, F.means, F.covariances + 0.1**2)
     memoriser = OptimalDenoiser(samples).log_prob(y, 0.1)
-    flow = probability_flow_log_prob(model, y, sigma_min=0.1, steps=14)
+    flow = probability_flow_log_prob(model, y, sigma_min=0.1, num_steps=14)
     truth = blurred.log_prob(y)
     assert (flow - truth).square().mean() < (memoriser - truth).square().mean()
     assert -flow.mean() < -memoriser.mean()
@@ -106,7 +105,7 @@ def test_generalises_where_the_optimal_denoiser_copies(disco):
         )
 
     training, held = moons(150, 0), moons(400, 10)
-    ours = DiscoScoreModel.from_data(training, disco=disco, replicas=2)
+    ours = DiscoScoreModel.from_data(training, model=disco, replicas=2)
     memoriser = copy.deepcopy(ours)
     memoriser.weight.fill_(1.0)
     reports = []
@@ -123,10 +122,10 @@ def test_generalises_where_the_optimal_denoiser_copies(disco):
 
 def test_classes():
     x = torch.cat([F.sample(100, generator=rng()) + shift for shift in (-2.0, 2.0)])
-    model = DiscoScoreModel.from_data(x, labels=torch.arange(200) // 100, disco=perturbed(), replicas=1, calibrate=False)
+    model = DiscoScoreModel.from_data(x, labels=torch.arange(200) // 100, model=perturbed(), replicas=1, calibrate=False)
     model.weight.fill_(1.0)
     y = x[[0, 150]]
-    options = {"sigma_min": 0.3, "steps": 6}
+    options = {"sigma_min": 0.3, "num_steps": 6}
     mine, other = (probability_flow_log_prob(model, y, class_labels=labels, **options) for labels in ([0, 1], [1, 0]))
     assert (mine > other + 1).all()
 
@@ -135,7 +134,7 @@ def test_classes():
     ("options", "message"),
     [
         ({"divergence": "none"}, "divergence must be"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"num_steps": 0}, "num_steps must be at least 1"),
         ({"sigma_min": 50.0}, "sigma_min must lie between"),
         ({"sigma_min": 0.0}, "sigma_min must lie between"),
         ({"class_labels": 0}, "no labels"),

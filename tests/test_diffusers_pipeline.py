@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import perturbed
 
-from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import GaussianMixture
 
 pytest.importorskip("diffusers")
@@ -40,7 +40,7 @@ def square():
     generator = torch.Generator().manual_seed(1)
     x = (torch.randn(60, 2, generator=generator) @ torch.randn(2, 48, generator=generator)).view(60, 3, 4, 4)
     x = x / x.abs().max()
-    return DiscoScoreModel.from_data(x, disco=perturbed(), replicas=1, calibrate=False, share=0.9)
+    return DiscoScoreModel.from_data(x, model=perturbed(), replicas=1, calibrate=False, share=0.9)
 
 
 def pipeline(model, scheduler):
@@ -124,7 +124,7 @@ def test_output_types(square):
 
 def test_series_and_vectors_are_not_clamped():
     x = 3 * torch.randn(80, 2, 6, generator=rng())
-    model = DiscoScoreModel.from_data(x, disco=perturbed(), replicas=1, calibrate=False)
+    model = DiscoScoreModel.from_data(x, model=perturbed(), replicas=1, calibrate=False)
     samples = pipeline(model, SCHEDULERS["flow"]())(num_samples=20, num_inference_steps=5, generator=rng()).samples
     assert samples.shape == (20, 2, 6)
     assert samples.abs().max() > 2
@@ -149,7 +149,7 @@ def test_pictures_of_pictures_are_refused():
 def test_classes_and_guidance():
     """Each sample is of the class asked for; guidance pushes away from the other."""
     x = torch.cat([F.sample(100, generator=rng()) + shift for shift in (-2.0, 2.0)])
-    model = DiscoScoreModel.from_data(x, labels=torch.arange(200) // 100, disco=perturbed(), replicas=1, calibrate=False)
+    model = DiscoScoreModel.from_data(x, labels=torch.arange(200) // 100, model=perturbed(), replicas=1, calibrate=False)
     model.weight.fill_(1.0)
     pipe = pipeline(model, SCHEDULERS["ddim"]())
     options = {"num_samples": 6, "num_inference_steps": 10, "generator": rng()}
@@ -181,7 +181,7 @@ def test_exchanged_scheduler_is_matched(exact, data):
 def test_autoencoder_decodes_latents():
     vae = diffusers.AutoencoderKL(block_out_channels=(4,), norm_num_groups=2, latent_channels=2, sample_size=4)
     x = torch.randn(40, 2, 4, 4, generator=rng())
-    model = DiscoScoreModel.from_data(x, disco=perturbed(), replicas=1, calibrate=False, share=0.5)
+    model = DiscoScoreModel.from_data(x, model=perturbed(), replicas=1, calibrate=False, share=0.5)
     pipe = DiscoPipeline(model, SCHEDULERS["ddim"](), vae=vae)
     pipe.set_progress_bar_config(disable=True)
     assert pipe(num_samples=2, num_inference_steps=2, generator=rng()).samples.shape == (2, 3, 4, 4)
@@ -255,7 +255,7 @@ def test_deprecated_pipelines(name, square):
             pipe = kind(vqvae, square, diffusers.DDIMScheduler())
         else:
             series = DiscoScoreModel.from_data(
-                torch.randn(60, 1, 8, generator=rng()), disco=perturbed(), replicas=1, calibrate=False
+                torch.randn(60, 1, 8, generator=rng()), model=perturbed(), replicas=1, calibrate=False
             )
             pipe = kind(series, diffusers.DPMSolverMultistepScheduler())
         pipe.set_progress_bar_config(disable=True)

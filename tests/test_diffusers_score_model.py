@@ -9,8 +9,7 @@ import pytest
 import torch
 from conftest import perturbed
 
-from disco_samplers.reference import GaussianMixture
-from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
+from disco_samplers.reference import GaussianMixture, OptimalDenoiser
 
 pytest.importorskip("diffusers")
 import diffusers
@@ -38,7 +37,7 @@ def data():
 @pytest.fixture(scope="module")
 def model(data):
     """A score model of a small, untrained network: what is tested here does not depend on the weights."""
-    return DiscoScoreModel.from_data(data[1], disco=perturbed(), replicas=2, calibrate=False, context_size=64)
+    return DiscoScoreModel.from_data(data[1], model=perturbed(), replicas=2, calibrate=False, context_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def images():
     flat = torch.randn(200, 3, generator=generator) @ torch.randn(3, 48, generator=generator)
     x = 0.3 * (flat + 0.1 * torch.randn(200, 48, generator=generator)).view(200, 3, 4, 4)
     labels = torch.arange(200) % 3
-    return DiscoScoreModel.from_data(x, labels=labels, disco=perturbed(), replicas=1, calibrate=False, share=0.9)
+    return DiscoScoreModel.from_data(x, labels=labels, model=perturbed(), replicas=1, calibrate=False, share=0.9)
 
 
 def exact(model):
@@ -128,7 +127,7 @@ def test_outputs_and_further_arguments(model):
 
 
 def test_same_seed_same_answer_and_replicas(data):
-    options = {"disco": perturbed(), "calibrate": False}
+    options = {"model": perturbed(), "calibrate": False}
     y = data[1][:5]
     a, b, c = (DiscoScoreModel.from_data(data[1], seed=seed, **options).score(y, 0.2) for seed in (0, 0, 1))
     torch.testing.assert_close(a, b, rtol=0, atol=0)
@@ -163,7 +162,7 @@ def test_contexts_are_encoded_once_and_forgotten_on_a_move(model):
 
 
 def test_cache_keeps_at_most_what_it_may(data):
-    model = DiscoScoreModel.from_data(data[1], disco=perturbed(), calibrate=False, replicas=1, cache_size=2)
+    model = DiscoScoreModel.from_data(data[1], model=perturbed(), calibrate=False, replicas=1, cache_size=2)
     model.encode(torch.tensor([10, 20, 30]))
     assert len(model.noised()._levels) == 2
 
@@ -176,7 +175,7 @@ def test_adaptation_at_each_level(data):
 
 def test_held_out_weights_rise_from_no_trust_to_full(data, disco):
     """At small noise the exact denoiser of the training set is worthless on new data, at large noise unsurpassed."""
-    model = DiscoScoreModel.from_data(data[1], disco=disco, replicas=1)
+    model = DiscoScoreModel.from_data(data[1], model=disco, replicas=1)
     weight = model.weight[0]
     assert (weight.diff() >= 0).all()
     assert weight[0] < 0.5
@@ -228,14 +227,14 @@ def test_from_config_shares_every_argument(images):
 @pytest.mark.parametrize("shape", [(5,), (2, 6), (1, 4, 4), (3, 4, 6)])
 def test_any_shape(shape):
     x = torch.randn(120, *shape, generator=torch.Generator().manual_seed(0))
-    model = DiscoScoreModel.from_data(x, disco=perturbed(), replicas=1, calibrate=False)
+    model = DiscoScoreModel.from_data(x, model=perturbed(), replicas=1, calibrate=False)
     assert model.sample_shape == shape
     assert model(x[:3], 10).sample.shape == (3, *shape)
     assert model.config.in_channels == shape[0]
 
 
 def test_numpy_data_and_matching_shares_memory(data):
-    model = DiscoScoreModel.from_data(data[1].numpy(), disco=perturbed(), replicas=1, calibrate=False)
+    model = DiscoScoreModel.from_data(data[1].numpy(), model=perturbed(), replicas=1, calibrate=False)
     other = model.matching(diffusers.FlowMatchEulerDiscreteScheduler())
     assert other.data.data_ptr() == model.data.data_ptr()
     assert model.config.parameterization == "epsilon"
@@ -255,7 +254,7 @@ def test_basis_keeps_its_share_and_the_rest_is_exactly_gaussian():
     assert kept > 0.99
     # 4000 draws: a standard error of 0.0009 for each, and the sorting of three.
     assert (basis.rest_variances - 0.04).abs().max() < 0.006
-    model = DiscoScoreModel.from_data(x / 2, share=0.99, disco=perturbed(), calibrate=False, replicas=1)
+    model = DiscoScoreModel.from_data(x / 2, share=0.99, model=perturbed(), calibrate=False, replicas=1)
     y = torch.randn(5, 6, generator=generator)
     _, rest = model.basis.project(y)
     _, score_rest = model.basis.project(model.score(y, 0.3) + model.basis.mean)
@@ -377,7 +376,7 @@ def test_optimal_denoiser_errors(sigma, y, data):
 )
 def test_bad_data(change, message, data):
     with pytest.raises(ValueError, match=message):
-        DiscoScoreModel.from_data(change(data[1]), disco=perturbed(), calibrate=False)
+        DiscoScoreModel.from_data(change(data[1]), model=perturbed(), calibrate=False)
 
 
 def test_a_share_that_the_samples_do_not_carry():
@@ -385,8 +384,8 @@ def test_a_share_that_the_samples_do_not_carry():
     x = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
     for rows, options in ((x, {"share": 0.99}), (x[:, :11], {})):
         with pytest.raises(ValueError, match="give more samples or a smaller share"):
-            DiscoScoreModel.from_data(rows, disco=perturbed(), calibrate=False, **options)
-    assert DiscoScoreModel.from_data(x, disco=perturbed(), calibrate=False).basis.rank == 5
+            DiscoScoreModel.from_data(rows, model=perturbed(), calibrate=False, **options)
+    assert DiscoScoreModel.from_data(x, model=perturbed(), calibrate=False).basis.rank == 5
 
 
 @pytest.mark.parametrize(
@@ -400,7 +399,7 @@ def test_a_share_that_the_samples_do_not_carry():
 )
 def test_bad_labels(labels, message, data):
     with pytest.raises(ValueError, match=message):
-        DiscoScoreModel.from_data(data[1], labels=labels, disco=perturbed(), calibrate=False)
+        DiscoScoreModel.from_data(data[1], labels=labels, model=perturbed(), calibrate=False)
 
 
 @pytest.mark.parametrize(
@@ -430,4 +429,4 @@ def test_bad_calls(model, images):
     with pytest.raises(ValueError, match="VP family"):
         model.matching(diffusers.VQDiffusionScheduler(num_vec_classes=4))
     with pytest.raises(TypeError, match="replicas must be an integer"):
-        DiscoScoreModel.from_data(torch.randn(50, 2), disco=perturbed(), replicas=1.5)
+        DiscoScoreModel.from_data(torch.randn(50, 2), model=perturbed(), replicas=1.5)

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from disco_samplers import LangevinSampler
-from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import GaussianMixture
-from disco_samplers.samplers.diagnostics import spreading
+from disco_samplers.samplers import History, spreading, windows
 from disco_samplers.samplers.driver import Record, warn
-from disco_samplers.samplers.warmup import History, windows
 from disco_samplers.scores import from_log_prob
 
 QUIET = {"progress": False}
@@ -28,7 +27,8 @@ def log_prob(x):
 
 
 def sampler(method, **options):
-    return LangevinSampler(**({"score": lambda x: -x, "log_prob": log_prob, "method": method} | options))
+    known = {} if method in ("ula", "baoab", "annealed", "flow") else {"log_prob": log_prob}
+    return LangevinSampler(**({"score": lambda x: -x, "method": method} | known | options))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -43,14 +43,14 @@ def test_every_method(method, dtype):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_resumed_run_is_the_uninterrupted_one(method):
-    whole = sampler(method).run(12, initial=START, num_warmup=30, thin=2, seed=3, **QUIET)
-    part = sampler(method).run(5, initial=START, num_warmup=30, thin=2, seed=3, **QUIET)
-    resumed = sampler(method).run(7, resume=part, thin=2, **QUIET)
+    whole = sampler(method).run(12, initial=START, num_warmup=30, thinning=2, seed=3, **QUIET)
+    part = sampler(method).run(5, initial=START, num_warmup=30, thinning=2, seed=3, **QUIET)
+    resumed = sampler(method).run(7, resume=part, thinning=2, **QUIET)
     assert torch.equal(whole.draws, resumed.draws)
     assert torch.equal(whole.divergences, resumed.divergences)
     torch.testing.assert_close(whole.acceptance, resumed.acceptance)
     assert resumed.step_size == whole.step_size
-    assert torch.equal(sampler(method).run(7, resume=part, thin=2, **QUIET).draws, resumed.draws)
+    assert torch.equal(sampler(method).run(7, resume=part, thinning=2, **QUIET).draws, resumed.draws)
 
 
 def test_callback_sees_each_step_and_ends_the_run():
@@ -60,7 +60,7 @@ def test_callback_sees_each_step_and_ends_the_run():
         seen.append((progress.step, progress.warming_up, tuple(progress.state.position.shape), progress.step_size))
         return progress.step == 30
 
-    result = sampler("mala").run(50, initial=START, num_warmup=20, thin=2, seed=0, callback=callback, **QUIET)
+    result = sampler("mala").run(50, initial=START, num_warmup=20, thinning=2, seed=0, callback=callback, **QUIET)
     assert [s[0] for s in seen] == list(range(31))
     assert [s[1] for s in seen] == [True] * 20 + [False] * 11
     assert {s[2] for s in seen} == {(4, 2)}
@@ -74,7 +74,7 @@ def test_callback_sees_each_step_and_ends_the_run():
 @pytest.mark.parametrize(("ends", "draws"), [(0, 0), (19, 0), (20, 0), (21, 1), (22, 1)])
 def test_a_callback_ends_the_run_at_any_step(ends, draws):
     """Warm-up has 20 steps, a draw two."""
-    options = {"initial": START, "num_warmup": 20, "thin": 2, "seed": 0} | QUIET
+    options = {"initial": START, "num_warmup": 20, "thinning": 2, "seed": 0} | QUIET
     result = sampler("mala").run(50, callback=lambda progress: progress.step == ends, **options)
     assert not result.complete
     assert result.draws.shape == (4, draws, 2)
@@ -132,7 +132,7 @@ def test_what_resume_refuses():
     with pytest.raises(ValueError, match='a result of method "malt"'):
         sampler("malt").run(3, resume=result, **QUIET)
     for name, value in {
-        "initial": START, "context": START, "chains": 4, "num_warmup": 5, "names": ["a", "b"], "step_size": 0.1, "adapt": 1
+        "initial": START, "context": START, "num_chains": 4, "num_warmup": 5, "names": ["a", "b"], "step_size": 0.1, "adapt": 1
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=f"leave out {name}$"):
             sampler("mala").run(3, resume=result, **{name: value}, **QUIET)
@@ -195,9 +195,9 @@ def test_options_that_a_method_would_ignore(method, option, methods):
 
 
 def test_as_many_chains_as_starting_points():
-    assert sampler("mala").run(1, initial=START, chains=4, num_warmup=1, **QUIET).draws.shape == (4, 1, 2)
-    with pytest.raises(ValueError, match="chains is 3, but initial has 4 rows: leave chains out"):
-        sampler("mala").run(1, initial=START, chains=3, num_warmup=1, **QUIET)
+    assert sampler("mala").run(1, initial=START, num_chains=4, num_warmup=1, **QUIET).draws.shape == (4, 1, 2)
+    with pytest.raises(ValueError, match="num_chains is 3, but initial has 4 rows: leave num_chains out"):
+        sampler("mala").run(1, initial=START, num_chains=3, num_warmup=1, **QUIET)
 
 
 @pytest.mark.parametrize("steps", [0, 10, 50, 100, 500, 2000])
@@ -274,6 +274,16 @@ def test_particle_flow_through_the_front(disco):
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=message):
         sampler(**({"method": "mala"} | options))
+
+
+def test_options_of_a_run_that_have_no_effect_are_refused():
+    with pytest.raises(ValueError, match="target_acceptance has no effect where step_size is given"):
+        sampler("mala", target_acceptance=0.5).run(3, initial=START, step_size=0.1, **QUIET)
+    result = sampler("mala").run(3, initial=START, num_warmup=0, seed=0, **QUIET)
+    with pytest.raises(ValueError, match="leave out adapt"):
+        sampler("mala").run(3, resume=result, adapt=2, **QUIET)
+    with pytest.raises(ValueError, match="ignores reference="):
+        result.plot(kind="rank", reference=START)
 
 
 def test_annealing_needs_levels():

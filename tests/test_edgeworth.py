@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from disco_samplers.edgeworth import Edgeworth
+from disco_samplers.posteriors import Edgeworth
 from disco_samplers.reference import Gaussian
 
 

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import perturbed
+from torch.distributions.transforms import ExpTransform
 
 from disco_samplers import AdaptationReport, DensityEstimate
-from disco_samplers.adapt import _consistency
-from disco_samplers.coordinates import TailCoordinates
-from disco_samplers.independent import IndependentEstimate
+from disco_samplers.estimators import IndependentEstimator, TailTransform, WhitenedPartsEstimator, consistency
 from disco_samplers.model.network import _order
-from disco_samplers.parts import WhitenedPartsEstimate
 from disco_samplers.reference import GaussianMixture
 from disco_samplers.testing import assert_same_distribution
 
@@ -36,7 +34,7 @@ def test_numpy_in_numpy_out(small, rng, dtype):
     estimate = small.condition(x)
     log_prob, score = estimate.log_prob_and_score(x[:5])
     expected = np.float64 if dtype in (np.float64, np.int64, np.int32) else np.float32
-    for answer, shape in ((log_prob, (5,)), (score, (5, 3)), (estimate.sample(2, steps=2), (2, 3))):
+    for answer, shape in ((log_prob, (5,)), (score, (5, 3)), (estimate.sample(2, num_steps=2), (2, 3))):
         assert isinstance(answer, np.ndarray)
         assert answer.shape == shape
     assert log_prob.dtype == score.dtype == expected
@@ -163,7 +161,7 @@ def test_the_gaussian_tail_joins_on(small, rng):
     x = points(rng).double()
     estimate = small.double().condition(x)
     white = torch.tensor([[1.0, 1.0, -1.0]], dtype=torch.float64)  # radius sqrt(d)
-    back = torch.linalg.inv(estimate._whitening.matrix[0])
+    back = torch.linalg.inv(estimate.estimator.whitening.matrix[0])
     y = x.mean(0) + 1000 * torch.cat([white * (1 - 1e-9), white * (1 + 1e-9)]) @ back
     log_prob, score = estimate.log_prob_and_score(y)
     torch.testing.assert_close(log_prob[0], log_prob[1], rtol=1e-7, atol=0)
@@ -248,7 +246,7 @@ def test_mask_takes_integers_and_numpy(small, rng):
 
 def test_sample(estimate, rng):
     generator = torch.Generator()
-    draws = [estimate.sample(50, generator=generator.manual_seed(s), steps=5) for s in (1, 1, 2)]
+    draws = [estimate.sample(50, generator=generator.manual_seed(s), num_steps=5) for s in (1, 1, 2)]
     assert draws[0].shape == (50, 3)
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
@@ -258,9 +256,9 @@ def test_sample(estimate, rng):
         with pytest.raises(ValueError, match="num_samples"):
             estimate.sample(count)
         with pytest.raises(ValueError, match="steps must be at least 1"):
-            estimate.sample(5, steps=count)
+            estimate.sample(5, num_steps=count)
     with pytest.raises(TypeError, match="steps must be an integer"):
-        estimate.sample(5, steps=2.5)
+        estimate.sample(5, num_steps=2.5)
 
 
 def test_repr(small, rng):
@@ -422,15 +420,16 @@ def answers(model, x, y, mask):
         "flat": model.condition(flat),
         "normalized": estimate.normalized(num_samples=100, generator=rng),
         "adapted": model.condition(x[:40]).adapt(1),
-        "tails": DensityEstimate(model, x, coordinates=TailCoordinates.fit(x, 0.3, radial=True), numpy=False),
-        "independent": IndependentEstimate(model, x, numpy=False),
-        "parts": WhitenedPartsEstimate(model, x, numpy=False),
+        "tails": model.condition(x, transform=TailTransform.fit(x, 0.3, radial=True)),
+        "positive": model.condition(x.exp(), transform=ExpTransform().inv),
+        "independent": DensityEstimate(model, x, IndependentEstimator(model.network, x)),
+        "parts": DensityEstimate(model, x, WhitenedPartsEstimator(model.network, x)),
         "other": estimate.with_model(model),
     }
-    found = {name: each.log_prob_and_score(y) for name, each in asked.items()}
+    found = {name: each.log_prob_and_score(y.abs() if name == "positive" else y) for name, each in asked.items()}
     found["batch"] = model.condition(torch.stack([x, x + 1]), mask=mask).log_prob_and_score(torch.stack([y, y]))
     found["white"] = [estimate.white_log_prob(estimate.whiten(y[None]))]
-    found["sample"] = [estimate.sample(3, steps=3, generator=rng)]
+    found["sample"] = [estimate.sample(3, num_steps=3, generator=rng)]
     of_numpy = model.condition(x.numpy()).log_prob_and_score(y.numpy())
     found["numpy"] = [torch.as_tensor(answer, dtype=torch.float32) for answer in of_numpy]
     return found, asked
@@ -456,11 +455,11 @@ def state(model):
 
 
 def test_adapt_gives_a_new_estimate_and_leaves_the_model(small, rng, monkeypatch):
-    monkeypatch.setattr("disco_samplers.adapt._FEWEST", 10_000)  # the heads alone
+    monkeypatch.setattr("disco_samplers.estimators.choosing._FEWEST", 10_000)  # the heads alone
     model, x = small, points(rng, 120)
     estimate = model.condition(x)
     before, answer = state(model), estimate.log_prob(x)
-    adapted = estimate.adapt(steps=20, learning_rate=3e-3)
+    adapted = estimate.adapt(num_steps=20, learning_rate=3e-3)
     assert isinstance(adapted, DensityEstimate)
     assert adapted is not estimate
     assert estimate.report is None
@@ -482,54 +481,58 @@ def test_adapt_gives_a_new_estimate_and_leaves_the_model(small, rng, monkeypatch
 def test_adapt_keeps_the_start_unless_a_step_is_clearly_better(small, rng, monkeypatch):
     calls = iter(range(100))
 
-    def judge(estimate, rows, probes):
+    def judge(estimator, rows, probes, scale):
         # Each step lowers the mean by 0.01, which is noise beside the spread of the rows' differences.
         step = next(calls)
         noise = torch.randn(len(rows), dtype=torch.float64, generator=torch.Generator().manual_seed(step))
         return noise - noise.mean() - 0.01 * step
 
-    monkeypatch.setattr("disco_samplers.adapt._criterion", judge)
-    report = small.condition(points(rng, 120)).adapt(steps=4).report
+    for module in ("choosing", "heads"):
+        monkeypatch.setattr(f"disco_samplers.estimators.{module}.criterion", judge)
+    report = small.condition(points(rng, 120)).adapt(num_steps=4).report
     assert report.criterion == sorted(report.criterion, reverse=True)
     assert report.chosen == 0
 
 
 def test_adapt_is_reproducible_and_the_seed_matters(small, rng):
     estimate = small.condition(points(rng, 120))
-    one, two, other = (estimate.adapt(steps=3, learning_rate=1e-2, seed=s) for s in (0, 0, 1))
+    one, two, other = (estimate.adapt(num_steps=3, learning_rate=1e-2, seed=s) for s in (0, 0, 1))
     assert one.report.losses == two.report.losses
     assert all(torch.equal(value, state(two.model)[name]) for name, value in state(one.model).items())
     assert one.report.losses != other.report.losses
     # The global random state is neither used nor changed.
     before = torch.get_rng_state()
-    estimate.adapt(steps=1)
+    estimate.adapt(num_steps=1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_adapt_that_makes_things_worse_gives_the_start(small, rng):
     estimate = small.condition(points(rng, 120))
-    adapted = estimate.adapt(steps=3, learning_rate=1e3)
+    adapted = estimate.adapt(num_steps=3, learning_rate=1e3)
     assert adapted.report.chosen == 0
     before = state(small)
     assert all(torch.equal(value, before[name]) for name, value in adapted.model.state_dict().items())
 
 
 def test_adapt_whose_criterion_is_never_finite_gives_the_start(small, rng, monkeypatch):
-    monkeypatch.setattr("disco_samplers.adapt._criterion", lambda estimate, rows, probes: torch.full((len(rows),), math.inf))
-    adapted = small.condition(points(rng, 120)).adapt(steps=2)
+    for module in ("choosing", "heads"):
+        monkeypatch.setattr(
+            f"disco_samplers.estimators.{module}.criterion", lambda e, rows, p, s: torch.full((len(rows),), math.inf)
+        )
+    adapted = small.condition(points(rng, 120)).adapt(num_steps=2)
     assert adapted.report.chosen == 0
     before = state(small)
     assert all(torch.equal(value, before[name]) for name, value in adapted.model.state_dict().items())
 
 
 def test_adapt_lowers_the_inconsistency(small, rng):
-    report = small.condition(points(rng, 120)).adapt(steps=30, learning_rate=3e-3).report
+    report = small.condition(points(rng, 120)).adapt(num_steps=30, learning_rate=3e-3).report
     assert min(report.losses) < 0.9 * report.losses[0]
 
 
 def test_adapt_stops_in_time(small, rng):
     estimate = small.condition(points(rng, 120))
-    report = estimate.adapt(steps=1000, max_seconds=0.0).report
+    report = estimate.adapt(num_steps=1000, max_seconds=0.0).report
     assert len(report.losses) == 1
 
 
@@ -547,13 +550,13 @@ def interrupting(function, after):
 
 @pytest.mark.parametrize("steps_made", [0, 2])
 def test_an_interrupt_of_the_steps_keeps_those_made(small, rng, monkeypatch, steps_made):
-    monkeypatch.setattr("disco_samplers.adapt._consistency", interrupting(_consistency, steps_made + 1))
+    monkeypatch.setattr("disco_samplers.estimators.heads.consistency", interrupting(consistency, steps_made + 1))
     estimate = small.condition(points(rng, 40))  # too few rows for coordinates to be tried
     if steps_made:
-        assert len(estimate.adapt(steps=5).report.losses) == steps_made
+        assert len(estimate.adapt(num_steps=5).report.losses) == steps_made
     else:
         with pytest.raises(KeyboardInterrupt):
-            estimate.adapt(steps=5)
+            estimate.adapt(num_steps=5)
 
 
 @pytest.mark.parametrize("kinds_tried", [0, 1, 2])
@@ -564,8 +567,10 @@ def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkey
     def judge(x, fit, evaluate, *, generator, queries):
         return rows - next(gains)
 
-    monkeypatch.setattr("disco_samplers.adapt.crossfit", interrupting(judge, kinds_tried + 1))
-    monkeypatch.setattr("disco_samplers.adapt._heads", lambda *_: pytest.fail("steps are made after an interrupt"))
+    monkeypatch.setattr("disco_samplers.estimators.choosing.crossfit", interrupting(judge, kinds_tried + 1))
+    monkeypatch.setattr(
+        "disco_samplers.estimate.adaptation.adapt_heads", lambda *_, **__: pytest.fail("steps are made after an interrupt")
+    )
     estimate = small.condition(torch.linspace(-1, 1, 200)[:, None])
     if kinds_tried < 2:
         with pytest.raises(KeyboardInterrupt):
@@ -580,7 +585,7 @@ def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkey
 def test_adapt_takes_the_smallest_sets(small, rng, n):
     x = points(rng, n, 2)
     estimate = small.condition(x)
-    adapted = estimate.adapt(steps=2)
+    adapted = estimate.adapt(num_steps=2)
     assert torch.isfinite(adapted.log_prob(x)).all()
     if n < 4:
         assert adapted.report.losses == []
@@ -591,13 +596,17 @@ def test_adapt_of_no_steps_and_of_columns_without_variance(small, rng):
     x = points(rng)
     x[:, 1] = 5.0
     estimate = small.condition(x)
-    assert torch.equal(estimate.adapt(steps=0).log_prob(x), estimate.log_prob(x))
-    assert torch.isfinite(estimate.adapt(steps=2).log_prob(x)).all()
+    assert torch.equal(estimate.adapt(num_steps=0).log_prob(x), estimate.log_prob(x))
+    assert torch.isfinite(estimate.adapt(num_steps=2).log_prob(x)).all()
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
-    [({"steps": -1}, "steps"), ({"learning_rate": 0.0}, "learning_rate"), ({"learning_rate": math.nan}, "learning_rate")],
+    [
+        ({"num_steps": -1}, "num_steps"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+    ],
 )
 def test_wrong_options_of_adapt(small, rng, options, match):
     with pytest.raises(ValueError, match=match):
@@ -606,7 +615,7 @@ def test_wrong_options_of_adapt(small, rng, options, match):
 
 def test_units_do_not_change_an_adaptation(small, rng):
     x = points(rng, 120).double()
-    plain, scaled = (small.condition(s * x).adapt(steps=3) for s in (1.0, 1e6))
+    plain, scaled = (small.condition(s * x).adapt(num_steps=3) for s in (1.0, 1e6))
     torch.testing.assert_close(torch.tensor(scaled.report.losses), torch.tensor(plain.report.losses), rtol=1e-3, atol=0)
     torch.testing.assert_close(1e6 * scaled.score(1e6 * x), plain.score(x), rtol=1e-2, atol=1e-3)
 

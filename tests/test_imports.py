@@ -31,7 +31,9 @@ def python(code):
 
 
 def test_the_list_of_modules_is_whole():
-    assert {f"disco_samplers.{name}" for name in ("cli", "io", "plotting", "estimate", "training.trainer")} <= set(CORE)
+    assert {
+        f"disco_samplers.{name}" for name in ("cli", "files.formats", "pictures.draws", "estimate.density", "training.trainer")
+    } <= set(CORE)
 
 
 def test_no_optional_package():

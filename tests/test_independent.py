@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 
-from disco_samplers.coordinates import heavy_tails
 from disco_samplers.estimate import DensityEstimate
-from disco_samplers.independent import IndependentEstimate, may_be_independent
+from disco_samplers.estimators import IndependentEstimator, heavy_tails, may_be_independent
+
+
+def read(disco, samples):
+    return DensityEstimate(disco, samples, IndependentEstimator(disco.network, samples))
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def columns(rng):
 
 
 def test_log_density_is_the_sum_over_columns_and_the_score_each_ones_own(disco, columns, rng):
-    joint = IndependentEstimate(disco, columns, numpy=False)
+    joint = read(disco, columns)
     y = columns[:50] + 0.1 * torch.randn(50, 2, generator=rng, dtype=torch.float64)
     each = [disco.condition(columns[:, k : k + 1]) for k in range(2)]
     torch.testing.assert_close(
@@ -30,7 +33,7 @@ def test_log_density_is_the_sum_over_columns_and_the_score_each_ones_own(disco, 
 
 
 def test_log_density_of_a_column_and_its_gradient_do_not_depend_on_the_other(disco, columns):
-    joint = IndependentEstimate(disco, columns, numpy=False)
+    joint = read(disco, columns)
     y = columns[:5].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(joint.log_prob(y).sum(), y)
     moved = y.detach() + torch.tensor([0.0, 0.3], dtype=torch.float64)
@@ -42,26 +45,26 @@ def test_log_density_of_a_column_and_its_gradient_do_not_depend_on_the_other(dis
 
 
 def test_it_is_normalised_sampled_moved_and_adapted_as_any_estimate(disco, columns, rng):
-    joint = IndependentEstimate(disco, columns, numpy=False)
+    joint = read(disco, columns)
     normalized = joint.normalized(generator=torch.Generator().manual_seed(1))
     assert abs(normalized.log_normalizer(generator=torch.Generator().manual_seed(2)).value) < 0.05
     draws = joint.sample(300, generator=rng)
     # Six standard errors of each mean.
     assert ((draws.mean(0) - columns.mean(0)).abs() < 6 * columns.std(0) / math.sqrt(300)).all()
     double = joint.to(dtype=torch.float64)
-    assert isinstance(double, IndependentEstimate)
+    assert isinstance(double.estimator, IndependentEstimator)
     torch.testing.assert_close(double.score(columns[:9]), joint.score(columns[:9]), rtol=1e-3, atol=1e-3)
-    adapted = disco.condition(columns).adapt(steps=1)
-    assert isinstance(adapted, IndependentEstimate)
-    assert repr(adapted).startswith("IndependentEstimate(n=400, d=2")
+    adapted = disco.condition(columns).adapt(num_steps=1)
+    assert isinstance(adapted.estimator.core, IndependentEstimator)
+    assert repr(adapted).startswith("DensityEstimate(n=400, d=2, read=IndependentEstimator")
     assert adapted.report.tried["independent", 0.0] < adapted.report.tried["plain", 0.0]
 
 
 def test_dependent_columns_are_not_even_tried(disco, rng):
     x = torch.randn(300, 2, generator=rng)
     x[:, 1] = x[:, 0].square() + 0.3 * x[:, 1]  # not correlated
-    adapted = disco.condition(x).adapt(steps=1)
-    assert type(adapted) is DensityEstimate
+    adapted = disco.condition(x).adapt(num_steps=1)
+    assert not isinstance(adapted.estimator.core, IndependentEstimator)
     assert ("independent", 0.0) not in adapted.report.tried
 
 

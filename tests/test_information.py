@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers import stein
-from disco_samplers.information import (
+from disco_samplers.measures import (
     Information,
     entropy,
     fisher_information,
@@ -21,6 +20,7 @@ from disco_samplers.information import (
     kl_divergence,
     mutual_information,
     relative_fisher_information,
+    stein,
 )
 from disco_samplers.reference import Gaussian, GaussianMixture
 
@@ -165,6 +165,7 @@ X = np.random.default_rng(0).normal(size=(20, 2))
         (lambda: entropy(X[:2]), "samples must have shape"),
         (lambda: entropy(X, marginals="rank"), "marginals must be"),
         (lambda: fisher_information(X, folds=1), "folds must be at least 2"),
+        (lambda: entropy(X, folds=4), "folds= is ignored here"),
         (lambda: mutual_information(X, X[:5]), "same rows"),
         (lambda: kl_divergence(X, X[:, :1]), "q_samples must have 2 columns"),
         (lambda: relative_fisher_information(X), "either q_samples or q_score"),

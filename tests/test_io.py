@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers import io
-from disco_samplers.checkpoint import write
-from disco_samplers.samplers.result import SamplerResult
+from disco_samplers import files
+from disco_samplers.files import write
+from disco_samplers.samplers import SamplerResult
 
 TABLES = [".csv", ".npy", ".npz", ".parquet"]
 PACKAGE = {".parquet": "pyarrow", ".nc": "h5netcdf"}
@@ -45,9 +45,9 @@ def whats_left(folder):
 def test_draws_come_back(suffix, names, tmp_path):
     need(suffix)
     result = made(names)
-    io.write_draws(tmp_path / f"draws{suffix}", result)
-    table = io.read(tmp_path / f"draws{suffix}")
-    assert table.chains == 3
+    result.save(tmp_path / f"draws{suffix}")
+    table = files.read_table(tmp_path / f"draws{suffix}")
+    assert table.num_chains == 3
     assert table.values.dtype == np.float64
     assert table.values.flags.c_contiguous
     np.testing.assert_array_equal(table.by_chain, result.numpy())
@@ -59,10 +59,10 @@ def test_draws_come_back(suffix, names, tmp_path):
 def test_columns_come_back(suffix, tmp_path):
     need(suffix)
     columns = {"log_prob": np.array([0.1, -1e300, 1e-300]), "score_a": np.array([1 / 3, np.pi, -0.0], dtype=np.float32)}
-    io.write_table(tmp_path / f"deep/er/t{suffix}", columns)
-    table = io.read(str(tmp_path / f"deep/er/t{suffix}"))
+    files.write_table(tmp_path / f"deep/er/t{suffix}", columns)
+    table = files.read_table(str(tmp_path / f"deep/er/t{suffix}"))
     np.testing.assert_array_equal(table.values, np.stack(list(columns.values()), 1).astype(np.float64))
-    assert table.chains == 1
+    assert table.num_chains == 1
     assert table.names == (["x0", "x1"] if suffix == ".npy" else list(columns))
 
 
@@ -91,17 +91,17 @@ def test_csv(text, names, values, tmp_path):
     path = put(tmp_path / "t.csv", text)
     if values is None:
         with pytest.raises(ValueError, match=r"line 2: 2 cells where the first line has 3"):
-            io.read(path)
+            files.read_table(path)
         return
-    table = io.read(path)
+    table = files.read_table(path)
     assert table.names == names
     np.testing.assert_array_equal(table.values, values)
 
 
 @pytest.mark.parametrize(("text", "chains"), [("0,0\n0,1\n1,0\n1,1\n", 2), ("0,0\n0,1\n1,0\n", 1), ("5,0\n5,1\n", 1)])
 def test_chains_of_equal_length_are_chains(text, chains, tmp_path):
-    table = io.read(put(tmp_path / "t.csv", "chain,draw,a\n" + text.replace("\n", ",1\n")))
-    assert table.chains == chains
+    table = files.read_table(put(tmp_path / "t.csv", "chain,draw,a\n" + text.replace("\n", ",1\n")))
+    assert table.num_chains == chains
     assert table.by_chain.shape == (chains, len(table.values) // chains, 1)
 
 
@@ -113,8 +113,8 @@ def test_arrays_of_every_shape_and_type(shape, chains, d, dtype, tmp_path):
     np.savez(tmp_path / "t.npz", array)
     np.savez_compressed(tmp_path / "named.npz", theta=array)
     for name, base in (("t.npy", "x{}"), ("t.npz", "x{}"), ("named.npz", "theta" if array.ndim == 1 else "theta[{}]")):
-        table = io.read(tmp_path / name)
-        assert table.chains == chains
+        table = files.read_table(tmp_path / name)
+        assert table.num_chains == chains
         assert table.names == [base.format(j) for j in range(d)]
         assert table.values.dtype == np.float64
         np.testing.assert_array_equal(table.values, array.reshape(-1, d).astype(np.float64))
@@ -122,9 +122,9 @@ def test_arrays_of_every_shape_and_type(shape, chains, d, dtype, tmp_path):
 
 def test_one_array_a_variable(tmp_path):
     np.savez(tmp_path / "t.npz", mu=np.arange(4), theta=np.arange(8).reshape(4, 2), chain=[0, 0, 1, 1], draw=[0, 1, 0, 1])
-    table = io.read(tmp_path / "t.npz")
+    table = files.read_table(tmp_path / "t.npz")
     assert table.names == ["mu", "theta[0]", "theta[1]"]
-    assert table.chains == 2
+    assert table.num_chains == 2
     np.testing.assert_array_equal(table.values, [[0, 0, 1], [1, 2, 3], [2, 4, 5], [3, 6, 7]])
 
 
@@ -135,7 +135,7 @@ def test_files_of_other_programs(tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     frame.to_csv(tmp_path / "t.csv", index=False)
     for name in ("t.parquet", "t.csv"):
-        table = io.read(tmp_path / name)
+        table = files.read_table(tmp_path / name)
         assert table.names == ["a", "b"]
         np.testing.assert_array_equal(table.values, [[1, 0.5], [2, np.nan], [3, 1]])
 
@@ -155,11 +155,11 @@ def test_arviz_files(grouped, tmp_path):
     data.to_netcdf(tmp_path / "t.nc", engine="h5netcdf")
     if not grouped:
         with pytest.raises(ValueError, match="posterior group"):
-            io.read(tmp_path / "t.nc")
+            files.read_table(tmp_path / "t.nc")
         return
-    table = io.read(tmp_path / "t.nc")
+    table = files.read_table(tmp_path / "t.nc")
     assert table.names == ["mu", "z[0,0]", "z[0,1]", "z[1,0]", "z[1,1]", "k"]
-    assert table.chains == 2
+    assert table.num_chains == 2
     np.testing.assert_array_equal(table.by_chain[..., 1:5], posterior["z"].reshape(2, 5, 4))
     np.testing.assert_array_equal(table.by_chain[..., 0], posterior["mu"])
 
@@ -179,10 +179,10 @@ def test_arviz_files(grouped, tmp_path):
 def test_grouping_into_variables(names, variables, tmp_path):
     need(".nc")
     result = made(names)
-    posterior = io.to_arviz(result).posterior
+    posterior = result.to_arviz().posterior
     assert {name: posterior[name].shape for name in posterior.data_vars} == variables
-    io.write_draws(tmp_path / "t.nc", result)
-    table = io.read(tmp_path / "t.nc")
+    result.save(tmp_path / "t.nc")
+    table = files.read_table(tmp_path / "t.nc")
     assert sorted(table.names) == sorted(names)
     np.testing.assert_array_equal(table.by_chain[..., [table.names.index(name) for name in names]], result.numpy())
 
@@ -202,12 +202,12 @@ def test_arviz_1(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "arviz", types.SimpleNamespace(__version__="1.2.0", from_dict=from_dict))
     result = made(["mu", "theta[0]", "theta[1]"])
-    data = io.to_arviz(result)
+    data = result.to_arviz()
     assert isinstance(data, xarray.DataTree)
     assert data.posterior["theta"].shape == (3, 7, 2)
     assert data.sample_stats["diverging"].shape == (3, 7)
-    io.write_draws(tmp_path / "t.nc", result)
-    table = io.read(tmp_path / "t.nc")
+    result.save(tmp_path / "t.nc")
+    table = files.read_table(tmp_path / "t.nc")
     assert table.names == ["mu", "theta[0]", "theta[1]"]
     np.testing.assert_array_equal(table.by_chain, result.numpy())
 
@@ -231,7 +231,7 @@ def test_arviz_1(tmp_path, monkeypatch):
 def test_broken_csv(text, message, tmp_path):
     path = put(tmp_path / "t.csv", text)
     with pytest.raises(ValueError, match=message) as caught:
-        io.read(path)
+        files.read_table(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
@@ -247,7 +247,7 @@ def test_files_of_another_kind(suffix, content, tmp_path):
     path = tmp_path / f"t{suffix}"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"t\.\w+") as caught:
-        io.read(path)
+        files.read_table(path)
     assert "\n" not in str(caught.value)
 
 
@@ -256,10 +256,10 @@ def test_files_of_another_kind(suffix, content, tmp_path):
 def test_truncated_files(suffix, share, tmp_path):
     need(suffix)
     path = tmp_path / f"t{suffix}"
-    io.write_draws(path, made(["a", "b"]))
+    made(["a", "b"]).save(path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(ValueError, match=r"t\.\w+"):
-        io.read(path)
+        files.read_table(path)
 
 
 class Bomb:
@@ -273,10 +273,10 @@ def test_pickles_are_refused(suffix, tmp_path):
     array = np.array([[Bomb()]], dtype=object)
     (np.save if suffix == ".npy" else np.savez)(path, array)
     with pytest.raises(ValueError, match="cannot be read"):
-        io.read(path)
+        files.read_table(path)
     path.write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(ValueError, match="cannot be read"):
-        io.read(path)
+        files.read_table(path)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_pickles_are_refused(suffix, tmp_path):
 def test_wrong_arrays(arrays, message, tmp_path):
     np.savez(tmp_path / "t.npz", **arrays)
     with pytest.raises(ValueError, match=message):
-        io.read(tmp_path / "t.npz")
+        files.read_table(tmp_path / "t.npz")
 
 
 def test_parquet_with_text_or_nothing(tmp_path):
@@ -307,17 +307,17 @@ def test_parquet_with_text_or_nothing(tmp_path):
     for columns, message in (({"a": ["x", "y"]}, "column a is not numeric"), ({"a": pyarrow.array([], "double")}, "no rows")):
         parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
         with pytest.raises(ValueError, match=message):
-            io.read(tmp_path / "t.parquet")
+            files.read_table(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize("name", ["t.txt", "t", "t.CSV", "t.pkl"])
 def test_unknown_extension(name, tmp_path):
     for call in (
-        io.read,
-        lambda path: io.write_table(path, {"a": np.ones(1)}),
-        lambda path: io.write_draws(path, made(["a"])),
-        lambda path: io.writable(path, draws=True),
-        lambda path: io.writable(path, draws=False),
+        files.read_table,
+        lambda path: files.write_table(path, {"a": np.ones(1)}),
+        lambda path: made(["a"]).save(path),
+        lambda path: files.writable(path, draws=True),
+        lambda path: files.writable(path, draws=False),
     ):
         with pytest.raises(ValueError, match=r"extension must be one of \.csv"):
             call(tmp_path / name)
@@ -326,14 +326,14 @@ def test_unknown_extension(name, tmp_path):
 
 def test_a_table_of_scores_is_no_netcdf(tmp_path):
     with pytest.raises(ValueError, match="extension must be one of"):
-        io.writable(tmp_path / "t.nc", draws=False)
+        files.writable(tmp_path / "t.nc", draws=False)
 
 
 def test_missing_file_and_folder(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for name in ("none.csv", "folder.csv"):
         with pytest.raises(FileNotFoundError, match=f"no file at .*{name}"):
-            io.read(tmp_path / name)
+            files.read_table(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", PACKAGE)
@@ -344,8 +344,8 @@ def test_missing_package_is_named(suffix, tmp_path, monkeypatch):
     def absent(name):
         raise ImportError(name)
 
-    monkeypatch.setattr("disco_samplers._extras.import_module", absent)
-    calls = [lambda: io.read(path), lambda: io.writable(path, draws=True), lambda: io.write_draws(path, made(["a"]))]
+    monkeypatch.setattr("disco_samplers.extras.import_module", absent)
+    calls = [lambda: files.read_table(path), lambda: files.writable(path, draws=True), lambda: made(["a"]).save(path)]
     for call in calls:
         with pytest.raises(ImportError, match=r"pip install 'disco-samplers\[files\]'"):
             call()
@@ -371,10 +371,10 @@ def test_a_writer_that_fails_leaves_the_old_file(error, tmp_path):
 def test_columns_that_do_not_fit_leave_the_old_file(suffix, tmp_path):
     need(suffix)
     path = tmp_path / f"t{suffix}"
-    io.write_table(path, {"a": np.ones(2)})
+    files.write_table(path, {"a": np.ones(2)})
     old = path.read_bytes()
     with pytest.raises((ValueError, TypeError)):
-        io.write_table(path, {"a": np.ones(2), "b": np.ones(3)})
+        files.write_table(path, {"a": np.ones(2), "b": np.ones(3)})
     assert path.read_bytes() == old
     assert whats_left(tmp_path) == [path.name]
 
@@ -382,12 +382,12 @@ def test_columns_that_do_not_fit_leave_the_old_file(suffix, tmp_path):
 @pytest.mark.parametrize("name", ["chain", "draw"])
 def test_a_variable_with_the_name_of_the_index(name, tmp_path):
     with pytest.raises(ValueError, match=f"cannot be called {name}"):
-        io.write_draws(tmp_path / "t.csv", made(["a", name]))
+        made(["a", name]).save(tmp_path / "t.csv")
     assert whats_left(tmp_path) == []
 
 
 def test_written_files_are_readable_by_others(tmp_path):
-    io.write_table(tmp_path / "t.csv", {"a": np.ones(1)})
+    files.write_table(tmp_path / "t.csv", {"a": np.ones(1)})
     put(tmp_path / "plain.csv", "a")
     assert (tmp_path / "t.csv").stat().st_mode == (tmp_path / "plain.csv").stat().st_mode
 
@@ -395,8 +395,8 @@ def test_written_files_are_readable_by_others(tmp_path):
 def test_a_netcdf_library_without_its_backend(tmp_path, monkeypatch):
     need(".nc")
     path = tmp_path / "t.nc"
-    io.write_draws(path, made(["a"]))
+    made(["a"]).save(path)
     monkeypatch.setitem(sys.modules, "h5py", None)
-    for call in [lambda: io.read(path), lambda: io.writable(path, draws=True), lambda: io.write_draws(path, made(["a"]))]:
+    for call in [lambda: files.read_table(path), lambda: files.writable(path, draws=True), lambda: made(["a"]).save(path)]:
         with pytest.raises(ImportError, match=r"h5py is needed .* pip install 'disco-samplers\[files\]'"):
             call()

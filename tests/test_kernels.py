@@ -15,8 +15,7 @@ from torch import Tensor
 
 from disco_samplers import LangevinSampler
 from disco_samplers.reference import KDE, Gaussian, GaussianMixture
-from disco_samplers.samplers import annealed, baoab, mala, malt, ula
-from disco_samplers.samplers.exact import Guided
+from disco_samplers.samplers.steps import Guided, annealed, baoab, mala, malt, ula
 from disco_samplers.scores import from_log_prob, ladder
 from disco_samplers.testing import assert_mean_close, assert_same_distribution
 
@@ -152,7 +151,7 @@ def test_gaussian_of_unknown_scale() -> None:
     covariance = torch.tensor([[1.0, 0.9], [0.9, 1.0]]).double() * scale[:, None] * scale
     target = Gaussian(torch.tensor([5.0, -30.0]).double(), covariance)
     result = LangevinSampler(score=target).run(
-        300, initial=torch.zeros(32, 2).double(), num_warmup=600, thin=2, seed=0, **QUIET
+        300, initial=torch.zeros(32, 2).double(), num_warmup=600, thinning=2, seed=0, **QUIET
     )
     assert (result.ess > 1000).all()
     assert (result.rhat < 1.02).all()
@@ -203,7 +202,7 @@ def test_annealing_from_a_mode(mode: float) -> None:
 def test_annealing_an_estimate(disco) -> None:
     """An estimate is smoothed by noising its rows; both of its modes are found from starts of their own making."""
     x = torch.cat([torch.randn(150, 2, generator=seeded(0)) - 4, torch.randn(150, 2, generator=seeded(1)) + 4])
-    result = LangevinSampler(score=disco.condition(x), method="annealed").run(1, chains=100, num_warmup=66, seed=0, **QUIET)
+    result = LangevinSampler(score=disco.condition(x), method="annealed").run(1, num_chains=100, num_warmup=66, seed=0, **QUIET)
     share = float((result.flat[:, 0] > 0).float().mean())
     assert 0.25 < share < 0.75  # false alarm below 1e-6 for a binomial of 100
     assert float((result.flat.abs() - 4).abs().mean()) < 2
@@ -228,7 +227,7 @@ def test_exact_mode_is_exact_and_learns(disco) -> None:
     start = torch.randn(100, 2, generator=seeded(5))
     box = BlackBox(banana)
     result = LangevinSampler(score=disco, log_prob=box, method="exact").run(
-        4, initial=start, num_warmup=100, thin=20, seed=0, **QUIET
+        4, initial=start, num_warmup=100, thinning=20, seed=0, **QUIET
     )
     assert box.calls == 180 + 1 + 1 + 2  # every step, the check, the start, and one after each window of warm-up
     z = torch.randn(4000, 2, generator=seeded(6))

@@ -13,12 +13,10 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from disco_samplers import LangevinSampler
-from disco_samplers.reference.base import ReferenceDensity
-from disco_samplers.reference.gaussian import Gaussian, GaussianMixture
-from disco_samplers.reference.kde import KDE
-from disco_samplers.reference.student_t import StudentT
-from disco_samplers.samplers import mala, preconditioner, step_size, ula
+from disco_samplers import LangevinSampler, preconditioners
+from disco_samplers.reference import KDE, Gaussian, GaussianMixture, ReferenceDensity, StudentT
+from disco_samplers.samplers import DualAveraging
+from disco_samplers.samplers.steps import mala, ula
 
 CORRELATED = torch.tensor([[4.0, 1.8, 0.0], [1.8, 1.0, 0.0], [0.0, 0.0, 0.01]], dtype=torch.float64)
 TARGETS: dict[str, ReferenceDensity] = {
@@ -80,11 +78,11 @@ def test_ula_preconditioned_is_ula_in_other_coordinates() -> None:
 
 @pytest.mark.parametrize("kind", ["dense", "diagonal", "identity"])
 @pytest.mark.parametrize("name", TARGETS)
-def test_mala_leaves_the_target_as_it_is(name: str, kind: preconditioner.Kind) -> None:
+def test_mala_leaves_the_target_as_it_is(name: str, kind: preconditioners.Kind) -> None:
     """Independent exact draws stay so. False alarm 1e-5 a case (Bonferroni over the projections)."""
     target = TARGETS[name]
     start, exact = target.sample(10_000, generator=seeded(1)), target.sample(40_000, generator=seeded(2))
-    factor = preconditioner.factor(exact[:2000], kind)
+    factor = preconditioners.factor(exact[:2000], kind)
     step = {"correlated-identity": 0.01, "correlated-diagonal": 0.15}.get(f"{name}-{kind}", 0.3)
     moved, acceptance = evolve("mala", target, start, step, factor, 10)
     assert 0.2 < acceptance < 0.97
@@ -95,7 +93,7 @@ def test_that_test_has_power() -> None:
     """The same test sees that ULA does not leave a Gaussian as it is."""
     target = TARGETS["gaussian"]
     start, exact = target.sample(10_000, generator=seeded(1)), target.sample(40_000, generator=seeded(2))
-    moved, _ = evolve("ula", target, start, 1.0, preconditioner.factor(exact[:2000]), 10)
+    moved, _ = evolve("ula", target, start, 1.0, preconditioners.factor(exact[:2000]), 10)
     assert least_p(moved, exact) < 1e-9
 
 
@@ -150,9 +148,9 @@ def test_dual_averaging_reaches_its_target(name: str) -> None:
 @pytest.mark.parametrize("delta", [0.4, 0.574, 0.8])
 def test_dual_averaging_from_any_start(start: float, delta: float) -> None:
     """With acceptance exp(-e) the step must come to -log(delta), from ten orders of magnitude."""
-    state = step_size.init(start)
+    state = DualAveraging.at(start)
     for _ in range(1000):
-        state = step_size.update(state, math.exp(-state.step_size), delta)
+        state = state.updated(math.exp(-state.step_size), delta)
     assert math.exp(-state.final) == pytest.approx(delta, abs=0.05)
 
 
@@ -162,33 +160,33 @@ def test_ula_keeps_to_its_bias(bias: float) -> None:
     target = TARGETS["correlated"]
     start = target.sample(4000, generator=seeded(6))
     sampler = LangevinSampler(score=target.score, bias=bias)
-    result = sampler.run(20, initial=start, num_warmup=300, thin=10, seed=0, progress=False)
+    result = sampler.run(20, initial=start, num_warmup=300, thinning=10, seed=0, progress=False)
     inflation = float((result.flat.var(0) / CORRELATED.diagonal()).mean())
     assert inflation == pytest.approx(1 / (1 - bias), abs=5 * math.sqrt(2 / (3 * 20_000)) + 0.1 * bias)
 
 
 @pytest.mark.parametrize("kind", ["dense", "diagonal", "identity"])
 @pytest.mark.parametrize("d", [1, 3])
-def test_preconditioner_is_the_covariance(kind: preconditioner.Kind, d: int) -> None:
+def test_preconditioner_is_the_covariance(kind: preconditioners.Kind, d: int) -> None:
     draws = Gaussian(torch.zeros(3, dtype=torch.float64), CORRELATED).sample(5000, generator=seeded(8))[:, :d]
-    lower = preconditioner.factor(draws, kind)
+    lower = preconditioners.factor(draws, kind)
     assert torch.equal(lower, lower.tril())
     expected = {"dense": torch.cov(draws.T).reshape(d, d), "diagonal": torch.diag(draws.var(0)), "identity": torch.eye(d)}[kind]
     torch.testing.assert_close(lower @ lower.T, expected.double(), rtol=2e-3, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["dense", "diagonal"])
-def test_preconditioner_of_few_or_degenerate_draws(kind: preconditioner.Kind) -> None:
+def test_preconditioner_of_few_or_degenerate_draws(kind: preconditioners.Kind) -> None:
     few = torch.randn(3, 10, generator=seeded(9))
     constant = torch.cat([few, torch.ones(3, 1)], 1)
     for draws in (few, constant, torch.ones(3, 2)):
-        lower = preconditioner.factor(draws, kind)
+        lower = preconditioners.factor(draws, kind)
         assert torch.isfinite(lower).all()
         assert (lower.diagonal() > 0).all()
     with pytest.raises(ValueError, match="at least two draws"):
-        preconditioner.factor(few[:1], kind)
+        preconditioners.factor(few[:1], kind)
     with pytest.raises(ValueError, match="preconditioner must be"):
-        preconditioner.factor(few, "full")
+        preconditioners.factor(few, "full")
 
 
 def test_estimates_are_sampled_with_smaller_steps_than_exact_targets(small):

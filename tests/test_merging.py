@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers import cli, io
-from disco_samplers.edgeworth import Edgeworth
-from disco_samplers.merging import merge_subposteriors, merged_posterior
+from disco_samplers import cli, files
+from disco_samplers.posteriors import Edgeworth, merge_subposteriors, merged_posterior
+from disco_samplers.posteriors.subposterior import tilt, trust
 from disco_samplers.reference import Gaussian, GaussianMixture
-from disco_samplers.subposterior import tilt, trust
 
-FEW = {"num_samples": 2, "chains": 80, "num_warmup": 20, "thin": 5, "seed": 0, "progress": False}
+FEW = {"num_samples": 2, "num_chains": 80, "num_warmup": 20, "thinning": 5, "seed": 0, "progress": False}
 
 
 def seeded(seed):
@@ -119,7 +118,7 @@ X = np.random.default_rng(0).normal(size=(50, 3))
         ([X, X], {"prior": lambda x: -x}, r"prior must return log-densities of shape \(m,\)"),
         ([X, X], {"prior": lambda x: x.sum(1).log()}, "outside the prior's support"),
         ([X, X], {"seed": 1, "generator": torch.Generator()}, "seed or generator, not both"),
-        ([X, X], {"chains": 0}, "chains must be at least 1"),
+        ([X, X], {"num_chains": 0}, "num_chains must be at least 1"),
     ],
 )
 def test_wrong_shards(shards, options, message):
@@ -130,15 +129,15 @@ def test_wrong_shards(shards, options, message):
 def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(1).normal(size=(60, 2))
-    io.write_table("a.csv", {"mu": x[:, 0], "tau": x[:, 1]})
-    io.write_table("b.csv", {"tau": x[:, 1], "mu": x[:, 0] + 1})
-    few = ["--num-samples", "2", "--chains", "50", "--warmup", "10", "--thin", "1", "--quiet"]
+    files.write_table("a.csv", {"mu": x[:, 0], "tau": x[:, 1]})
+    files.write_table("b.csv", {"tau": x[:, 1], "mu": x[:, 0] + 1})
+    few = ["--num-samples", "2", "--num-chains", "50", "--num-warmup", "10", "--thinning", "1", "--quiet"]
     assert cli.main(["merge", "a.csv", "b.csv", "--out", "all.csv", "--prior-sd", "10", *few, "--plot", "p.png"]) == 0
     out = capsys.readouterr().out
     assert "of 2 shards" in out
-    table = io.read("all.csv")
+    table = files.read_table("all.csv")
     assert table.names == ["mu", "tau"]
-    assert table.chains == 50
+    assert table.num_chains == 50
     assert abs(table.values[:, 0].mean() - 0.5 - x[:, 0].mean()) < 0.5
     for arguments, message in (
         (["merge", "a.csv", "--out", "all.csv"], "at least two sets of draws"),
@@ -148,6 +147,6 @@ def test_command(tmp_path, monkeypatch, capsys):
     ):
         assert cli.main(arguments) == 1
         assert message in capsys.readouterr().err
-    io.write_table("c.csv", {"mu": x[:, 0], "sigma": x[:, 1]})
+    files.write_table("c.csv", {"mu": x[:, 0], "sigma": x[:, 1]})
     assert cli.main(["merge", "a.csv", "c.csv", "--out", "all.csv"]) == 1
     assert "c.csv has variables mu, sigma, a.csv has mu, tau" in capsys.readouterr().err

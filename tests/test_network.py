@@ -6,8 +6,7 @@ from conftest import perturbed
 
 import disco_samplers.estimate
 import disco_samplers.model.network
-from disco_samplers.model.block import Frame
-from disco_samplers.model.whitening import log_standard_normal
+from disco_samplers.model import Frame, log_standard_normal
 from disco_samplers.reference import KDE
 
 DIMENSIONS = [1, 2, 7, 30]
@@ -100,11 +99,12 @@ def test_axes_network_contains_the_rotations_one(rng):
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("correlation", [0.0])
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
 def test_kernels_narrower_along_every_column(rng, correlation):
     """A head that narrows its kernel by the same e along all columns is a KDE of precision beta (I + e B B^T), in any frame."""
     network = perturbed("axes").double().network
     attention = network.blocks[0].attention
+    attention.matched = correlation > 0
     head, beta = 1, 2.0
     for linear in (attention.query, attention.key_value, attention.query_vector, attention.key_value_vector):
         for parameter in linear.parameters():
@@ -206,7 +206,7 @@ def test_tiles_do_not_matter(model, rng, monkeypatch, tile):
     x, y = points(rng, 50, 3), points(rng, 33, 3)
     whole = answers(model, x, y)
     monkeypatch.setattr(disco_samplers.model.network, "TILE", tile)
-    monkeypatch.setattr(disco_samplers.estimate, "TILE", tile)
+    monkeypatch.setattr(disco_samplers.estimators.base, "TILE", tile)
     for got, wanted in zip(answers(model, x, y), whole, strict=True):
         assert_close(got, wanted, 1e-4)
 
@@ -216,7 +216,7 @@ def test_tiles_keep_the_mask(model, rng, monkeypatch):
     mask = torch.rand(3, 40, generator=rng) < 0.7
     whole = model.condition(x, mask=mask).log_prob_and_score(y)
     monkeypatch.setattr(disco_samplers.model.network, "TILE", 7)
-    monkeypatch.setattr(disco_samplers.estimate, "TILE", 7)
+    monkeypatch.setattr(disco_samplers.estimators.base, "TILE", 7)
     for got, wanted in zip(model.condition(x, mask=mask).log_prob_and_score(y), whole, strict=True):
         assert_close(got, wanted, 1e-4)
 

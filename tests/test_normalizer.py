@@ -8,8 +8,7 @@ import torch
 from conftest import perturbed
 
 from disco_samplers import DiScoFormer
-from disco_samplers.model.discoformer import SHIPPED
-from disco_samplers.normalizer import log_normalizer
+from disco_samplers.estimators import SHIPPED, log_normalizer
 from disco_samplers.reference import GaussianMixture
 from disco_samplers.scores import smooth
 
@@ -59,8 +58,8 @@ def test_normalizing_moves_the_log_density_by_a_constant_and_leaves_the_score(di
 @pytest.mark.parametrize(
     "derive",
     [
-        lambda estimate, model: estimate.adapt(steps=1),
-        lambda estimate, model: estimate.adapt(steps=0),
+        lambda estimate, model: estimate.adapt(num_steps=1),
+        lambda estimate, model: estimate.adapt(num_steps=0),
         lambda estimate, model: estimate.with_model(model),
         lambda estimate, model: estimate.to(dtype=torch.float64),
         lambda estimate, model: smooth(estimate, 0.5, generator=torch.Generator().manual_seed(2)),
@@ -91,7 +90,10 @@ def test_directions_of_no_variance_do_not_change_the_integral(weights):
     if weights == "rotations":  # to "axes" a dependent column is one more axis to see structure along
         flat.append(x[:, :1] + x[:, 1:])
     seeds = (torch.Generator().manual_seed(s) for s in (1, 1))
-    a, b = (log_normalizer(model.condition(data), generator=g) for data, g in zip((x, torch.cat(flat, 1)), seeds, strict=True))
+    a, b = (
+        log_normalizer(model.condition(data).estimator, generator=g)
+        for data, g in zip((x, torch.cat(flat, 1)), seeds, strict=True)
+    )
     assert abs(a.value - b.value) < 4.5 * math.hypot(a.standard_error, b.standard_error)
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import KDE, Gaussian, GaussianMixture
-from disco_samplers.samplers import flow, particle_flow
+from disco_samplers.samplers import flow
+from disco_samplers.samplers.steps import particle_flow
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from disco_samplers.estimate import DensityEstimate
-from disco_samplers.mixture import fit_mixture
-from disco_samplers.parts import PartsEstimate, WhitenedPartsEstimate
+from disco_samplers.estimators import PartsEstimator, WhitenedPartsEstimator, fit_mixture
 from disco_samplers.reference import GaussianMixture
 
 EM = pytest.importorskip("sklearn.mixture").GaussianMixture
+
+
+def read(made, disco, samples):
+    return DensityEstimate(disco, samples, made(disco.network, samples))
 
 
 @pytest.fixture
@@ -58,21 +61,22 @@ def test_fit_takes_rows_that_all_lie_on_few_points(rows, rng):
     assert torch.isfinite(fit_mixture(x).evaluate(x)).all()
 
 
-@pytest.mark.parametrize("made", [PartsEstimate, WhitenedPartsEstimate])
+@pytest.mark.parametrize("made", [PartsEstimator, WhitenedPartsEstimator])
 def test_parts_mix_by_their_shares(disco, flat, made):
     _, x = flat
-    estimate = made(disco, x, numpy=False)
-    assert estimate.num_parts == 2
+    estimate = read(made, disco, x)
+    assert len(estimate.estimator.parts) == 2
     y = x[:40]
-    each = [part.evaluate(y) for part in estimate._parts]
+    parts = estimate.estimator.parts
+    each = [(log_prob + p.log_share, score) for p in parts for log_prob, score in [p.estimator.log_prob_and_score(y)]]
     density = sum(log_prob.exp() for log_prob, _ in each)
     torch.testing.assert_close(estimate.log_prob(y).exp(), density)
     torch.testing.assert_close(estimate.score(y), sum(p.exp()[:, None] * s for p, s in each) / density[:, None])
-    assert sum(math.exp(part.log_share) for part in estimate._parts) == pytest.approx(1)
-    assert sum(part.estimate.num_samples for part in estimate._parts) == len(x)
+    assert sum(math.exp(part.log_share) for part in parts) == pytest.approx(1)
+    assert sum(len(part.estimator.core.samples) for part in parts) == len(x)
 
 
-@pytest.mark.parametrize("made", [PartsEstimate, WhitenedPartsEstimate])
+@pytest.mark.parametrize("made", [PartsEstimator, WhitenedPartsEstimator])
 def test_crossed_flat_clusters_are_read_ten_times_better(disco, flat, made, rng):
     law, x = flat
     y = law.draw(500, rng)
@@ -81,17 +85,17 @@ def test_crossed_flat_clusters_are_read_ten_times_better(disco, flat, made, rng)
     def error(estimate):
         return float((estimate.score(y) - true).square().sum() / true.square().sum())
 
-    assert error(made(disco, x, numpy=False)) < 0.1 * error(disco.condition(x))
+    assert error(read(made, disco, x)) < 0.1 * error(disco.condition(x))
 
 
-@pytest.mark.parametrize("made", [PartsEstimate, WhitenedPartsEstimate])
+@pytest.mark.parametrize("made", [PartsEstimator, WhitenedPartsEstimator])
 def test_density_in_whitened_coordinates_and_its_gradient_agree_with_those_of_the_data(disco, flat, made):
     _, x = flat
-    estimate = made(disco, x, numpy=False)
-    whitening = estimate._whitening
+    estimate = read(made, disco, x)
+    whitening = estimate.estimator.whitening
     white = whitening(x[None, :30])
     torch.testing.assert_close(estimate.white_log_prob(white)[0] + whitening.log_det, estimate.log_prob(x[:30]))
-    _, score = estimate._evaluate_white(white)
+    _, score = estimate.estimator.white(white)
     torch.testing.assert_close(score[0] @ whitening.matrix[0].mT, estimate.score(x[:30]))
     y = x[:5].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(estimate.log_prob(y).sum(), y)
@@ -104,40 +108,39 @@ def test_density_in_whitened_coordinates_and_its_gradient_agree_with_those_of_th
 
 def test_it_is_normalised_sampled_and_moved_as_any_estimate(disco, flat, rng):
     _, x = flat
-    estimate = WhitenedPartsEstimate(disco, x, numpy=False)
+    estimate = read(WhitenedPartsEstimator, disco, x)
     normalized = estimate.normalized(generator=torch.Generator().manual_seed(1))
     assert abs(normalized.log_normalizer(generator=torch.Generator().manual_seed(2)).value) < 0.1
     draws = estimate.sample(300, generator=rng)
     # Six standard errors of each mean, of the draws and of the rows.
     assert ((draws.mean(0) - x.mean(0)).abs() < 6 * x.std(0) / math.sqrt(300)).all()
     double = estimate.to(dtype=torch.float64)
-    assert type(double) is WhitenedPartsEstimate
+    assert type(double.estimator) is WhitenedPartsEstimator
     torch.testing.assert_close(double.log_prob(x[:9]), estimate.log_prob(x[:9]), rtol=1e-3, atol=1e-3)
-    assert repr(estimate).startswith("WhitenedPartsEstimate(n=600, d=2")
+    assert repr(estimate).startswith("DensityEstimate(n=600, d=2, read=WhitenedPartsEstimator")
 
 
 def test_every_part_has_rows_enough_to_have_a_shape(disco, rng):
     x = torch.randn(200, 3, generator=rng)
     x[:5] += 1000  # five rows in three dimensions are no part of their own
     x[3:53] = x[53:103] + torch.tensor([9.0, 0.0, 0.0])
-    estimate = PartsEstimate(disco, x, numpy=False)
-    assert all(part.estimate.num_samples >= 8 for part in estimate._parts)
+    estimate = read(PartsEstimator, disco, x)
+    assert all(len(part.estimator.samples) >= 8 for part in estimate.estimator.parts)
     assert torch.isfinite(estimate.score(x)).all()
 
 
 def test_same_samples_give_the_same_parts(disco, flat):
     _, x = flat
-    one, two = (PartsEstimate(disco, x, numpy=False) for _ in range(2))
+    one, two = (read(PartsEstimator, disco, x) for _ in range(2))
     assert torch.equal(one.score(x[:20]), two.score(x[:20]))
 
 
 def test_adapting_takes_clusters_in_parts_and_a_bent_cloud_as_a_whole(disco, flat, rng):
     _, x = flat
-    adapted = disco.condition(x[:300]).adapt(steps=1)
+    adapted = disco.condition(x[:300]).adapt(num_steps=1)
     assert adapted.report.coordinates[0] in ("parts", "whitened parts")
     assert adapted.report.tried[adapted.report.coordinates] < adapted.report.tried["plain", 0.0] - 0.05
     one = torch.randn(300, 2, generator=rng)
     one[:, 1] += 0.5 * one[:, 0]
-    assert ("parts", 0.0) not in disco.condition(one).adapt(steps=1).report.tried
-    assert type(adapted.with_model(disco)) is type(adapted)
-    assert isinstance(adapted, DensityEstimate)
+    assert ("parts", 0.0) not in disco.condition(one).adapt(num_steps=1).report.tried
+    assert type(adapted.with_model(disco).estimator.core) is type(adapted.estimator.core)

@@ -378,7 +378,7 @@ def test_every_named_problem_can_start(capsys):
 
 def test_a_dictionary_is_as_good_as_a_file():
     run = make_run({"grid": {"length": 10, "cells": 8}, "time": {"dt": 0.1, "end": 1}, "species": [{"particles": 100}]})
-    assert run.steps == 10
+    assert run.num_steps == 10
     assert json.dumps(run.title) == '"plasma"'
 
 

@@ -89,7 +89,7 @@ def test_disco_score_is_the_estimates_score(rotations):
 def test_the_model_that_was_given_stays_where_it_is(rotations):
     score = DiscoScore(rotations)
     score._follow(torch.device("meta"))
-    assert score.disco.device.type == "meta"
+    assert score.model.device.type == "meta"
     assert rotations.device.type == "cpu"
 
 

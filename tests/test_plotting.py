@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from disco_samplers import AdaptationReport, plotting
-from disco_samplers.samplers.result import SamplerResult, default_names
+from disco_samplers import AdaptationReport
+from disco_samplers.arrays import default_names
+from disco_samplers.samplers import SamplerResult
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -81,7 +82,7 @@ def test_adaptation(report, tmp_path):
 @pytest.mark.parametrize("suffix", [".pdf", ".svg", ".png"])
 def test_formats(suffix, tmp_path):
     path = tmp_path / f"draws{suffix}"
-    plotting.plot_draws(result(2), path=str(path))
+    result(2).plot(str(path))
     head = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}[suffix]
     assert path.read_bytes().startswith(head)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
@@ -118,7 +119,7 @@ def test_missing_matplotlib_is_named(disco, monkeypatch):
     def absent(name):
         raise ImportError(name)
 
-    monkeypatch.setattr("disco_samplers._extras.import_module", absent)
+    monkeypatch.setattr("disco_samplers.extras.import_module", absent)
     for call in (lambda: disco.condition(data(20, 2)).plot(), lambda: result(2).plot(), REPORT.plot):
         with pytest.raises(ImportError, match=r"pip install 'disco-samplers\[plot\]'"):
             call()

@@ -30,7 +30,7 @@ from pyro.poutine.util import prune_subsample_sites
 from pyro.util import check_model_guide_match
 from torch import Tensor
 
-from disco_samplers.distances import sliced_wasserstein
+from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import GaussianMixture
 
 MODES = GaussianMixture(

@@ -18,7 +18,7 @@ from pyro.infer.mcmc.api import StreamingMCMC, _MultiSampler, _UnarySampler
 from torch import Tensor
 
 from disco_samplers import LangevinSampler
-from disco_samplers._extras import optional
+from disco_samplers.extras import optional
 
 METHODS = ["mala", "malt"]
 

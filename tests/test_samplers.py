@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from disco_samplers import LangevinSampler
-from disco_samplers.reference.gaussian import Gaussian
-from disco_samplers.samplers.diagnostics import diagnostic, summarise
+from disco_samplers.convergence import diagnostic
+from disco_samplers.reference import Gaussian
+from disco_samplers.samplers import summarise
 
 QUIET = {"progress": False}
 START = torch.zeros(4, 2)
@@ -25,14 +26,15 @@ def score(x):
 
 
 def sampler(**options):
-    return LangevinSampler(**({"score": score, "log_prob": log_prob} | options))
+    known = {} if options.get("method") == "ula" else {"log_prob": log_prob}
+    return LangevinSampler(**({"score": score} | known | options))
 
 
 @pytest.mark.parametrize("method", ["mala", "ula"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_result(method, dtype):
     result = sampler(method=method).run(
-        30, initial=torch.zeros(3, 2, dtype=dtype), num_warmup=50, thin=2, seed=0, names=["a", "b"], **QUIET
+        30, initial=torch.zeros(3, 2, dtype=dtype), num_warmup=50, thinning=2, seed=0, names=["a", "b"], **QUIET
     )
     assert result.draws.shape == (3, 30, 2)
     assert result.draws.dtype == dtype
@@ -69,7 +71,7 @@ def test_seeds(method):
 def test_thinning_keeps_every_third_step():
     run = sampler().run
     every = run(30, initial=START, num_warmup=10, seed=0, **QUIET)
-    third = run(10, initial=START, num_warmup=10, thin=3, seed=0, **QUIET)
+    third = run(10, initial=START, num_warmup=10, thinning=3, seed=0, **QUIET)
     assert torch.equal(third.draws, every.draws[:, 2::3])
     torch.testing.assert_close(third.acceptance, every.acceptance)
 
@@ -82,7 +84,7 @@ def test_fixed_step_size(method):
 
 def test_draws_like_independent_ones():
     """R-hat and ESS of a well-mixed run; iid draws pass the same bounds with probability above .999."""
-    result = sampler().run(500, initial=START, num_warmup=300, thin=10, seed=1, **QUIET)
+    result = sampler().run(500, initial=START, num_warmup=300, thinning=10, seed=1, **QUIET)
     iid = torch.randn(4, 500, 2, generator=torch.Generator().manual_seed(0)).numpy()
     for draws in (result.numpy(), iid):
         assert (diagnostic("rhat", draws) < 1.01).all()
@@ -116,7 +118,7 @@ def test_divergences_are_counted_and_warned_of():
 
     start = torch.zeros(8, 2)
     with pytest.warns(RuntimeWarning, match=r"\d+ of 800 draws came after a step that diverged"):
-        result = sampler(log_prob=half).run(100, initial=start, num_warmup=50, thin=2, seed=0, **QUIET)
+        result = sampler(log_prob=half).run(100, initial=start, num_warmup=50, thinning=2, seed=0, **QUIET)
     assert 0 < result.divergences.sum() < 800
     assert (result.draws[..., 0] <= 0.5).all()
     assert f"divergences={int(result.divergences.sum())}" in repr(result)
@@ -124,7 +126,8 @@ def test_divergences_are_counted_and_warned_of():
 
 @pytest.mark.parametrize("method", ["mala", "ula"])
 def test_hopeless_scale(method):
-    steep = sampler(score=lambda x: -1e30 * x, log_prob=lambda x: 1e30 * log_prob(x), method=method)
+    known = {"log_prob": lambda x: 1e30 * log_prob(x)} if method == "mala" else {}
+    steep = sampler(score=lambda x: -1e30 * x, method=method, **known)
     with pytest.raises(RuntimeError, match=r"every chain diverged .* rescale the target"):
         steep.run(200, initial=torch.ones(4, 2), num_warmup=0, step_size=0.1, seed=0, **QUIET)
 
@@ -145,8 +148,8 @@ def test_adaptation_finds_the_scale():
         ({"log_prob": lambda x: -x}, {}, r"log_prob must return a tensor of shape \(4,\)"),
         ({"log_prob": lambda x: 0.0}, {}, "it returned float"),
         ({}, {"initial": torch.zeros(2)}, r"initial must have shape"),
-        ({}, {"initial": torch.zeros(2, 2, 2)}, r"initial must have shape \(chains, d\)"),
-        ({}, {"initial": torch.zeros(0, 2)}, r"initial must have shape \(chains, d\)"),
+        ({}, {"initial": torch.zeros(2, 2, 2)}, r"initial must have shape \(num_chains, d\)"),
+        ({}, {"initial": torch.zeros(0, 2)}, r"initial must have shape \(num_chains, d\)"),
         ({}, {"initial": torch.tensor([[0.0, torch.nan]])}, "initial holds NaN"),
         ({}, {"context": torch.randn(9, 3)}, "initial must have 3 columns"),
         ({}, {"context": torch.randn(2, 9, 2)}, r"context must have shape \(n, d\)"),
@@ -155,9 +158,9 @@ def test_adaptation_finds_the_scale():
         ({}, {"seed": -1}, "seed must lie in"),
         ({}, {"names": ["a"]}, "names must have 2 entries"),
         ({}, {"num_samples": 0}, "num_samples must be at least 1"),
-        ({}, {"chains": 0}, "chains must be at least 1"),
+        ({}, {"num_chains": 0}, "num_chains must be at least 1"),
         ({}, {"num_warmup": -1}, "num_warmup must be at least 0"),
-        ({}, {"thin": 0}, "thin must be at least 1"),
+        ({}, {"thinning": 0}, "thinning must be at least 1"),
         ({}, {"adapt": -1}, "adapt must be at least 0"),
         ({}, {"adapt": 1}, "adapt needs"),
         ({}, {"step_size": 0.0}, "step_size must be positive"),
@@ -207,8 +210,10 @@ def interrupting(after):
 
 def test_interrupted_run_keeps_its_draws():
     # Calls: a check, the start, 10 warm-up steps, 5 draws of 2 steps, half a draw.
-    uninterrupted = sampler(method="ula", score=score).run(20, initial=START, num_warmup=10, thin=2, seed=0, **QUIET)
-    cut = LangevinSampler(score=interrupting(2 + 10 + 10 + 2)).run(20, initial=START, num_warmup=10, thin=2, seed=0, **QUIET)
+    uninterrupted = sampler(method="ula", score=score).run(20, initial=START, num_warmup=10, thinning=2, seed=0, **QUIET)
+    cut = LangevinSampler(score=interrupting(2 + 10 + 10 + 2)).run(
+        20, initial=START, num_warmup=10, thinning=2, seed=0, **QUIET
+    )
     assert not cut.complete
     assert cut.draws.shape == (4, 5, 2)
     assert cut.divergences.shape == (4, 5)
@@ -219,14 +224,16 @@ def test_interrupted_run_keeps_its_draws():
 @pytest.mark.parametrize("after", [1, 2, 5, 13])
 def test_interrupted_before_the_first_draw(after):
     with pytest.raises(KeyboardInterrupt):
-        LangevinSampler(score=interrupting(after)).run(20, initial=START, num_warmup=10, thin=2, **QUIET)
+        LangevinSampler(score=interrupting(after)).run(20, initial=START, num_warmup=10, thinning=2, **QUIET)
 
 
 @pytest.mark.parametrize("kind", ["dense", "diagonal", "identity"])
 def test_context_gives_starting_points_and_scale(kind):
     context = np.random.default_rng(0).normal(size=(200, 2)) * [1.0, 1e4] + [0.0, 5e4]
     target = Gaussian(torch.tensor([0.0, 5e4]).double(), torch.tensor([1.0, 1e8]).double())
-    result = LangevinSampler(score=target, preconditioner=kind).run(1, context=context, num_warmup=0, chains=6, seed=0, **QUIET)
+    result = LangevinSampler(score=target, preconditioner=kind).run(
+        1, context=context, num_warmup=0, num_chains=6, seed=0, **QUIET
+    )
     assert result.draws.shape == (6, 1, 2)
     assert result.draws.dtype == torch.float64
     assert (result.draws[..., 1] > 5e3).all()
@@ -251,7 +258,7 @@ def test_model_without_context(disco):
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
 def test_model_and_estimate_are_the_same_sampler(disco, kind):
     x = np.random.default_rng(0).normal(size=(60, 2))
-    options = {"num_samples": 5, "num_warmup": 5, "chains": 2, "seed": 0} | QUIET
+    options = {"num_samples": 5, "num_warmup": 5, "num_chains": 2, "seed": 0} | QUIET
     of_model = LangevinSampler(score=disco).run(context=kind(x), **options)
     of_estimate = LangevinSampler(score=disco.condition(kind(x))).run(**options)
     assert of_model.method == "mala"

@@ -57,7 +57,7 @@ def test_posterior_from_prior_draws_and_likelihood(disco):
     prior = torch.randn(800, 1, generator=torch.Generator().manual_seed(1))
     posterior = Score(disco.condition(prior)) + from_log_prob(lambda x: -0.5 * (x[:, 0] - 2).square())
     result = LangevinSampler(score=posterior).run(
-        20, initial=torch.zeros(100, 1), num_warmup=100, thin=5, seed=0, progress=False
+        20, initial=torch.zeros(100, 1), num_warmup=100, thinning=5, seed=0, progress=False
     )
     assert abs(float(result.flat.mean()) - 1) < 0.25
     assert abs(float(result.flat.var()) - 0.5) < 0.2

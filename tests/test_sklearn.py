@@ -229,8 +229,8 @@ def test_mixed_tables(table):
 def test_long_table_goes_through_groups_of_keys():
     x = np.random.default_rng(7).normal(size=(400, 2))
     short, whole = DiscoDensity(keys=128, normalize=False).fit(x), DiscoDensity(normalize=False).fit(x)
-    assert short.estimate_.estimate.keys == 128
-    assert whole.estimate_.estimate.keys is None
+    assert short.estimate_.estimator.core.keys == 128
+    assert whole.estimate_.estimator.core.keys is None
     assert np.abs(short.score_samples(x) - whole.score_samples(x)).mean() < 0.2
 
 

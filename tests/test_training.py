@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
-from disco_samplers.model.discoformer import SHIPPED
+from disco_samplers.estimators import SHIPPED
 from disco_samplers.training.loss import consistency_loss, training_loss
 from disco_samplers.training.muon import Muon
 from disco_samplers.training.stream import StreamConfig

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from disco_samplers import io, plotting
-from disco_samplers._extras import optional
-from disco_samplers.commands.density import tables
-from disco_samplers.commands.shared import add_options, device_name, indexed
+from disco_samplers import files, pictures
+from disco_samplers.commands.shared import add_options, device_name, indexed, scored_tables
+from disco_samplers.extras import optional
 
 
 def add(commands: Any) -> None:
@@ -22,7 +21,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--index", nargs="+", default=[], metavar="COLUMN", help="columns of TABLE that only name its rows")
     command.add_argument("--plot", metavar="FILE", help="draw the distribution of scores: .png, .pdf or .svg")
-    add_options(command, "seed", "weights", "device")
+    add_options(command, "seed", "model", "device")
     command.set_defaults(run=run)
 
 
@@ -30,15 +29,15 @@ def run(options: argparse.Namespace) -> None:
     """Does what the subcommand says."""
     if not 0 < options.contamination <= 0.5:
         raise ValueError(f"--contamination must lie in (0, 0.5], got {options.contamination}")
-    table, rows, train = tables(options)
+    table, rows, train = scored_tables(options)
     detector = optional("disco_samplers.integrations.sklearn", "sklearn").DiscoOutlierDetector(
-        contamination=options.contamination, model=options.weights, device=device_name(options), random_state=options.seed
+        contamination=options.contamination, model=options.model, device=device_name(options), random_state=options.seed
     )
     detector.fit(train)
     scores = -detector.decision_function(rows)
     flags = (scores > 0).astype(int)
-    io.write_table(options.out, indexed(table, {"anomaly_score": scores, "outlier": flags}))
+    files.write_table(options.out, indexed(table, {"anomaly_score": scores, "outlier": flags}))
     if options.plot:
         usual = {"training rows": detector.offset_ - detector.training_scores_} if options.train else {}
-        plotting.plot_distribution(scores, "anomaly score (nats)", {"threshold": 0.0}, others=usual, path=options.plot)
+        pictures.plot_distribution(scores, "anomaly score (nats)", {"threshold": 0.0}, others=usual, path=options.plot)
     print(f"wrote {options.out}: {flags.sum()} of {len(rows)} rows flagged, by {len(train)} training rows")

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from disco_samplers import io, plotting
-from disco_samplers._extras import optional
+from disco_samplers import files, pictures
 from disco_samplers.commands.shared import add_options, device_name, load_model
+from disco_samplers.extras import optional
 
 
 def add(commands: Any) -> None:
@@ -23,25 +23,25 @@ def add(commands: Any) -> None:
         metavar="NAME",
         help="of diffusers, or DiscoLangevin (default: %(default)s)",
     )
-    command.add_argument("--steps", type=int, default=30, help="inference steps (default: %(default)s)")
+    command.add_argument("--num-steps", type=int, default=30, help="inference steps (default: %(default)s)")
     command.add_argument("--num-samples", type=int, default=1000, help="(default: %(default)s)")
     command.add_argument("--replicas", type=int, default=4, help="noised contexts at each level (default: %(default)s)")
     command.add_argument("--out", metavar="FILE", help="write the samples: .csv, .npy, .npz or .parquet")
     command.add_argument("--plot", metavar="FILE", help="draw samples and data: .png, .pdf or .svg")
-    add_options(command, "adapt", "seed", "weights", "device", "quiet")
+    add_options(command, "adapt", "seed", "model", "device", "quiet")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Does what the subcommand says."""
     if options.out:
-        io.writable(options.out, draws=False)
+        files.writable(options.out, draws=False)
     if options.plot:
-        plotting.writable(options.plot)
+        pictures.writable(options.plot)
     optional("diffusers", "diffusers")
     ours = optional("disco_samplers.integrations.diffusers", "diffusers")
     scheduler = _scheduler(options.scheduler, ours)
-    table = io.read(options.data)
+    table = files.read_table(options.data)
     data = torch.from_numpy(table.values).to(device_name(options))
     if not torch.isfinite(data).all():
         raise ValueError(f"{options.data} holds missing or infinite values; drop or impute them")
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.data}: every column needs at least two different values")
     model = ours.DiscoScoreModel.from_data(
         (data - center) / scale,
-        disco=load_model(options),
+        model=load_model(options),
         replicas=options.replicas,
         adapt=options.adapt,
         seed=options.seed,
@@ -59,14 +59,16 @@ def run(options: argparse.Namespace) -> None:
     pipe = ours.DiscoPipeline(model, scheduler)
     pipe.set_progress_bar_config(disable=options.quiet, desc="diffusing")
     generator = torch.Generator(data.device).manual_seed(options.seed)
-    drawn = pipe(num_samples=options.num_samples, num_inference_steps=options.steps, generator=generator).samples
+    drawn = pipe(num_samples=options.num_samples, num_inference_steps=options.num_steps, generator=generator).samples
     values = (drawn.to(data) * scale + center).cpu()
     if options.out:
-        io.write_table(options.out, {name: values[:, i].numpy() for i, name in enumerate(table.names)})
+        files.write_table(options.out, {name: values[:, i].numpy() for i, name in enumerate(table.names)})
     if options.plot:
         ours.DiscoPipelineOutput(samples=values).plot(options.plot, reference=table.values, names=table.names)
     name = type(scheduler).__name__
-    print(f"{len(values)} samples of {len(table.names)} variables by {name} in {options.steps} steps, from {len(data)} rows")
+    print(
+        f"{len(values)} samples of {len(table.names)} variables by {name} in {options.num_steps} steps, from {len(data)} rows"
+    )
     _judge(drawn, (data - center) / scale, options.seed, ours.memorisation)
     for path in filter(None, [options.out, options.plot]):
         print(f"wrote {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from disco_samplers import io, plotting
+from disco_samplers import files, pictures
 from disco_samplers.commands.shared import add_options, load_model
 
 
@@ -16,24 +16,24 @@ def add(commands: Any) -> None:
     command.add_argument("--out", required=True, metavar="FILE", help="the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")
     command.add_argument("--prior-sd", type=float, metavar="SD", help="every shard used all of the prior N(0, SD^2)")
     command.add_argument("--num-samples", type=int, default=10, help="draws of each chain (default: %(default)s)")
-    command.add_argument("--chains", type=int, default=200, help="(default: %(default)s)")
-    command.add_argument("--warmup", type=int, default=150, help="discarded steps (default: %(default)s)")
-    command.add_argument("--thin", type=int, default=5, help="steps between two draws (default: %(default)s)")
+    command.add_argument("--num-chains", type=int, default=200, help="(default: %(default)s)")
+    command.add_argument("--num-warmup", type=int, default=150, help="discarded steps (default: %(default)s)")
+    command.add_argument("--thinning", type=int, default=5, help="steps between two draws (default: %(default)s)")
     command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
-    add_options(command, "adapt", "seed", "weights", "device", "quiet")
+    add_options(command, "adapt", "seed", "model", "device", "quiet")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Does what the subcommand says."""
-    from disco_samplers.merging import merge_subposteriors
+    from disco_samplers.posteriors import merge_subposteriors
 
-    io.writable(options.out, draws=True)
+    files.writable(options.out, draws=True)
     if options.plot:
-        plotting.writable(options.plot)
+        pictures.writable(options.plot)
     if options.prior_sd is not None and not options.prior_sd > 0:
         raise ValueError(f"--prior-sd must be positive, got {options.prior_sd}")
-    tables = [io.read(path) for path in options.shards]
+    tables = [files.read_table(path) for path in options.shards]
     names = tables[0].names
     draws = []
     for path, table in zip(options.shards, tables, strict=True):
@@ -47,15 +47,15 @@ def run(options: argparse.Namespace) -> None:
         prior=None if scale is None else lambda x: -0.5 * (x / scale).square().sum(-1),
         model=model,
         num_samples=options.num_samples,
-        chains=options.chains,
-        num_warmup=options.warmup,
-        thin=options.thin,
+        num_chains=options.num_chains,
+        num_warmup=options.num_warmup,
+        thinning=options.thinning,
         adapt=options.adapt,
         seed=options.seed,
         names=names,
         progress=not options.quiet,
     )
-    io.write_draws(options.out, result)
+    result.save(options.out)
     if options.plot:
         result.plot(options.plot, reference=draws[0])
     print(f"merged: {result} of {len(draws)} shards")

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from disco_samplers import plotting
-from disco_samplers._extras import optional
+from disco_samplers import pictures
 from disco_samplers.commands.shared import add_options, device_name
+from disco_samplers.extras import optional
 
 _PACKAGE = "disco_samplers.integrations.plasma"
 
@@ -51,10 +51,10 @@ def run(options: argparse.Namespace) -> None:
     job = runfile.read_run(options.source, device=device_name(options))
     simulation, output = job.simulation, job.output
     picture = folder / "picture.png"
-    plotting.writable(picture)
+    pictures.writable(picture)
     if options.resume:
         simulation.load(saved)
-    print(f"{job.title}: {sum(len(s.x) for s in simulation.state.species)} particles, {job.steps} steps")
+    print(f"{job.title}: {sum(len(s.x) for s in simulation.state.species)} particles, {job.num_steps} steps")
     _check(plasma.startup_checks(simulation))
     folder.mkdir(parents=True, exist_ok=True)
     simulation.save(saved)  # a folder that cannot be written is found out now, not at the end
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
         observers.append(lambda now: now.save(saved) if now.state.step % output.checkpoint == 0 else None)
     try:
         result = simulation.run(
-            max(job.steps - simulation.state.step, 0),
+            max(job.num_steps - simulation.state.step, 0),
             every=output.diagnostics,
             entropy_every=output.entropy,
             observers=observers,
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
     print(result)
     print(f"wrote {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if not result.complete:
-        print(f"interrupted at step {simulation.state.step} of {job.steps}: go on with --resume", file=sys.stderr)
+        print(f"interrupted at step {simulation.state.step} of {job.num_steps}: go on with --resume", file=sys.stderr)
 
 
 def _check(checks: list[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from disco_samplers import io, plotting
+from disco_samplers import files, pictures
 from disco_samplers.commands.shared import add_options, conditioned
 
 
@@ -17,48 +17,48 @@ def add(commands: Any) -> None:
     command = commands.add_parser("sample", help="new draws from the density of a table of draws")
     command.add_argument("draws", metavar="DRAWS", help="table: .csv, .npy, .npz, .parquet or ArviZ .nc")
     command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
-    command.add_argument("--chains", type=int, default=4, help="(default: %(default)s)")
-    command.add_argument("--warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
-    command.add_argument("--thin", type=int, help="steps between two draws (default: 5; for malt, whose steps are long, 1)")
+    command.add_argument("--num-chains", type=int, default=4, help="(default: %(default)s)")
+    command.add_argument("--num-warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
+    command.add_argument("--thinning", type=int, help="steps between two draws (default: 5; for malt, whose steps are long, 1)")
     command.add_argument(
         "--method", choices=["mala", "ula", "baoab", "malt", "annealed"], default="mala", help="(default: %(default)s)"
     )
     command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")
     command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
-    add_options(command, "adapt", "seed", "weights", "device", "quiet")
+    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Does what the subcommand says."""
-    from disco_samplers import LangevinSampler
-    from disco_samplers.distances import sliced_wasserstein
-    from disco_samplers.samplers.diagnostics import summarise
+    from disco_samplers.estimators import DEFAULTS
+    from disco_samplers.measures import sliced_wasserstein
+    from disco_samplers.samplers import LangevinSampler, summarise
 
     if options.out:
-        io.writable(options.out, draws=True)
+        files.writable(options.out, draws=True)
     if options.plot:
-        plotting.writable(options.plot)
-    table = io.read(options.draws)
-    # A posterior is correlated, and in which parameters its model is written is arbitrary.
-    options.weights = options.weights or "rotations"
-    estimate = conditioned(options, table)
+        pictures.writable(options.plot)
+    table = files.read_table(options.draws)
+    options.model = options.model or DEFAULTS["posterior"]
+    estimate, draws = conditioned(options, table)
     sampler = LangevinSampler(score=estimate, method=options.method)
     result = sampler.run(
         options.num_samples,
-        chains=options.chains,
-        num_warmup=options.warmup,
-        thin=options.thin if options.thin is not None else 1 if options.method == "malt" else 5,
+        num_chains=options.num_chains,
+        num_warmup=options.num_warmup,
+        thinning=options.thinning if options.thinning is not None else 1 if options.method == "malt" else 5,
         seed=options.seed,
         names=table.names,
         progress=not options.quiet,
     )
     if options.out:
-        io.write_draws(options.out, result)
+        result.save(options.out)
     if options.plot:
         result.plot(options.plot, reference=table.values)
     print(f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {options.draws}")
-    print(summarise(table.by_chain, table.names, independent=table.chains == 1))
+    print(draws)
+    print(summarise(table.by_chain, table.names, independent=table.num_chains == 1))
     print(f"\nnew draws: {result}")
     print(result.summary())
     old, new = torch.from_numpy(table.values), torch.from_numpy(result.numpy()).flatten(0, 1)

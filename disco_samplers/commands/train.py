@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from disco_samplers._arrays import check_count
+from disco_samplers.arrays import check_count
 from disco_samplers.commands.shared import add_options, device_name
 
 
@@ -30,8 +30,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Does what the subcommand says."""
-    from disco_samplers.training import distributed
-    from disco_samplers.training.trainer import Trainer, load_config
+    from disco_samplers.training import Trainer, distributed, load_config
 
     if not 0 < options.minutes < 1e6:
         raise ValueError(f"--minutes must be positive, got {options.minutes}")

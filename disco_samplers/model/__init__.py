@@ -1,1 +1,19 @@
-"""The network: whitening, attention, blocks, heads, and the model that holds them."""
+"""The network alone: whitening, attention, blocks and heads."""
+
+from disco_samplers.model.block import Frame, KeysValues
+from disco_samplers.model.config import SYMMETRIES, DiScoFormerConfig
+from disco_samplers.model.network import TILE, Encoding, Network
+from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
+
+__all__ = [
+    "SYMMETRIES",
+    "TILE",
+    "DiScoFormerConfig",
+    "Encoding",
+    "Frame",
+    "KeysValues",
+    "Network",
+    "Whitening",
+    "log_standard_normal",
+    "whiten",
+]

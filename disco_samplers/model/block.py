@@ -25,12 +25,13 @@ class Frame(NamedTuple):
     r"""How columns lie in whitened coordinates: what symmetry "axes" knows of a context besides its points.
 
     ``own`` is the share of a column's variance that the other columns do not explain, :math:`1 / (C^{-1})_{aa}` with
-    :math:`C = B^T B` their correlation: 1 for uncorrelated columns, near 0 on a ridge.
+    :math:`C = B^T B` their correlation: 1 for uncorrelated columns, near 0 on a ridge. ``spectrum`` holds the eigenvalues of C.
     """
 
     matrix: Tensor  # B, (b, d, a), takes whitened coordinates to standardised columns
     weight: Tensor  # (b, 1, a), 1 / (number of columns that vary) for those that do, 0 for constant ones
     own: Tensor  # (b, 1, a)
+    spectrum: Tensor  # (b, 1, a), in no order that means anything to a column
 
     @classmethod
     def of(cls, matrix: Tensor) -> Frame:
@@ -43,7 +44,8 @@ class Frame(NamedTuple):
         own = 1 / (vectors.square() / values.clamp_min(1e-9)[:, None]).sum(-1)
         weight = varies.to(matrix.dtype) / varies.sum(-1, keepdim=True)
         own = torch.where(varies, own, 1.0).clamp(1e-4, 1.0)
-        return cls(matrix, weight[:, None], own[:, None].to(matrix.dtype))
+        small = (own[:, None].to(matrix.dtype), values.clamp_min(0.0)[:, None].to(matrix.dtype))
+        return cls(matrix, weight[:, None], *small)
 
     def repeat(self, times: int) -> Frame:
         """The frame of each set, ``times`` times in a row."""
@@ -120,11 +122,15 @@ class BandwidthAttention(nn.Module):
 
     With symmetry "axes" the kernel may be narrower along some columns: for :math:`\beta |y_i - x_j|^2` stands
     :math:`\beta \big(|y_i - x_j|^2 + \sum_a e_{ia} ((y_i - x_j) B)_a^2\big)`, where :math:`e_{ia} \ge 0` is read off the
-    even channels.
+    even channels. The logarithm of its determinant, :math:`\log\det(I + E^{1/2} C E^{1/2})`, is
+    :math:`\sum_a \log(1 + e_a)` if the frame is orthogonal, as it is where whitening has nothing to turn. Where the
+    configuration says so :math:`\sum_k \log\frac{1 + \bar e \lambda_k}{1 + \bar e}` is added, with :math:`\lambda` the
+    eigenvalues of the correlation C and :math:`\log(1 + \bar e)` the mean of :math:`\log(1 + e_a)`: exact for equal e too.
     """
 
     def __init__(self, config: DiScoFormerConfig) -> None:
         super().__init__()
+        self.matched = config.determinant == "matched"
         self.heads, self.width = config.heads, config.head_width
         h, w, c, cv = self.heads, self.width, config.width, config.vector_channels
         self.axes = config.symmetry == "axes"
@@ -203,8 +209,7 @@ class BandwidthAttention(nn.Module):
         score = beta[..., None] * shift
         if columns is not None:
             frame = columns.frame.matrix
-            # The kernel's exact determinant if the frame is orthogonal, as it is where whitening has nothing to turn.
-            log_det = torch.log1p(extra).sum(-1)
+            log_det = self._log_det(extra, columns.frame)
             log_density = log_density + 0.5 * log_det
             score = score + beta[..., None] * exactly(extra * exactly(shift, frame[:, None]), frame.mT[:, None])
         log_ratio = log_density - log_standard_normal(tokens.r2, d)
@@ -231,6 +236,16 @@ class BandwidthAttention(nn.Module):
             columns=columns,
         )
         return tokens, KernelEstimates(log_ratio, score.transpose(2, 3), log_beta)
+
+    def _log_det(self, extra: Tensor, frame: Frame) -> Tensor:
+        """Logarithm (b, m, h) of the narrowed kernels' determinant, for e (b, m, h, a)."""
+        each = torch.log1p(extra)
+        if not self.matched:
+            return each.sum(-1)
+        varying = frame.weight[:, :, None]
+        mean = (varying * each).sum(-1, keepdim=True)
+        together = torch.log1p(mean.expm1() * frame.spectrum[:, :, None])
+        return together.sum(-1) + (each - mean * (varying > 0)).sum(-1)
 
 
 class FeedForward(nn.Module):

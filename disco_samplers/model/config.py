@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 SYMMETRIES = ("rotations", "axes")
+DETERMINANTS = ("columns", "matched")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,8 @@ class DiScoFormerConfig:
         symmetry: "rotations" is exactly O(d)-equivariant; "axes" adds channels that act coordinate by
             coordinate and so can see axis-aligned structure (equivariant to permutations and sign flips of the axes).
         axis_channels: even channels for each coordinate, used when ``symmetry="axes"``.
+        determinant: of kernels that are narrower along some columns: "columns" takes these for orthogonal, as the first weights
+            were trained to make up for; "matched" heeds their correlation.
 
     Raises:
         ValueError: if a size is not a positive integer or ``symmetry`` is unknown.
@@ -39,14 +42,17 @@ class DiScoFormerConfig:
     hidden: int = 192
     symmetry: str = "rotations"
     axis_channels: int = 8
+    determinant: str = "columns"
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name != "symmetry" and (type(value) is not int or value < 1):
+            if field.name not in ("symmetry", "determinant") and (type(value) is not int or value < 1):
                 raise ValueError(f"{field.name} must be a positive integer, got {value!r}")
         if self.symmetry not in SYMMETRIES:
             raise ValueError(f"symmetry must be one of {SYMMETRIES}, got {self.symmetry!r}")
+        if self.determinant not in DETERMINANTS:
+            raise ValueError(f"determinant must be one of {DETERMINANTS}, got {self.determinant!r}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DiScoFormerConfig:

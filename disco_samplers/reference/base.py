@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points, check_count, check_generator, like
+from disco_samplers.arrays import as_points, check_count, like
+from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
 
 
@@ -53,11 +54,10 @@ class ReferenceDensity(ABC):
         """Independent draws (num_samples, d).
 
         Raises:
-            ValueError: if ``num_samples`` is not a positive integer.
+            ValueError: if ``num_samples`` is not a positive integer, or the generator is on another device.
         """
         check_count("num_samples", num_samples, 1)
-        check_generator(generator, self.device)
-        return self.draw(num_samples, generator)
+        return self.draw(num_samples, generator_on(self.device, generator=generator))
 
     def __call__(self, points: ArrayLike) -> ArrayLike:
         """The score, so that a density can stand wherever a score function is wanted."""

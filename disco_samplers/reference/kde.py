@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points
+from disco_samplers.arrays import as_points
 from disco_samplers.reference.base import ReferenceDensity
 from disco_samplers.types import ArrayLike
 

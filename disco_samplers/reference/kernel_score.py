@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points, check_count, like
+from disco_samplers.arrays import as_points, check_count, like
 from disco_samplers.types import ArrayLike
 
 _TILE = 2**24

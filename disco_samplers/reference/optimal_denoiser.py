@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points
+from disco_samplers.arrays import as_points
 
 _TILE = 2**22
 """Kernel matrix entries held at a time."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from disco_samplers._arrays import as_points, as_tensor
+from disco_samplers.arrays import as_points, as_tensor
 from disco_samplers.reference.kde import KDE
 from disco_samplers.types import ArrayLike, ScoreFunction
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
-from disco_samplers.samplers import annealed, baoab, mala, malt, particle_flow, ula
+from disco_samplers.samplers.steps import annealed, baoab, mala, malt, particle_flow, ula
 
 Method = Literal["mala", "ula", "baoab", "malt", "annealed", "flow", "exact"]
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from disco_samplers.samplers import preconditioner
+from disco_samplers import preconditioners
+from disco_samplers.estimators import DEFAULTS, NetworkEstimator, shipped_network
 from disco_samplers.samplers.algorithms import Algorithm
-from disco_samplers.samplers.exact import Guided
-from disco_samplers.samplers.step_size import ByAcceptance, ByBias, Fixed, Policy, init
+from disco_samplers.samplers.driver import Driver, Learn
+from disco_samplers.samplers.options import BIAS, TRAJECTORY, Options
+from disco_samplers.samplers.step_size import ByAcceptance, ByBias, Fixed, Policy
+from disco_samplers.samplers.steps import Condition, Guided
 from disco_samplers.samplers.target import Target
-
-if TYPE_CHECKING:
-    from disco_samplers.samplers.driver import Driver, Learn
-    from disco_samplers.samplers.langevin import LangevinSampler
+from disco_samplers.scores import ladder
+from disco_samplers.types import LogDensity
 
 _MOST_CONTEXT = 1000
 """Rows of history on which exact mode conditions."""
@@ -27,98 +28,112 @@ _LEVELS = 10
 """Noise levels of annealing where none are given."""
 
 
-def target_of(sampler: LangevinSampler, estimate: Any, levels: Sequence[Any], x: Tensor, rng: torch.Generator | None) -> Any:
+def target_of(
+    options: Options,
+    estimate: Any,
+    log_prob: LogDensity | None,
+    levels: Sequence[Any],
+    x: Tensor,
+    rng: torch.Generator | None,
+) -> Any:
     """What the algorithm is given: log-density and score, the score alone, or a ladder of scores; tried at the start (c, d).
 
     Raises:
         ValueError: if a function returns the wrong shape or what is not finite at the starting points.
     """
-    if sampler.method == "exact":
-        target = _guided(sampler, estimate)
+    if options.method == "exact":
+        target = guided(log_prob, estimate)
     else:
-        target = Target(estimate, sampler.log_prob, needs_log_prob=sampler.algorithm.adjusted)
+        target = Target(estimate, log_prob, needs_log_prob=options.algorithm.adjusted)
     target.check(x)
-    if sampler.method == "annealed":
+    if options.method == "annealed":
         if not all(callable(level) for level in levels):
-            from disco_samplers.scores import ladder
-
             levels = ladder(estimate, levels, generator=rng)
         return [Target(level, None, needs_log_prob=False).score for level in levels]
-    return target if sampler.algorithm.adjusted else target.score
+    return target if options.algorithm.adjusted else target.score
 
 
-def levels_of(sampler: LangevinSampler, draws: Tensor | None) -> Sequence[Any]:
+def levels_of(options: Options, draws: Tensor | None) -> Sequence[Any]:
     """The levels of annealing: those given, or from the draws' standard deviations down to a twentieth of them.
 
     Raises:
         ValueError: if there are neither levels nor draws.
     """
-    if sampler.method != "annealed":
+    if options.method != "annealed":
         return []
-    if sampler.levels is not None:
-        return list(sampler.levels)
+    if options.levels is not None:
+        return list(options.levels)
     if draws is None:
         raise ValueError('method "annealed" needs levels=, noise levels or scores ever less smoothed')
     return [draws.std(0) * 20 ** (-i / (_LEVELS - 1)) for i in range(_LEVELS)]
 
 
-def algorithm_of(sampler: LangevinSampler, target: Any, num_warmup: int, device: torch.device) -> Algorithm:
-    """The table's algorithm with this sampler's options."""
-    algorithm = sampler.algorithm
-    options: dict[str, Any] = {}
-    if sampler.method in ("baoab", "malt") and sampler.friction is not None:
-        options["friction"] = sampler.friction
-    if sampler.method == "malt":
-        options["trajectory"] = sampler.trajectory
-    if sampler.method == "annealed":
-        options["steps_per_level"] = max(1, num_warmup // len(target))
-    if sampler.method == "flow":
-        condition = sampler.condition or _shipped(device).condition
+def algorithm_of(options: Options, target: Any, num_warmup: int, device: torch.device) -> Algorithm:
+    """The table's algorithm with these options."""
+    algorithm = options.algorithm
+    told: dict[str, Any] = {}
+    if options.friction is not None:
+        told["friction"] = options.friction
+    if options.method == "malt":
+        told["trajectory"] = options.trajectory or TRAJECTORY
+    if options.method == "annealed":
+        told["steps_per_level"] = max(1, num_warmup // len(target))
+    if options.method == "flow":
+        condition = options.condition or _shipped(device)
         algorithm = dataclasses.replace(algorithm, init=partial(algorithm.init, condition=condition))
-        options["condition"] = condition
-    return dataclasses.replace(algorithm, step=partial(algorithm.step, **options))
+        told["condition"] = condition
+    return dataclasses.replace(algorithm, step=partial(algorithm.step, **told))
 
 
-def policy_of(sampler: LangevinSampler, step_size: float | None, d: int) -> Policy:
+def policy_of(options: Options, target_acceptance: float, step_size: float | None, d: int) -> Policy:
     """How the step size is chosen."""
     if step_size is not None:
         return Fixed(step_size)
-    if sampler.algorithm.adjusted:
-        return ByAcceptance(init(min(0.5, d ** (-1 / 3))), sampler.target_acceptance)
-    if sampler.method == "annealed":
-        return Fixed(2 * sampler.bias)
-    if sampler.method == "flow":
+    if options.algorithm.adjusted:
+        return ByAcceptance.of(target_acceptance, d)
+    if options.method == "annealed":
+        return Fixed(2 * (options.bias or BIAS))
+    if options.method == "flow":
         return Fixed(0.3)
-    return ByBias(sampler.bias, sampler.algorithm.order)
+    return ByBias(options.bias or BIAS, options.algorithm.order)
 
 
-def learn_of(sampler: LangevinSampler, driver: Driver, draws: Tensor | None, adapt: int) -> Learn | None:
-    """What a window of warm-up teaches: the preconditioner where no context gave it, and exact mode's estimate."""
-    exact = sampler.method == "exact"
-    condition = getattr(sampler.score, "condition", None) or getattr(getattr(sampler.score, "model", None), "condition", None)
-    known = draws is not None or sampler.preconditioner == "identity"
-    if sampler.method in ("annealed", "flow") or (known and not exact):
+def learn_of(options: Options, driver: Driver, *, known: bool, refresh: Callable[[Tensor], Any] | None = None) -> Learn | None:
+    """What a window of warm-up teaches: the preconditioner where none is known, and a new target where one can be made.
+
+    Arguments:
+        options: of the sampler.
+        driver: of the run.
+        known: whether the preconditioner is known already.
+        refresh: gives a new target from a history (n, d), for exact mode.
+    """
+    known = known or options.preconditioner == "identity"
+    if options.method in ("annealed", "flow") or (known and options.method != "exact"):
         return None
 
     def learn(history: Tensor) -> tuple[Any, Tensor]:
         if bool((history == history[0]).all()):  # nothing moved
             return driver.target, driver.factor
-        factor = preconditioner.factor(history, sampler.preconditioner)
-        if not exact or condition is None:
+        factor = preconditioners.factor(history, options.preconditioner or "dense")
+        if refresh is None:
             return driver.target, factor
         order = torch.randperm(len(history), generator=driver.generator, device=history.device)
-        estimate = condition(history[order[:_MOST_CONTEXT]])
-        return _guided(sampler, estimate.adapt(adapt) if adapt else estimate), factor
+        return refresh(history[order[:_MOST_CONTEXT]]), factor
 
     return learn
 
 
-def _guided(sampler: LangevinSampler, estimate: Any) -> Target:
-    assert sampler.log_prob is not None
-    return Target(Guided(sampler.log_prob, estimate), None, needs_log_prob=True)
+def guided(log_prob: LogDensity | None, estimate: Any) -> Target:
+    """Exact mode's target: the log-density decides, the estimate proposes."""
+    assert log_prob is not None
+    return Target(Guided(log_prob, estimate), None, needs_log_prob=True)
 
 
-def _shipped(device: torch.device) -> Any:
-    from disco_samplers.model.discoformer import DiScoFormer
+def _shipped(device: torch.device) -> Condition:
+    network = shipped_network(DEFAULTS["cloud"], device)
 
-    return DiScoFormer.from_pretrained(map_location=str(device))
+    def condition(particles: Tensor) -> Callable[[Tensor], Tensor]:
+        estimator = NetworkEstimator(network, particles)
+        return lambda points: estimator.score(points).to(points.dtype)
+
+    return condition

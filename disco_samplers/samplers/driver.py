@@ -96,40 +96,67 @@ class Driver:
         self.name, self.progress = "", False
         self.callback: Callback | None = None
         self.steps, self.hopeless, self.stopped = 0, 0, False
+        self.plan(0)
 
     def show(self, name: str, callback: Callback | None, progress: bool) -> None:
         """Who is told of each step: the callback, whose true answer ends the run with what it has drawn, and a named bar."""
         self.name, self.callback, self.progress = name, callback, progress
 
-    def warm_up(self, num_steps: int, learn: Learn | None = None) -> None:
-        """Steps whose positions are not kept, while the step size is found.
+    def plan(self, num_warmup: int, learn: Learn | None = None) -> None:
+        """Says how long the warm-up is that the next steps belong to.
 
         Arguments:
-            num_steps: how many.
+            num_warmup: steps.
             learn: called at the end of each window of warm-up; None where there is nothing to learn.
+        """
+        self._start, self._end = self.steps + num_warmup // 8, self.steps + num_warmup
+        self._learn, self._history = learn, History()
+        self._windows = [self.steps + end for end in windows(num_warmup)] if learn is not None else []
+        if not num_warmup:
+            self.step_size = self.policy.final
+
+    def warm_up(self, num_steps: int, learn: Learn | None = None) -> None:
+        """Steps whose positions are not kept, while the step size is found; arguments as of :meth:`plan`.
 
         Raises:
             RuntimeError: if every chain diverges a hundred times in a row.
         """
-        ends, history = windows(num_steps) if learn is not None else [], History()
-        first = num_steps // 8
+        self.plan(num_steps, learn)
         with self._bar(num_steps, "warm-up") as bar:
-            for i in range(num_steps):
-                info = self._step(self.policy.step_size, warming_up=True)
-                self.policy = self.policy.update(self.state, info, self.factor)
+            for _ in range(num_steps):
+                self.advance()
                 if self.stopped:
+                    self.step_size = self.policy.final
                     break
-                if ends and i >= first:
-                    history.add(self.state.position)
-                if learn is not None and i + 1 in ends:
-                    self.target, self.factor = learn(history.take())
-                    self.state = self.algorithm.init(self.state.position, self.target)
-                    self.policy = self.policy.start(self.state, self.factor)
                 bar.update()
-        self.step_size = self.policy.final
 
-    def draw(self, num_samples: int, thin: int) -> Record:
-        """Draws every ``thin`` steps; an interrupt keeps those drawn so far, and is passed on where there are none.
+    def advance(self) -> Any:
+        """One step of all chains, and in warm-up what it teaches; gives the step's info.
+
+        Raises:
+            RuntimeError: if every chain diverges a hundred times in a row.
+        """
+        warming_up = self.steps < self._end
+        if warming_up:
+            self.step_size = self.policy.step_size
+        info = self._step(self.step_size, warming_up=warming_up)
+        if not warming_up:
+            return info
+        self.policy = self.policy.update(self.state, info, self.factor)
+        if self.stopped:
+            return info
+        if self._windows and self.steps > self._start:
+            self._history.add(self.state.position)
+        if self._learn is not None and self.steps in self._windows:
+            self.target, self.factor = self._learn(self._history.take())
+            self.state = self.algorithm.init(self.state.position, self.target)
+            self.policy = self.policy.start(self.state, self.factor)
+        if self.steps == self._end:
+            self.step_size = self.policy.final
+        return info
+
+    def draw(self, num_samples: int, thinning: int) -> Record:
+        """Draws every ``thinning`` steps; an interrupt keeps those drawn so far, and is passed on where there are none.
 
         Raises:
             RuntimeError: if every chain diverges a hundred times in a row.
@@ -139,17 +166,17 @@ class Driver:
         accepted, steps = torch.zeros(len(x), dtype=torch.float64, device=x.device), 0
         divergences = torch.zeros(len(x), num_samples, dtype=torch.bool, device=x.device)
         kept = 0
-        with self._bar(num_samples * thin, "draws") as bar:
+        with self._bar(num_samples * thinning, "draws") as bar:
             try:
-                for i in range(num_samples * thin):
+                for i in range(num_samples * thinning):
                     if self.stopped:
                         break
-                    info = self._step(self.step_size, warming_up=False)
+                    info = self.advance()
                     accepted += info.acceptance
                     steps += 1
                     divergences[:, kept] |= info.diverged
                     bar.update()
-                    if (i + 1) % thin == 0:
+                    if (i + 1) % thinning == 0:
                         draws[:, kept] = self.state.position
                         kept += 1
             except KeyboardInterrupt:

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers._arrays import check_count
-from disco_samplers._extras import optional
-from disco_samplers.samplers import particle_flow
-from disco_samplers.samplers.particle_flow import Condition, State
+from disco_samplers.arrays import check_count
+from disco_samplers.extras import optional
+from disco_samplers.samplers.steps import Condition, particle_flow
 from disco_samplers.types import ScoreFunction
 
 
@@ -25,7 +24,7 @@ def relax(
     tolerance: float = 0.02,
     patience: int = 20,
     progress: bool = False,
-) -> tuple[State, Tensor]:
+) -> tuple[particle_flow.State, Tensor]:
     """Steps of the flow until the cloud is at rest.
 
     It is where its speed (whitened, per dimension) falls below ``tolerance``, or has not fallen for ``patience`` steps: then

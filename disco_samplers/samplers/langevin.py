@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import check_count, check_generator, device_of
-from disco_samplers.samplers import preconditioner
-from disco_samplers.samplers.algorithms import ALGORITHMS, Method
-from disco_samplers.samplers.assembly import algorithm_of, learn_of, levels_of, policy_of, target_of
+from disco_samplers import preconditioners
+from disco_samplers.arrays import check_count, default_names, device_of
+from disco_samplers.randomness import check_seed, generator_on
+from disco_samplers.samplers.algorithms import Method
+from disco_samplers.samplers.assembly import algorithm_of, guided, learn_of, levels_of, policy_of, target_of
 from disco_samplers.samplers.driver import Callback, Checkpoint, Driver, warn
-from disco_samplers.samplers.kernel import noise
-from disco_samplers.samplers.particle_flow import Condition
-from disco_samplers.samplers.result import SamplerResult, default_names
+from disco_samplers.samplers.options import Options, differences
+from disco_samplers.samplers.result import SamplerResult
 from disco_samplers.samplers.start import context_of, factor_of, start
 from disco_samplers.samplers.step_size import Fixed
+from disco_samplers.samplers.steps import Condition, noise
 from disco_samplers.samplers.target import Target
 from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
-
-if TYPE_CHECKING:
-    from disco_samplers.estimate import DensityEstimate
-    from disco_samplers.model.discoformer import DiScoFormer
-
-
-_ADJUSTED = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.adjusted)
-_OPTIONS: dict[str, tuple[str, ...]] = {
-    "preconditioner": tuple(name for name in ALGORITHMS if name != "flow"),
-    "target_acceptance": _ADJUSTED,
-    "bias": ("ula", "baoab", "annealed"),
-    "friction": ("baoab", "malt"),
-    "trajectory": ("malt",),
-    "levels": ("annealed",),
-    "condition": ("flow",),
-}
-"""The methods that an option is for."""
 
 
 class LangevinSampler:
@@ -62,8 +46,8 @@ class LangevinSampler:
     error; "exact" removes that too.
 
     Arguments:
-        score: a callable (m, d) -> (m, d); a :class:`DensityEstimate` or any density with ``score`` and ``log_prob``; or
-            an unconditioned :class:`DiScoFormer`, then give ``context`` to :meth:`run` ("exact" can do without).
+        score: a callable (m, d) -> (m, d); an estimate or any density with ``score`` and ``log_prob``; or an unconditioned
+            model, then give ``context`` to :meth:`run` ("exact" can do without).
         log_prob: log-density (m, d) -> (m,), normalised or not; taken from ``score`` where that has one, except by "exact".
         method: "mala" where there is a log-density, else "ula".
         preconditioner: "dense" (the default), "diagonal" or "identity", of all but "flow"; taken from the context, from
@@ -71,7 +55,7 @@ class LangevinSampler:
         target_acceptance: of the adjusted methods; that of the table if not given ("exact": 0.4; "mala" with an estimate: 0.8,
             since where its two heads disagree, as in the neck of a funnel, large steps leave chains stuck).
         bias: relative bias of a Gaussian's variance that the unadjusted methods may have; 0.05 if not given.
-        friction: of "baoab" and "malt".
+        friction: of "baoab" (2 if not given) and "malt" (1).
         trajectory: of "malt": whitened time between two decisions; 1.5 if not given.
         levels: of "annealed": noise levels, largest first, or scores ever less smoothed, the target's last; see
             :func:`~disco_samplers.scores.ladder`.
@@ -79,7 +63,8 @@ class LangevinSampler:
 
     Raises:
         TypeError: if ``score`` is not callable.
-        ValueError: if an adjusted method is asked for without a log-density, or an option is out of range or not the method's.
+        ValueError: if an adjusted method is asked for without a log-density, or an option is out of range or one that the
+            method ignores.
 
     References:
         Roberts, Rosenthal, *Optimal scaling of discrete approximations to Langevin diffusions*, JRSS B 1998, for 0.574;
@@ -89,18 +74,18 @@ class LangevinSampler:
         >>> from disco_samplers import DiScoFormer
         >>> draws = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
         >>> sampler = LangevinSampler(score=DiScoFormer.from_pretrained())
-        >>> result = sampler.run(20, context=draws, num_warmup=20, chains=4, seed=1, progress=False)
+        >>> result = sampler.run(20, context=draws, num_warmup=20, num_chains=4, seed=1, progress=False)
         >>> result.draws.shape
         torch.Size([4, 20, 2])
     """
 
     def __init__(
         self,
-        score: ScoreFunction | DensityEstimate | DiScoFormer,
+        score: ScoreFunction,
         *,
         log_prob: LogDensity | None = None,
         method: Method | None = None,
-        preconditioner: preconditioner.Kind | None = None,
+        preconditioner: preconditioners.Kind | None = None,
         target_acceptance: float | None = None,
         bias: float | None = None,
         friction: float | None = None,
@@ -110,46 +95,33 @@ class LangevinSampler:
     ) -> None:
         if not callable(score):
             raise TypeError(f"score must be callable, (m, d) -> (m, d), got {type(score).__name__}")
-        if method is not None and method not in ALGORITHMS:
-            raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
-        if preconditioner not in (None, "dense", "diagonal", "identity"):
-            raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {preconditioner!r}')
-        if target_acceptance is not None and not 0 < target_acceptance < 1:
-            raise ValueError(f"target_acceptance must lie in (0, 1), got {target_acceptance}")
-        if bias is not None and not 0 < bias < 1:
-            raise ValueError(f"bias must lie in (0, 1), got {bias}")
-        if friction is not None and not (friction >= 0 and np.isfinite(friction)):
-            raise ValueError(f"friction must not be negative, got {friction}")
-        if trajectory is not None and not (trajectory > 0 and np.isfinite(trajectory)):
-            raise ValueError(f"trajectory must be positive, got {trajectory}")
         known = log_prob is not None or hasattr(score, "log_prob") or hasattr(score, "condition")
-        self.method: Method = method or ("mala" if known else "ula")
-        self.algorithm = ALGORITHMS[self.method]
-        if self.algorithm.adjusted and not known:
+        self.options = Options(
+            method=method or ("mala" if known else "ula"),
+            preconditioner=preconditioner,
+            target_acceptance=target_acceptance,
+            bias=bias,
+            friction=friction,
+            trajectory=trajectory,
+            levels=levels,
+            condition=condition,
+        )
+        adjusted = self.options.algorithm.adjusted
+        if adjusted and not known:
             raise ValueError(f'method "{method}" needs a log-density: give log_prob=, or use method="ula"')
         if self.method == "exact" and log_prob is None:
             raise ValueError('method "exact" needs log_prob=, the target\'s own log-density; with an estimate\'s use "mala"')
-        options = {
-            "preconditioner": preconditioner,
-            "target_acceptance": target_acceptance,
-            "bias": bias,
-            "friction": friction,
-            "trajectory": trajectory,
-            "levels": levels,
-            "condition": condition,
-        }
-        for name, methods in _OPTIONS.items():
-            if options[name] is not None and self.method not in methods:
-                raise ValueError(
-                    f'{name} is not an option of method "{self.method}", only of {", ".join(methods)}: leave it out'
-                )
-        self.score, self.log_prob, self.preconditioner = score, log_prob, preconditioner or "dense"
+        if log_prob is not None and not adjusted:
+            raise ValueError(f'log_prob is not an option of method "{method}", only of mala, malt, exact: leave it out')
+        self.score, self.log_prob = score, log_prob
         # Only an estimate, or the model that makes one, can be adapted or conditioned.
         estimated = self.method == "mala" and log_prob is None and (hasattr(score, "adapt") or hasattr(score, "condition"))
-        self.target_acceptance = target_acceptance or (0.8 if estimated else self.algorithm.acceptance)
-        self.bias = 0.05 if bias is None else bias
-        self.trajectory = 1.5 if trajectory is None else trajectory
-        self.friction, self.levels, self.condition = friction, levels, condition
+        self.target_acceptance = target_acceptance or (0.8 if estimated else self.options.algorithm.acceptance)
+
+    @property
+    def method(self) -> Method:
+        """Name of the method."""
+        return self.options.method
 
     @torch.inference_mode(False)  # where nothing can be differentiated, as a score may do
     def run(
@@ -158,9 +130,9 @@ class LangevinSampler:
         *,
         context: ArrayLike | None = None,
         initial: ArrayLike | None = None,
-        chains: int | None = None,
+        num_chains: int | None = None,
         num_warmup: int | None = None,
-        thin: int = 1,
+        thinning: int = 1,
         step_size: float | None = None,
         adapt: int = 0,
         seed: int | None = None,
@@ -176,17 +148,17 @@ class LangevinSampler:
             num_samples: draws kept of each chain.
             context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points. A
                 numpy array goes to the score's device, a tensor must be there already.
-            initial: starting points (chains, d), as the context is; rows of it, drawn at random, if not given.
-            chains: number of chains; as many as ``initial`` has, or 4.
+            initial: starting points (num_chains, d), as the context is; rows of it, drawn at random, if not given.
+            num_chains: number of chains; as many as ``initial`` has, or 4.
             num_warmup: discarded steps before; 500 if not given.
-            thin: steps between two draws.
+            thinning: steps between two draws.
             step_size: fixes the step size instead of adapting it.
             adapt: gradient steps of the estimate's on-the-fly adaptation before sampling, and in exact mode whenever the
                 estimate is refreshed; 0 for none.
             seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the device of the chains.
             names: of the variables.
-            callback: called with a :class:`~disco_samplers.samplers.driver.Progress` after each step; a true answer ends the
+            callback: called with a :class:`~disco_samplers.samplers.Progress` after each step; a true answer ends the
                 run, with what it has drawn so far, in warm-up nothing, as its result.
             resume: a result of this sampler, complete or not, to go on from: same chains, step size and randomness, no
                 warm-up. The new result holds its draws and ``num_samples`` more. A copy or a pickle of a result has its draws
@@ -206,46 +178,47 @@ class LangevinSampler:
         """
         for name, value, least in (
             ("num_samples", num_samples, 1),
-            ("chains", chains, 1),
+            ("num_chains", num_chains, 1),
             ("num_warmup", num_warmup, 0),
-            ("thin", thin, 1),
+            ("thinning", thinning, 1),
             ("adapt", adapt, 0),
         ):
             if value is not None:
                 check_count(name, value, least)
         if step_size is not None and not (step_size > 0 and np.isfinite(step_size)):
             raise ValueError(f"step_size must be positive, got {step_size}")
-        if seed is not None and generator is not None:
-            raise ValueError("give seed or generator, not both")
-        if seed is not None and not 0 <= seed < 2**63:
-            raise ValueError(f"seed must lie in 0 .. 2^63 - 1, got {seed}")
+        if step_size is not None and self.options.target_acceptance is not None:
+            raise ValueError("target_acceptance has no effect where step_size is given: leave one out")
+        check_seed(seed, generator)
         warmup = 500 if num_warmup is None else num_warmup
         if resume is not None:
-            fixed: dict[str, Any] = {"context": context, "initial": initial, "chains": chains, "num_warmup": num_warmup}
+            fixed: dict[str, Any] = {"context": context, "initial": initial, "num_chains": num_chains, "num_warmup": num_warmup}
             fixed |= {"names": names, "step_size": step_size, "adapt": adapt or None}
             if given := [name for name, value in fixed.items() if value is not None]:
                 raise ValueError(f"resume goes on from a result as it is: leave out {', '.join(given)}")
             names, driver = resume.names, self._resumed(resume, seed, generator)
         else:
             estimate = self._estimate(context, adapt)
-            device = device_of(self.score, getattr(self.condition, "__self__", None), context, initial)
+            device = device_of(self.score, getattr(self.options.condition, "__self__", None), context, initial)
             draws = context_of(estimate, context, device)
-            x, rng = start(initial, draws, chains, seed, generator, device)
+            x, rng = start(initial, draws, num_chains, seed, generator, device)
             names = list(names) if names is not None else default_names(x.shape[1])
             if len(names) != x.shape[1]:
                 raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
-            levels = levels_of(self, draws)
+            options = self.options
+            levels = levels_of(options, draws)
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
-            target = target_of(self, estimate, levels, x, rng)
-            algorithm = algorithm_of(self, target, warmup, x.device)
-            state, factor = algorithm.init(x, target), factor_of(draws, x, self.preconditioner)
-            policy = policy_of(self, step_size, x.shape[1]).start(state, factor)
+            target = target_of(options, estimate, self.log_prob, levels, x, rng)
+            algorithm = algorithm_of(options, target, warmup, x.device)
+            state, factor = algorithm.init(x, target), factor_of(draws, x, options.preconditioner or "dense")
+            policy = policy_of(options, self.target_acceptance, step_size, x.shape[1]).start(state, factor)
             driver = Driver(algorithm, target, state, policy, factor=factor, generator=rng)
         driver.show(self.method, callback, progress)
         if resume is None:
-            driver.warm_up(warmup, learn_of(self, driver, draws, adapt))
-        record = driver.draw(num_samples, thin)
+            learn = learn_of(self.options, driver, known=draws is not None, refresh=self._refreshed(adapt))
+            driver.warm_up(warmup, learn)
+        record = driver.draw(num_samples, thinning)
         warn(record)
         checkpoint = driver.checkpoint()._replace(sampler=self)
         return SamplerResult.of(record, checkpoint, self.method, names, before=resume)
@@ -262,10 +235,8 @@ class LangevinSampler:
                 "begin a new run with initial=result.draws[:, -1]"
             )
         device = checkpoint.state.position.device
-        check_generator(generator, device)
-        if generator is None and seed is not None:
-            generator = torch.Generator(device).manual_seed(seed)
-        elif generator is None and checkpoint.generator_state is not None:
+        generator = generator_on(device, seed=seed, generator=generator)
+        if generator is None and checkpoint.generator_state is not None:
             generator = torch.Generator(device)
             generator.set_state(checkpoint.generator_state)
         return Driver(
@@ -281,14 +252,14 @@ class LangevinSampler:
         """What makes another sampler's run of the same method not one of this sampler, by the functions' values at points."""
         if other is self:
             return []
-        different = [name for name in _OPTIONS if not _alike(getattr(self, name), getattr(other, name))]
+        different = differences(self.options, other.options)
         models = [hasattr(sampler.score, "condition") for sampler in (self, other)]
         if any(models) and self.score is not other.score:
             return [*different, "score"]
         # The estimate that a model made is not at hand; the model is the same.
         scores = [torch.zeros_like if models[0] else sampler.score for sampler in (self, other)]
         mine, theirs = (
-            Target(score, sampler.log_prob, needs_log_prob=self.algorithm.adjusted)(x)
+            Target(score, sampler.log_prob, needs_log_prob=self.options.algorithm.adjusted)(x)
             for score, sampler in zip(scores, (self, other), strict=True)
         )
         for name, a, b in zip(("log_prob", "score"), mine, theirs, strict=True):
@@ -310,11 +281,14 @@ class LangevinSampler:
             estimate = estimate.adapt(adapt)
         return estimate
 
+    def _refreshed(self, adapt: int) -> Callable[[Tensor], Any] | None:
+        """Exact mode's target from a history (n, d), where there is a model to condition on it."""
+        condition = getattr(self.score, "condition", None) or getattr(getattr(self.score, "model", None), "condition", None)
+        if self.method != "exact" or condition is None:
+            return None
 
-def _alike(a: Any, b: Any) -> bool:
-    """Whether two options are the same; noise levels may be numbers or tensors."""
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(_alike, a, b))
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b)
-    return bool(a == b)
+        def refresh(history: Tensor) -> Any:
+            estimate = condition(history)
+            return guided(self.log_prob, estimate.adapt(adapt) if adapt else estimate)
+
+        return refresh

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers.samplers.diagnostics import Summary, diagnostic, summarise
-
-if TYPE_CHECKING:
-    from disco_samplers.samplers.driver import Checkpoint, Record
+from disco_samplers.convergence import diagnostic
+from disco_samplers.files import to_arviz, write_draws
+from disco_samplers.pictures import plot_pairs, plot_ranks, plot_traces
+from disco_samplers.samplers.diagnostics import Summary, summarise
+from disco_samplers.samplers.driver import Checkpoint, Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,7 @@ class SamplerResult:
         return self.draws.detach().cpu().numpy().astype(np.float64)
 
     def summary(self) -> Summary:
-        """The table of :func:`~disco_samplers.samplers.diagnostics.summarise`."""
+        """The table of :func:`~disco_samplers.samplers.summarise`."""
         return summarise(self.numpy(), self.names)
 
     def to_arviz(self) -> Any:
@@ -94,9 +96,16 @@ class SamplerResult:
         Raises:
             ImportError: if ArviZ is not installed.
         """
-        from disco_samplers.io import to_arviz
+        return to_arviz(self.numpy(), self.names, self.divergences.cpu().numpy())
 
-        return to_arviz(self)
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the draws as their extension says: .csv, .npy, .npz, .parquet or ArviZ .nc.
+
+        Raises:
+            ValueError: if the extension is unknown, or a variable is called chain or draw.
+            ImportError: if the format needs a package that is not installed.
+        """
+        write_draws(os.fspath(path), self.numpy(), self.names, self.divergences.cpu().numpy())
 
     def plot(self, path: str | None = None, *, kind: str = "trace", reference: Tensor | np.ndarray | None = None) -> Any:
         """Draws the draws; needs matplotlib.
@@ -107,17 +116,16 @@ class SamplerResult:
             reference: draws (n, d) to show beside, for traces and pairs.
 
         Raises:
-            ValueError: if ``kind`` is none of these.
+            ValueError: if ``kind`` is none of these, or a reference is given that it ignores.
         """
         if kind not in ("trace", "pair", "rank"):
             raise ValueError(f'kind must be "trace", "pair" or "rank", got {kind!r}')
-        if kind != "trace":
-            from disco_samplers.samplers.plots import plot_pairs, plot_ranks
-
-            return plot_pairs(self, reference, path) if kind == "pair" else plot_ranks(self, path)
-        from disco_samplers.plotting import plot_draws
-
-        return plot_draws(self, reference, path)
+        if kind == "rank":
+            if reference is not None:
+                raise ValueError('kind "rank" ignores reference=: ranks are those of the draws among themselves')
+            return plot_ranks(self.numpy(), self.names, path)
+        old = reference.detach().cpu().numpy() if isinstance(reference, Tensor) else reference
+        return (plot_pairs if kind == "pair" else plot_traces)(self.numpy(), self.names, old, path)
 
     def __repr__(self) -> str:
         chains, draws, d = self.draws.shape
@@ -125,8 +133,3 @@ class SamplerResult:
             f"SamplerResult({self.method}, chains={chains}, draws={draws}, d={d}, "
             f"acceptance={float(self.acceptance.mean()):.2f}, divergences={int(self.divergences.sum())})"
         )
-
-
-def default_names(d: int) -> list[str]:
-    """x0, x1, ... for unnamed variables."""
-    return [f"x{i}" for i in range(d)]

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_points, check_generator
-from disco_samplers.samplers import preconditioner
+from disco_samplers import preconditioners
+from disco_samplers.arrays import as_points
+from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
 
 
@@ -32,37 +33,35 @@ def context_of(target: Any, context: ArrayLike | None, device: torch.device | No
 def start(
     initial: ArrayLike | None,
     draws: Tensor | None,
-    chains: int | None,
+    num_chains: int | None,
     seed: int | None,
     generator: torch.Generator | None,
     device: torch.device | None,
 ) -> tuple[Tensor, torch.Generator | None]:
-    """Starting points (chains, d), rows of the draws where none are given, and the generator on their device.
+    """Starting points (num_chains, d), rows of the draws where none are given, and the generator on their device.
 
     Raises:
         ValueError: if there is nothing to start from, or it has the wrong shape or not as many rows as chains are asked for,
             or is on another device than the target or the generator.
     """
     if initial is None and draws is None:
-        raise ValueError("starting points are needed: give initial=(chains, d), or context=draws to take them from")
+        raise ValueError("starting points are needed: give initial=(num_chains, d), or context=draws to take them from")
     where = draws if initial is None else as_points(initial, "initial", None if draws is None else draws.shape[1], device)
     assert where is not None
     if where.ndim != 2 or 0 in where.shape:
-        raise ValueError(f"initial must have shape (chains, d), got {tuple(where.shape)}")
-    if initial is not None and chains is not None and chains != len(where):
-        raise ValueError(f"chains is {chains}, but initial has {len(where)} rows: leave chains out")
-    check_generator(generator, where.device)
-    rng = generator
-    if generator is None and seed is not None:
-        rng = torch.Generator(where.device).manual_seed(seed)
+        raise ValueError(f"initial must have shape (num_chains, d), got {tuple(where.shape)}")
+    if initial is not None and num_chains is not None and num_chains != len(where):
+        raise ValueError(f"num_chains is {num_chains}, but initial has {len(where)} rows: leave num_chains out")
+    rng = generator_on(where.device, seed=seed, generator=generator)
     if initial is None:
-        where = where[torch.randint(len(where), (4 if chains is None else chains,), generator=rng, device=where.device)]
+        count = 4 if num_chains is None else num_chains
+        where = where[torch.randint(len(where), (count,), generator=rng, device=where.device)]
     return where.detach().clone(), rng
 
 
-def factor_of(draws: Tensor | None, x: Tensor, kind: preconditioner.Kind) -> Tensor:
+def factor_of(draws: Tensor | None, x: Tensor, kind: preconditioners.Kind) -> Tensor:
     """The preconditioner's factor from the context, or else from the starting points (c, d) where they tell a scale."""
     if draws is not None:
-        return preconditioner.factor(draws, kind).to(x)
+        return preconditioners.factor(draws, kind).to(x)
     many = len(x) > max(x.shape[1], 9) and bool((x != x[0]).any(0).all())
-    return preconditioner.factor(x, kind if many else "identity")
+    return preconditioners.factor(x, kind if many else "identity")

@@ -17,6 +17,35 @@ class DualAveraging(NamedTuple):
     updates: int
     centre: float
 
+    @classmethod
+    def at(cls, step_size: float) -> DualAveraging:
+        """The adaptation's start at a step size."""
+        log_step = math.log(step_size)
+        return cls(log_step, log_step, 0.0, 0, math.log(4 * step_size))
+
+    def updated(self, acceptance: float, target: float) -> DualAveraging:
+        r"""One update towards a target acceptance.
+
+        .. math::
+            \log e_{t+1} = \mu - \frac{\sqrt t}{\gamma} \bar H_t, \quad
+            \bar H_t = \Big(1 - \frac1{t + t_0}\Big) \bar H_{t-1} + \frac{\delta - \alpha_t}{t + t_0}
+
+        References:
+            Hoffman, Gelman, *The No-U-Turn Sampler*, JMLR 2014, eq. 6 and section 3.2 (gamma = 0.05, t0 = 10, kappa = 0.75).
+
+        Example:
+            >>> start = DualAveraging.at(0.1)
+            >>> start.updated(0.0, 0.574).step_size < start.updated(1.0, 0.574).step_size
+            True
+        """
+        count = self.updates + 1
+        weight = 1 / (count + 10)
+        error = (1 - weight) * self.error_sum + weight * (target - acceptance)
+        log_step = max(-40.0, min(self.centre - math.sqrt(count) / 0.05 * error, 20.0))
+        mix = count**-0.75
+        average = mix * log_step + (1 - mix) * self.log_average if count > 1 else log_step
+        return DualAveraging(log_step, average, error, count, self.centre)
+
     @property
     def step_size(self) -> float:
         """The step to take now."""
@@ -26,35 +55,6 @@ class DualAveraging(NamedTuple):
     def final(self) -> float:
         """The average to use once adaptation has ended."""
         return math.exp(self.log_average)
-
-
-def init(step_size: float) -> DualAveraging:
-    """Starts the adaptation at a step size."""
-    log_step = math.log(step_size)
-    return DualAveraging(log_step, log_step, 0.0, 0, math.log(4 * step_size))
-
-
-def update(state: DualAveraging, acceptance: float, target: float) -> DualAveraging:
-    r"""One update towards a target acceptance.
-
-    .. math::
-        \log e_{t+1} = \mu - \frac{\sqrt t}{\gamma} \bar H_t, \quad
-        \bar H_t = \Big(1 - \frac1{t + t_0}\Big) \bar H_{t-1} + \frac{\delta - \alpha_t}{t + t_0}
-
-    References:
-        Hoffman, Gelman, *The No-U-Turn Sampler*, JMLR 2014, eq. 6 and section 3.2 (gamma = 0.05, t0 = 10, kappa = 0.75).
-
-    Example:
-        >>> update(init(0.1), 0.0, 0.574).step_size < update(init(0.1), 1.0, 0.574).step_size
-        True
-    """
-    count = state.updates + 1
-    weight = 1 / (count + 10)
-    error = (1 - weight) * state.error_sum + weight * (target - acceptance)
-    log_step = max(-40.0, min(state.centre - math.sqrt(count) / 0.05 * error, 20.0))
-    mix = count**-0.75
-    average = mix * log_step + (1 - mix) * state.log_average if count > 1 else log_step
-    return DualAveraging(log_step, average, error, count, state.centre)
 
 
 class Policy(Protocol):
@@ -97,6 +97,11 @@ class ByAcceptance(NamedTuple):
     averaging: DualAveraging
     target: float
 
+    @classmethod
+    def of(cls, target: float, d: int) -> ByAcceptance:
+        """The start for a target acceptance in d dimensions."""
+        return cls(DualAveraging.at(min(0.5, d ** (-1 / 3))), target)
+
     @property
     def step_size(self) -> float:
         return self.averaging.step_size
@@ -106,10 +111,10 @@ class ByAcceptance(NamedTuple):
         return self.averaging.final
 
     def start(self, state: Any, factor: Tensor) -> ByAcceptance:
-        return self._replace(averaging=init(self.step_size))
+        return self._replace(averaging=DualAveraging.at(self.step_size))
 
     def update(self, state: Any, info: Any, factor: Tensor) -> ByAcceptance:
-        return self._replace(averaging=update(self.averaging, float(info.acceptance.mean()), self.target))
+        return self._replace(averaging=self.averaging.updated(float(info.acceptance.mean()), self.target))
 
 
 class ByBias(NamedTuple):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_tensor
+from disco_samplers.arrays import as_tensor
 from disco_samplers.types import ArrayLike
 
 

@@ -1,1 +1,22 @@
 """Training: the stream of targets, the loss and the trainer."""
+
+from disco_samplers.training import distributed
+from disco_samplers.training.families import FAMILIES
+from disco_samplers.training.loss import Losses, consistency_loss, training_loss
+from disco_samplers.training.stream import Batch, Stream, StreamConfig, make_batch
+from disco_samplers.training.trainer import Trainer, TrainingConfig, load_config
+
+__all__ = [
+    "FAMILIES",
+    "Batch",
+    "Losses",
+    "Stream",
+    "StreamConfig",
+    "Trainer",
+    "TrainingConfig",
+    "consistency_loss",
+    "distributed",
+    "load_config",
+    "make_batch",
+    "training_loss",
+]

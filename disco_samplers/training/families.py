@@ -13,9 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from disco_samplers.reference.base import ReferenceDensity
-from disco_samplers.reference.gaussian import GaussianMixture
-from disco_samplers.reference.student_t import StudentTMixture
+from disco_samplers.reference import GaussianMixture, ReferenceDensity, StudentTMixture
 from disco_samplers.training.maps import (
     Autoregression,
     Box,

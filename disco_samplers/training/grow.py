@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from disco_samplers.model.config import DiScoFormerConfig
+from disco_samplers.model import DiScoFormerConfig
 
 _OUTPUTS = (
     "attention.to_scalars.",

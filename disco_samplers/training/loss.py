@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from disco_samplers.model.block import Frame
-from disco_samplers.model.network import Network
+from disco_samplers.model import Frame, Network
 
 _DENSITY_WEIGHT = 0.5
 _FAR_WEIGHT = 0.1

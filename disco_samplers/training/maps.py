@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers.reference.base import ReferenceDensity
+from disco_samplers.reference import ReferenceDensity
 
 _NEWTON_STEPS = 12
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from disco_samplers.model.block import Frame
-from disco_samplers.model.whitening import whiten
+from disco_samplers.model import Frame, whiten
 from disco_samplers.training.families import FAMILIES
 
 _DIMENSIONS = (1, 2, 3, 5, 8, 12, 20, 36, 80)

@@ -19,9 +19,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from disco_samplers.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
-from disco_samplers.model.config import DiScoFormerConfig
-from disco_samplers.model.network import Network
+from disco_samplers.files import load_checkpoint, load_weights, save_checkpoint, save_weights
+from disco_samplers.model import DiScoFormerConfig, Network
 from disco_samplers.training import distributed
 from disco_samplers.training.graphs import Graphs, Work
 from disco_samplers.training.grow import deepen
@@ -141,13 +140,16 @@ class Trainer:
     def start_from(self, weights: str | os.PathLike[str]) -> None:
         """Takes over trained weights before the first step; of a network with fewer blocks, the missing ones are added silent.
 
+        The determinant of its kernels may have been another.
+
         Raises:
             ValueError: if the file holds a network of another kind, or a deeper one.
         """
         state, values = load_weights(Path(weights))
         config = DiScoFormerConfig.from_dict(values)
         layers = self.model_config.layers
-        if dataclasses.replace(config, layers=layers) != self.model_config or config.layers > layers:
+        same = dataclasses.replace(config, layers=layers, determinant=self.model_config.determinant)
+        if same != self.model_config or config.layers > layers:
             raise ValueError(f"{weights} holds another network: {values}")
         state = deepen({name.removeprefix("network."): value for name, value in state.items()}, config, layers)
         self.network.load_state_dict(state)

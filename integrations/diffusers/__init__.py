@@ -1,6 +1,6 @@
 """Diffusion models out of a data set: score model, pipeline, scheduler, hook and likelihood for diffusers."""
 
-from disco_samplers._extras import optional
+from disco_samplers.extras import optional
 
 optional("diffusers", "diffusers")  # says how to install it where it is missing
 

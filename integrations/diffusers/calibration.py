@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
+from disco_samplers.reference import OptimalDenoiser
 
 KNOTS = 9
 """Noise levels at which the weight is measured."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from disco_samplers._arrays import as_tensor, check_finite
+from disco_samplers.arrays import as_tensor, check_finite
 from disco_samplers.types import ArrayLike
 
 FEW = 16

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from disco_samplers.model.config import DiScoFormerConfig
-from disco_samplers.model.discoformer import DiScoFormer
+from disco_samplers.estimate import DiScoFormer
+from disco_samplers.model import DiScoFormerConfig
 
 from .basis import LinearBasis
 from .calibration import KNOTS, held_out_weights, knots

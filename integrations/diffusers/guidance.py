@@ -12,9 +12,10 @@ from diffusers.callbacks import PipelineCallback
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from disco_samplers._arrays import check_count
-from disco_samplers.distances import nearest_distances
-from disco_samplers.model.discoformer import DiScoFormer
+from disco_samplers.arrays import check_count
+from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimators import DEFAULTS
+from disco_samplers.measures import nearest_distances
 
 from .basis import LinearBasis
 from .guidance_record import GuidanceRecord
@@ -57,7 +58,7 @@ class DiscoGuidance(PipelineCallback):
         correction_steps: Langevin steps after each step.
         diversify: step delta; 0 for none, 0.01 to 0.1 is usual.
         class_labels: class or classes of the reference to steer to; its data need labels.
-        disco: the pretrained model that reads the batch; the reference's, or the shipped one.
+        model: the pretrained network that reads the batch; the reference's, or the shipped one.
         record: whether to record.
         seed: of the corrections' noise.
 
@@ -91,7 +92,7 @@ class DiscoGuidance(PipelineCallback):
         correction_steps: int = 1,
         diversify: Strength = 0.0,
         class_labels: Any = None,
-        disco: DiScoFormer | None = None,
+        model: DiScoFormer | None = None,
         record: bool = True,
         seed: int = 0,
     ) -> None:
@@ -108,7 +109,7 @@ class DiscoGuidance(PipelineCallback):
             raise ValueError("correct needs a reference: DiscoGuidance(DiscoScoreModel.from_data(...), correct=...)")
         self.reference, self.correct, self.diversify = reference, correct, diversify
         self.correction_steps, self.class_labels = correction_steps, class_labels
-        self.disco, self.seed, self.recording = disco, seed, record
+        self.model, self.seed, self.recording = model, seed, record
         self.record = GuidanceRecord()
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -197,9 +198,10 @@ class DiscoGuidance(PipelineCallback):
         return y.add(moved.reshape(y.shape).to(y.dtype))
 
     def _reader(self, device: torch.device) -> DiScoFormer:
-        if self.disco is None:
-            self.disco = self.reference.disco if self.reference else DiScoFormer.from_pretrained(map_location=str(device))
-        return self.disco
+        if self.model is None:
+            own = None if self.reference is None else self.reference.disco
+            self.model = own or DiScoFormer.from_pretrained(DEFAULTS["table"], map_location=str(device))
+        return self.model
 
     def _note(self, y: Tensor, sigma: float, moved: float) -> None:
         if self.reference is None:

@@ -6,9 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
-from disco_samplers._extras import optional
-from disco_samplers.checkpoint import write
-from disco_samplers.plotting import writable
+from disco_samplers.pictures import BLUE, figure_of, saved
 
 
 @dataclasses.dataclass
@@ -56,9 +54,7 @@ class GuidanceRecord:
 
     def plot(self, path: str | None = None) -> Any:
         """Draws log-density, score norm, distance and movement against the step. Needs matplotlib."""
-        if path is not None:
-            writable(path)
-        figure = optional("matplotlib.figure", "plot").Figure(figsize=(9.0, 5.0), layout="constrained")
+        figure = figure_of(9.0, 5.0, path)
         names = {
             "log_prob": "log-density",
             "score_norm": "score norm",
@@ -66,11 +62,9 @@ class GuidanceRecord:
             "moved": "moved",
         }
         for axis, (name, label) in zip(figure.subplots(2, 2, sharex=True).flat, names.items(), strict=True):
-            axis.plot(getattr(self, name), color="#2563a8", marker=".", lw=1)
+            axis.plot(getattr(self, name), color=BLUE, marker=".", lw=1)
             axis.set_ylabel(label)
             axis.set_xlabel("step" if name in ("distance", "moved") else "")
             if name in ("score_norm", "distance"):
                 axis.set_yscale("log")
-        if path is not None:
-            write(path, lambda temporary: figure.savefig(temporary, dpi=130))
-        return figure
+        return saved(figure, path)

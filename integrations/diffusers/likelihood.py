@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers._arrays import check_count
-from disco_samplers._extras import optional
+from disco_samplers.arrays import check_count
+from disco_samplers.extras import optional
 
 from .noised_data import NoisedData
 from .score_model import DiscoScoreModel
@@ -26,7 +26,7 @@ def probability_flow_log_prob(
     samples: Tensor,
     *,
     sigma_min: float = 0.01,
-    steps: int = 24,
+    num_steps: int = 24,
     method: str = "heun2",
     divergence: Divergence = "exact",
     probes: int = 1,
@@ -48,7 +48,7 @@ def probability_flow_log_prob(
         model: the score model.
         samples: clean, in the data's units; a density at level ``sigma_min`` is that of data plus so much noise.
         sigma_min: smallest noise level.
-        steps: of a solver with fixed steps, equal in log sigma; each takes a noise level's contexts.
+        num_steps: of a solver with fixed steps, equal in log sigma; each takes a noise level's contexts.
         method: of ``torchdiffeq.odeint``; "heun2" and "euler", which ask at the ends of steps only, encode fewest levels.
         divergence: "exact" takes k differentiations for a basis of k dimensions, "hutchinson" one for each probe.
         probes: random directions of Hutchinson's estimate.
@@ -68,12 +68,12 @@ def probability_flow_log_prob(
     Example:
         >>> x = torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
         >>> model = DiscoScoreModel.from_data(x, replicas=1, calibrate=False)
-        >>> log_prob = probability_flow_log_prob(model, torch.zeros(1, 1), steps=8)
+        >>> log_prob = probability_flow_log_prob(model, torch.zeros(1, 1), num_steps=8)
         >>> bool((log_prob + 0.92).abs() < 0.3)
         True
     """
     odeint = optional("torchdiffeq", "flow").odeint
-    check_count("steps", steps, 1)
+    check_count("num_steps", num_steps, 1)
     check_count("probes", probes, 1)
     if divergence not in ("exact", "hutchinson"):
         raise ValueError(f'divergence must be "exact" or "hutchinson", got {divergence!r}')
@@ -87,7 +87,7 @@ def probability_flow_log_prob(
             top = float(model.log_sigma[0 if label is None else 1 + label, -1].exp())
             if not 0 < sigma_min < top:
                 raise ValueError(f"sigma_min must lie between 0 and {top:.3g}, where the data are Gaussian, got {sigma_min}")
-            times = torch.linspace(math.log(sigma_min), math.log(top), steps + 1, dtype=torch.float64, device=z.device)
+            times = torch.linspace(math.log(sigma_min), math.log(top), num_steps + 1, dtype=torch.float64, device=z.device)
             for part in rows.split(_ROWS):
                 signs = (
                     torch.randint(0, 2, (probes, len(part), z.shape[1]), generator=generator, device=generator.device) * 2.0 - 1

@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers._extras import optional
-from disco_samplers.checkpoint import write
-from disco_samplers.distances import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
-from disco_samplers.plotting import writable
+from disco_samplers.measures import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
+from disco_samplers.pictures import BLUE, GREY, figure_of, saved
 
 _NEAR = 0.05
 
@@ -45,21 +43,17 @@ class MemorisationReport:
 
     def plot(self, path: str | None = None) -> Any:
         """Draws the distances to the nearest training sample, of generated and of held-out samples. Needs matplotlib."""
-        if path is not None:
-            writable(path)
-        figure = optional("matplotlib.figure", "plot").Figure(figsize=(6.4, 3.6), layout="constrained")
+        figure = figure_of(6.4, 3.6, path)
         axis = figure.subplots()
         top = float(torch.cat([self.nearest, self.nearest_held_out]).quantile(0.995))
         bins = torch.linspace(0, top, 40, device="cpu").tolist()
-        axis.hist(self.nearest_held_out.tolist(), bins, density=True, color="#8a8f98", alpha=0.5, label="held-out data")
-        axis.hist(self.nearest.tolist(), bins, density=True, histtype="step", color="#2563a8", lw=1.4, label="generated")
+        axis.hist(self.nearest_held_out.tolist(), bins, density=True, color=GREY, alpha=0.5, label="held-out data")
+        axis.hist(self.nearest.tolist(), bins, density=True, histtype="step", color=BLUE, lw=1.4, label="generated")
         axis.set_xlabel("distance to the nearest training sample")
         axis.set_yticks([])
         axis.set_title(f"copied: {self.copied:.0%} (new data: {_NEAR:.0%})")
         axis.legend(frameon=False)
-        if path is not None:
-            write(path, lambda temporary: figure.savefig(temporary, dpi=130))
-        return figure
+        return saved(figure, path)
 
     def __repr__(self) -> str:
         return (

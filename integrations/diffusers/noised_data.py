@@ -10,9 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from disco_samplers.estimate import DensityEstimate
-from disco_samplers.model.discoformer import DiScoFormer
-from disco_samplers.reference.optimal_denoiser import OptimalDenoiser
+from disco_samplers.estimate import DensityEstimate, DiScoFormer
+from disco_samplers.reference import OptimalDenoiser
 
 from .basis import LinearBasis
 
@@ -47,7 +46,7 @@ class NoisedData:
     variance, as which they are seen through the noise anyway (:class:`LinearBasis`).
 
     Arguments:
-        disco: the pretrained model.
+        model: the pretrained network.
         data: (n, k).
         weight: w at a noise level, in [0, 1].
         context_size: most rows of a context; each replica draws its own subset of larger data.
@@ -59,7 +58,7 @@ class NoisedData:
 
     def __init__(
         self,
-        disco: DiScoFormer,
+        model: DiScoFormer,
         data: Tensor,
         weight: Callable[[float], float],
         *,
@@ -69,7 +68,7 @@ class NoisedData:
         adapt: int,
         cache_size: int,
     ) -> None:
-        self.disco, self.data, self.weight = disco, data, weight
+        self.model, self.data, self.weight = model, data, weight
         self.context_size, self.replicas, self.seed, self.adapt = context_size, replicas, seed, adapt
         self.cache_size = cache_size
         self.exact = OptimalDenoiser(data.double())
@@ -127,7 +126,7 @@ class NoisedData:
         if sigma in self._levels:
             self._levels.move_to_end(sigma)
             return self._levels[sigma]
-        free = self.disco.config.symmetry == "rotations"
+        free = self.model.config.symmetry == "rotations"
         basis = LinearBasis.above(self.data, _SIGNAL * sigma**2) if free else LinearBasis.fit(self.data, 1.0)
         replicas = range(self.replicas) if basis.rank else ()
         self._levels[sigma] = Level(basis, [self._condition(basis, sigma, replica) for replica in replicas])
@@ -146,7 +145,7 @@ class NoisedData:
         noise = noise * (-1) ** replica  # replicas come in antithetic pairs: what is odd in the noise cancels
         context = self.data[rows] + sigma * noise.to(self.data)
         with torch.no_grad():
-            estimate = self.disco.condition(basis.project(context)[0])
+            estimate = self.model.condition(basis.project(context)[0])
         return estimate.adapt(self.adapt, seed=self.seed) if self.adapt else estimate
 
 

@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from disco_samplers._extras import optional
-from disco_samplers.checkpoint import write
-from disco_samplers.plotting import writable
-from disco_samplers.samplers.result import default_names
+from disco_samplers.arrays import default_names
+from disco_samplers.pictures import BLUE, GREY, figure_of, saved
 
-_BLUE, _GREY = "#2563a8", "#8a8f98"
 _MOST_COLUMNS, _MOST_POINTS, _MOST_CURVES, _MOST_IMAGES = 5, 2000, 40, 64
 
 
@@ -35,16 +32,12 @@ def plot_samples(
         ValueError: if the samples have another shape, or the extension is not that of a picture.
         ImportError: if matplotlib is not installed.
     """
-    if path is not None:
-        writable(path)
     draw = {2: _vectors, 3: _series, 4: _images}.get(samples.ndim)
     if draw is None:
         raise ValueError(f"samples must have shape (N, d), (N, C, L) or (N, C, H, W), got {samples.shape}")
-    figure = optional("matplotlib.figure", "plot").Figure(layout="constrained")
+    figure = figure_of(6.4, 4.8, path)
     draw(figure, samples, reference, names)
-    if path is not None:
-        write(path, lambda temporary: figure.savefig(temporary, dpi=130))
-    return figure
+    return saved(figure, path)
 
 
 def _vectors(figure: Any, samples: np.ndarray, reference: np.ndarray | None, names: Sequence[str] | None) -> None:
@@ -52,7 +45,7 @@ def _vectors(figure: Any, samples: np.ndarray, reference: np.ndarray | None, nam
     names = names or default_names(samples.shape[1])
     figure.set_size_inches(2.2 * max(shown, 2), 2.2 * max(shown, 2))
     axes = figure.subplots(shown, shown, squeeze=False, sharex="col")
-    sets = [(samples, _BLUE, "generated")] if reference is None else [(reference, _GREY, "data"), (samples, _BLUE, "generated")]
+    sets = [(samples, BLUE, "generated")] if reference is None else [(reference, GREY, "data"), (samples, BLUE, "generated")]
     for i in range(shown):
         pooled = np.concatenate([values[:, i] for values, *_ in sets])
         low, high = np.quantile(pooled, (0.001, 0.999)).tolist()
@@ -65,7 +58,7 @@ def _vectors(figure: Any, samples: np.ndarray, reference: np.ndarray | None, nam
                 continue
             for values, colour, label in sets:
                 if i == j:
-                    filled = {"alpha": 0.5} if colour == _GREY else {"histtype": "step", "lw": 1.4}
+                    filled = {"alpha": 0.5} if colour == GREY else {"histtype": "step", "lw": 1.4}
                     axis.hist(values[:, i], bins, density=True, color=colour, label=label, **filled)
                 else:
                     axis.scatter(values[:_MOST_POINTS, j], values[:_MOST_POINTS, i], s=3, color=colour, linewidths=0, alpha=0.6)
@@ -81,8 +74,8 @@ def _series(figure: Any, samples: np.ndarray, reference: np.ndarray | None, name
     axes = figure.subplots(samples.shape[1], 1, squeeze=False, sharex=True)[:, 0]
     for channel, axis in enumerate(axes):
         if reference is not None:
-            axis.plot(reference[:_MOST_CURVES, channel].T, color=_GREY, lw=0.6, alpha=0.6)
-        axis.plot(samples[:_MOST_CURVES, channel].T, color=_BLUE, lw=0.6, alpha=0.6)
+            axis.plot(reference[:_MOST_CURVES, channel].T, color=GREY, lw=0.6, alpha=0.6)
+        axis.plot(samples[:_MOST_CURVES, channel].T, color=BLUE, lw=0.6, alpha=0.6)
         axis.margins(x=0)
     axes[0].set_title("generated" if reference is None else "generated (blue) and data (grey)", fontsize=10)
 

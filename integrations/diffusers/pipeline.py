@@ -15,7 +15,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from disco_samplers._arrays import check_count
+from disco_samplers.arrays import check_count
 
 from .pictures import plot_samples
 from .score_model import DiscoScoreModel

@@ -13,8 +13,9 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers._arrays import check_count
-from disco_samplers.model.discoformer import DiScoFormer
+from disco_samplers.arrays import check_count
+from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimators import DEFAULTS
 from disco_samplers.types import ArrayLike
 
 from .basis import LinearBasis
@@ -128,7 +129,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         *,
         labels: ArrayLike | None = None,
         share: float | None = None,
-        disco: DiScoFormer | None = None,
+        model: DiScoFormer | None = None,
         scheduler: Any | None = None,
         calibrate: bool = True,
         progress: bool = False,
@@ -142,7 +143,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             labels: (N,) classes, whole numbers from zero on.
             share: of the variance that the basis keeps. By default everything up to 16 dimensions; above, 0.99 of it, or what
                 one direction for every four samples keeps, where that is less.
-            disco: the pretrained model; by default the shipped "axes" where the columns are carried as they are, and
+            model: the pretrained network; by default the shipped "axes" where the columns are carried as they are, and
                 "rotations" in a basis, whose directions are no columns of the data.
             scheduler: whose conventions to take; those of DDPM otherwise.
             calibrate: whether to measure on held-out rows from which noise level on the exact denoiser of the training set is
@@ -155,8 +156,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             ValueError: if data hold NaN, are not scaled, are too few for their dimension, or a class is.
         """
         x = checked_data(data)
-        if disco is not None and not isinstance(data, Tensor):
-            x = x.to(disco.device)
+        if model is not None and not isinstance(data, Tensor):
+            x = x.to(model.device)
         flat = x.flatten(1)
         if share is None and flat.shape[1] > _SMALL:
             share, most = _SHARE, len(flat) // _ROWS_A_DIRECTION
@@ -169,27 +170,27 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 f"{2 * basis.rank} are needed: give more samples or a smaller share"
             )
         classes = None if labels is None else checked_labels(labels, len(flat)).to(flat.device)
-        if disco is None:
-            disco = DiScoFormer.from_pretrained("rotations" if basis.rest_dim else "axes", map_location=str(flat.device))
+        if model is None:
+            model = DiScoFormer.from_pretrained(DEFAULTS["basis" if basis.rest_dim else "table"], map_location=str(flat.device))
         conventions = {} if scheduler is None else conventions_of(scheduler)
         shape = tuple(x.shape[1:])
         with flat.device:
-            model: DiscoScoreModel = cls(
+            made: DiscoScoreModel = cls(
                 shape=shape,
                 num_samples=len(flat),
                 rank=basis.rank,
                 rest_rank=len(basis.rest_variances),
-                model=disco.config.to_dict(),
+                model=model.config.to_dict(),
                 num_class_embeds=None if classes is None else int(classes.max()) + 1,
                 **_as_pipelines_read_it(shape) | conventions | config,
             )
-        model.disco, model.basis = copy.deepcopy(disco).float().requires_grad_(False).eval(), basis
-        model.data = basis.project(flat)[0]
-        model.labels = torch.zeros(len(flat), dtype=torch.int64, device=flat.device) if classes is None else classes
-        model.to(flat.device)
-        model.calibrate(calibrate, progress)
-        model.eval()
-        return model
+        made.disco, made.basis = copy.deepcopy(model).float().requires_grad_(False).eval(), basis
+        made.data = basis.project(flat)[0]
+        made.labels = torch.zeros(len(flat), dtype=torch.int64, device=flat.device) if classes is None else classes
+        made.to(flat.device)
+        made.calibrate(calibrate, progress)
+        made.eval()
+        return made
 
     @classmethod
     def from_pretrained(cls, *args: Any, torch_dtype: torch.dtype | None = None, **kwargs: Any) -> DiscoScoreModel:

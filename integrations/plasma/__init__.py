@@ -1,5 +1,6 @@
 """Kinetic equations solved with particles whose collisions use the score that is read off the particles themselves."""
 
+from .animation import Animation
 from .checks import Check, startup_checks
 from .collisions import Dougherty, Landau
 from .grid import Grid
@@ -9,7 +10,6 @@ from .openpmd import OpenPMDWriter
 from .result import History, PlasmaResult
 from .scores import Blob, DiscoScore, Exact, Maxwellian
 from .simulation import Simulation
-from .simulation_pictures import Animation
 from .types import CollisionOperator, Species, VelocityScore
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -10,30 +10,30 @@ from torch import Tensor
 from .entropy import entropy as entropy_of
 from .entropy import score_consistency
 from .scores import Blob
-from .types import VelocityDensity
-
-if TYPE_CHECKING:
-    from .simulation import Simulation
-    from .types import Species
+from .state import State
+from .types import CollisionOperator, Species, VelocityDensity
 
 _AXES = "xyz"
 
 
-def measure(simulation: Simulation, *, entropy: bool = False) -> dict[str, float]:
+def measure(
+    state: State,
+    *,
+    time: float,
+    dx: float,
+    light_speed: float,
+    kinetics: Callable[[Species], Mapping[str, float]] | None = None,
+) -> dict[str, float]:
     r"""A row of the history.
 
     Columns: step, time; field_energy :math:`\tfrac12\int E^2 + c^2B^2`, kinetic_energy :math:`\tfrac12\sum mw|v|^2`,
     total_energy; momentum_x (and _y, _z) of the particles; number, the sum of the weights; of each species its anisotropy_NAME,
     the temperature along x over the mean of the others.
 
-    With ``entropy`` also, of each species, entropy_NAME :math:`-\int f\ln f/\int f`, by the density that its collisions' score
-    has (a kernel estimate where it has none); and of those whose collisions have a score entropy_production_NAME
-    :math:`-\sum_i w_i\,\dot v_i\cdot s_i/\sum_i w_i`, how fast collisions raise it, and score_consistency_NAME, one for
-    the score of any distribution: see :mod:`.entropy`.
+    With ``kinetics`` also what it gives of each species.
     """
-    state = simulation.state
-    row = {"step": float(state.step), "time": simulation.time}
-    row["field_energy"] = float(field_energy(state.electric, state.magnetic, simulation.grid.dx, simulation.fields.light_speed))
+    row = {"step": float(state.step), "time": time}
+    row["field_energy"] = float(field_energy(state.electric, state.magnetic, dx, light_speed))
     row["kinetic_energy"] = sum(
         0.5 * s.mass * float((s.w * s.v.square().sum(1)).sum(dtype=torch.float64)) for s in state.species
     )
@@ -45,8 +45,8 @@ def measure(simulation: Simulation, *, entropy: bool = False) -> dict[str, float
         if s.v.shape[1] > 1:
             t = temperatures(s)
             row[f"anisotropy_{s.name}"] = float(t[0] / t[1:].mean())
-        if entropy:
-            row |= _kinetics(simulation, s)
+        if kinetics is not None:
+            row |= kinetics(s)
     return row
 
 
@@ -69,14 +69,28 @@ def temperatures(species: Species) -> Tensor:
     return species.mass * (w * (species.v - mean).square()).sum(0)
 
 
-def _kinetics(simulation: Simulation, s: Species) -> dict[str, float]:
-    view = simulation.collision_view(s)
-    operator = simulation.collisions.get(s.name)
+def kinetics(
+    name: str, view: tuple[Tensor, Tensor, Tensor, int], operator: CollisionOperator | None, generator: torch.Generator
+) -> dict[str, float]:
+    r"""A species' entropy and what collisions do to it.
+
+    Columns: entropy_NAME :math:`-\int f\ln f/\int f`, by the density that its collisions' score
+    has (a kernel estimate where it has none); and where collisions have a score entropy_production_NAME
+    :math:`-\sum_i w_i\,\dot v_i\cdot s_i/\sum_i w_i`, how fast collisions raise it, and score_consistency_NAME, one for
+    the score of any distribution: see :mod:`.entropy`.
+
+    Arguments:
+        name: of the species.
+        view: what a collision operator is called with.
+        operator: of its collisions, if it has any.
+        generator: source of randomness of the operator.
+    """
     score = getattr(operator, "score", None)
     density = score if isinstance(score, VelocityDensity) else Blob()
-    row = {f"entropy_{s.name}": entropy_of(density, *view)}
+    row = {f"entropy_{name}": entropy_of(density, *view)}
     if operator is not None and score is not None:
-        rate, scores = operator(*view, simulation.generator(purpose=1)), score(*view)
-        row[f"entropy_production_{s.name}"] = -_sum(s.w * (rate * scores).sum(1)) / _sum(s.w)
-        row[f"score_consistency_{s.name}"] = score_consistency(scores, *view)
+        rate, scores = operator(*view, generator), score(*view)
+        w = view[1]
+        row[f"entropy_production_{name}"] = -_sum(w * (rate * scores).sum(1)) / _sum(w)
+        row[f"score_consistency_{name}"] = score_consistency(scores, *view)
     return row

@@ -15,13 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers._arrays import as_points, as_tensor, check_count
-from disco_samplers.checkpoint import write
+from disco_samplers.arrays import as_points, as_tensor, check_count
+from disco_samplers.files import write
 from disco_samplers.types import ArrayLike
 
 from .collisions import collide
 from .entropy import entropy as entropy_of
 from .entropy import score_consistency
+from .relaxation_pictures import plot_relaxation
 from .types import CollisionOperator
 
 _FORMAT = "disco-samplers/plasma-homogeneous/1"
@@ -90,7 +91,7 @@ class Homogeneous:
 
     def run(
         self,
-        steps: int,
+        num_steps: int,
         *,
         every: int = 1,
         entropy: bool = False,
@@ -102,7 +103,7 @@ class Homogeneous:
         An interrupt (Ctrl-C) keeps what was done.
 
         Arguments:
-            steps: how many.
+            num_steps: how many.
             every: steps between rows of the history.
             entropy: whether rows hold entropy, its production and the score's consistency, which cost as much as two steps;
                 the operator's ``score`` must have a ``log_prob``, as :class:`DiscoScore`, :class:`Blob` and
@@ -115,16 +116,16 @@ class Homogeneous:
 
         Raises:
             TypeError: if ``entropy`` is asked of a score without ``log_prob``.
-            ValueError: if ``steps`` or ``every`` is out of range, or ``dt`` is too long for the collisions.
+            ValueError: if ``num_steps`` or ``every`` is out of range, or ``dt`` is too long for the collisions.
         """
-        check_count("steps", steps, 0)
+        check_count("num_steps", num_steps, 0)
         check_count("every", every, 1)
         if entropy and not hasattr(getattr(self.operator, "score", None), "log_prob"):
             raise TypeError("entropy needs an operator whose score has a log_prob, as those of DiscoScore, Blob and Maxwellian")
         if not self.history:
             self._record(entropy, observe)
         try:
-            for _ in tqdm(range(steps), disable=not progress, desc="colliding"):
+            for _ in tqdm(range(num_steps), disable=not progress, desc="colliding"):
                 self.step()
                 if self.steps % every == 0:
                     self._record(entropy, observe)
@@ -173,9 +174,9 @@ class Homogeneous:
 
     def plot(self, exact: Mapping[str, Callable[[float], float]] | None = None, path: str | None = None) -> Any:
         """Draws the history, dashed what is exact; see :func:`.relaxation_pictures.plot_relaxation`."""
-        from .relaxation_pictures import plot_relaxation
-
-        return plot_relaxation(self, exact, path)
+        if not self.history:
+            raise ValueError("nothing to draw: call run() first")
+        return plot_relaxation({name: self.column(name) for name in self.history[0]}, exact, path)
 
     def _record(self, entropy: bool, observe: Callable[[Homogeneous], Mapping[str, float]] | None) -> None:
         v, w = self.v.double(), self.w.double()

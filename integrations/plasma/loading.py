@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import check_count
+from disco_samplers.arrays import check_count
 
 from .grid import Grid
 from .types import Species

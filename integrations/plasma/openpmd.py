@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 
 import disco_samplers
-from disco_samplers._arrays import check_count
-from disco_samplers._extras import optional
+from disco_samplers.arrays import check_count
+from disco_samplers.extras import optional
 
 from .shapes import ORDERS
 

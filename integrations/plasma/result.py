@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from disco_samplers.checkpoint import write
+from disco_samplers.files import write
 
 from .grid import Grid
+from .simulation_pictures import plot_result
 from .types import Species
 
 Panel = Literal["energy", "error", "phase space", "velocity"]
@@ -120,9 +121,16 @@ class PlasmaResult:
             ValueError: if a panel or species is unknown, or the extension is not that of a picture.
             ImportError: if matplotlib is not installed.
         """
-        from .simulation_pictures import plot_result
-
-        return plot_result(self, path, panels=panels, rate=rate, species=species)
+        return plot_result(
+            {name: self.history[name] for name in self.history.columns},
+            self.species,
+            length=self.grid.length,
+            time=self.time,
+            panels=panels,
+            rate=rate,
+            species=species,
+            path=path,
+        )
 
     def __repr__(self) -> str:
         count = sum(len(s.x) for s in self.species)

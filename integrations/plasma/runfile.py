@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import check_count
-from disco_samplers._extras import optional
+from disco_samplers.arrays import check_count
+from disco_samplers.extras import optional
 
 from .collisions import Dougherty, Landau
 from .exact import BKW
@@ -49,14 +49,14 @@ class RunFile:
 
     Arguments:
         title: what it is.
-        steps: how many.
+        num_steps: how many.
         output: what is written, how often.
         rate: growth or damping of the field's amplitude in collisionless linear theory; None without a perturbation.
         simulation: ready to run.
     """
 
     title: str
-    steps: int
+    num_steps: int
     output: Output
     rate: float | None
     simulation: Simulation
@@ -109,7 +109,7 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -
 
     Example:
         >>> time, species = {"dt": 0.1, "end": 5.0}, [{"particles": 100}]
-        >>> make_run({"grid": {"length": 6.0, "cells": 8}, "time": time, "species": species}).steps
+        >>> make_run({"grid": {"length": 6.0, "cells": 8}, "time": time, "species": species}).num_steps
         50
     """
     check_section(config, "", "the run file")

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers._arrays import check_count
+from disco_samplers.arrays import check_count
 
 from .boris import boris
 from .collisions import collide
-from .diagnostics import measure
+from .diagnostics import kinetics, measure
 from .fields import Felt, FieldSolver, Solver
 from .grid import Grid
 from .result import History, PlasmaResult
@@ -140,7 +140,7 @@ class Simulation:
 
     def run(
         self,
-        steps: int,
+        num_steps: int,
         *,
         every: int = 1,
         entropy_every: int = 0,
@@ -150,7 +150,7 @@ class Simulation:
         """Steps, measuring on the way; an interrupt returns what was done until then.
 
         Arguments:
-            steps: how many.
+            num_steps: how many.
             every: steps between two rows of the history.
             entropy_every: steps between two rows with entropy, entropy production and score consistency, which cost as much as
                 a few steps; 0 for none.
@@ -162,23 +162,23 @@ class Simulation:
             ValueError: if one is out of range, or ``dt`` is too long for the collisions.
             RuntimeError: if velocities are no longer finite.
         """
-        check_count("steps", steps, 0)
+        check_count("num_steps", num_steps, 0)
         check_count("every", every, 1)
         check_count("entropy_every", entropy_every, 0)
 
         def observe() -> None:
             entropy = entropy_every > 0 and self.state.step % entropy_every == 0
             if entropy or self.state.step % every == 0:
-                self.history.append(measure(self, entropy=entropy))
+                self.history.append(self._measured(entropy))
             for observer in observers:
                 observer(self)
 
         complete = False
-        with tqdm(total=self.state.step + steps, initial=self.state.step, disable=not progress, unit="step") as bar:
+        with tqdm(total=self.state.step + num_steps, initial=self.state.step, disable=not progress, unit="step") as bar:
             try:
                 if not self.history:
                     observe()
-                for _ in range(steps):
+                for _ in range(num_steps):
                     self.step()
                     observe()
                     bar.set_postfix_str(self.history.summary(), refresh=False)
@@ -213,6 +213,20 @@ class Simulation:
         """Source of randomness of this step; another one for another purpose."""
         seed = (self.seed << 34) + (purpose << 33) + self.state.step
         return torch.Generator(self.state.electric.device).manual_seed(seed % 2**63)
+
+    def _measured(self, entropy: bool) -> dict[str, float]:
+        """A row of the history."""
+
+        def of(s: Species) -> dict[str, float]:
+            return kinetics(s.name, self.collision_view(s), self.collisions.get(s.name), self.generator(purpose=1))
+
+        return measure(
+            self.state,
+            time=self.time,
+            dx=self.grid.dx,
+            light_speed=self.fields.light_speed,
+            kinetics=of if entropy else None,
+        )
 
     def _continue(self, state: State) -> None:
         self.state, self._felt = state, self.fields.felt(state)

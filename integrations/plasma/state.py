@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers.checkpoint import load_checkpoint, save_checkpoint
+from disco_samplers.files import load_checkpoint, save_checkpoint
 
 from .grid import Grid
 from .types import Species

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from disco_samplers._arrays import check_count
-from disco_samplers._extras import optional
+from disco_samplers.arrays import check_count
+from disco_samplers.extras import optional
 
 from .loading import Beam
 

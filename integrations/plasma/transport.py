@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers._arrays import as_points
-from disco_samplers._extras import optional
+from disco_samplers.arrays import as_points
+from disco_samplers.extras import optional
 from disco_samplers.types import ArrayLike
 
+from .relaxation_pictures import plot_trajectory
 from .types import VelocityScore
 
 
@@ -44,9 +45,8 @@ class Trajectory:
 
     def plot(self, exact: Callable[[float], tuple[Tensor, Tensor]] | None = None, path: str | None = None) -> Any:
         """Draws means and variances against time, dashed what is exact; see :func:`.relaxation_pictures.plot_trajectory`."""
-        from .relaxation_pictures import plot_trajectory
-
-        return plot_trajectory(self, exact, path)
+        times, variance = self.times.tolist(), self.covariance.diagonal(dim1=-2, dim2=-1)
+        return plot_trajectory(times, self.mean.cpu().numpy(), variance.cpu().numpy(), exact, path)
 
 
 def transport(

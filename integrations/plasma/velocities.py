@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import as_tensor, check_count
+from disco_samplers.arrays import as_tensor, check_count
 from disco_samplers.types import ArrayLike
 
 Start = Literal["random", "quiet"]

@@ -1,6 +1,6 @@
 """Pyro: draws as a distribution, particles as a guide, Langevin as an MCMC kernel."""
 
-from disco_samplers._extras import optional
+from disco_samplers.extras import optional
 
 optional("pyro", "pyro")  # says how to install it where it is missing
 

@@ -13,12 +13,13 @@ from torch.distributions import biject_to
 from tqdm import tqdm
 
 from disco_samplers import DiScoFormer
-from disco_samplers._arrays import check_count
+from disco_samplers.arrays import check_count
 from disco_samplers.estimate import DensityEstimate
-from disco_samplers.normalizer import MAX_DIM
+from disco_samplers.estimators import DEFAULTS, MAX_DIM
 
 from . import cloud
 from .model_density import ModelDensity
+from .plotting import plot_guide
 from .sample_distribution import SampleDistribution
 
 _FAR = 1e8
@@ -39,11 +40,11 @@ class AutoDiSco(AutoContinuous):
         model: a Pyro model; its latents must be continuous and its plates whole.
         num_particles: more cost O(n^2) and give less Monte Carlo error.
         init_loc_fn: where particles start; each has a run of its own. Draws from the prior if not given.
-        disco: the network; the shipped one if not given.
+        network: the pretrained model, for ``model`` is Pyro's word for the other; the shipped one if not given.
 
     Raises:
         ValueError: when first called, if a latent is discrete, a plate subsamples, the log-density is not finite where
-            particles start, there are no more particles than dimensions, or ``disco`` is on
+            particles start, there are no more particles than dimensions, or ``network`` is on
             another device than the model's latents.
 
     References:
@@ -75,7 +76,7 @@ class AutoDiSco(AutoContinuous):
         num_particles: int = 512,
         init_loc_fn: Callable[..., Any] = init_to_sample,
         *,
-        disco: DiScoFormer | None = None,
+        network: DiScoFormer | None = None,
     ) -> None:
         check_count("num_particles", num_particles, 2)
         super().__init__(model, init_loc_fn=init_loc_fn)
@@ -87,7 +88,7 @@ class AutoDiSco(AutoContinuous):
         # In tuples, as Pyro does with the model: their parameters are not this guide's. The model here is the one that was
         # given; Pyro's own wraps it in init_loc_fn.
         self._bare: tuple[Any] = (model,)
-        self._disco = (disco,)
+        self._given = (network,)
         self._forget()
 
     def step(self, *args: Any, **kwargs: Any) -> float:
@@ -173,10 +174,14 @@ class AutoDiSco(AutoContinuous):
         return {site["name"]: biject_to(site["fn"].support)(value) for site, value in self._unpack_latent(latent)}
 
     def plot(self, path: str | None = None) -> Any:
-        """Draws the loss and each latent's marginal; needs matplotlib."""
-        from .plotting import plot_guide
+        """Draws the loss and each latent's marginal; needs matplotlib.
 
-        return plot_guide(self, path)
+        Raises:
+            ValueError: if the guide has no particles yet, or the extension is not that of a picture.
+        """
+        if self.prototype_trace is None:
+            raise ValueError("the guide has no particles yet: fit it first")
+        return plot_guide(self.losses, {name: value.cpu().numpy() for name, value in self.draws().items()}, path)
 
     def _loc_scale(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         return self.particles.mean(0), self.particles.std(0)
@@ -197,12 +202,14 @@ class AutoDiSco(AutoContinuous):
         return ModelDensity._of(self._bare[0], args, kwargs, self._start)
 
     def _network(self) -> DiScoFormer:
-        if self._disco[0] is None:
-            self._disco = (DiScoFormer.from_pretrained(map_location=str(self.particles.device)),)
-        network = self._disco[0]
+        if self._given[0] is None:
+            self._given = (DiScoFormer.from_pretrained(DEFAULTS["cloud"], map_location=str(self.particles.device)),)
+        network = self._given[0]
         assert network is not None
         if network.device.type != self.particles.device.type:
-            raise ValueError(f"disco is on {network.device}, but the model's latents are on {self.particles.device}: move one")
+            raise ValueError(
+                f"network is on {network.device}, but the model's latents are on {self.particles.device}: move one"
+            )
         return network
 
     def _condition(self, position: Tensor) -> DensityEstimate:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from disco_samplers import preconditioners
 from disco_samplers.estimate import DensityEstimate
-from disco_samplers.samplers import birth_death, malt, particle_flow, preconditioner, step_size
-from disco_samplers.samplers.kernel import LogProbAndScore
+from disco_samplers.samplers import DualAveraging
+from disco_samplers.samplers.steps import LogProbAndScore, birth_death, malt, particle_flow
 
 Condition = Callable[[Tensor], DensityEstimate]
 
@@ -27,7 +28,7 @@ class State(NamedTuple):
     """A cloud of n particles.
 
     Arguments:
-        flow: of :mod:`~disco_samplers.samplers.particle_flow`.
+        flow: of :mod:`~disco_samplers.samplers.steps.particle_flow`.
         log_joint: the model's log-density at the particles, (n,).
         log_cloud: the cloud's own, (n,).
         averaging: of the Langevin trajectory's step size.
@@ -37,7 +38,7 @@ class State(NamedTuple):
     flow: particle_flow.State
     log_joint: Tensor
     log_cloud: Tensor
-    averaging: step_size.DualAveraging
+    averaging: DualAveraging
     steps: int
 
     @property
@@ -56,7 +57,7 @@ def init(position: Tensor, density: LogProbAndScore, *, condition: Condition) ->
     target, cloud = _Recorded(density), _Clouds(condition)
     flow = particle_flow.init(position, target, condition=cloud)
     log_joint, _ = density(position)
-    return State(flow, log_joint, cloud.log_prob, step_size.init(_FLOW_STEP), 0)
+    return State(flow, log_joint, cloud.log_prob, DualAveraging.at(_FLOW_STEP), 0)
 
 
 def step(state: State, density: LogProbAndScore, *, condition: Condition) -> State:
@@ -75,7 +76,7 @@ def step(state: State, density: LogProbAndScore, *, condition: Condition) -> Sta
         flow, info = particle_flow.step(flow, target, condition=cloud, step_size=length)
         log_joint = torch.where(info.diverged, log_joint, target.log_prob)
         log_cloud = cloud.log_prob
-    lower = preconditioner.factor(flow.position)
+    lower = preconditioners.factor(flow.position)
     ratio = log_joint - log_cloud
     apart = ((flow.target - flow.cloud) @ lower).square().sum() / (flow.target @ lower).square().sum()
     strength = _BIRTH_RATE * float((1 - apart).clamp_min(0) / (1 + ratio.var()))
@@ -87,10 +88,10 @@ def step(state: State, density: LogProbAndScore, *, condition: Condition) -> Sta
         malt.State(flow.position, log_joint, flow.target),
         density,
         step_size=state.averaging.step_size,
-        factor=preconditioner.factor(flow.position),
+        factor=preconditioners.factor(flow.position),
         generator=None,
     )
-    averaging = step_size.update(state.averaging, float(langevin.acceptance.mean()), 0.8)
+    averaging = state.averaging.updated(float(langevin.acceptance.mean()), 0.8)
     score = cloud(moved.position)(moved.position)
     flow = flow._replace(position=moved.position, target=moved.score, cloud=score)
     return State(flow, moved.log_prob, cloud.log_prob, averaging, state.steps + 1)

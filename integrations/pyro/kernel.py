@@ -1,4 +1,4 @@
-"""Langevin kernels for ``pyro.infer.MCMC``."""
+"""Langevin kernels for ``pyro.infer.MCMC``: the driver of all samplers, one step at a time."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from pyro.infer.autoguide.initialization import init_to_uniform
 from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from torch import Tensor
 
-from disco_samplers.samplers import preconditioner, step_size
-from disco_samplers.samplers.algorithms import ALGORITHMS
-from disco_samplers.samplers.warmup import History, windows
+from disco_samplers import preconditioners
+from disco_samplers.samplers import ALGORITHMS, ByAcceptance, Driver, Fixed
 from disco_samplers.types import ScoreFunction
 
 from .model_density import ModelDensity, Parameters, prepare
-
-_HOPELESS = 100
-"""Diverging steps in a row after which a chain gives up."""
 
 _FAR = 1e8
 """Length of a step after warm-up that nothing but a density without a norm explains."""
@@ -75,7 +71,7 @@ class LangevinKernel(MCMCKernel):
         method: Literal["mala", "malt"] = "mala",
         step_size: float | None = None,
         target_acceptance: float | None = None,
-        preconditioner: preconditioner.Kind = "dense",
+        preconditioner: preconditioners.Kind = "dense",
         transforms: dict[str, Any] | None = None,
         max_plate_nesting: int | None = None,
         init_strategy: Callable[..., Any] | None = None,
@@ -92,6 +88,8 @@ class LangevinKernel(MCMCKernel):
             raise ValueError(f"target_acceptance must lie in (0, 1), got {target_acceptance}")
         if step_size is not None and not 0 < step_size < float("inf"):
             raise ValueError(f"step_size must be positive, got {step_size}")
+        if step_size is not None and target_acceptance is not None:
+            raise ValueError("target_acceptance has no effect where step_size is given: leave one out")
         if preconditioner not in ("dense", "diagonal", "identity"):
             raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {preconditioner!r}')
         self.model, self.potential_fn, self.score, self.method = model, potential_fn, score, method
@@ -105,14 +103,12 @@ class LangevinKernel(MCMCKernel):
     def _reset(self) -> None:
         self._chain_params: Parameters | None = None
         self._density: ModelDensity | None = None
+        self._driver: Driver | None = None
         self._warmup_steps: int = 0
         self._count: int = 0
         self._accepted: int = 0
-        self._hopeless: int = 0
         self._acceptance: float = 0.0
         self._divergences: list[int] = []
-        self._history, self._windows = History(), windows(0)
-        self._averaging = step_size.init(1.0)
 
     @property
     def initial_params(self) -> Parameters:
@@ -126,9 +122,9 @@ class LangevinKernel(MCMCKernel):
     @property
     def step_size(self) -> float:
         """The step in use."""
-        if self.fixed_step is not None:
-            return self.fixed_step
-        return self._averaging.step_size if self._count < self._warmup_steps else self._averaging.final
+        if self.fixed_step is not None or self._driver is None:
+            return self.fixed_step or 1.0
+        return self._driver.policy.step_size if self._count < self._warmup_steps else self._driver.policy.final
 
     def setup(self, warmup_steps: int, *args: Any, **kwargs: Any) -> None:
         """Prepares a chain; what an earlier one left is forgotten.
@@ -154,13 +150,14 @@ class LangevinKernel(MCMCKernel):
         density = ModelDensity(potential_fn, shapes, self.transforms)
         self._density = density
         position = density.pack(self.initial_params).detach()[None]
-        self._state = self._algorithm.init(position, self._log_prob_and_score)
-        for name, value in (("potential", self._state.log_prob), ("score", self._state.score)):
+        state = self._algorithm.init(position, self._log_prob_and_score)
+        for name, value in (("potential", state.log_prob), ("score", state.score)):
             if not torch.isfinite(value).all():
                 raise ValueError(f"the {name} is NaN or infinite at the chain's first point: start where the model has density")
-        self._factor = preconditioner.factor(position, "identity")
-        self._averaging = step_size.init(min(0.5, density.dim ** (-1 / 3)))
-        self._windows = windows(warmup_steps)
+        policy = Fixed(self.fixed_step) if self.fixed_step else ByAcceptance.of(self.target_acceptance, density.dim)
+        factor = preconditioners.factor(position, "identity")
+        self._driver = Driver(self._algorithm, self._log_prob_and_score, state, policy, factor=factor, generator=None)
+        self._driver.plan(warmup_steps, self._learn)
 
     def sample(self, params: Parameters) -> Parameters:
         """One step of the chain.
@@ -169,30 +166,23 @@ class LangevinKernel(MCMCKernel):
             RuntimeError: if a hundred steps in a row diverge.
         """
         warm = self._count < self._warmup_steps
-        if self._density is None:
+        if self._density is None or self._driver is None:
             self._count += 1
             return params
-        before = self._state.position
-        self._state, info = self._algorithm.step(
-            self._state, self._log_prob_and_score, step_size=self.step_size, factor=self._factor, generator=None
-        )
+        before = self._driver.state.position
+        info = self._driver.advance()
+        after = self._driver.state.position
         self._count += 1
-        acceptance, diverged = float(info.acceptance), bool(info.diverged)
-        self._hopeless = self._hopeless + 1 if diverged else 0
-        if self._hopeless == _HOPELESS:
-            raise RuntimeError(
-                f"the chain diverged in {_HOPELESS} steps in a row at step size {self.step_size:.2g}: the potential is NaN or "
-                "infinite all around; check the model, or start elsewhere"
-            )
-        if warm:
-            self._adapt(acceptance)
-        else:
-            self._accepted += not torch.equal(before, self._state.position)
-            if diverged:
+        acceptance = float(info.acceptance)
+        if not warm:
+            self._accepted += not torch.equal(before, after)
+            if bool(info.diverged):
                 self._divergences.append(self._count - self._warmup_steps - 1)
+        elif self._count == self._warmup_steps:
+            self._check_norm()
         drawn = self._count - (0 if warm else self._warmup_steps)
         self._acceptance += (acceptance - self._acceptance) / drawn
-        return self._density.unpack(self._state.position[0])
+        return self._density.unpack(after[0])
 
     def logging(self) -> OrderedDict[str, str]:
         """What the progress bar shows."""
@@ -219,19 +209,20 @@ class LangevinKernel(MCMCKernel):
         log_prob, score = self._density.log_prob_and_score(position)
         return log_prob, score if self.score is None else self.score(position).to(position)
 
-    def _adapt(self, acceptance: float) -> None:
-        """Step size at every step of the warm-up, preconditioner at the end of each of its windows."""
-        self._averaging = step_size.update(self._averaging, acceptance, self.target_acceptance)
-        if self._windows:
-            self._history.add(self._state.position)
-            if self._count == self._windows[0]:
-                del self._windows[0]
-                draws = self._history.take()
-                if bool((draws != draws[0]).any(0).all()):
-                    self._factor = preconditioner.factor(draws, self.preconditioner)
-                    self._averaging = step_size.init(min(0.5, draws.shape[1] ** (-1 / 3)))
-        reach = self._averaging.final**0.5 * float(self._factor.abs().max())
-        if self._count == self._warmup_steps and self.fixed_step is None and reach > _FAR:
+    def _learn(self, draws: Tensor) -> tuple[Any, Tensor]:
+        """The preconditioner from a window of the warm-up, if the chain has moved in all columns."""
+        assert self._driver is not None
+        if self.fixed_step is None:  # in new coordinates the step that was found means nothing
+            self._driver.policy = ByAcceptance.of(self.target_acceptance, draws.shape[1])
+        moved = bool((draws != draws[0]).any(0).all())
+        factor = preconditioners.factor(draws, self.preconditioner) if moved else self._driver.factor
+        return self._log_prob_and_score, factor
+
+    def _check_norm(self) -> None:
+        """Warns where a step as long as the end of the warm-up has found tells of a density without a norm."""
+        assert self._driver is not None
+        reach = self._driver.policy.final**0.5 * float(self._driver.factor.abs().max())
+        if self.fixed_step is None and reach > _FAR:
             warnings.warn(
                 f"proposals are accepted even {reach:.2g} away: the potential is flat or falls for ever, so that its density "
                 "has no norm; give every latent a proper prior",

@@ -11,11 +11,13 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.distributions import biject_to
+from torch.distributions.transforms import ComposeTransform, ReshapeTransform
 
-from disco_samplers import DiScoFormer
-from disco_samplers._arrays import as_tensor, check_count, check_finite, device_of, placed
+from disco_samplers import DiScoFormer, preconditioners
+from disco_samplers.arrays import as_tensor, check_count, check_finite, device_of, placed
 from disco_samplers.estimate import DensityEstimate, Gradient
-from disco_samplers.samplers import mala, preconditioner
+from disco_samplers.estimators import DEFAULTS, TransformedEstimator
+from disco_samplers.samplers.steps import mala
 from disco_samplers.types import ArrayLike
 
 
@@ -85,12 +87,12 @@ class SampleDistribution(TorchDistribution):
         check_finite(x.reshape(len(x), -1), "draws")
         x = placed(x, "draws", device_of(model), free=not isinstance(draws, Tensor))
         self._support = _of_event(support, x.ndim - 1)
-        self._transform = _bijection(self._support)
+        self._bijection, self._free_shape = _bijection(self._support, x.shape[1:])
         free = self._unconstrain(x)
         n, k = free.shape
         if n <= k:
             raise ValueError(f"draws must be more than their dimensions, got {n} of {k} dimensions: take more draws")
-        model = DiScoFormer.from_pretrained("rotations", map_location=str(x.device)) if model is None else model
+        model = DiScoFormer.from_pretrained(DEFAULTS["posterior"], map_location=str(x.device)) if model is None else model
         self.draws, self.gradient = x, gradient
         self.estimate: DensityEstimate = model.condition(free).adapt(adapt) if adapt else model.condition(free)
         self._resample = _Resampler(self.estimate)
@@ -127,17 +129,11 @@ class SampleDistribution(TorchDistribution):
         """Log-density of values (..., *event_shape)."""
         if self._validate_args:
             self._validate_sample(value)
-        free = self._transform.inv(value)
-        jacobian = self._transform.log_abs_det_jacobian(free, value)
-        points = free.flatten(-self._transform.domain.event_dim) if self.event_dim else free[..., None]
-        inside = self._support.check(value) & torch.isfinite(points).all(-1)
-        # What lies outside is moved to a draw, or the other points could not be evaluated with it.
-        points = torch.where(inside[..., None], points, self.estimate.samples[0].to(points))
-        if self.gradient == "score":
-            log_prob, _ = _LogProbAndScore.apply(points, self.estimate)
-        else:
-            log_prob = self.estimate.log_prob(points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
-        answer: Tensor = torch.where(inside, log_prob - jacobian, -math.inf)
+        inside = self._support.check(value) & torch.isfinite(self._reading(value)).all(-1)
+        # What lies outside is moved to a draw, or the other values could not be evaluated with it.
+        safe = torch.where(inside.reshape(inside.shape + (1,) * self.event_dim), value, self.draws[0].to(value))
+        law = TransformedEstimator(_Vectors(self.estimate, self.gradient), self._reading, validate_args=False)
+        answer: Tensor = torch.where(inside, law.log_prob(safe), -math.inf)
         return answer.expand(torch.broadcast_shapes(answer.shape, self.batch_shape))
 
     @torch.no_grad()
@@ -145,13 +141,20 @@ class SampleDistribution(TorchDistribution):
         """New draws, of shape ``sample_shape + batch_shape + event_shape``."""
         shape = self.shape(torch.Size(sample_shape))
         free = self._resample(math.prod(shape[: len(shape) - self.event_dim]))
-        draws: Tensor = self._transform(free.reshape(-1, *self._transform.inverse_shape(self.event_shape)))
+        draws: Tensor = self._reading.inv(free)
         return draws.reshape(shape)
+
+    @property
+    def _reading(self) -> ComposeTransform:
+        """From events to the real vectors that the estimate is of."""
+        return ComposeTransform(
+            [self._bijection.inv, ReshapeTransform(self._free_shape, torch.Size([self._free_shape.numel()]))]
+        )
 
     def _unconstrain(self, x: Tensor) -> Tensor:
         """Draws (n, *event_shape) as real vectors (n, k)."""
         inside = self._support.check(x)
-        free: Tensor = self._transform.inv(x).reshape(len(x), -1)
+        free: Tensor = self._reading(x)
         inside = inside & torch.isfinite(free).all(-1)
         # Closed intervals hold their ends, which no real number is carried to.
         entries: Any = getattr(self._support, "base_constraint", self._support)
@@ -175,13 +178,14 @@ def _of_event(support: Any, event_dim: int) -> constraints.Constraint:
     return constraints.independent(support, missing) if missing else support
 
 
-def _bijection(support: constraints.Constraint) -> torch.distributions.Transform:
+def _bijection(support: constraints.Constraint, shape: torch.Size) -> tuple[torch.distributions.Transform, torch.Size]:
+    """The bijection from real numbers to events of a shape, and the shape of those real numbers."""
     try:
         transform: torch.distributions.Transform = biject_to(support)
     except NotImplementedError:
         kind = "discrete values have no density" if support.is_discrete else "no bijection leads there from real vectors"
         raise ValueError(f"support must be continuous and of full dimension, got {support}: {kind}") from None
-    return transform
+    return transform, torch.Size(transform.inverse_shape(shape))
 
 
 class _Resampler:
@@ -205,7 +209,23 @@ class _Resampler:
     @functools.cached_property
     def factor(self) -> Tensor:
         """Root of their covariance."""
-        return preconditioner.factor(self.estimate.samples)
+        return preconditioners.factor(self.estimate.samples)
+
+
+class _Vectors:
+    """The estimate's log-density of vectors (..., k), with the gradient that is asked for."""
+
+    def __init__(self, estimate: DensityEstimate, gradient: Gradient) -> None:
+        self.estimate, self.gradient = estimate, gradient
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """Log-density (...,) of points (..., k)."""
+        log_prob: Tensor
+        if self.gradient == "score":
+            log_prob, _ = _LogProbAndScore.apply(points, self.estimate)
+        else:
+            log_prob = self.estimate.log_prob(points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
+        return log_prob
 
 
 class _LogProbAndScore(torch.autograd.Function):

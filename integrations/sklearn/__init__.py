@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from disco_samplers._extras import optional
+from disco_samplers.extras import optional
 
 optional("sklearn", "sklearn")
 

@@ -16,11 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
-from disco_samplers._arrays import check_double
-from disco_samplers.crossfit import crossfit
-from disco_samplers.marginals import JohnsonMarginals, MarginalEstimate
-from disco_samplers.model.discoformer import MAX_KEYS
-from disco_samplers.normalizer import MAX_DIM
+from disco_samplers.arrays import check_double
+from disco_samplers.estimate import MAX_KEYS
+from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
 
 from .table import checked, dequantized, resolutions
 
@@ -30,7 +28,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     .. math:: \log \hat f(x) = \log \hat f_z(z(x)) + \sum_k \log \frac{dz_k}{dx_k} - \log Z
 
-    Columns pass through :class:`~disco_samplers.marginals.JohnsonMarginals`, which tame heavy and skewed tails, before the
+    Columns pass through :class:`~disco_samplers.estimators.JohnsonTransform`, which tame heavy and skewed tails, before the
     model sees them. Columns of integers or with ties are dequantised in ``fit``: each value is drawn uniformly from the cell
     around it, as wide as the column's smallest gap (1 for integers without ties), so that the density at a value is the
     probability of its cell over the cell's width. A constant column of other numbers has a Gaussian of 1e-3 of the table's
@@ -59,7 +57,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    estimate_ : MarginalEstimate or DensityEstimate
+    estimate_ : DensityEstimate
         The estimate behind it, of torch tensors.
     log_normalizer_ : float
         Log Z in nats, which was taken off; 0 where it was not estimated.
@@ -137,7 +135,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         X = checked(self, X, reset=True, least=2)
         rng = check_random_state(self.random_state)
         self.resolution_ = resolutions(X)
-        self._generator_state = torch.Generator().manual_seed(int(rng.randint(2**31))).get_state()
+        self._seed = int(rng.randint(2**31))
         self._rows = torch.from_numpy(X).to(self.device)
         self._context = torch.from_numpy(dequantized(X, self.resolution_, rng)).to(self.device)
         self._weights = weights(self.model, self.device, double=len(X) <= self.keys)
@@ -149,9 +147,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self.estimate_ = self._condition(self._context[keep])
         self.log_normalizer_ = 0.0
         if self.normalize and X.shape[1] <= MAX_DIM:
-            inner = self.estimate_.estimate if isinstance(self.estimate_, MarginalEstimate) else self.estimate_
             generator = torch.Generator(self._rows.device).manual_seed(int(rng.randint(2**31)))
-            self.log_normalizer_ = inner.log_normalizer(generator=generator).value
+            self.log_normalizer_ = self.estimate_.log_normalizer(generator=generator).value
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -217,15 +214,11 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             order = torch.randperm(len(rows), generator=self._generator(), device="cpu")
             rows = rows[order[: self.context_size].to(rows.device)]
         keys = self.keys if len(rows) > self.keys else None
-        if self.marginals == "linear":
-            return self._weights.condition(rows, keys=keys)
-        marginals = JohnsonMarginals.fit(rows)
-        return MarginalEstimate(self._weights.condition(marginals(rows), keys=keys), marginals)
+        transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows)
+        return self._weights.condition(rows, keys=keys, transform=transform)
 
     def _generator(self) -> torch.Generator:
-        generator = torch.Generator()
-        generator.set_state(self._generator_state)
-        return generator
+        return torch.Generator().manual_seed(self._seed)
 
     def _crossfitted(self, keep: Tensor, folds: int) -> Tensor:
         return crossfit(
@@ -242,7 +235,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 def weights(model: Any, device: str, *, double: bool) -> DiScoFormer:
     """The model of the parameter ``model``. In float64 answers do not depend on which rows are asked together."""
     own = isinstance(model, DiScoFormer)
-    loaded = copy.deepcopy(model) if own else DiScoFormer.from_pretrained(model, map_location=device)
+    loaded = copy.deepcopy(model) if own else DiScoFormer.from_pretrained(model or DEFAULTS["table"], map_location=device)
     return loaded.to(device).double() if double else loaded.to(device)
 
 

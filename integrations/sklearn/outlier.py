@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from disco_samplers import DiScoFormer
-from disco_samplers.model.discoformer import MAX_KEYS
+from disco_samplers.estimate import MAX_KEYS
 
 from .density import DiscoDensity, refuse_weights
 from .table import checked

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from disco_samplers._extras import optional
+from disco_samplers.extras import optional
 
 from .outlier import DiscoOutlierDetector
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import check_count
+from disco_samplers.arrays import check_count
 
 from ..types import VelocityScore
 from .moments import moment_rate

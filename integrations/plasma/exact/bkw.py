@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers._arrays import check_count
+from disco_samplers.arrays import check_count
 
 from ..velocities import standardised
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from disco_samplers import DensityEstimate, DiScoFormer
-from disco_samplers._arrays import check_count
+from disco_samplers.arrays import check_count
+from disco_samplers.estimators import DEFAULTS
 from disco_samplers.reference import StudentT
 
 from ..cells import FEWEST, padded, spread, total
@@ -33,10 +34,10 @@ class DiscoScore:
     particles, or whose particles do not spread in every direction, gets the score of its Maxwellian.
 
     Arguments:
-        disco: the model; by default the shipped "velocities", the same in any frame, as velocity space has no axes of its own.
+        model: the network; by default the shipped "velocities", the same in any frame, as velocity space has no axes.
         keys: the most particles of a cell that the network is shown, chosen at random but the same way at every call; all of
             them if not given. With keys the cost is O(n keys), else O(n m) for cells of m particles.
-        adapt: steps of label-free adaptation in each cell at each call; see :func:`disco_samplers.adapt.adapt`. Slow: for
+        adapt: steps of label-free adaptation in each cell at each call; see :func:`disco_samplers.estimate.adapt`. Slow: for
             the case of one cell.
         calibrate: whether scores are brought to keep the moment identities of any distribution; see
             :func:`~disco_samplers.integrations.plasma.scores.calibrated.calibrate`.
@@ -56,12 +57,12 @@ class DiscoScore:
     """
 
     def __init__(
-        self, disco: DiScoFormer | None = None, *, keys: int | None = None, adapt: int = 0, calibrate: bool = True
+        self, model: DiScoFormer | None = None, *, keys: int | None = None, adapt: int = 0, calibrate: bool = True
     ) -> None:
         if keys is not None:
             check_count("keys", keys, FEWEST)
         check_count("adapt", adapt, 0)
-        self.disco = DiScoFormer.from_pretrained("velocities") if disco is None else disco
+        self.model = DiScoFormer.from_pretrained(DEFAULTS["velocity"]) if model is None else model
         self.keys, self.adapt, self.calibrate = keys, adapt, calibrate
 
     def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
@@ -95,8 +96,8 @@ class DiscoScore:
 
     def _follow(self, device: torch.device) -> None:
         """Has a model where the particles are; the one that was given stays where it is."""
-        if self.disco.device != device:
-            self.disco = copy.deepcopy(self.disco).to(device)
+        if self.model.device != device:
+            self.model = copy.deepcopy(self.model).to(device)
 
     def _contexts(self, w: Tensor, cell: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
         """Particles shown to the network, cell after cell, and how many of each cell, (c,).
@@ -122,11 +123,11 @@ class DiscoScore:
     def _evaluate(self, context: Tensor, shown: Tensor, queries: Tensor, mask: Tensor, density: bool) -> tuple[Tensor, Tensor]:
         """Log-densities (b, m) and scores (b, m, dv) in b cells, of contexts (b, k, dv) where ``shown``."""
         if not self.adapt:
-            estimate = self.disco.condition(context, mask=None if shown.all() else shown)
+            estimate = self.model.condition(context, mask=None if shown.all() else shown)
             return _answers(estimate, queries, density)
         log_prob, score = queries.new_zeros(queries.shape[:2]), torch.zeros_like(queries)
         for i, here in enumerate(mask):
-            adapted = self.disco.condition(context[i, shown[i]]).adapt(self.adapt)
+            adapted = self.model.condition(context[i, shown[i]]).adapt(self.adapt)
             log_prob[i, here], score[i, here] = _answers(adapted, queries[i, here], density)
         return log_prob, score
 

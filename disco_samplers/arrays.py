@@ -1,0 +1,119 @@
+"""Arrays in, arrays out: checks what a user hands in and gives answers back in the same kind."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disco_samplers.types import ArrayLike
+
+_DOUBLE = (torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64)
+"""Types with values that float32 has none for."""
+
+
+def as_tensor(array: ArrayLike, name: str) -> Tensor:
+    """A real floating-point tensor of a numpy array, tensor, data frame or nested list; integers and half become float32.
+
+    Raises:
+        TypeError: if the values are not real numbers.
+    """
+    if isinstance(array, Tensor):
+        tensor = array
+    else:
+        try:
+            values = np.asarray(array)
+        except ValueError as error:
+            raise TypeError(f"{name} must be a rectangular array of numbers: its rows differ in length") from error
+        if values.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must hold real numbers, got dtype {values.dtype}")
+        if values.dtype == np.longdouble and values.dtype != np.float64:
+            values = values.astype(np.float64)
+        tensor = torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("=")))
+    if tensor.is_complex():
+        raise TypeError(f"{name} must hold real numbers, got dtype {tensor.dtype}")
+    if tensor.dtype in (torch.float32, torch.float64):
+        return tensor
+    # An integer above 2^24 has no float32 of its own; half and smaller lose nothing.
+    return tensor.to(torch.float64 if tensor.dtype in _DOUBLE else torch.float32)
+
+
+def as_points(array: ArrayLike, name: str, dim: int | None = None, device: torch.device | None = None) -> Tensor:
+    """A finite tensor (..., m, d) on ``device``.
+
+    Raises:
+        TypeError: if the values are not real numbers.
+        ValueError: if the shape, the device or a value is wrong.
+    """
+    tensor = as_tensor(array, name)
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"{name} must have shape (m, d), one row a point, got {tuple(tensor.shape)}"
+            + (" (for one-dimensional data use x[:, None])" if tensor.ndim == 1 else "")
+        )
+    if dim is not None and tensor.shape[-1] != dim:
+        raise ValueError(f"{name} must have {dim} columns as the samples have, got {tensor.shape[-1]}")
+    moved = placed(tensor, name, device, free=not isinstance(array, Tensor))
+    check_finite(tensor, name)
+    return moved
+
+
+def placed(tensor: Tensor, name: str, device: torch.device | None, *, free: bool) -> Tensor:
+    """The tensor on a device, if one is wanted; only one that is ``free``, as a numpy array's is, goes from kind to kind.
+
+    Raises:
+        ValueError: if it is elsewhere and not free to go.
+    """
+    if device is None or tensor.device == device:
+        return tensor
+    if not free and tensor.device.type != device.type:
+        raise ValueError(f"{name} is on {tensor.device}, the estimate on {device}: move one with .to(...)")
+    return tensor.to(device)
+
+
+def device_of(*sources: object) -> torch.device | None:
+    """The device of the first of these that has one, as models, estimates and tensors have, but not numpy arrays."""
+    devices = (getattr(source, "device", None) for source in sources)
+    return next((device for device in devices if isinstance(device, torch.device)), None)
+
+
+def check_double(device: torch.device | str, name: str) -> None:
+    """Raises ValueError where a device has no float64, in which samples are whitened."""
+    if torch.device(device).type == "mps":
+        raise ValueError(f"{name} {device} does not work: whitening needs float64, which MPS does not have; use cpu or cuda")
+
+
+def check_finite(tensor: Tensor, name: str) -> None:
+    """Raises ValueError naming the first row that holds a NaN or an infinity."""
+    if not torch.isfinite(tensor.detach().sum()):  # cheap; the exact look only where this says so
+        bad = ~torch.isfinite(tensor.detach()).all(-1)
+        if bad.any():
+            row = tuple(bad.nonzero()[0].tolist())
+            raise ValueError(
+                f"{name} holds NaN or infinite values: {int(bad.sum())} of {bad.numel()} rows, first at row "
+                f"{row[0] if len(row) == 1 else row}; drop or impute them"
+            )
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Raises TypeError or ValueError unless ``value`` is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if int(value) < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def like(answer: Tensor, asked: ArrayLike) -> ArrayLike:
+    """The answer in the kind and precision of what was asked: numpy for anything but a tensor."""
+    double = as_tensor(asked, "points").dtype == torch.float64 if not isinstance(asked, Tensor) else asked.dtype in _DOUBLE
+    dtype = torch.float64 if double else torch.float32
+    top = torch.finfo(dtype).max
+    answer = answer.clamp(-top, top).to(dtype)
+    return answer if isinstance(asked, Tensor) else answer.detach().cpu().numpy()
+
+
+def default_names(d: int) -> list[str]:
+    """x0, x1, ... for unnamed columns."""
+    return [f"x{i}" for i in range(d)]

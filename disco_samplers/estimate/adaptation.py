@@ -1,0 +1,147 @@
+"""On-the-fly adaptation: how the samples are read, then a few gradient steps of a copy of the heads."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disco_samplers.arithmetic import full_precision
+from disco_samplers.arrays import check_count
+from disco_samplers.estimators import PLAIN, NormalizedEstimator, adapt_heads, choose, log_normalizer, read
+from disco_samplers.model import Network
+from disco_samplers.pictures import plot_adaptation
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptationReport:
+    """What an adaptation did.
+
+    Arguments:
+        losses: consistency loss before each step.
+        criterion: held-out, label-free criterion before the first and after each step; lower is better.
+        chosen: number of steps of the returned estimate; 0 where none was clearly better than the start.
+        seconds: wall time.
+        tried: minus the cross-fitted, normalised log-density, in nats, in the coordinates tried, by (kind, strength);
+            "plain" is as the samples came, "independent" takes the columns one by one, "parts" and "whitened parts" the
+            rows of each component of a mixture.
+        coordinates: the chosen ones.
+    """
+
+    losses: list[float]
+    criterion: list[float]
+    chosen: int
+    seconds: float
+    tried: dict[tuple[str, float], float] = dataclasses.field(default_factory=dict)
+    coordinates: tuple[str, float] = PLAIN
+
+    def plot(self, path: str | None = None) -> Any:
+        """Draws both curves and the chosen step. Needs matplotlib."""
+        return plot_adaptation(self.losses, self.criterion, self.chosen, self.tried, self.coordinates, path)
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def adapt(
+    network: Network,
+    samples: Tensor,
+    *,
+    counts: Tensor | None = None,
+    keys: int | None,
+    num_steps: int,
+    learning_rate: float = 1e-4,
+    seed: int = 0,
+    max_seconds: float | None = None,
+    normalize: bool = False,
+    progress: bool = False,
+) -> tuple[Any, AdaptationReport]:
+    r"""Chooses how samples are read, and adapts a network's heads to them in place, without labels.
+
+    Everything is judged on rows that the context does not hold, cross-fitted over five folds. (How the
+    samples are read is chosen in up to 20 dimensions, where the density can be brought to integrate to one, from 50 rows on,
+    if no column has the same value in more than three quarters of them.)
+
+    Columns in which no dependence is seen (:func:`~disco_samplers.estimators.may_be_independent`) are taken as independent
+    (:class:`~disco_samplers.estimators.IndependentEstimator`) if the normalised log-density of the rows is then higher by half
+    a standard error of the paired differences.
+
+    Else, where a mixture of more than one component fits best, rows are taken in parts
+    (:class:`~disco_samplers.estimators.PartsEstimator`, :class:`~disco_samplers.estimators.WhitenedPartsEstimator`); and the
+    samples as a whole are read through :class:`~disco_samplers.estimators.TailTransform`, by radius and by column, of rising
+    strength. Of all these, by which neither the log-density of the rows, normalised, nor the criterion
+
+    .. math:: \big(\tfrac12 |S|^2 + \nabla \cdot S\big) / d,
+
+    which differs from the squared error of the score S by a constant, gets worse on the mean, that of the highest log-density
+    is kept. One of the two must also get better by a standard error, or one and a half for parts, but for tail coordinates
+    where the samples' fourth moments themselves tell of heavy tails (:func:`~disco_samplers.estimators.heavy_tails`). Those of
+    full strength, and whitened parts, must be likelier than all others by a standard error.
+
+    Then gradient steps are made on the network's heads to lower the consistency loss between S and the gradient of the
+    density head T at context points,
+
+    .. math:: L = \frac{\sum_i |S(x_i) - \nabla T(x_i)|^2}{\sum_i |S(x_i)|^2},
+
+    with a fifth of the rows kept out of the context, since any wrong pair that agrees is consistent. The step at which the
+    criterion is lowest there is kept if it beats the start by two standard errors. (Here the log-density is no judge: it need
+    not integrate to one.)
+
+    Arguments:
+        network: what reads the samples; a copy, for it is changed.
+        samples: (n, d).
+        counts: (n,), how many independent draws each row is worth. Where they are given the rows are read as they are, and only
+            the heads are adapted.
+        keys: most rows that a row attends to.
+        num_steps: most gradient steps.
+        learning_rate: of Adam.
+        seed: chooses folds, held-out rows, the rows of each step and the probes of the divergence.
+        max_seconds: stops early when reached, keeping the best step so far.
+        normalize: whether the density is to integrate to one also where the samples are read as they are.
+        progress: whether to show a progress bar.
+
+    Returns:
+        Its estimator of the samples, and the report. An interrupt gives the best one found so far, at once.
+
+    Raises:
+        ValueError: if ``num_steps`` or ``learning_rate`` is not positive, or the samples are of a batch.
+        KeyboardInterrupt: if interrupted before there is anything to keep.
+
+    References:
+        DiScoFormer, section on test-time training (https://arxiv.org/abs/2511.05924); Hyvarinen, *Estimation of
+        non-normalized statistical models by score matching*, JMLR 2005, theorem 1, for the held-out criterion.
+    """
+    check_count("num_steps", num_steps, 1)
+    if not (learning_rate > 0 and math.isfinite(learning_rate)):
+        raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+    started = time.monotonic()
+    deadline = started + (math.inf if max_seconds is None else max_seconds)
+    losses: list[float] = []
+    criterion: list[float] = []
+    chosen = 0
+    with full_precision(samples.device):
+        tried: dict[tuple[str, float], float] = {}
+        kind, interrupted = PLAIN, False
+        if counts is None:
+            tried, kind, interrupted = choose(network, samples, keys=keys, seed=seed, deadline=deadline, progress=progress)
+        if not interrupted:
+            losses, criterion, chosen = adapt_heads(
+                network,
+                samples,
+                kind,
+                counts=counts,
+                keys=keys,
+                num_steps=num_steps,
+                learning_rate=learning_rate,
+                seed=seed,
+                deadline=deadline,
+                progress=progress,
+            )
+    estimator = read(network, samples, kind, counts=counts, keys=keys)
+    if kind != PLAIN or normalize:
+        generator = torch.Generator(samples.device).manual_seed(seed)
+        estimator = NormalizedEstimator(estimator, log_normalizer(estimator, generator=generator).value)
+    return estimator, AdaptationReport(losses, criterion, chosen, time.monotonic() - started, tried, kind)

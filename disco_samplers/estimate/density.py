@@ -1,0 +1,353 @@
+"""The density estimate: what conditioning on samples returns."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.distributions.transforms import Transform
+
+from disco_samplers.arithmetic import full_precision
+from disco_samplers.arrays import as_points, check_count, check_double, like
+from disco_samplers.draws import align
+from disco_samplers.estimate.adaptation import AdaptationReport, adapt
+from disco_samplers.estimate.views import plot_estimate
+from disco_samplers.estimators import (
+    LogNormalizer,
+    NetworkEstimator,
+    NormalizedEstimator,
+    TransformedEstimator,
+    check_single,
+    draw_rows,
+    log_normalizer,
+    settled,
+)
+from disco_samplers.model import Network
+from disco_samplers.randomness import generator_on
+from disco_samplers.samplers import LangevinSampler
+from disco_samplers.types import ArrayLike
+
+Gradient = Literal["density", "score"]
+
+
+class Model(Protocol):
+    """What an estimate wants of the model that it comes from: a :class:`~disco_samplers.DiScoFormer` without its files."""
+
+    network: Network
+
+    def frozen(self) -> Any: ...
+
+    def condition(self, samples: ArrayLike, /) -> Any: ...
+
+    def to(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class DensityEstimate:
+    r"""A log-density and score estimated from samples; made by :meth:`DiScoFormer.condition`.
+
+    The context is encoded once; every query costs :math:`O(n)`. Answers come in the kind and precision of the
+    queries (numpy in, numpy out). Called as a function it is the score, so it stands wherever a score is wanted.
+
+    It keeps the weights it was made with, whatever becomes of the model, and its answers are the same under autocast and any
+    default dtype, grad mode and precision of matrix products. (A backward pass through them is the caller's own.)
+
+    For a batch of data sets (b, n, d), queries are (b, m, d), answers (b, m) and (b, m, d).
+
+    The rows of the context are worth :attr:`effective_size` independent draws; of a data frame the names of the columns are
+    kept, and points in a data frame are brought into their order.
+
+    It holds an ``estimator``, tensors in, tensors out, and adds what users want: checks, arrays, draws, adaptation, pictures.
+
+    In directions of no variance (constant or dependent columns) the estimate is a Gaussian of standard deviation 1e-3
+    times the data's scale. Very far from the samples, beyond 1000 sqrt(d) standard deviations, it goes on as a Gaussian tail.
+
+    Example:
+        >>> from disco_samplers import DiScoFormer
+        >>> x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+        >>> estimate = DiScoFormer.from_pretrained().condition(x)
+        >>> bool((estimate.score(2 * torch.ones(1, 3)) < 0).all())
+        True
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        samples: Tensor,
+        estimator: Any,
+        *,
+        transform: Transform | None = None,
+        numpy: bool = False,
+        report: AdaptationReport | None = None,
+        names: list[str] | None = None,
+    ) -> None:
+        self.model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
+        self.report, self.names = report, names
+        self._numpy = numpy
+
+    @property
+    def dim(self) -> int:
+        """Number of columns d."""
+        return self.samples.shape[-1]
+
+    @property
+    def num_samples(self) -> int:
+        """Number of rows n of the context."""
+        return self.samples.shape[-2]
+
+    @property
+    def effective_size(self) -> float:
+        """How many independent draws the rows of the context are worth."""
+        counts = self.estimator.core.counts
+        return float(self.num_samples) if counts is None else float(counts.sum(-1).min())
+
+    @property
+    def keys(self) -> int | None:
+        """Most rows that a row of the context attended to."""
+        keys: int | None = self.estimator.core.keys
+        return keys
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether the density was brought to integrate to one; see :meth:`normalized`."""
+        return isinstance(self.estimator, NormalizedEstimator)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the estimate is evaluated."""
+        return self.samples.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the network."""
+        return next(self.model.network.parameters()).dtype
+
+    def log_prob(self, points: ArrayLike, *, gradient: Gradient = "density") -> Any:
+        """Log-density in nats at points (m, d), as (m,).
+
+        Arguments:
+            points: (m, d), or (b, m, d) for a batch of data sets.
+            gradient: what differentiating the answer with respect to ``points`` gives: "density" differentiates the
+                density head, "score" returns the score head, which is cheaper and usually more accurate.
+
+        Raises:
+            TypeError: if points is not numeric.
+            ValueError: if its shape or device does not fit, or it holds NaN or infinite values.
+        """
+        if gradient not in ("density", "score"):
+            raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
+        points = align(points, "points", self.names)
+        y = self._points(points)
+        if gradient == "score" and y.requires_grad:
+            with torch.no_grad():
+                log_prob, score = self.estimator.log_prob_and_score(y)
+            return like(_WithGradient.apply(y, log_prob, score), points)
+        return like(self.estimator.log_prob(y), points)
+
+    def score(self, points: ArrayLike) -> Any:
+        """Score, the gradient of the log-density, at points (m, d), as (m, d). Raises as :meth:`log_prob` does."""
+        points = align(points, "points", self.names)
+        return like(self.estimator.score(self._points(points)), points)
+
+    def log_prob_and_score(self, points: ArrayLike) -> tuple[Any, Any]:
+        """Both for the price of one. Raises as :meth:`log_prob` does."""
+        points = align(points, "points", self.names)
+        log_prob, score = self.estimator.log_prob_and_score(self._points(points))
+        return like(log_prob, points), like(score, points)
+
+    def __call__(self, points: ArrayLike) -> Any:
+        """The score."""
+        return self.score(points)
+
+    def sample(
+        self, num_samples: int, *, generator: torch.Generator | None = None, num_steps: int = 30, progress: bool = False
+    ) -> Any:
+        """New draws (num_samples, d) from the estimate.
+
+        Rows of the context, drawn with replacement and jittered, are moved by ``num_steps`` Metropolis-adjusted Langevin steps
+        of the estimate, so that mass between separated modes stays as it is in the samples.
+
+        Arguments:
+            num_samples: how many.
+            generator: source of randomness, on the estimate's device.
+            num_steps: Langevin steps; more give draws that depend less on the rows they came from.
+            progress: whether to show a progress bar.
+
+        Raises:
+            TypeError: if ``num_samples`` or ``num_steps`` is not an integer.
+            ValueError: if one is not positive, the generator is on another device, or the estimate is of a batch of
+                data sets.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+            >>> DiScoFormer.from_pretrained().condition(x).sample(5, generator=torch.Generator().manual_seed(1)).shape
+            torch.Size([5, 2])
+        """
+        check_count("num_samples", num_samples, 1)
+        check_count("num_steps", num_steps, 1)
+        check_single(self.samples, "sample")
+        generator = generator_on(self.device, generator=generator)
+        # Where the estimator works: chains move in the coordinates that the samples are read in.
+        core = self.estimator.core
+        d, matrix, worth = core.samples.shape[1], core.whitening.matrix[0], self.effective_size
+        rows = draw_rows(core.samples, core.counts, num_samples, generator, replacement=True)
+        noise = torch.randn(num_samples, d, generator=generator, device=self.device, dtype=matrix.dtype)
+        start = core.samples[rows].double() + 0.5 * worth ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
+        sampler = LangevinSampler(score=DensityEstimate(self.model, core.samples, core), method="mala")
+        with full_precision(self.device):
+            result = sampler.run(
+                1,
+                initial=start.to(core.samples.dtype),
+                num_warmup=num_steps - 1,
+                generator=generator,
+                progress=progress,
+            )
+        draws = self.estimator.from_core(result.draws[:, 0]).to(self.samples.dtype)
+        return draws.cpu().numpy() if self._numpy else draws
+
+    @torch.inference_mode(False)
+    def adapt(self, num_steps: int = 8, **options: Any) -> DensityEstimate:
+        """A new estimate whose heads were adapted to these samples, and which reads them as suits them, without labels.
+
+        See :func:`disco_samplers.estimate.adapt` for what is done and the ``options``: learning_rate, seed, max_seconds and
+        progress. The shared model is untouched; ``report`` tells what was tried. No steps change nothing. How an earlier
+        adaptation read the samples is chosen anew; weighted or repeated draws are read as they are. The result is normalised if
+        this one is. An interrupt gives the best one found so far, at once, and is passed on before there is anything to keep.
+
+        Raises:
+            ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+            >>> adapted = DiScoFormer.from_pretrained().condition(x).adapt(num_steps=2)
+            >>> len(adapted.report.losses)
+            2
+        """
+        check_count("num_steps", num_steps, 0)
+        check_single(self.samples, "adapt")
+        if not num_steps:
+            return self._replaced(report=AdaptationReport([], [], 0, 0.0))
+        rows = self.samples if self.transform is None else self.transform(self.samples)
+        model = copy.deepcopy(self.model)
+        estimator, report = adapt(
+            model.network,
+            rows,
+            counts=self.estimator.core.counts,
+            keys=self.keys,
+            num_steps=num_steps,
+            normalize=self.is_normalized,
+            **options,
+        )
+        if self.transform is not None:
+            normalized = isinstance(estimator, NormalizedEstimator)
+            read = TransformedEstimator(estimator.base if normalized else estimator, self.transform)
+            estimator = NormalizedEstimator(read, estimator.log_z) if normalized else read
+        return self._replaced(model=model, estimator=estimator, report=report)
+
+    @torch.inference_mode(False)
+    def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DensityEstimate:
+        """The same estimate on another device or in another precision (float32 or float64); this one is unchanged."""
+        if dtype not in (None, torch.float32, torch.float64):
+            raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        if device is not None:
+            check_double(device, "device")
+        model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
+        return self._read_by(model, self.estimator)
+
+    def with_model(self, model: Model) -> DensityEstimate:
+        """The estimate that another model gives for the same samples, brought to integrate to one if this one was."""
+        estimator = self.estimator
+        while isinstance(estimator, NormalizedEstimator):
+            estimator = estimator.base
+        other = self._read_by(model.frozen(), estimator, report=None)
+        return other.normalized(generator=torch.Generator(self.device).manual_seed(0)) if self.is_normalized else other
+
+    def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
+        """Draws samples, log-density and score; needs matplotlib.
+
+        In one dimension density and score are curves. In two or more, contours of the density and arrows of the score on the
+        plane of ``dims``, through the sample of highest density where there are more dimensions than two.
+
+        Arguments:
+            dims: the two columns to show.
+            path: where to save the picture, if anywhere; the extension says the format.
+
+        Raises:
+            ValueError: if the estimate is of a batch, ``dims`` are not two of its columns, or the extension is not that of a
+                picture.
+            ImportError: if matplotlib is not installed.
+        """
+        return plot_estimate(self.estimator, self.samples, dims, path)
+
+    def log_normalizer(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:
+        """Log of the density's integral and its standard error; see :func:`disco_samplers.estimators.log_normalizer`."""
+        return log_normalizer(self.estimator, num_samples=num_samples, generator=generator)
+
+    def normalized(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> DensityEstimate:
+        """The same estimate with its log-density brought to integrate to one, as well as :meth:`log_normalizer` knows.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+            >>> estimate = DiScoFormer.from_pretrained().condition(x).normalized(generator=torch.Generator().manual_seed(1))
+            >>> abs(estimate.log_normalizer(generator=torch.Generator().manual_seed(2)).value) < 0.05
+            True
+        """
+        value = self.log_normalizer(num_samples=num_samples, generator=generator).value
+        return self._replaced(estimator=NormalizedEstimator(self.estimator, value))
+
+    def whiten(self, points: Tensor) -> Tensor:
+        """Whitened coordinates (b, m, rank) of points (b, m, d), in float64; directions of no variance are left out."""
+        white: Tensor = self.estimator.whiten(points)
+        return white
+
+    def white_log_prob(self, points: Tensor) -> Tensor:
+        """Log-density (b, m) in whitened coordinates at whitened points (b, m, rank)."""
+        log_prob: Tensor = self.estimator.white_log_prob(points)
+        return log_prob
+
+    def __repr__(self) -> str:
+        kind = f"batch={self.samples.shape[0]}, " if self.samples.ndim == 3 else ""
+        core = self.estimator.core
+        read = "" if type(core) is NetworkEstimator else f"read={type(core).__name__}, "
+        worth = "" if core.counts is None or kind else f"worth={self.effective_size:.0f}, "
+        return (
+            f"DensityEstimate({kind}n={self.num_samples}, {worth}d={self.dim}, {read}device={self.device}, dtype={self.dtype})"
+        )
+
+    def _replaced(self, **changes: Any) -> DensityEstimate:
+        fields = ("model", "samples", "estimator", "transform", "report", "names")
+        values = {name: getattr(self, name) for name in fields} | {"numpy": self._numpy} | changes
+        return DensityEstimate(**values)
+
+    def _read_by(self, model: Model, estimator: Any, **changes: Any) -> DensityEstimate:
+        estimator = estimator.with_network(model.network)
+        device = estimator.core.samples.device
+        transform = None if self.transform is None else settled(self.transform, device)
+        samples = self.samples.to(device)
+        return self._replaced(model=model, samples=samples, estimator=estimator, transform=transform, **changes)
+
+    def _points(self, points: ArrayLike) -> Tensor:
+        y = as_points(points, "points", self.dim, self.device)
+        if y.ndim != self.samples.ndim or (y.ndim == 3 and y.shape[0] != self.samples.shape[0]):
+            expected = "(m, d)" if self.samples.ndim == 2 else f"({self.samples.shape[0]}, m, d)"
+            raise ValueError(f"points must have shape {expected} for this estimate, got {tuple(y.shape)}")
+        return y
+
+
+class _WithGradient(torch.autograd.Function):
+    """A log-density whose gradient is the given score."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, log_prob: Tensor, score: Tensor) -> Tensor:
+        ctx.save_for_backward(score)
+        return log_prob.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (score,) = ctx.saved_tensors
+        return (grad[..., None] * score).to(score.dtype), None, None

@@ -1,0 +1,390 @@
+"""The pretrained model: conditions on samples, saves and loads itself."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
+from torch import Tensor, nn
+from torch.distributions.transforms import Transform
+
+from disco_samplers.arrays import as_points, as_tensor, check_count, check_double, check_finite
+from disco_samplers.draws import Draws, as_table
+from disco_samplers.estimate.density import DensityEstimate
+from disco_samplers.estimators import (
+    DEFAULTS,
+    SHIPPED,
+    WEIGHTS_NAME,
+    NetworkEstimator,
+    TransformedEstimator,
+    check_single,
+    load_network,
+    weights_path,
+)
+from disco_samplers.files import load_weights, save_weights
+from disco_samplers.model import DiScoFormerConfig, Network
+from disco_samplers.types import ArrayLike
+
+_HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
+
+MAX_DIM = 1024
+MAX_SAMPLES = 2**20
+MAX_KEYS = 2048
+"""About the longest context of training: encoding 4096 rows in groups of it was more accurate than all at once."""
+
+
+PAPER = "https://arxiv.org/abs/2511.05924"
+
+_CARD = """\
+---
+{{ card_data }}
+---
+# DiScoFormer
+
+One transformer that estimates density and score of any set of samples, in any dimension, without training on them:
+{{ parameters }} parameters, {{ layers }} blocks, {{ heads }} heads, symmetry "{{ symmetry }}".
+
+```python
+from disco_samplers import DiScoFormer
+
+estimate = DiScoFormer.from_pretrained("OWNER/MODEL").condition(samples)  # (n, d), numpy or torch
+log_density, score = estimate.log_prob_and_score(points)                  # (m,), (m, d)
+```
+
+It needs `pip install disco-samplers`. These weights are none of those in the package ({{ shipped }}), whose cards have figures;
+those of these weights are for their makers to measure and to write here.
+
+**Equivariance.** {{ equivariance }}
+
+**Limits.** At most {{ most_rows }} rows and {{ most_columns }} columns; with fewer than about 4 rows a column, estimates are
+rough. The density is not normalised: exp(log_prob) integrates to about one only (`estimate.normalized()` corrects it in up to
+20 dimensions).
+
+**Paper.** Ilin, Sushko, Krishna, *DiScoFormer: Plug-In Density and Score Estimation with Transformers*, {{ paper_url }}
+"""
+
+_EQUIVARIANCE = {
+    "axes": "Exact to shifts, scales, signs and order of the columns; a rotation of the data changes the estimate.",
+    "rotations": "To every affine map of the data; exact from 64 rows a column on.",
+}
+
+
+class DiScoFormer(
+    nn.Module,
+    ModelHubMixin,
+    library_name="disco-samplers",
+    license="mit",
+    tags=["density-estimation", "score"],
+    paper_url=PAPER,
+    model_card_template=_CARD,
+):
+    r"""One transformer that estimates density and score from samples, in any dimension, without training on them.
+
+    .. math:: (X, y) \mapsto \big(\log \hat f(y), \hat s(y)\big), \qquad X = \{x_1, \dots, x_n\} \sim f \text{ i.i.d.}
+
+    Samples are whitened, and weights mix channels, never coordinates: estimates are exactly equivariant to shifts, scales,
+    signs and order of the columns. With symmetry "rotations" they are affine-equivariant, exactly from 64 rows a column on
+    (with fewer, :func:`~disco_samplers.model.whitening.whiten` regularises). They do not depend on the order of the samples
+    (up to 2048 of them, see :meth:`condition`), nor on which queries are asked together.
+
+    Arguments:
+        config: sizes; the default is that of the shipped weights. A model made this way is untrained:
+            use :meth:`from_pretrained` for the trained one.
+
+    References:
+        DiScoFormer (https://arxiv.org/abs/2511.05924), sections on whitening, cross-attention and the two heads.
+
+    Example:
+        >>> disco = DiScoFormer.from_pretrained()
+        >>> samples = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+        >>> estimate = disco.condition(samples)
+        >>> estimate.log_prob(torch.zeros(3, 2)).shape, estimate.score(torch.zeros(3, 2)).shape
+        (torch.Size([3]), torch.Size([3, 2]))
+    """
+
+    def __init__(self, config: DiScoFormerConfig | None = None) -> None:
+        super().__init__()
+        self.config = DiScoFormerConfig() if config is None else config
+        self.network = Network(self.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision the network works in; whitening always works in float64."""
+        return next(self.parameters()).dtype
+
+    @torch.inference_mode(False)  # the samples, too, may be part of what is differentiated later
+    def condition(
+        self,
+        samples: ArrayLike | Draws,
+        *,
+        weights: ArrayLike | None = None,
+        effective_size: float | None = None,
+        mask: ArrayLike | None = None,
+        keys: int | None = MAX_KEYS,
+        transform: Transform | None = None,
+    ) -> DensityEstimate:
+        r"""Encodes samples once and returns the estimate of their density.
+
+        Costs :math:`O(n \cdot keys)` time and :math:`O(n)` memory; each query then costs :math:`O(n)`.
+
+        Arguments:
+            samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype, or a data frame. A
+                numpy array goes to the model's device, a tensor must be there already. Repeated rows of one data set are read
+                once, with their number. Draws of Markov chains are worth fewer than their number, and an estimate that is not
+                told so is far too sure of itself: pass :class:`~disco_samplers.Draws` of shape (chain, draw, d), or
+                ``effective_size``.
+            weights: (n,), or (batch, n): not negative, of any sum.
+            effective_size: how many independent draws the rows are worth; by default :attr:`Draws.effective_size
+                <disco_samplers.Draws.effective_size>`.
+            mask: (batch, n), True where a row counts, for data sets of different lengths.
+            keys: most rows that a row attends to while the context is encoded. A longer context is shuffled and dealt into
+                equal groups, each encoded as a context of its own; its answers then depend a little on the order of the rows.
+                None lets every row attend to every other, in :math:`O(n^2)`. Queries see all rows either way.
+            transform: of :mod:`torch.distributions.transforms` or :mod:`disco_samplers.estimators`, from the data to the real
+                numbers in which the model is to read them, for one data set: ``biject_to(support).inv`` for a support,
+                :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns. The estimate is still of the data.
+
+        Returns:
+            A :class:`~disco_samplers.DensityEstimate`.
+
+        Raises:
+            TypeError: if samples is not numeric, or keys is not an integer.
+            ValueError: if it holds NaN or infinite values, fewer than two rows, rows that are all the same, or more
+                rows or columns than are supported, keys is below 16, or a row is not inside the transform's domain; if weights
+                do not fit, are negative or all zero, or ``effective_size`` is below one or above the number of distinct rows.
+
+        Example:
+            >>> import numpy as np
+            >>> x = np.random.default_rng(0).normal(size=(100, 1))
+            >>> type(DiScoFormer.from_pretrained().condition(x).log_prob(x))
+            <class 'numpy.ndarray'>
+        """
+        check_double(self.device, "a model on")
+        if keys is not None:
+            check_count("keys", keys, 16)
+        numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
+        x, counts, names = self._rows(samples, weights, effective_size, mask)
+        model = self.frozen()
+        if transform is None:
+            estimator: Any = NetworkEstimator(model.network, x, counts, keys)
+            return DensityEstimate(model, x, estimator, numpy=numpy, names=names)
+        check_single(x, "transform")
+        images = transform(x)
+        if not (transform.domain.check(x).all() and torch.isfinite(images).all()):
+            raise ValueError(f"samples lie outside the domain of {transform}")
+        estimator = TransformedEstimator(NetworkEstimator(model.network, images, counts, keys), transform)
+        return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, names=names)
+
+    def _rows(
+        self, samples: Any, weights: ArrayLike | None, effective_size: float | None, mask: ArrayLike | None
+    ) -> tuple[Tensor, Tensor | None, list[str] | None]:
+        """What is conditioned on: rows, how many draws each is worth, and their columns' names if they have some."""
+        if isinstance(samples, Draws):
+            if weights is not None or mask is not None:
+                raise ValueError("weights and mask are given twice: the draws have their own")
+            check_samples(samples.values if samples.is_tensor else samples.values.to(self.device), None, self.device)
+            draws = samples
+        else:
+            table, names = as_table(samples, "samples")
+            x, rows = check_samples(samples if isinstance(samples, Tensor) else table.numpy(), mask, self.device)
+            if x.ndim == 3:
+                return x.detach().clone(), _batch_counts(x, rows, weights, effective_size), None
+            draws = Draws(x.detach(), weights=weights, names=names)
+        found, counts = draws.counts(effective_size)
+        # What is changed in place later must not change what was encoded.
+        x = found.clone().to(self.device)
+        return x, None if counts is None else counts.to(self.device), draws.names if draws.has_names else None
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def frozen(self) -> DiScoFormer:
+        """A copy of the model as it is now, which no estimate changes; the last one again while the weights are the same."""
+        weights = torch.cat([p.reshape(-1) for p in self.parameters()])
+        before, copied = _FROZEN.get(self, (None, None))
+        if copied is None or before is None or not _same(weights, before):
+            copied = copy.deepcopy(self).requires_grad_(False).eval()
+            _FROZEN[self] = weights, copied
+        return copied
+
+    def forward(self, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-density (..., m) and score (..., m, d) at queries (..., m, d) given context (..., n, d), in one call."""
+        return self.condition(context).log_prob_and_score(queries)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, name_or_path: str | os.PathLike[str] | None = None, *, map_location: str = "cpu", **hub_options: Any
+    ) -> DiScoFormer:
+        """Loads trained weights.
+
+        Arguments:
+            name_or_path: "axes" (the default), "rotations" or "velocities" for the weights in this package (never touches the
+                network); a local folder or ``.safetensors`` file; or the id of a model on the Hugging Face hub. "axes" can see
+                structure along the columns, as parameters and measured quantities have; "rotations" gives the same estimate in
+                any frame, as vectors in space want; "velocities" does too, and is better in up to five dimensions.
+            map_location: device to load on.
+            hub_options: of the hub: ``revision``, ``token``, ``cache_dir``, ``force_download``, ``local_files_only``.
+
+        Raises:
+            FileNotFoundError: if a folder holds no weights, or there is neither such a folder nor such a model on the hub.
+            TypeError: if an option is unknown.
+            ValueError: if the file is truncated, of another kind, or has an unknown configuration key; if a revision is given
+                of what is not on the hub; or if the device has no float64.
+
+        Example:
+            >>> DiScoFormer.from_pretrained().config.symmetry
+            'axes'
+        """
+        check_double(map_location, "map_location")
+        if unknown := sorted(set(hub_options) - set(_HUB_OPTIONS)):
+            raise TypeError(
+                f"from_pretrained has no option {', '.join(unknown)}: the device is map_location=, and those of the hub are "
+                + ", ".join(_HUB_OPTIONS)
+            )
+        if name_or_path is None or name_or_path in SHIPPED:
+            name_or_path = weights_path(str(name_or_path or DEFAULTS["table"]))
+        path = Path(name_or_path)
+        if not path.is_file() and (path.is_dir() or _looks_like_a_path(str(name_or_path))):
+            path = path / WEIGHTS_NAME
+            if not path.exists():
+                raise FileNotFoundError(f"no weights file at {path}; the package itself has {', '.join(SHIPPED)}")
+        if not path.is_file():
+            # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
+            return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **hub_options)
+        if "revision" in hub_options:
+            raise ValueError(f"revision is of a model on the hub, and {path} is a file here: leave it out")
+        return cls._load(path, map_location)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        map_location: str = "cpu",
+        **kwargs: Any,
+    ) -> DiScoFormer:
+        try:
+            path = hf_hub_download(
+                model_id,
+                WEIGHTS_NAME,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+                token=token,
+            )
+        except OSError as error:  # whatever keeps it from being had: not there, not allowed, no network
+            raise FileNotFoundError(
+                f"no weights called {model_id}: there is no such folder here, and the hub says: {error}"
+            ) from error
+        return cls._load(Path(path), map_location)
+
+    @classmethod
+    @torch.inference_mode(False)  # or the weights could never be part of what is differentiated
+    def _load(cls, path: Path, device: str) -> DiScoFormer:
+        network, config = load_network(path)
+        with torch.device("meta"):  # which takes nothing from the caller's random numbers
+            model = cls(config)
+        model.network = network
+        return model.requires_grad_(False).eval().to(device)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_weights(Path(save_directory) / WEIGHTS_NAME, self.state_dict(), self.config.to_dict())
+
+    def generate_model_card(self, *args: Any, **details: Any) -> ModelCard:
+        """The card written by ``save_pretrained`` and ``push_to_hub``: weights of this package have one of their own."""
+        card: ModelCard
+        own = self.state_dict()
+        for name in SHIPPED:
+            state, config = load_weights(weights_path(name) / WEIGHTS_NAME)
+            same = DiScoFormerConfig.from_dict(config) == self.config  # which fills in what older files do not say
+            if same and all(torch.equal(own[key].to(value), value) for key, value in state.items()):
+                card = ModelCard.load(weights_path(name) / "README.md")
+                return card
+        card = super().generate_model_card(
+            parameters=f"{sum(p.numel() for p in self.parameters()):,}",
+            layers=self.config.layers,
+            heads=self.config.heads,
+            symmetry=self.config.symmetry,
+            shipped=", ".join(SHIPPED),
+            equivariance=_EQUIVARIANCE[self.config.symmetry],
+            most_rows=MAX_SAMPLES,
+            most_columns=MAX_DIM,
+            **details,
+        )
+        return card
+
+
+def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Validates what is to be conditioned on: (n, d) or (batch, n, d), and an optional mask (batch, n)."""
+    x = as_points(samples, "samples", device=device)
+    if x.ndim > 3:
+        raise ValueError(f"samples must have shape (n, d) or (batch, n, d), got {tuple(x.shape)}")
+    n, d = x.shape[-2:]
+    if d < 1 or (x.ndim == 3 and x.shape[0] < 1):
+        raise ValueError(f"samples is empty: its shape is {tuple(x.shape)}")
+    if n < 2:
+        raise ValueError(f"samples must have at least 2 rows to estimate a density from, got {n}")
+    if d > MAX_DIM:
+        raise ValueError(f"samples has {d} columns; at most {MAX_DIM} are supported: reduce the dimension first (e.g. PCA)")
+    if n > MAX_SAMPLES:
+        raise ValueError(f"samples has {n} rows; at most {MAX_SAMPLES} are supported: condition on a random subset")
+    if x.ndim == 2 and (x == x[:1]).all():
+        raise ValueError("samples has no variance: all its rows are the same; at least two distinct rows are needed")
+    if mask is None:
+        return x, None
+    if x.ndim == 2:
+        raise ValueError("mask has the shape (batch, n) of a batch of data sets; of one, leave rows out")
+    rows = as_tensor(mask, "mask").to(x.device) != 0
+    if rows.shape != x.shape[:2]:
+        raise ValueError(f"mask must have shape (batch, n) = {tuple(x.shape[:-1])}, got {tuple(rows.shape)}")
+    if (rows.sum(1) < 2).any():
+        raise ValueError("mask must keep at least 2 rows of every data set")
+    return x, rows
+
+
+def _batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effective_size: float | None) -> Tensor | None:
+    """How many draws each row (b, n) of a batch is worth, by mask or by weights, with Kish's effective size of each set."""
+    if effective_size is not None:
+        raise ValueError("effective_size is of one data set; of a batch give weights")
+    if weights is None:
+        return rows
+    if rows is not None:
+        raise ValueError("give mask or weights, not both: a weight of zero leaves a row out")
+    found = as_tensor(weights, "weights").to(x.device).double()
+    if found.shape != x.shape[:2]:
+        raise ValueError(f"weights must have shape (batch, n) = {tuple(x.shape[:2])}, got {tuple(found.shape)}")
+    check_finite(found, "weights")
+    if (found < 0).any() or ((found > 0).sum(1) < 2).any():
+        raise ValueError("weights must not be negative, and at least 2 rows of every data set must have one above zero")
+    share = found / found.sum(1, keepdim=True)
+    return share / share.square().sum(1, keepdim=True)
+
+
+_FROZEN: WeakKeyDictionary[DiScoFormer, tuple[Tensor, DiScoFormer]] = WeakKeyDictionary()
+"""Of each model its weights as they were last, and the copy that estimates made of them hold."""
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+
+
+def _looks_like_a_path(name: str) -> bool:
+    """Whether a name is no id of the hub, which is OWNER/MODEL, or its owner a folder here."""
+    if name.startswith((".", "/", "~")) or name.count("/") != 1 or os.sep in name.replace("/", ""):
+        return True
+    return Path(name).parent.is_dir()

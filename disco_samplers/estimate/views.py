@@ -1,0 +1,60 @@
+"""The pictures of an estimate: what is evaluated where for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disco_samplers.estimators import check_single
+from disco_samplers.pictures import plot_line, plot_plane, widened
+
+
+def plot_estimate(estimator: Any, samples: Tensor, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
+    """Draws samples (n, d) with the estimated density and score.
+
+    In one dimension density and score are curves. In two or more, contours of the density and arrows of the score on the
+    plane of ``dims``, through the sample of highest density where there are more dimensions than two.
+
+    Raises:
+        ValueError: if the samples are of a batch, ``dims`` are not two of their columns, or the extension is not that of a
+            picture.
+        ImportError: if matplotlib is not installed.
+    """
+    check_single(samples, "plot")
+    d = samples.shape[1]
+    if d > 1 and not (len(dims) == len(set(dims)) == 2 and all(0 <= i < d for i in dims)):
+        raise ValueError(f"dims must be two different columns in 0 .. {d - 1}, got {dims}")
+    x = samples.double()
+    if d == 1:
+        ends = widened((float(x.min()), float(x.max())), 0.3)
+        grid = torch.linspace(*ends, 400, dtype=x.dtype, device=x.device)
+        log_prob, score = estimator.log_prob_and_score(grid[:, None])
+        return plot_line(_plain(x[:, 0]), _plain(grid), _plain(log_prob), _plain(score[:, 0]), path)
+    best = x[int(estimator.log_prob(x[:2000]).argmax())]
+    levels = torch.tensor([0.002, 0.998], dtype=x.dtype, device=x.device)
+    ranges = [widened(torch.quantile(x[:100_000, i], levels).tolist(), 0.15) for i in dims]
+
+    def plane(count: int) -> tuple[Tensor, Tensor, Tensor]:
+        a, b = (torch.linspace(*ends, count, dtype=x.dtype, device=x.device) for ends in ranges)
+        points = best.expand(count, count, -1).clone()
+        points[..., dims[0]], points[..., dims[1]] = a[None, :], b[:, None]
+        return a, b, points.flatten(0, 1)
+
+    a, b, fine = plane(120)
+    log_prob = estimator.log_prob(fine).view(len(b), len(a))
+    _, _, coarse = plane(17)
+    shown = list(dims)
+    return plot_plane(
+        _plain(x[:1500, shown]),
+        (_plain(a), _plain(b), _plain(log_prob)),
+        (_plain(coarse[:, shown]), _plain(estimator.score(coarse)[:, shown])),
+        (f"x{dims[0]}", f"x{dims[1]}"),
+        slice_through="the densest sample" if d > 2 else "",
+        path=path,
+    )
+
+
+def _plain(values: Tensor) -> Any:
+    return values.detach().cpu().numpy()

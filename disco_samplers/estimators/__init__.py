@@ -1,0 +1,69 @@
+"""Estimators: tensors in, tensors out. What a network reads off samples, through transforms, in parts, normalised."""
+
+from disco_samplers.estimators.base import Estimator, check_single, draw_rows
+from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
+from disco_samplers.estimators.crossfit import crossfit
+from disco_samplers.estimators.heads import adapt_heads
+from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
+from disco_samplers.estimators.judge import consistency
+from disco_samplers.estimators.mixture import fit_mixture
+from disco_samplers.estimators.network import NetworkEstimator
+from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
+from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
+from disco_samplers.estimators.shipped import (
+    DEFAULTS,
+    SHIPPED,
+    WEIGHTS_NAME,
+    load_network,
+    shipped_network,
+    weights_path,
+)
+from disco_samplers.estimators.transformed import TransformedEstimator
+from disco_samplers.estimators.transforms import (
+    ClosedForm,
+    JohnsonTransform,
+    LinearTransform,
+    TailTransform,
+    heavy_tails,
+    log_volume,
+    pull_back,
+    settled,
+)
+
+__all__ = [
+    "DEFAULTS",
+    "MAX_DIM",
+    "PLAIN",
+    "SHIPPED",
+    "WEIGHTS_NAME",
+    "ClosedForm",
+    "Estimator",
+    "IndependentEstimator",
+    "JohnsonTransform",
+    "Kind",
+    "LinearTransform",
+    "LogNormalizer",
+    "NetworkEstimator",
+    "NormalizedEstimator",
+    "PartsEstimator",
+    "TailTransform",
+    "TransformedEstimator",
+    "WhitenedPartsEstimator",
+    "adapt_heads",
+    "check_single",
+    "choose",
+    "consistency",
+    "crossfit",
+    "draw_rows",
+    "fit_mixture",
+    "heavy_tails",
+    "load_network",
+    "log_normalizer",
+    "log_volume",
+    "may_be_independent",
+    "pull_back",
+    "read",
+    "settled",
+    "shipped_network",
+    "weights_path",
+]

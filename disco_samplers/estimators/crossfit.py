@@ -1,0 +1,67 @@
+"""Cross-fitting: every row is judged by an estimate that did not see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from disco_samplers.arrays import check_count
+
+T = TypeVar("T")
+
+
+def crossfit(
+    samples: Tensor,
+    fit: Callable[[Tensor], T],
+    evaluate: Callable[[T, Tensor], Tensor],
+    *,
+    folds: int = 5,
+    generator: torch.Generator | None = None,
+    keep: Tensor | None = None,
+    queries: Tensor | None = None,
+) -> Tensor:
+    r"""Evaluates each row by the estimate fitted to the other folds' rows.
+
+    .. math:: v_i = E(\hat f_{-k(i)}, x_i), \qquad k(i) \text{ the random fold of row } i
+
+    An estimate is too dense at the rows it was made from; a mean over rows, such as an entropy, then comes out too low, and an
+    outlier vouches for itself.
+
+    Arguments:
+        samples: (n, d).
+        fit: makes an estimate of rows (m, d).
+        evaluate: gives (m, ...) for an estimate and rows (m, d).
+        folds: number of folds, at most n.
+        generator: deals the rows into folds; of any device, so that a seed deals alike on all of them.
+        keep: (n,), False for rows that no estimate is to see; they are evaluated all the same.
+        queries: (n, d), where each row is evaluated; the samples themselves if not given.
+
+    Returns:
+        (n, ...), in the order of the rows.
+
+    Raises:
+        ValueError: if there are fewer than three rows, or ``folds`` is below two.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [2.0], [3.0]])
+        >>> crossfit(x, lambda rows: rows.mean(), lambda mean, rows: mean - rows[:, 0], folds=3)
+        tensor([ 1.5000,  0.0000, -1.5000])
+    """
+    check_count("folds", folds, 2)
+    n = len(samples)
+    if n < 3:
+        raise ValueError(f"samples must have at least 3 rows to be judged by one another, got {n}")
+    queries = samples if queries is None else queries
+    keep = torch.ones(n, dtype=torch.bool, device=samples.device) if keep is None else keep
+    where = samples.device if generator is None else generator.device
+    order = torch.randperm(n, generator=generator, device=where).to(samples.device)
+    parts = []
+    for fold in order.tensor_split(min(folds, n)):
+        seen = keep.clone()
+        seen[fold] = False
+        parts.append(evaluate(fit(samples[seen]), queries[fold]))
+    values = torch.cat(parts)
+    return torch.empty_like(values).index_copy_(0, order, values)

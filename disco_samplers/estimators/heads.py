@@ -1,0 +1,82 @@
+"""Adaptation of the network's heads to samples, without labels."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from disco_samplers.estimators.base import draw_rows
+from disco_samplers.estimators.choosing import PLAIN, Kind, read
+from disco_samplers.estimators.judge import consistency, criterion, improves, probes_of
+from disco_samplers.model import Network
+
+_QUERIES = 256
+"""Context rows in one step; the second derivative holds a (queries, n) matrix for each head of one block."""
+
+_HELD_OUT = 0.2
+"""Share of the rows kept out of the context to judge the steps by."""
+
+
+def adapt_heads(
+    network: Network,
+    x: Tensor,
+    kind: Kind,
+    *,
+    counts: Tensor | None = None,
+    keys: int | None,
+    num_steps: int,
+    learning_rate: float,
+    seed: int,
+    deadline: float,
+    progress: bool,
+) -> tuple[list[float], list[float], int]:
+    """Adapts a network's heads to rows (n, d) in place: losses, criterion and the step they are left at.
+
+    An interrupt keeps what was found, and is passed on where that is nothing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    # Judges are drawn by what they are worth, so that each may count alike.
+    worth = len(x) if counts is None else round(float(counts.sum()))
+    order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
+    if counts is not None:
+        order = draw_rows(x.cpu(), counts.cpu(), len(x), generator, replacement=False).to(x.device)
+    held = min(max(2, round(_HELD_OUT * worth)), len(order) - 2) if len(order) >= 4 else 0
+    losses: list[float] = []
+    judgements: list[float] = []
+    if not held or len(torch.unique(x[order[held:]], dim=0)) < 2:
+        return losses, judgements, 0
+    parameters = [p.requires_grad_() for p in network.heads.parameters()]
+    best, chosen = {name: value.clone() for name, value in network.heads.state_dict().items()}, 0
+    context, judges = x[order[held:]], x[order[:held]]
+    working = read(network, context, kind, counts=None if counts is None else counts[order[held:]], keys=keys)
+    probes, scale = probes_of(held, x.shape[1], generator).to(x.device), context.std(0)
+    first = criterion(working, judges, probes, scale)
+    judgements.append(float(first.mean()))
+    optimizer = torch.optim.Adam(parameters, learning_rate)
+    try:
+        for _ in tqdm(range(num_steps), disable=not progress, desc="adapting"):
+            drawn = torch.randperm(len(context), generator=generator, device=generator.device)
+            rows = drawn[:_QUERIES].to(x.device)
+            loss = consistency(working, context[rows])
+            if not torch.isfinite(loss):
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            with torch.device("cpu"):  # where Adam counts its steps: torch 2.9 would take the caller's default device
+                optimizer.step()
+            losses.append(float(loss.detach()))
+            judged = criterion(working, judges, probes, scale)
+            judgements.append(float(judged.mean()))
+            if judgements[-1] < judgements[chosen] and improves(judged, first):
+                best, chosen = {name: value.clone() for name, value in network.heads.state_dict().items()}, len(losses)
+            if time.monotonic() > deadline:
+                break
+    except KeyboardInterrupt:
+        if not losses and kind == PLAIN:
+            raise
+    network.heads.load_state_dict(best)
+    network.requires_grad_(False)
+    return losses, judgements, chosen

@@ -1,0 +1,120 @@
+"""Gaussian mixtures fitted to samples by expectation maximisation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from disco_samplers.reference import GaussianMixture
+
+_ROUNDS = 100
+_TOLERANCE = 1e-4
+"""Gain of the mean log-density, in nats, below which the rounds end."""
+
+_FLOOR = 3e-4
+"""Added to the covariances' diagonals, in units of the columns' variances, so that no component shrinks to a point."""
+
+_PATIENCE = 3
+"""Numbers of components tried beyond the best one."""
+
+
+def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0) -> GaussianMixture:
+    r"""A mixture of Gaussians of full covariance and high likelihood, its number of components K by Schwarz's criterion.
+
+    Rounds of :math:`r_{ik} = w_k \mathcal N(x_i; \mu_k, \Sigma_k) / \hat f(x_i)` and
+    :math:`n w_k = \sum_i r_{ik}`, :math:`n w_k \mu_k = \sum_i r_{ik} x_i`,
+    :math:`n w_k \Sigma_k = \sum_i r_{ik} (x_i - \mu_k)(x_i - \mu_k)^T`, from nearest-centre clusters, the likelier of two
+    starts; K has the lowest
+
+    .. math:: -2 \sum_i \log \hat f(x_i) + \big(K (d + 1)(d + 2) / 2 - 1\big) \log n.
+
+    Arguments:
+        samples: (n, d), no column of them constant.
+        most: largest K.
+        seed: of the first centres.
+
+    Returns:
+        The mixture, in float64.
+
+    References:
+        Dempster, Laird, Rubin, *Maximum likelihood from incomplete data via the EM algorithm*, 1977; Schwarz, *Estimating the
+        dimension of a model*, 1978; Arthur, Vassilvitskii, *k-means++: the advantages of careful seeding*, 2007.
+
+    Example:
+        >>> x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+        >>> x[:200] += 6
+        >>> fit_mixture(x).weights.numel()
+        2
+    """
+    x = samples.detach().double()
+    n, d = x.shape
+    scale = x.std(0)
+    z = (x - x.mean(0)) / scale
+    best, lowest = None, math.inf
+    since = 0
+    for k in range(1, min(most, n // (d + 1)) + 1):
+        mixture, log_prob = _fit(z, k, torch.Generator().manual_seed(seed))
+        criterion = -2 * n * log_prob + (k * (d + 1) * (d + 2) / 2 - 1) * math.log(n)
+        since += 1
+        if criterion < lowest:
+            best, lowest, since = mixture, criterion, 0
+        elif since == _PATIENCE:
+            break
+    found = best or _maximise(z, z.new_ones(n, 1))
+    return GaussianMixture(found.weights, x.mean(0) + found.means * scale, found.covariances * scale[:, None] * scale)
+
+
+def _fit(z: Tensor, k: int, generator: torch.Generator) -> tuple[GaussianMixture, float]:
+    """The likelier mixture of k components from two starts, and its mean log-density before the last round."""
+    # Far-spread centres find far clusters and fall for outliers; rows at random do neither.
+    starts = [
+        _spread(z, k, generator),
+        z[torch.randperm(len(z), generator=generator, device=generator.device)[:k].to(z.device)],
+    ]
+    return max((_rounds(z, centers) for centers in (starts if k > 1 else starts[:1])), key=lambda found: found[1])
+
+
+def _rounds(z: Tensor, centers: Tensor) -> tuple[GaussianMixture, float]:
+    """A mixture and its mean log-density before the last round, from centres (k, d) of clusters."""
+    mixture = _maximise(z, _clusters(z, centers))
+    previous = -math.inf
+    for _ in range(_ROUNDS):
+        log_prob = float(mixture.evaluate(z).mean())
+        if log_prob - previous < _TOLERANCE:
+            break
+        previous = log_prob
+        mixture = _maximise(z, mixture.responsibilities(z))
+    return mixture, log_prob
+
+
+def _maximise(z: Tensor, responsibilities: Tensor) -> GaussianMixture:
+    """The mixture of the highest likelihood for rows that belong to each component by such shares (n, k)."""
+    count = responsibilities.sum(0).clamp_min(1e-6)
+    means = responsibilities.mT @ z / count[:, None]
+    shifts = z[:, None] - means
+    covariances = torch.einsum("nk,nkd,nke->kde", responsibilities, shifts, shifts) / count[:, None, None]
+    floor = _FLOOR * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    return GaussianMixture(count, means, covariances + floor)
+
+
+def _spread(z: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Rows (k, d), each drawn with a probability that grows as the squared distance from those before (k-means++)."""
+    first = int(torch.randint(len(z), (), generator=generator, device=generator.device))
+    centers = z[first : first + 1]
+    for _ in range(1, k):
+        squared = torch.cdist(z, centers).square().amin(1)
+        squared = squared + torch.finfo(z.dtype).tiny  # all rows may lie on centres
+        row = torch.multinomial(squared.cpu(), 1, generator=generator).to(z.device)
+        centers = torch.cat([centers, z[row]])
+    return centers
+
+
+def _clusters(z: Tensor, centers: Tensor) -> Tensor:
+    """Which centre each row is nearest to, as (n, k) of ones and zeros, after moving them ten times to their rows' means."""
+    for _ in range(10):
+        member = torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(1), len(centers)).to(z)
+        count = member.sum(0)[:, None]
+        centers = torch.where(count > 0, member.mT @ z / count.clamp_min(1), centers)
+    return torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(1), len(centers)).to(z)

@@ -1,0 +1,64 @@
+"""The network's own estimate: samples whitened, encoded once, and asked."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from disco_samplers.arithmetic import full_precision
+from disco_samplers.estimators.base import Estimator, device_of
+from disco_samplers.model import Frame, Network, whiten
+
+_EDGE = 1e3
+"""Radius, in units of sqrt(d) standard deviations, beyond which the estimate goes on as a Gaussian tail."""
+
+
+class NetworkEstimator(Estimator):
+    r"""What the network says of samples in whitened coordinates :math:`z = (x - m) A`.
+
+    .. math:: \log f(x) = \log f_z(z) + \log |\det A|, \qquad s(x) = A\, s_z(z)
+
+    Directions of no variance have a Gaussian of their own. Beyond 1000 sqrt(d) standard deviations the density goes on as a
+    Gaussian tail.
+
+    Arguments:
+        network: what reads the samples.
+        samples: (n, d), or (b, n, d).
+        counts: (n,) or (b, n), how many independent draws a row is worth; one if not given, and none to leave a row out.
+        keys: most rows that a row attends to while the context is encoded.
+
+    Example:
+        >>> from disco_samplers.model import DiScoFormerConfig
+        >>> network = Network(DiScoFormerConfig(layers=1, width=8, heads=2))
+        >>> NetworkEstimator(network, torch.randn(20, 2)).log_prob(torch.zeros(3, 2)).shape
+        torch.Size([3])
+    """
+
+    def __init__(self, network: Network, samples: Tensor, counts: Tensor | None = None, keys: int | None = None) -> None:
+        self.network, self.samples, self.counts, self.keys = network, samples, counts, keys
+        x = samples if samples.ndim == 3 else samples[None]
+        worth = counts if counts is None or counts.ndim == 2 else counts[None]
+        precision = next(network.parameters()).dtype
+        # What is encoded may later be part of what is differentiated: no tensor of it may come from inference mode.
+        with torch.inference_mode(False), torch.no_grad(), full_precision(samples.device):
+            self.whitening = whiten(x, worth, clusters=network.embed_even is not None)
+            white = self.whitening(x)[..., : self.whitening.rank].to(precision)
+            frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
+            self._encoding = network.encode(white, worth, keys, frame)
+
+    def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        edge = _EDGE * math.sqrt(z.shape[-1])
+        radius = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+        beyond = (radius / edge).clamp_min(1.0)
+        inside = z / beyond
+        log_prob, score = self.network.decode(self._encoding, inside.to(next(self.network.parameters()).dtype))
+        log_prob, score = log_prob.to(z.dtype), score.to(z.dtype)
+        radial = (inside * score).sum(-1)
+        return log_prob + 0.5 * radial * (beyond.squeeze(-1).square() - 1), score * beyond
+
+    def with_network(self, network: Network) -> NetworkEstimator:
+        device = device_of(network)
+        counts = None if self.counts is None else self.counts.to(device)
+        return type(self)(network, self.samples.to(device), counts, self.keys)

@@ -1,0 +1,17 @@
+"""Changes of variables, one a file, as :mod:`torch.distributions.transforms` has them; from the data to where they are read."""
+
+from disco_samplers.estimators.transforms.base import ClosedForm, log_volume, pull_back, settled
+from disco_samplers.estimators.transforms.johnson import JohnsonTransform
+from disco_samplers.estimators.transforms.linear import LinearTransform
+from disco_samplers.estimators.transforms.tails import TailTransform, heavy_tails
+
+__all__ = [
+    "ClosedForm",
+    "JohnsonTransform",
+    "LinearTransform",
+    "TailTransform",
+    "heavy_tails",
+    "log_volume",
+    "pull_back",
+    "settled",
+]

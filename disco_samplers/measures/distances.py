@@ -1,0 +1,140 @@
+"""How far two sets of draws are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from disco_samplers.arrays import check_count
+
+_TILE = 2**22
+"""Distances held at a time."""
+
+
+def sliced_wasserstein(
+    x: Tensor, y: Tensor, *, order: int = 1, standardize: bool = True, seed: int = 0, projections: int = 200
+) -> float:
+    r"""Sliced Wasserstein distance of two samples, in units of their columns' pooled standard deviations.
+
+    .. math:: SW_p(x, y)^p = E_u\, \int_0^1 |F^{-1}_{u \cdot x}(t) - F^{-1}_{u \cdot y}(t)|^p\, dt, \quad u \sim U(S^{d-1})
+
+    Arguments:
+        x: (n, d).
+        y: (m, d).
+        order: p.
+        standardize: whether each column is measured in its own standard deviation; if not, all in the data's units.
+        seed: of the directions.
+        projections: number of directions.
+
+    Raises:
+        TypeError: if ``order`` or ``projections`` is not an integer.
+        ValueError: if one is not positive.
+
+    References:
+        Bonneel, Rabin, Peyre, Pfister, *Sliced and Radon Wasserstein barycenters of measures*, JMIV 2015.
+
+    Example:
+        >>> x = torch.arange(10.0)[:, None]
+        >>> sliced_wasserstein(x, x)
+        0.0
+    """
+    check_count("order", order, 1)
+    check_count("projections", projections, 1)
+    pooled = torch.cat([x, y]).double()
+    # Without its centre a column of one value stays zero, however small its standard deviation comes out.
+    center, scale = pooled.mean(0), pooled.std(0).clamp_min(1e-300) if standardize else torch.ones_like(pooled[0])
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.randn(x.shape[1], projections, dtype=torch.float64, generator=generator, device=generator.device).to(x.device)
+    u = u / u.norm(dim=0)
+    levels = (torch.arange(1000, dtype=torch.float64, device=x.device) + 0.5) / 1000
+    a = torch.quantile(((x.double() - center) / scale) @ u, levels, dim=0)
+    b = torch.quantile(((y.double() - center) / scale) @ u, levels, dim=0)
+    return float((a - b).abs().pow(order).mean() ** (1 / order))
+
+
+def maximum_mean_discrepancy(x: Tensor, y: Tensor, *, bandwidth: float | None = None) -> float:
+    r"""Unbiased squared maximum mean discrepancy of two samples under a Gaussian kernel; about zero for equal distributions.
+
+    .. math:: MMD^2 = E\,k(x, x') + E\,k(y, y') - 2\, E\,k(x, y), \qquad k(x, y) = e^{-|x - y|^2 / 2 h^2}
+
+    Arguments:
+        x: (n, d).
+        y: (m, d).
+        bandwidth: h; the median distance between the rows of ``y`` (up to 1000 of them) if not given.
+
+    References:
+        Gretton, Borgwardt, Rasch, Scholkopf, Smola, *A kernel two-sample test*, JMLR 2012, eq. 3.
+
+    Example:
+        >>> x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+        >>> maximum_mean_discrepancy(x, x + 3.0) > 0.5
+        True
+    """
+    x, y = x.double(), y.double()
+    h = float(torch.pdist(y[:1000]).median()) if bandwidth is None else bandwidth
+
+    def total(a: Tensor, b: Tensor) -> float:
+        return sum(float(tile.square().div(-2 * h**2).exp().sum()) for tile in _distances(a, b))
+
+    def within(a: Tensor) -> float:
+        # A row's kernel with itself is one, and says nothing.
+        return (total(a, a) - len(a)) / (len(a) * (len(a) - 1))
+
+    return within(x) + within(y) - 2 * total(x, y) / (len(x) * len(y))
+
+
+def precision_recall(generated: Tensor, real: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
+    """Share of generated rows within the real ones' manifold, and of real rows within the generated ones'.
+
+    A set's manifold is the union of balls around its rows that reach to their k-th nearest neighbours.
+
+    Arguments:
+        generated: (n, d).
+        real: (m, d); compare sets of equal size, or the balls are not alike.
+        neighbours: k.
+
+    Raises:
+        TypeError: if ``neighbours`` is not an integer.
+        ValueError: if it is not positive, or a set has no more rows.
+
+    References:
+        Kynkaanniemi, Karras, Laine, Lehtinen, Aila, *Improved precision and recall metric for assessing generative models*,
+        NeurIPS 2019, eq. 1.
+
+    Example:
+        >>> x = torch.arange(10.0)[:, None]
+        >>> precision_recall(x[:5], x)
+        (1.0, 0.8)
+    """
+    check_count("neighbours", neighbours, 1)
+    if neighbours >= min(len(generated), len(real)):
+        raise ValueError(
+            f"neighbours is {neighbours}: generated and real must have more rows than that, got {len(generated)}, {len(real)}"
+        )
+    generated, real = generated.double(), real.double()
+
+    def share(points: Tensor, manifold: Tensor) -> float:
+        # The first neighbour is the row itself.
+        radii = [tile.kthvalue(neighbours + 1, 1).values for tile in _distances(manifold, manifold)]
+        radius = torch.cat(radii)
+        return float(torch.cat([(tile <= radius).any(1) for tile in _distances(points, manifold)]).double().mean())
+
+    return share(generated, real), share(real, generated)
+
+
+def nearest_distances(points: Tensor, others: Tensor) -> Tensor:
+    """Distance of each point (n, d) to the nearest of the others (m, d), as (n,).
+
+    Example:
+        >>> nearest_distances(torch.zeros(1, 2), torch.tensor([[3.0, 4.0], [6.0, 8.0]]))
+        tensor([5.])
+    """
+    return torch.cat([tile.amin(1) for tile in _distances(points, others)])
+
+
+def _distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """Distances (tile, m) of the rows of x, a tile at a time."""
+    for tile in x.split(max(1, _TILE // len(y))):
+        yield torch.cdist(tile, y, compute_mode="donot_use_mm_for_euclid_dist")

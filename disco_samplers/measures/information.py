@@ -1,0 +1,296 @@
+r"""Information quantities of samples, in nats, each with a standard error: entropy, divergences, Fisher information.
+
+A log-density at the rows is that of an estimate which saw them, brought to integrate to one. Two errors oppose each other: a
+normalised estimate is too thin on the whole, by its divergence from the truth, and too dense at the rows it saw (Akaike,
+*Information theory and an extension of the maximum likelihood principle*, 1973). Scores are cross-fitted. The standard errors
+are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`, and of the integral; they
+do not cover the estimate's own bias, nor, of a divergence, the sampling of q.
+
+The shipped weights of symmetry "rotations" are the default: an affine map of the samples changes the quantities as it should.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from disco_samplers.arrays import device_of
+from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
+from disco_samplers.measures.quantity import Information, as_rows, row_mean
+from disco_samplers.types import ArrayLike, ScoreFunction
+
+Marginals = Literal["auto", "johnson", "linear"]
+
+_DIFFERENCE = 1e-2
+"""Step of the finite differences of a score, in units of a column's standard deviation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """How estimates are made from rows; every function's options beyond its samples."""
+
+    model: DiScoFormer | None = None
+    marginals: Marginals = "auto"
+    folds: int = 5
+    seed: int = 0
+    calibrate: bool = True
+
+    def __post_init__(self) -> None:
+        if self.marginals not in ("auto", "johnson", "linear"):
+            raise ValueError(f'marginals must be "auto", "johnson" or "linear", got {self.marginals!r}')
+
+    def settled(self, samples: Tensor) -> _Fit:
+        """The same with the marginals in which these samples are likelier, as far as integrals can tell."""
+        if self.marginals != "auto":
+            return self
+        if not self.calibrate or samples.shape[1] > MAX_DIM:
+            return dataclasses.replace(self, marginals="johnson")
+        return self.read(samples).fit
+
+    def read(self, samples: Tensor) -> _Read:
+        """The estimate of samples with its integral, in the marginals in which they are likelier."""
+        if self.marginals == "auto":
+            johnson, linear = (dataclasses.replace(self, marginals=kind) for kind in ("johnson", "linear"))
+            if not self.calibrate or samples.shape[1] > MAX_DIM:
+                return johnson.read(samples)
+            reads = (johnson.read(samples), linear.read(samples))
+            return max(reads, key=lambda read: float(read.log_prob(samples).mean()))
+        estimate = self.condition(samples)
+        if not self.calibrate or samples.shape[1] > MAX_DIM:
+            return _Read(self, estimate, 0.0, 0.0)
+        generator = torch.Generator(samples.device).manual_seed(self.seed)
+        integral = estimate.log_normalizer(generator=generator)
+        return _Read(self, estimate, integral.value, integral.standard_error**2)
+
+    def condition(self, rows: Tensor) -> Any:
+        assert self.model is not None
+        transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows)
+        return self.model.condition(rows, transform=transform)
+
+    def crossfit(self, x: Tensor, evaluate: Callable[[Any, Tensor], Tensor]) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        return crossfit(x, self.condition, evaluate, folds=self.folds, generator=generator)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """An estimate of rows, the log of its integral, and that log's variance."""
+
+    fit: _Fit
+    estimate: Any
+    log_z: float
+    variance: float
+
+    def log_prob(self, rows: Tensor) -> Tensor:
+        log_prob: Tensor = self.estimate.log_prob(rows) - self.log_z
+        return log_prob
+
+
+def _fit(options: dict[str, Any], x: Tensor, *, crossfitted: bool) -> _Fit:
+    """The options, with the shipped model where none is given."""
+    if "folds" in options and not crossfitted:
+        raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
+    fit = _Fit(**options)
+    if fit.model is not None:
+        return fit
+    return dataclasses.replace(fit, model=DiScoFormer.from_pretrained(DEFAULTS["information"], map_location=str(x.device)))
+
+
+def entropy(samples: ArrayLike, **options: Any) -> Information:
+    r"""Differential entropy :math:`H = -\operatorname{E} \log f` of samples.
+
+    .. math:: \hat H = -\frac1n \sum_i \log \hat f(x_i) + \log \hat Z
+
+    with the integral :math:`\hat Z` of the estimate :math:`\hat f` by importance sampling, in up to 20 columns. Beyond, or
+    without ``calibrate``, the model's own offset is taken, which is right on average over what the model was trained on.
+
+    Arguments:
+        samples: (n, d), or (n,) for one column; independent draws.
+        options: ``model`` (the shipped one if not given), ``marginals`` ("johnson" to tame the columns' tails, "linear" to
+            leave them as they are, "auto", the default, for those in which the samples are likelier), ``folds`` (5, of the
+            quantities made of scores), ``seed`` (0, of folds and integrals) and ``calibrate`` (True).
+
+    Raises:
+        TypeError: if samples is not numeric, or an option is unknown.
+        ValueError: if it holds NaN or infinite values, fewer than three rows or no variance; or if ``folds`` is given, which
+            only the quantities made of scores heed.
+
+    References:
+        Cover, Thomas, *Elements of information theory*, eq. 8.1.
+
+    Example:
+        >>> import math
+        >>> x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+        >>> exact = math.log(2 * math.pi * math.e)
+        >>> abs(float(entropy(x)) - exact) < 0.2
+        True
+    """
+    x = as_rows(samples, "samples", device=device_of(options.get("model"), samples))
+    read = _fit(options, x, crossfitted=False).read(x)
+    return row_mean("entropy", -read.log_prob(x), variance=read.variance)
+
+
+def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) -> Information:
+    r"""Kullback-Leibler divergence of q from p, by samples of both.
+
+    .. math:: \hat D(p \,\|\, q) = \frac1n \sum_i \big[\log \hat p(x_i) - \log \hat q(x_i)\big], \qquad x_i \sim p,
+
+    the log-density of p as in :func:`entropy`.
+
+    Arguments:
+        p_samples: (n, d), or (n,).
+        q_samples: (m, d), or (m,).
+        options: as for :func:`entropy`.
+
+    Raises:
+        TypeError, ValueError: as :func:`entropy`, or if the columns differ in number.
+
+    References:
+        Cover, Thomas, *Elements of information theory*, eq. 8.46.
+
+    Example:
+        >>> g = torch.Generator().manual_seed(0)
+        >>> p, q = torch.randn(300, 1, generator=g), torch.randn(300, 1, generator=g) + 1
+        >>> abs(float(kl_divergence(p, q)) - 0.5) < 0.2
+        True
+    """
+    device = device_of(options.get("model"), p_samples, q_samples)
+    p = as_rows(p_samples, "p_samples", device=device)
+    q = as_rows(q_samples, "q_samples", p.shape[1], device)
+    fit = _fit(options, p, crossfitted=False)
+    of_p, of_q = fit.read(p), fit.read(q)
+    return row_mean("KL divergence", of_p.log_prob(p) - of_q.log_prob(p), variance=of_p.variance + of_q.variance)
+
+
+def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Information:
+    r"""Mutual information of two sets of columns.
+
+    .. math:: \hat I(X; Y) = \frac1n \sum_i \log \frac{\hat f_{XY}(x_i, y_i)}{\hat f_X(x_i)\, \hat f_Y(y_i)},
+
+    every log-density as in :func:`entropy`. The contributions are the rows' pointwise mutual information.
+
+    Arguments:
+        x: (n, d_x), or (n,).
+        y: (n, d_y), or (n,), row by row with x.
+        options: as for :func:`entropy`.
+
+    Raises:
+        TypeError, ValueError: as :func:`entropy`, or if the rows differ in number.
+
+    References:
+        Cover, Thomas, *Elements of information theory*, eq. 8.47.
+
+    Example:
+        >>> import math
+        >>> g = torch.Generator().manual_seed(0)
+        >>> x, noise = torch.randn(2, 400, generator=g)
+        >>> abs(float(mutual_information(x, x + noise)) - 0.5 * math.log(2)) < 0.15
+        True
+    """
+    device = device_of(options.get("model"), x, y)
+    a, b = as_rows(x, "x", device=device), as_rows(y, "y", device=device)
+    if len(a) != len(b):
+        raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
+    fit = _fit(options, a, crossfitted=False)
+    pairs = torch.cat([a, b], 1)
+    joint, of_a, of_b = (fit.read(rows) for rows in (pairs, a, b))
+    rows = joint.log_prob(pairs) - of_a.log_prob(a) - of_b.log_prob(b)
+    return row_mean("mutual information", rows, variance=joint.variance + of_a.variance + of_b.variance)
+
+
+def fisher_information(samples: ArrayLike, **options: Any) -> Information:
+    r"""Fisher information of location, :math:`J = \operatorname{E} |\nabla \log f|^2`, the trace of its matrix.
+
+    .. math:: \hat J = \frac1n \sum_i \big[-2\, \nabla \cdot \hat s(x_i) - |\hat s(x_i)|^2\big]
+        = J - \operatorname{E} |\hat s - s|^2 + O(n^{-1/2})
+
+    By Stein's identity; its error is quadratic in that of the score, and it comes out low, where the plain mean of
+    :math:`|\hat s|^2` would be off to first order. The divergence is by central differences along random signs.
+
+    Arguments:
+        samples: (n, d), or (n,).
+        options: as for :func:`entropy`.
+
+    Raises:
+        TypeError, ValueError: as :func:`entropy`.
+
+    References:
+        Hyvarinen, *Estimation of non-normalized statistical models by score matching*, JMLR 2005, theorem 1; Hutchinson,
+        *A stochastic estimator of the trace of the influence matrix*, 1989.
+
+    Example:
+        >>> x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+        >>> abs(float(fisher_information(x)) - 2) < 0.4
+        True
+    """
+    x = as_rows(samples, "samples", device=device_of(options.get("model"), samples))
+    fit = _fit(options, x, crossfitted=True)
+    rows = fit.settled(x).crossfit(x, lambda estimate, part: _stein(estimate.score, part, x.std(0), fit.seed))
+    return row_mean("Fisher information", rows, unit="per squared unit of length")
+
+
+def relative_fisher_information(
+    p_samples: ArrayLike,
+    q_samples: ArrayLike | None = None,
+    *,
+    q_score: ScoreFunction | None = None,
+    **options: Any,
+) -> Information:
+    r"""Relative Fisher information :math:`I(p \,|\, q) = \operatorname{E}_p |\nabla \log p - \nabla \log q|^2`.
+
+    .. math:: \hat I = \frac1n \sum_i \big[-2\, (\nabla \cdot g + s_q \cdot g)(x_i) - |g(x_i)|^2\big], \qquad
+        g = \hat s_p - s_q
+
+    By Stein's identity; for an exact :math:`s_q` it is low by :math:`\operatorname{E} |\hat s_p - s_p|^2`, so it may come out
+    slightly negative where p = q. It is the rate at which the divergence of p from q falls under the Langevin dynamics of q.
+
+    Arguments:
+        p_samples: (n, d), or (n,).
+        q_samples: (m, d), or (m,); give these or ``q_score``.
+        q_score: the score of q, (n, d) -> (n, d), smooth.
+        options: as for :func:`entropy`.
+
+    Raises:
+        TypeError, ValueError: as :func:`entropy`, or unless exactly one of ``q_samples`` and ``q_score`` is given.
+
+    References:
+        Otto, Villani, *Generalization of an inequality by Talagrand and links with the logarithmic Sobolev inequality*, 2000.
+
+    Example:
+        >>> x = torch.randn(400, 1, generator=torch.Generator().manual_seed(0))
+        >>> abs(float(relative_fisher_information(x, q_score=lambda y: 1 - y)) - 1) < 0.3
+        True
+    """
+    if (q_samples is None) == (q_score is None):
+        raise ValueError("give either q_samples or q_score")
+    device = device_of(options.get("model"), q_score, p_samples, q_samples)
+    p = as_rows(p_samples, "p_samples", device=device)
+    fit = _fit(options, p, crossfitted=True)
+    other: Callable[[Tensor], Any] | None = q_score
+    if q_samples is not None:
+        q = as_rows(q_samples, "q_samples", p.shape[1], device)
+        other = fit.settled(q).condition(q).score
+    assert other is not None
+
+    def evaluate(estimate: Any, rows: Tensor) -> Tensor:
+        reference = other(rows)
+        gap = _stein(lambda y: estimate.score(y) - other(y), rows, p.std(0), fit.seed)
+        cross: Tensor = (reference * (estimate.score(rows) - reference)).sum(-1)
+        return gap - 2 * cross
+
+    return row_mean("relative Fisher information", fit.settled(p).crossfit(p, evaluate), unit="per squared unit of length")
+
+
+def _stein(score: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, seed: int) -> Tensor:
+    """-2 div g - |g|^2 of a field g at rows (m, d), its divergence by central differences along random signs."""
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, x.shape, generator=generator, device=generator.device).to(x) * 2 - 1
+    step = _DIFFERENCE * torch.where(scale > 0, scale, 1.0) * signs
+    slope = (score(x + step) - score(x - step)) / (2 * step)
+    rows: Tensor = -2 * slope.sum(-1) - score(x).square().sum(-1)
+    return rows

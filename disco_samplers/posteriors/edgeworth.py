@@ -1,0 +1,123 @@
+"""A Gaussian with third cumulants: the density of draws that are nearly Gaussian but skewed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from disco_samplers import preconditioners
+from disco_samplers.reference import Gaussian
+
+_BATCHES = 16
+"""Runs of successive rows whose cumulants' scatter says how noisy the cumulants of all rows are."""
+
+_SINGULAR = 1e-12
+"""Share of a column's variance that other columns must leave open for the covariance to be taken as it is."""
+
+
+class Edgeworth:
+    r"""The Gaussian of some draws' moments with their third cumulants in the exponent, in whitened coordinates z.
+
+    .. math::
+        \log f = \log g + \tfrac16 T_{ijk}\, c_i c_j c_k - \tfrac12 T_{ijj}\, c_i - \tfrac14 T_{ikl} T_{jkl}\, z_i z_j, \qquad
+        c = z \min(1, R / |z|), \qquad z = L^{-1} (x - \mu)
+
+    The quadratic term is what score matching adds: with it :math:`E[\nabla \log f\, z^\top] = -1` over the draws, as for their
+    own density. Beyond R, the largest radius of a draw, the cubic term is constant along rays, so that f can be normalised. (It
+    is not; to first order in T its integral is 1.) T is the sample's
+    :math:`E[z_i z_j z_k]`, shrunk separately in its two parts that no rotation mixes, the trace (skewness along |z|^2) and the
+    rest, each by :math:`(1 - v / |T|^2)_+` with v its squared standard error from batch means, which holds for successive draws
+    of a chain too. A Gaussian's draws keep little of T.
+
+    Arguments:
+        draws: (n, d), n > d.
+
+    References:
+        McCullagh, *Tensor Methods in Statistics*, 1987, section 5.3, the expansion; James, Stein, *Estimation with quadratic
+        loss*, 1961, the shrinkage.
+
+    Example:
+        >>> from disco_samplers.reference import Gaussian
+        >>> x = torch.randn(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> x[:, 0] = (0.2 * x[:, 0]).exp()  # log-normal, whose density falls more slowly to the right
+        >>> f, y = Edgeworth(x), torch.tensor([[1.5, 0.0]], dtype=torch.float64)
+        >>> bool(f.score(y)[0, 0] > f.gaussian.score(y)[0, 0])
+        True
+    """
+
+    def __init__(self, draws: Tensor) -> None:
+        covariance = draws.T.cov(correction=0).reshape([draws.shape[1]] * 2)
+        lower, failed = torch.linalg.cholesky_ex(covariance)
+        singular = failed or (lower.diagonal().square() <= _SINGULAR * covariance.diagonal()).any()
+        self.lower = preconditioners.factor(draws) if singular else lower
+        self.mean = draws.mean(0)
+        self.gaussian = Gaussian(self.mean, self.lower @ self.lower.T)
+        z = self.white(draws)
+        self.radius = float(z.norm(dim=1).max())
+        parts = z.tensor_split(min(_BATCHES, len(z)))
+        found, squares = z.new_zeros(()), z.new_zeros(2)
+        for part in parts:
+            cumulants = _split(_hermite(part))
+            found = found + cumulants / len(parts)
+            squares = squares + cumulants.square().sum((1, 2, 3)) / len(parts)
+        noise = (squares - found.square().sum((1, 2, 3))) / (len(parts) - 1)
+        kept = (1 - noise / found.square().sum((1, 2, 3)).clamp_min(1e-300)).clamp_min(0.0)
+        self.cumulants = (kept[:, None, None, None] * found).sum(0)
+        self.trace = self.cumulants.diagonal(dim1=1, dim2=2).sum(-1)
+        self.curvature = 0.5 * self.cumulants.flatten(1) @ self.cumulants.flatten(1).T
+
+    def white(self, points: Tensor) -> Tensor:
+        """z (m, d) of points (m, d)."""
+        z: Tensor = torch.linalg.solve_triangular(self.lower, (points - self.mean).T, upper=False)
+        return z.T
+
+    def white_score(self, z: Tensor) -> Tensor:
+        """The gradient of log f with respect to z, (m, d)."""
+        return self._correction(z)[1] - z
+
+    def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-density (m,), normalised to first order, and score (m, d) at points (m, d)."""
+        z = self.white(points)
+        value, gradient = self._correction(z)
+        score = torch.linalg.solve_triangular(self.lower.T, (gradient - z).T, upper=True).T
+        return self.gaussian.evaluate(points) + value, score
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """Log-density (m,), normalised to first order, at points (m, d)."""
+        return self.log_prob_and_score(points)[0]
+
+    def score(self, points: Tensor) -> Tensor:
+        """Gradient of the log-density, (m, d) at points (m, d)."""
+        return self.log_prob_and_score(points)[1]
+
+    __call__ = score
+
+    def _correction(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        shrink = (self.radius / z.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp_max(1.0)
+        c = z * shrink
+        twice = torch.zeros_like(c)  # T c c; one slice after the other, for (m, d, d) may be large
+        for i, part in enumerate(self.cumulants):
+            twice = twice + c[:, i : i + 1] * (c @ part)
+        pull = z @ self.curvature
+        value = (c * twice).sum(1) / 6 - 0.5 * c @ self.trace - 0.5 * (z * pull).sum(1)
+        slope = 0.5 * (twice - self.trace)
+        radial = z * (slope * z).sum(1, keepdim=True) / z.square().sum(1, keepdim=True).clamp_min(1e-300)
+        return value, shrink * torch.where(shrink < 1, slope - radial, slope) - pull
+
+
+def _hermite(u: Tensor) -> Tensor:
+    """The mean of the third Hermite polynomials of rows (n, d), (d, d, d): E[u u u] less what a shift of the mean does."""
+    third = torch.stack([(u * column[:, None]).T @ u for column in u.T]) / len(u)
+    return third - _symmetric(u.mean(0))
+
+
+def _split(third: Tensor) -> Tensor:
+    """A symmetric tensor (d, d, d) in its trace part and the rest, (2, d, d, d)."""
+    trace = _symmetric(third.diagonal(dim1=1, dim2=2).sum(-1) / (len(third) + 2))
+    return torch.stack([trace, third - trace])
+
+
+def _symmetric(a: Tensor) -> Tensor:
+    """a_i 1_jk + a_j 1_ik + a_k 1_ij."""
+    product = a[:, None, None] * torch.eye(len(a), dtype=a.dtype, device=a.device)
+    return product + product.movedim(0, 1) + product.movedim(0, 2)

@@ -1,0 +1,35 @@
+"""The one rule for randomness: a seed or a generator, not both, and the generator where the numbers are wanted."""
+
+from __future__ import annotations
+
+import torch
+
+
+def check_seed(seed: int | None, generator: torch.Generator | None) -> None:
+    """Raises ValueError if a seed and a generator are given, or the seed is out of range."""
+    if seed is not None and generator is not None:
+        raise ValueError("give seed or generator, not both")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ValueError(f"seed must lie in 0 .. 2^63 - 1, got {seed}")
+
+
+def generator_on(
+    device: torch.device | str, *, seed: int | None = None, generator: torch.Generator | None = None
+) -> torch.Generator | None:
+    """The generator to draw with on a device: the one given, one that a seed makes, or None for torch's own.
+
+    Raises:
+        ValueError: if both are given, the seed is out of range, or the generator is on another device.
+
+    Example:
+        >>> generator_on("cpu", seed=1).initial_seed(), generator_on("cpu")
+        (1, None)
+    """
+    check_seed(seed, generator)
+    device = torch.device(device)
+    if generator is None:
+        return None if seed is None else torch.Generator(device).manual_seed(seed)
+    here = generator.device
+    if here.type != device.type or (None not in (here.index, device.index) and here.index != device.index):
+        raise ValueError(f"generator is on {here}, what it draws is to be on {device}: make it by Generator({str(device)!r})")
+    return generator

@@ -1,0 +1,258 @@
+"""Draws as people have them: weighted, repeated, correlated; read as independent draws of the same effective size are."""
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+
+from disco_samplers import DiScoFormer, Draws
+from disco_samplers.draws import DrawsWarning, HeavyWeightWarning, RepeatedRowsWarning, distinct_rows
+
+
+def normal(n, d, rng):
+    return torch.randn(n, d, generator=rng)
+
+
+def error(disco, draws, rng, **options):
+    """Relative score error of an estimate of a standard normal law, at fresh draws of it."""
+    d = draws.dim if isinstance(draws, Draws) else draws.shape[1]
+    y = normal(2000, d, rng)
+    return float((disco.condition(draws, **options).score(y) + y).square().sum() / y.square().sum())
+
+
+def metropolis(n, d, step, rng):
+    """A random-walk Metropolis chain of a standard normal law, started in it."""
+    x = normal(1, d, rng)[0]
+    proposals, levels = step * normal(n, d, rng), torch.rand(n, generator=rng).log()
+    rows = []
+    for proposal, level in zip(proposals, levels, strict=True):
+        new = x + proposal
+        if level < 0.5 * (x.square().sum() - new.square().sum()):
+            x = new
+        rows.append(x)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("d", [2, 5, 10])
+def test_importance_weights_are_worth_their_effective_size(disco, rng, d):
+    """Means of six sets; over other seeds the ratio is .5 to .8, and single sets scatter by a factor of two."""
+    weighted, alone = [], []
+    for _ in range(6):
+        x = 1.5 * normal(1000, d, rng)
+        log_weights = -0.5 * x.square().sum(1) * (1 - 1 / 1.5**2)
+        draws = Draws(x, weights=(log_weights - log_weights.max()).exp())
+        weighted.append(error(disco, draws, rng))
+        alone.append(error(disco, normal(round(draws.effective_size), d, rng), rng))
+    assert sum(weighted) < 1.5 * sum(alone)
+
+
+@pytest.mark.parametrize(("d", "step"), [(2, 2.2), (5, 1.1)])
+def test_a_metropolis_chain_is_worth_its_effective_size(disco, rng, d, step):
+    """Means of four chains; read as independent rows the error is 10 to 100 times as large in five dimensions."""
+    correlated, alone = [], []
+    for _ in range(4):
+        draws = Draws(metropolis(2000, d, step, rng)[None])
+        assert draws.effective_size < draws.num_distinct < 1000
+        correlated.append(error(disco, draws, rng))
+        alone.append(error(disco, normal(round(draws.effective_size), d, rng), rng))
+    assert sum(correlated) < 1.5 * sum(alone)
+
+
+def test_a_chain_passed_as_an_array_is_read_by_its_distinct_rows_and_says_so(disco, rng):
+    chain = metropolis(500, 2, 2.2, rng)
+    with pytest.warns(RepeatedRowsWarning, match="distinct"):
+        estimate = disco.condition(chain)
+    assert estimate.num_samples == len(torch.unique(chain, dim=0))
+    assert estimate.effective_size == pytest.approx(estimate.num_samples)
+
+
+def test_equal_weights_and_single_rows_change_nothing(small, rng):
+    x, y = normal(100, 3, rng), normal(20, 3, rng)
+    plain = small.condition(x).log_prob(y)
+    assert torch.equal(small.condition(Draws(x)).log_prob(y), plain)
+    torch.testing.assert_close(small.condition(x, weights=torch.ones(100)).log_prob(y), plain, rtol=1e-4, atol=1e-4)
+
+
+def test_counts_are_copies(small, rng):
+    """A weight of two is a row given twice, both worth what the distinct rows are."""
+    x, y = normal(60, 3, rng), normal(20, 3, rng)
+    twice = torch.cat([x, x[:30]])
+    weights = torch.ones(60)
+    weights[:30] = 2
+    size = Draws(x, weights=weights).effective_size
+    as_weights = small.condition(x, weights=weights, effective_size=size).score(y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RepeatedRowsWarning)
+        as_copies = small.condition(twice, effective_size=size).score(y)
+    torch.testing.assert_close(as_copies, as_weights, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_of_weight_zero_are_left_out(small, rng):
+    x, y = normal(60, 3, rng), normal(20, 3, rng)
+    weights = torch.rand(60, generator=rng) + 0.1
+    wild = torch.cat([x, 1e6 * normal(5, 3, rng)])
+    score = small.condition(wild, weights=torch.cat([weights, torch.zeros(5)])).score(y)
+    torch.testing.assert_close(score, small.condition(x, weights=weights).score(y))
+
+
+def test_a_batch_of_weighted_sets_is_each_set_by_itself(small, rng):
+    x, y = torch.randn(3, 60, 2, generator=rng), torch.randn(3, 10, 2, generator=rng)
+    weights = torch.rand(3, 60, generator=rng)
+    together = small.condition(x, weights=weights).score(y)
+    for k in range(3):
+        alone = small.condition(x[k], weights=weights[k]).score(y[k])
+        torch.testing.assert_close(together[k], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_new_draws_follow_the_weights(disco, rng):
+    x = torch.cat([normal(300, 1, rng) - 6, normal(300, 1, rng) + 6])
+    weights = torch.where(x[:, 0] > 0, 9.0, 1.0)
+    draws = disco.condition(x, weights=weights).sample(2000, generator=rng)
+    # A share of .9: six standard errors of a binomial with 2000 draws, false-alarm probability 2e-9.
+    assert abs(float((draws > 0).float().mean()) - 0.9) < 6 * math.sqrt(0.09 / 2000)
+
+
+def test_weighted_estimates_are_normalised_and_adapted(disco, rng):
+    x = 1.5 * normal(600, 2, rng)
+    estimate = disco.condition(x, weights=(-0.5 * x.square().sum(1) * (1 - 1 / 1.5**2)).exp())
+    assert abs(estimate.log_normalizer(generator=rng).value) < 0.1
+    adapted = estimate.adapt(2)
+    assert adapted.effective_size == estimate.effective_size
+    assert adapted.report.coordinates == ("plain", 0.0)
+
+
+def test_what_draws_are_worth(rng):
+    x = normal(400, 2, rng)
+    assert Draws(x).effective_size == 400
+    assert Draws(x.repeat(3, 1)).effective_size == 400
+    assert Draws(x, weights=np.r_[np.ones(100), np.zeros(300)]).effective_size == pytest.approx(100)
+    # An AR(1) chain of coefficient .9: n (1 - .9) / (1 + .9) draws, and the estimate of it is good to some 20 %.
+    chains, noise = [torch.zeros(4, 1)], torch.randn(5000, 4, 1, generator=rng)
+    for row in noise:
+        chains.append(0.9 * chains[-1] + math.sqrt(1 - 0.81) * row)
+    worth = Draws(torch.stack(chains[1:], 1)).effective_size
+    assert worth == pytest.approx(20_000 / 19, rel=0.25)
+
+
+def test_repr_says_what_they_are_worth(rng):
+    x = normal(40, 2, rng)
+    assert repr(Draws(x)) == "Draws: 40 draws of 2 columns, worth 40"
+    assert repr(Draws(x.repeat(2, 1))) == "Draws: 80 draws of 2 columns, 40 distinct, worth 40"
+    assert "4 chains" in repr(Draws(x.view(4, 10, 2)))
+
+
+def test_distinct_rows_keep_their_order():
+    rows = torch.tensor([[2.0, 1.0], [0.0, 5.0], [2.0, 1.0], [1.0, 1.0], [0.0, 5.0]])
+    found, own = distinct_rows(rows)
+    assert found.tolist() == [[2.0, 1.0], [0.0, 5.0], [1.0, 1.0]]
+    assert own.tolist() == [0, 1, 0, 2, 1]
+
+
+def test_thinning_resampling_and_columns(rng):
+    x = normal(400, 3, rng)
+    draws = Draws(x.view(4, 100, 3), names=["a", "b", "c"], support=[(None, None)] * 3)
+    assert len(draws.thin()) <= 400
+    assert draws.columns(["c", "a"]).names == ["c", "a"]
+    assert torch.equal(draws.columns([2]).values, x[:, 2:])
+    heavy = Draws(x, weights=torch.where(x[:, 0] > 0, 3.0, 1.0))
+    share = float((heavy.resample(10_000, generator=rng).values[:, 0] > 0).float().mean())
+    positive = float((x[:, 0] > 0).float().mean())
+    # Systematic resampling keeps the share to one draw in so many.
+    assert share == pytest.approx(3 * positive / (1 + 2 * positive), abs=1e-3)
+    with pytest.raises(ValueError, match="resample"):
+        heavy.thin()
+
+
+@pytest.mark.parametrize("kind", ["pandas", "nullable", "arrow", "polars"])
+def test_frames_are_asked_by_name(small, rng, kind):
+    values = np.asarray(normal(50, 2, rng), dtype=np.float64)
+    if kind == "polars":
+        frame, turned = (
+            pl.DataFrame({"a": values[:, 0], "b": values[:, 1]}),
+            pl.DataFrame({"b": values[:, 1], "a": values[:, 0]}),
+        )
+    else:
+        frame = pd.DataFrame(values, columns=["a", "b"])
+        frame = {"pandas": frame, "nullable": frame.astype("Float64"), "arrow": frame.astype("double[pyarrow]")}[kind]
+        turned = frame[["b", "a"]]
+    estimate = small.condition(frame)
+    assert estimate.names == ["a", "b"]
+    np.testing.assert_allclose(estimate.log_prob(turned), estimate.log_prob(frame))
+    np.testing.assert_allclose(estimate.log_prob(values), estimate.log_prob(frame))
+    with pytest.raises(ValueError, match="points has the columns a, c"):
+        estimate.log_prob(pd.DataFrame(values, columns=["a", "c"]))
+
+
+def test_a_column_without_numbers_is_named(small):
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "word": ["x", "y", "z"]})
+    with pytest.raises(TypeError, match="column word must hold real numbers"):
+        small.condition(frame)
+    missing = pd.DataFrame({"a": pd.array([1.0, None, 3.0], dtype="Float64"), "b": [1.0, 2.0, 3.0]})
+    with pytest.raises(ValueError, match="NaN"):
+        small.condition(missing)
+
+
+X = torch.arange(12.0).view(6, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "match"),
+    [
+        (X, {"weights": torch.ones(5)}, "weights must have one value for each of the 6 rows, got 5"),
+        (X, {"weights": torch.zeros(6)}, "weights are all zero"),
+        (X, {"weights": [1, 1, 1, 1, 1, math.nan]}, "weights holds NaN"),
+        (X, {"weights": [-1000.0, -2, -3, -4, -5, -6]}, "exponentiate log-weights"),
+        (X, {"weights": [1.0, 2, 3, 4, 5, -1]}, "row 5"),
+        (X, {"names": ["a", "a"]}, "a occur more than once"),
+        (X, {"names": ["a"]}, "must name 2 columns"),
+        (X, {"support": [(0, None), (None, 5.0)]}, "3 rows lie outside the support"),
+        (X, {"log_prob": torch.ones(3)}, "log_prob must have one value"),
+        (torch.ones(4, 2), {}, "no variance"),
+        (X[:, 0], {}, "x\\[:, None\\]"),
+        (X[:1], {}, "at least 2 rows"),
+    ],
+)
+def test_bad_draws(values, options, match):
+    with pytest.raises(ValueError, match=match):
+        Draws(values, **options)
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "match"),
+    [
+        (X, {"effective_size": 7}, "must not exceed the number of distinct rows, 6"),
+        (X, {"effective_size": 0}, "at least 1"),
+        (Draws(X, weights=torch.ones(6)), {"weights": torch.ones(6)}, "given twice"),
+        (X[None], {"effective_size": 3}, "of a batch give weights"),
+        (X[None], {"weights": torch.ones(1, 5)}, "must have shape \\(batch, n\\)"),
+        (X[None], {"weights": -torch.ones(1, 6)}, "must not be negative"),
+        (X, {"mask": torch.ones(6)}, "of a batch of data sets; of one, leave rows out"),
+    ],
+)
+def test_bad_conditions(small, samples, options, match):
+    with pytest.raises(ValueError, match=match):
+        small.condition(samples, **options)
+
+
+def test_names_that_are_one_string():
+    with pytest.raises(TypeError, match="sequence of 2 strings"):
+        Draws(X, names="ab")
+
+
+def test_what_can_be_read_but_is_risky(small, rng):
+    x = normal(100, 2, rng)
+    with pytest.warns(HeavyWeightWarning, match="row 3 carries"):
+        small.condition(x, weights=torch.where(torch.arange(100) == 3, 500.0, 1.0))
+    with pytest.warns(DrawsWarning, match="worth 4.0"):
+        small.condition(x, effective_size=4)
+
+
+def test_draws_on_the_shipped_default(rng):
+    """What the documentation shows first."""
+    chain = metropolis(400, 2, 2.2, rng).view(1, 400, 2)
+    estimate = DiScoFormer.from_pretrained().condition(Draws(chain, names=["mu", "tau"]))
+    assert f"worth={estimate.effective_size:.0f}" in repr(estimate)

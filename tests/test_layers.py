@@ -1,0 +1,110 @@
+"""The house: which room may import which, lazy imports and those for types included, and that nothing runs in a circle."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = """types
+arithmetic arrays extras randomness preconditioners
+convergence
+draws
+model files samplers.steps
+reference testing pictures
+training estimators
+scores
+samplers
+estimate
+measures posteriors
+front
+integrations integrations.diffusers integrations.plasma integrations.pyro integrations.sklearn
+commands
+cli"""
+HEIGHT = {room: height for height, rooms in enumerate(FLOORS.splitlines()) for room in rooms.split()}
+"""A room sees the public names of those on lower floors. The front is what ``import disco_samplers`` gives."""
+
+
+def sources():
+    folders = {"disco_samplers": ROOT / "disco_samplers", "disco_samplers.integrations": ROOT / "integrations"}
+    paths = [(package, folder, path) for package, folder in folders.items() for path in folder.rglob("*.py")]
+    return {".".join((p, *f.relative_to(d).with_suffix("").parts)): f.read_text() for p, d, f in paths}
+
+
+def room(module):
+    parts = module.removesuffix(".__init__").split(".")[1:]
+    two = ".".join(parts[:2])
+    return two if two in HEIGHT else parts[0] if parts else "front"
+
+
+def imports(module, text):
+    """Where from and what a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")[: -node.level] if node.level else []
+            yield from ((".".join(filter(None, [*base, node.module])), alias.name) for alias in node.names)
+
+
+def faults(modules):
+    """What is against the rules."""
+    graph, public = {}, {}
+    for module, text in modules.items():
+        lists = [n.value for n in ast.parse(text).body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
+        public[module] = ast.literal_eval(lists[0]) if lists and module != "disco_samplers.__init__" else None
+    for module, text in modules.items():
+        graph[module] = set()
+        for base, name in imports(module, text):
+            if base.partition(".")[0] != "disco_samplers":
+                continue
+            target = next(m for m in (f"{base}.{name}", f"{base}.{name}.__init__", f"{base}.__init__", base) if m in modules)
+            graph[module].add(target)
+            here, there = room(module), room(target)
+            if here != there and HEIGHT[here] <= HEIGHT[there]:
+                yield f"{module}: {here} must not import {there}"
+            names = public.get(f"{base}.__init__")
+            seen = not name.startswith("_") if names is None else name in names
+            if here != there and base != "disco_samplers" and not (seen and base == f"disco_samplers.{there}"):
+                yield f"{module}: {name} is no public name of {base}"
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        yield f"circle: {' -> '.join(error.args[1])}"
+
+
+def test_nothing_imports_what_stands_above_it():
+    assert list(faults(sources())) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "fault"),
+    [
+        (
+            "disco_samplers.samplers.driver",
+            "from disco_samplers.estimate import DiScoFormer",
+            "must not import estimate",
+        ),
+        (
+            "disco_samplers.pictures.draws",
+            "def f():\n    from disco_samplers import samplers",
+            "must not import samplers",
+        ),
+        ("disco_samplers.samplers.steps.mala", "from disco_samplers.model import Network", "steps must not import model"),
+        (
+            "disco_samplers.integrations.pyro.cloud",
+            "from ..sklearn import DiscoDensity",
+            "must not import integrations.sk",
+        ),
+        ("disco_samplers.integrations.pyro.cloud", "from disco_samplers.files.formats import _READERS", "no public name"),
+        ("disco_samplers.model.config", "if TYPE_CHECKING:\n    from disco_samplers.model.network import Network", "circle"),
+        ("disco_samplers.integrations.plasma.grid", "from .simulation import Simulation", "circle"),
+    ],
+)
+def test_a_planted_fault_is_found(module, line, fault):
+    modules = sources()
+    modules[module] += "\n" + line
+    assert any(fault in found for found in faults(modules))

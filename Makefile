@@ -34,8 +34,15 @@ docs: $(VENV)/.installed  ## examples in docstrings and in the README
 notebooks: $(VENV)/.installed  ## in short mode, without saving
 	DISCO_SHORT=1 $(BIN)/python notebooks/execute.py --check
 
+.PHONY: bounds release
+bounds:  ## the core's tests with the lowest Python and the lowest versions, in .venv-bounds, where that Python is
+	sh tests/check_bounds.sh
+
+release: $(VENV)/.installed  ## dist/: sdist and wheel, checked, and tried on every supported Python that is there
+	sh tests/check_release.sh
+
 wheel: $(VENV)/.installed  ## a wheel in an empty environment, core only
 	sh tests/check_wheel.sh
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info
+	rm -rf $(VENV) .venv-bounds build dist out *.egg-info

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from disco_samplers.types import LogDensity as LogDensity
     from disco_samplers.types import ScoreFunction as ScoreFunction
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # here alone: pyproject.toml and the command read it
 
 _WHERE = {
     "AdaptationReport": "estimate",

@@ -181,7 +181,7 @@ def test_score_of_any_csv(tmp_path, capsys, monkeypatch, disco, text, other):
 @thorough
 @given(content=st.binary(max_size=200), suffix=st.sampled_from([".csv", ".npy", ".npz", ".parquet", ".nc"]))
 def test_any_bytes_are_a_table_or_a_value_error(tmp_path, content, suffix):
-    for module in {".parquet": ["pyarrow"], ".nc": ["h5netcdf", "xarray"]}.get(suffix, []):
+    for module in {".parquet": ["pyarrow"], ".nc": ["h5netcdf", "h5py", "xarray"]}.get(suffix, []):
         pytest.importorskip(module)
     head = {".npy": b"\x93NUMPY\x01\x00", ".npz": b"PK\x03\x04", ".parquet": b"PAR1", ".nc": b"\x89HDF\r\n\x1a\n"}.get(
         suffix, b""

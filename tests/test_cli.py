@@ -45,7 +45,7 @@ def snapshot(folder):
 @pytest.mark.parametrize("method", ["mala", "ula", "baoab", "malt", "annealed"])
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".parquet", ".nc"])
 def test_sample(suffix, method, here, capsys):
-    for module in {".parquet": ["pyarrow"], ".nc": ["arviz", "h5netcdf"]}.get(suffix, []):
+    for module in {".parquet": ["pyarrow"], ".nc": ["arviz", "h5netcdf", "h5py"]}.get(suffix, []):
         pytest.importorskip(module)
     out = run(capsys, "sample", "draws.csv", *SMALL, "--method", method, "--out", f"new{suffix}")
     table = files.read_table(f"new{suffix}")

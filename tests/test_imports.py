@@ -58,7 +58,7 @@ def test_no_global_state_changes():
     """Threads, precision, randomness, warnings, logging, signals, environment and working directory stay as they were."""
     code = f"""
 import importlib, logging, os, random, signal, sys, warnings
-import huggingface_hub, numpy, safetensors.torch, torch, torch.distributed, torch.optim.swa_utils, tqdm.auto
+import huggingface_hub.hub_mixin, numpy, safetensors.torch, torch, torch.distributed, torch.optim.swa_utils, tqdm.auto
 
 def state():
     return {{

@@ -21,7 +21,7 @@ PACKAGE = {".parquet": "pyarrow", ".nc": "h5netcdf"}
 
 
 def need(suffix):
-    for module in {".parquet": ["pyarrow"], ".nc": ["arviz", "h5netcdf"]}.get(suffix, []):
+    for module in {".parquet": ["pyarrow"], ".nc": ["arviz", "h5netcdf", "h5py"]}.get(suffix, []):
         pytest.importorskip(module)
 
 
@@ -390,3 +390,13 @@ def test_written_files_are_readable_by_others(tmp_path):
     files.write_table(tmp_path / "t.csv", {"a": np.ones(1)})
     put(tmp_path / "plain.csv", "a")
     assert (tmp_path / "t.csv").stat().st_mode == (tmp_path / "plain.csv").stat().st_mode
+
+
+def test_a_netcdf_library_without_its_backend(tmp_path, monkeypatch):
+    need(".nc")
+    path = tmp_path / "t.nc"
+    made(["a"]).save(path)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    for call in [lambda: files.read_table(path), lambda: files.writable(path, draws=True), lambda: made(["a"]).save(path)]:
+        with pytest.raises(ImportError, match=r"h5py is needed .* pip install 'disco-samplers\[files\]'"):
+            call()

@@ -90,7 +90,8 @@ def test_normalised():
     x = np.random.default_rng(1).normal(size=(200, 1)) ** 3
     grid = np.sinh(np.linspace(-8, 8, 4001))[:, None]
     density = DiscoDensity().fit(x)
-    mass = np.trapezoid(np.exp(density.score_samples(grid)), grid[:, 0])
+    values = np.exp(density.score_samples(grid))
+    mass = (np.diff(grid[:, 0]) * (values[1:] + values[:-1]) / 2).sum()  # trapezoids; numpy names them since 2.0
     assert mass == pytest.approx(1, abs=0.05)
     assert DiscoDensity(normalize=False).fit(x).log_normalizer_ == 0
 

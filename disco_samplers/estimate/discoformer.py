@@ -65,7 +65,7 @@ those of these weights are for their makers to measure and to write here.
 rough. The density is not normalised: exp(log_prob) integrates to about one only (`estimate.normalized()` corrects it in up to
 20 dimensions).
 
-**Paper.** DiScoFormer, {{ paper_url }}
+**Paper.** Ilin, Sushko, Krishna, *DiScoFormer: Plug-In Density and Score Estimation with Transformers*, {{ paper_url }}
 """
 
 _EQUIVARIANCE = {
@@ -311,7 +311,8 @@ class DiScoFormer(
         own = self.state_dict()
         for name in SHIPPED:
             state, config = load_weights(weights_path(name) / WEIGHTS_NAME)
-            if config == self.config.to_dict() and all(torch.equal(own[key].to(value), value) for key, value in state.items()):
+            same = DiScoFormerConfig.from_dict(config) == self.config  # which fills in what older files do not say
+            if same and all(torch.equal(own[key].to(value), value) for key, value in state.items()):
                 card = ModelCard.load(weights_path(name) / "README.md")
                 return card
         card = super().generate_model_card(

@@ -65,7 +65,8 @@ def adapt_heads(
                 break
             optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            with torch.device("cpu"):  # where Adam counts its steps: torch 2.9 would take the caller's default device
+                optimizer.step()
             losses.append(float(loss.detach()))
             judged = criterion(working, judges, probes, scale)
             judgements.append(float(judged.mean()))

@@ -28,7 +28,7 @@ _WRITERS: dict[str, Callable[[Path, dict[str, np.ndarray]], None]] = {
     ".npz": write_npz,
     ".parquet": write_parquet,
 }
-_NEEDED = {".parquet": ("pyarrow",), ".nc": ("arviz", "h5netcdf")}
+_NEEDED = {".parquet": ("pyarrow",), ".nc": ("arviz", "h5netcdf", "h5py")}
 
 
 def read_table(path: str | Path, index: Sequence[str] = ()) -> Table:

@@ -15,7 +15,8 @@ from disco_samplers.files.table import Table, numeric
 
 def read_netcdf(path: Path, index: Sequence[str]) -> Table:
     """Reads the posterior of .nc, one column a number."""
-    optional("h5netcdf", "files")
+    for module in ("h5netcdf", "h5py"):  # which the first imports only when it opens a file
+        optional(module, "files")
     xarray = optional("xarray", "files")
     try:
         opened = xarray.open_dataset(path, group="posterior", engine="h5netcdf")
@@ -39,6 +40,7 @@ def read_netcdf(path: Path, index: Sequence[str]) -> Table:
 
 def write_netcdf(path: Path, data: Any) -> None:
     """Writes ArviZ data."""
+    optional("h5py", "files")
     data.to_netcdf(path, engine="h5netcdf")
 
 

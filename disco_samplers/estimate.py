@@ -11,6 +11,7 @@ from torch import Tensor
 
 from disco_samplers._arithmetic import full_precision
 from disco_samplers._arrays import as_points, check_count, check_double, check_generator, like
+from disco_samplers._modes import forward_mode, transformed
 from disco_samplers.model.block import Frame
 from disco_samplers.model.network import TILE, Encoding
 from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
@@ -108,6 +109,8 @@ class DensityEstimate:
         if gradient not in ("density", "score"):
             raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
         y = self._points(points)
+        if gradient == "score" and (transformed() or forward_mode()):
+            return like(_WithDifferentiableGradient.apply(y, *self._evaluate(y)), points)
         if gradient == "score" and y.requires_grad:
             with torch.no_grad():
                 log_prob, score = self._evaluate(y)
@@ -277,11 +280,14 @@ class DensityEstimate:
         if y.shape[1] == 0:
             return y.new_zeros(y.shape[:2]), y.new_zeros(y.shape)
         tile = max(1, TILE // y.shape[0])
-        # Gradients are wanted with respect to the points, or to weights that an adaptation has set free.
-        wanted = torch.is_grad_enabled() and (y.requires_grad or any(p.requires_grad for p in self.model.parameters()))
+        # Gradients are wanted with respect to the points, or to weights that an adaptation has set free; an outer transform's
+        # do not show.
+        asked = y.requires_grad or transformed() or any(p.requires_grad for p in self.model.parameters())
+        wanted = torch.is_grad_enabled() and asked
         with torch.set_grad_enabled(wanted), full_precision(self.device):
             parts = [self._evaluate_tile(part) for part in y.split(tile, 1)]
-        return torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
+        log_prob, score = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        return log_prob, score
 
     def _evaluate_tile(self, y: Tensor) -> tuple[Tensor, Tensor]:
         whitening = self._whitening
@@ -318,3 +324,29 @@ class _WithGradient(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (score,) = ctx.saved_tensors
         return (grad[..., None] * score).to(score.dtype), None, None
+
+
+class _WithDifferentiableGradient(torch.autograd.Function):
+    """The same in the transforms of ``torch.func``, which do not say how often they differentiate, and in forward mode."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y: Tensor, log_prob: Tensor, score: Tensor) -> Tensor:
+        return log_prob.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
+        ctx.save_for_forward(inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (score,) = ctx.saved_tensors
+        return (grad[..., None] * score).to(score.dtype), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Tensor) -> Tensor:
+        (score,) = ctx.saved_tensors
+        answer: Tensor = (tangent * score).sum(-1)
+        return answer

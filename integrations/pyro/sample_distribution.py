@@ -14,6 +14,7 @@ from torch.distributions import biject_to
 
 from disco_samplers import DiScoFormer
 from disco_samplers._arrays import as_tensor, check_count, check_finite, device_of, placed
+from disco_samplers._modes import recorded
 from disco_samplers.estimate import DensityEstimate, Gradient
 from disco_samplers.samplers import mala, preconditioner
 from disco_samplers.types import ArrayLike
@@ -133,10 +134,13 @@ class SampleDistribution(TorchDistribution):
         inside = self._support.check(value) & torch.isfinite(points).all(-1)
         # What lies outside is moved to a draw, or the other points could not be evaluated with it.
         points = torch.where(inside[..., None], points, self.estimate.samples[0].to(points))
-        if self.gradient == "score":
+        if self.gradient == "score" and not recorded():  # which takes no function of functions
             log_prob, _ = _LogProbAndScore.apply(points, self.estimate)
         else:
-            log_prob = self.estimate.log_prob(points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
+            rows = points.reshape(-1, points.shape[-1])
+            log_prob = self.estimate.log_prob(rows, gradient=self.gradient).reshape(points.shape[:-1])
+            # Tracing does not see by itself that no gradients are wanted.
+            log_prob = log_prob.detach() if recorded() and not points.requires_grad else log_prob
         answer: Tensor = torch.where(inside, log_prob - jacobian, -math.inf)
         return answer.expand(torch.broadcast_shapes(answer.shape, self.batch_shape))
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.func import grad, jacrev, jvp, vmap
 
 from disco_samplers.model import attention
 from disco_samplers.model.attention import attend
@@ -57,7 +58,7 @@ def test_first_and_second_derivatives(rng):
         out, lse = attend(q, k, with_one(v))
         return out[..., :-1], lse
 
-    assert torch.autograd.gradcheck(function, leaves)
+    assert torch.autograd.gradcheck(function, leaves, check_forward_ad=True)
     assert torch.autograd.gradgradcheck(function, leaves)
 
 
@@ -76,6 +77,88 @@ def test_tiles_of_queries_do_not_matter(rng, monkeypatch, tile):
     monkeypatch.setattr(attention, "_fused", lambda q: "tiled")
     for got, wanted in zip(answers(), whole, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-11, atol=1e-11)
+
+
+@pytest.fixture(params=["fused", "tiled"])
+def kernel(request, monkeypatch):
+    """With PyTorch's private operators and as if they were missing."""
+    if request.param == "tiled":
+        monkeypatch.setattr(attention, "_FUSED", [])
+
+
+def test_private_operators_are_looked_for():
+    assert attention._FUSED == ["cpu", "cuda"]
+    assert not attention._has("_scaled_dot_product_attention_of_another_day", "query key value")
+    assert not attention._has("_scaled_dot_product_flash_attention_for_cpu", "query key value is_causal dropout_p")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_without_private_operators(rng, monkeypatch, dtype):
+    leaves = [t.requires_grad_() for t in inputs(rng, 40, 33, 8, dtype)]
+
+    def answers():
+        out, lse = attend(*leaves[:2], with_one(leaves[2]))
+        return out, lse, *torch.autograd.grad(out.square().sum() + lse.square().sum(), leaves)
+
+    fused = answers()
+    monkeypatch.setattr(attention, "_FUSED", [])
+    monkeypatch.setattr(attention, "_aten", None)
+    monkeypatch.setattr(attention, "_QUERY_TILE", 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        out, lse = attend(*(t.detach() for t in leaves[:2]), with_one(leaves[2].detach()))
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-11
+    for got, wanted in zip((*answers(), out, lse), (*fused, *fused[:2]), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_is_an_operator(rng, dtype):
+    q, k, v = (t.requires_grad_() for t in inputs(rng, dtype=dtype))
+    torch.library.opcheck(torch.ops.disco_samplers.attend.default, (q, k, with_one(v).detach()))
+    got = torch.ops.disco_samplers.attend(q, k, with_one(v))
+    torch.testing.assert_close(got, attend(q, k, with_one(v)))
+    weights = torch.randn(got[0].shape, dtype=dtype, generator=rng)
+    gradients = [
+        torch.autograd.grad((out * weights).sum() + lse.sum(), (q, k, v)) for out, lse in (got, attend(q, k, with_one(v)))
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("dims", [(0, None, None), (3, None, None), (None, 1, 1), (2, 0, 4), (0, 0, None)])
+@pytest.mark.parametrize("function", [attend, torch.ops.disco_samplers.attend])
+def test_mapped(rng, dims, function):
+    stacks = [torch.stack([t + i for i in range(3)], d or 0) for t, d in zip(inputs(rng), dims, strict=True)]
+    stacks[2] = with_one(stacks[2]) if dims[2] != 4 else torch.cat([stacks[2], torch.ones_like(stacks[2][..., :1, :])], 3)
+    tensors = [t if d is not None else t[0] for t, d in zip(stacks, dims, strict=True)]
+    got = vmap(function, dims)(*tensors)
+    for i in range(3):
+        each = (t if d is None else t.select(d, i) for t, d in zip(tensors, dims, strict=True))
+        torch.testing.assert_close(tuple(t[i] for t in got), attend(*each))
+
+
+@pytest.mark.usefixtures("kernel")
+def test_transforms_of_functions(rng):
+    q, k, v = inputs(rng)
+    v = with_one(v)
+
+    def loss(function):
+        return lambda q, k: sum(answer.sin().sum() for answer in function(q, k, v))
+
+    along = tuple(torch.randn(t.shape, dtype=t.dtype, generator=rng) for t in (q, k))
+    for transform in (
+        lambda f: grad(f, (0, 1))(q, k),
+        lambda f: jvp(f, (q, k), along),
+        lambda f: jacrev(grad(f))(q, k),
+        lambda f: jvp(grad(f, (0, 1)), (q, k), along),
+        lambda f: vmap(grad(f), (0, None))(torch.stack([q, q + 1]), k),
+    ):
+        got, wanted = ([*torch.utils._pytree.tree_leaves(transform(loss(f)))] for f in (attend, explicit))
+        torch.testing.assert_close(got, wanted)
+    leaf = q.clone().requires_grad_()
+    many = torch.autograd.grad(attend(leaf, k, v)[1].sum((0, 1)), leaf, torch.eye(5).double(), is_grads_batched=True)
+    torch.testing.assert_close(many[0].sum(0), grad(lambda q: explicit(q, k, v)[1].sum())(q))
 
 
 def test_a_large_negative_logit_masks_a_key(rng):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOORS = """types
+FLOORS = """types modes
 arithmetic arrays extras randomness preconditioners
 convergence
 draws

@@ -25,6 +25,7 @@ from disco_samplers.estimators import (
     settled,
 )
 from disco_samplers.model import Network
+from disco_samplers.modes import forward_mode, transformed
 from disco_samplers.randomness import generator_on
 from disco_samplers.samplers import LangevinSampler
 from disco_samplers.types import ArrayLike
@@ -139,6 +140,8 @@ class DensityEstimate:
             raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
         points = align(points, "points", self.names)
         y = self._points(points)
+        if gradient == "score" and (transformed() or forward_mode()):
+            return like(_WithDifferentiableGradient.apply(y, *self.estimator.log_prob_and_score(y)), points)
         if gradient == "score" and y.requires_grad:
             with torch.no_grad():
                 log_prob, score = self.estimator.log_prob_and_score(y)
@@ -351,3 +354,29 @@ class _WithGradient(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (score,) = ctx.saved_tensors
         return (grad[..., None] * score).to(score.dtype), None, None
+
+
+class _WithDifferentiableGradient(torch.autograd.Function):
+    """The same in the transforms of ``torch.func``, which do not say how often they differentiate, and in forward mode."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y: Tensor, log_prob: Tensor, score: Tensor) -> Tensor:
+        return log_prob.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
+        ctx.save_for_forward(inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (score,) = ctx.saved_tensors
+        return (grad[..., None] * score).to(score.dtype), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Tensor) -> Tensor:
+        (score,) = ctx.saved_tensors
+        answer: Tensor = (tangent * score).sum(-1)
+        return answer

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.model import TILE, Network, Whitening, log_standard_normal
+from disco_samplers.modes import transformed
 
 
 class Estimator(ABC):
@@ -57,11 +58,13 @@ class Estimator(ABC):
         if points.shape[1] == 0:
             return points.new_zeros(points.shape[:2]), points.new_zeros(points.shape)
         tile = max(1, TILE // points.shape[0])
-        # Gradients are wanted with respect to the points, or to weights that an adaptation has set free.
-        free = points.requires_grad or any(p.requires_grad for p in self.network.parameters())
+        # Gradients are wanted with respect to the points, or to weights that an adaptation has set free; an outer transform's
+        # do not show.
+        free = points.requires_grad or transformed() or any(p.requires_grad for p in self.network.parameters())
         with torch.set_grad_enabled(torch.is_grad_enabled() and free), full_precision(points.device):
             parts = [self.tile(part) for part in points.split(tile, 1)]
-        return torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
+        log_prob, score = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        return log_prob, score
 
     def log_prob(self, points: Tensor) -> Tensor:
         """The log-density alone."""

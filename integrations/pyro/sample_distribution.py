@@ -17,6 +17,7 @@ from disco_samplers import DiScoFormer, preconditioners
 from disco_samplers.arrays import as_tensor, check_count, check_finite, device_of, placed
 from disco_samplers.estimate import DensityEstimate, Gradient
 from disco_samplers.estimators import DEFAULTS, TransformedEstimator
+from disco_samplers.modes import recorded
 from disco_samplers.samplers.steps import mala
 from disco_samplers.types import ArrayLike
 
@@ -221,10 +222,13 @@ class _Vectors:
     def log_prob(self, points: Tensor) -> Tensor:
         """Log-density (...,) of points (..., k)."""
         log_prob: Tensor
-        if self.gradient == "score":
+        if self.gradient == "score" and not recorded():  # which takes no function of functions
             log_prob, _ = _LogProbAndScore.apply(points, self.estimate)
         else:
-            log_prob = self.estimate.log_prob(points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
+            rows = points.reshape(-1, points.shape[-1])
+            log_prob = self.estimate.log_prob(rows, gradient=self.gradient).reshape(points.shape[:-1])
+            # Tracing does not see by itself that no gradients are wanted.
+            log_prob = log_prob.detach() if recorded() and not points.requires_grad else log_prob
         return log_prob
 
 

@@ -41,7 +41,7 @@ class Answers(torch.nn.Module):
 class Decoder(torch.nn.Module):
     def __init__(self, estimate):
         super().__init__()
-        self.network, self.encoding = estimate.model.network, estimate._encoding
+        self.network, self.encoding = estimate.model.network, estimate.estimator._encoding
 
     def forward(self, y):
         return self.network.decode(Encoding(*self.encoding), y)

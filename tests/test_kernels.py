@@ -233,7 +233,8 @@ def test_exact_mode_is_exact_and_learns(disco) -> None:
     z = torch.randn(4000, 2, generator=seeded(6))
     exact = torch.stack([1.5 * z[:, 0], 0.5 * (1.5 * z[:, 0]).square() + 0.5 * z[:, 1]], 1)
     assert_same_distribution(result.draws[:, -1], exact, false_alarm=ALARM)
-    assert result.checkpoint.target._both.__self__.estimate.num_samples == 1000
+    learned = result.checkpoint.target._both.__self__.estimate
+    assert 500 < learned.num_samples <= 1000  # chains that stand at the same point are read once
 
 
 def test_exact_mode_refreshes_in_warm_up_only(disco) -> None:

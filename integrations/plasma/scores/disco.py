@@ -13,7 +13,7 @@ from disco_samplers.arrays import check_count
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.reference import StudentT
 
-from ..cells import FEWEST, padded, spread, total
+from ..cells import FEWEST, padded, spread
 from .calibrated import calibrate
 from .maxwellian import Maxwellian
 
@@ -29,9 +29,9 @@ _POINTS, _FREEDOM = 1024, 3
 class DiscoScore:
     """Velocity score and density of every cell from one pretrained network, conditioned on all cells at once.
 
-    No network is trained and no bandwidth is chosen. Cells of similar size go through the network together. Unequal weights
-    are met by systematic resampling of the context, which leaves equal ones as they are. A cell with fewer than 16
-    particles, or whose particles do not spread in every direction, gets the score of its Maxwellian.
+    No network is trained and no bandwidth is chosen. Cells of similar size go through the network together. Particles of
+    unequal weight are read as weighted draws, worth Kish's effective size. A cell with fewer than 16 particles, or whose
+    particles do not spread in every direction, gets the score of its Maxwellian.
 
     Arguments:
         model: the network; by default the shipped "velocities", the same in any frame, as velocity space has no axes.
@@ -83,14 +83,14 @@ class DiscoScore:
         many = (~few[cell]).nonzero().squeeze(1)
         if len(many) == 0:
             return log_prob, score
-        context, count = self._contexts(w[many], cell[many], num_cells)
+        context, count = self._contexts(cell[many], num_cells)
         start = count.cumsum(0) - count
         for part, mask in padded(cell[many], num_cells, _TOKENS):
             rows, cells = many[part], cell[many[part[:, 0]]]
             slot = torch.arange(int(count[cells].max()), device=v.device)
             shown = slot < count[cells, None]
-            shown_v = v[many[context[start[cells, None] + torch.where(shown, slot, 0)]]]
-            found = self._evaluate(shown_v, shown, v[rows], mask, density)
+            particle = many[context[start[cells, None] + torch.where(shown, slot, 0)]]
+            found = self._evaluate(v[particle], torch.where(shown, w[particle], 0.0), v[rows], mask, density)
             log_prob[rows[mask]], score[rows[mask]] = found[0][mask], found[1][mask]
         return log_prob, score
 
@@ -99,35 +99,29 @@ class DiscoScore:
         if self.model.device != device:
             self.model = copy.deepcopy(self.model).to(device)
 
-    def _contexts(self, w: Tensor, cell: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
-        """Particles shown to the network, cell after cell, and how many of each cell, (c,).
-
-        Systematic resampling: the k-th of K places of a cell goes to the particle at (k + 1/2)/K of the cell's cumulated
-        weight. With all particles of equal weight shown, each is there once.
-        """
+    def _contexts(self, cell: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
+        """Particles shown to the network, cell after cell, and how many of each cell, (c,): all, or a random part."""
         present = torch.bincount(cell, minlength=num_cells)
         count = present if self.keys is None else present.clamp_max(self.keys)
-        order = torch.arange(len(w), device=w.device)
+        order = torch.arange(len(cell), device=cell.device)
         if self.keys is not None:  # neighbours in memory may be neighbours in velocity, as in a quiet start
-            order = torch.randperm(len(w), generator=torch.Generator().manual_seed(0), device="cpu").to(w.device)
+            order = torch.randperm(len(cell), generator=torch.Generator().manual_seed(0), device="cpu").to(cell.device)
         order = order[torch.argsort(cell[order], stable=True)]
-        share = w.double() / total(w.double(), cell, num_cells)[cell] * count[cell]
-        # A cell takes as much of one line, along which all cells follow, as it has places.
-        places = torch.arange(int(count.sum()), dtype=torch.float64, device=w.device) + 0.5
-        taken = torch.searchsorted(share[order].cumsum(0), places)
         place_cell = torch.repeat_interleave(count)
-        first = (present.cumsum(0) - present)[place_cell]
-        taken = torch.minimum(torch.maximum(taken, first), first + present[place_cell] - 1)
-        return order[taken], count
+        place = torch.arange(len(place_cell), device=cell.device) - (count.cumsum(0) - count)[place_cell]
+        return order[(present.cumsum(0) - present)[place_cell] + place], count
 
-    def _evaluate(self, context: Tensor, shown: Tensor, queries: Tensor, mask: Tensor, density: bool) -> tuple[Tensor, Tensor]:
-        """Log-densities (b, m) and scores (b, m, dv) in b cells, of contexts (b, k, dv) where ``shown``."""
+    def _evaluate(self, context: Tensor, w: Tensor, queries: Tensor, mask: Tensor, density: bool) -> tuple[Tensor, Tensor]:
+        """Log-densities (b, m) and scores (b, m, dv) in b cells, of contexts (b, k, dv) with weights (b, k)."""
         if not self.adapt:
-            estimate = self.model.condition(context, mask=None if shown.all() else shown)
+            estimate = self.model.condition(context, weights=w)
             return _answers(estimate, queries, density)
         log_prob, score = queries.new_zeros(queries.shape[:2]), torch.zeros_like(queries)
         for i, here in enumerate(mask):
-            adapted = self.model.condition(context[i, shown[i]]).adapt(self.adapt)
+            shown = w[i] > 0
+            equal = bool((w[i, shown] == w[i, shown][0]).all())
+            estimate = self.model.condition(context[i, shown], weights=None if equal else w[i, shown])
+            adapted = estimate.adapt(self.adapt)
             log_prob[i, here], score[i, here] = _answers(adapted, queries[i, here], density)
         return log_prob, score
 

@@ -21,7 +21,7 @@ def as_table(values: Any, name: str) -> tuple[Tensor, list[str] | None]:
     if not is_frame(values):
         return as_tensor(values, name), None
     columns = [_column(values[label], label) for label in values.columns]
-    tensor = torch.stack(columns, 1) if columns else torch.empty(len(values), 0)
+    tensor = torch.stack(columns, 1) if columns else torch.empty(len(values), 0, device="cpu")
     return tensor, [str(label) for label in values.columns]
 
 

@@ -42,9 +42,9 @@ def assert_mean_close(
     """
     x = _columns(draws, "draws")
     _check(x, false_alarm, "draws")
-    expected = torch.as_tensor(mean, dtype=torch.float64)
-    spread = x.std(0) if sd is None else torch.as_tensor(sd, dtype=torch.float64)
-    count = torch.as_tensor(len(x) if ess is None else ess, dtype=torch.float64)
+    expected = torch.as_tensor(mean, dtype=torch.float64, device="cpu")
+    spread = x.std(0) if sd is None else torch.as_tensor(sd, dtype=torch.float64, device="cpu")
+    count = torch.as_tensor(len(x) if ess is None else ess, dtype=torch.float64, device="cpu")
     error = (x.mean(0) - expected).abs()
     limit = _normal_quantile(false_alarm / (2 * x.shape[1])) * spread / count.sqrt()
     off = (error - limit).argmax()
@@ -92,10 +92,10 @@ def assert_same_distribution(
     d = a.shape[1]
     if b.shape[1] != d:
         raise ValueError(f"x and y must have the same number of columns, got {d} and {b.shape[1]}")
-    directions = torch.eye(d, dtype=torch.float64)
+    directions = torch.eye(d, dtype=torch.float64, device="cpu")
     if d > 1:
         generator = torch.Generator().manual_seed(seed)
-        random = torch.randn(d, projections, dtype=torch.float64, generator=generator)
+        random = torch.randn(d, projections, dtype=torch.float64, generator=generator, device="cpu")
         # Columns of very different size would hide one another in a sum.
         directions = torch.cat([directions, random / torch.cat([a, b]).std(0).clamp_min(1e-300)[:, None]], 1)
     count = directions.shape[1]
@@ -119,7 +119,7 @@ def _kolmogorov_smirnov(a: Tensor, b: Tensor) -> Tensor:
 
 def _normal_quantile(tail: float) -> float:
     """The z that a standard normal exceeds with probability ``tail``."""
-    return -float(torch.special.ndtri(torch.tensor(tail, dtype=torch.float64)))
+    return -float(torch.special.ndtri(torch.tensor(tail, dtype=torch.float64, device="cpu")))
 
 
 def _columns(draws: ArrayLike, name: str) -> Tensor:

@@ -113,7 +113,7 @@ class Stream:
     def __init__(self, config: StreamConfig, generator: torch.Generator) -> None:
         self.config, self.generator = config, generator
         self._names = list(config.families)
-        self._frequency = torch.tensor([config.families[name] for name in self._names], dtype=torch.float64)
+        self._frequency = torch.tensor([config.families[name] for name in self._names], dtype=torch.float64, device="cpu")
 
     def __iter__(self) -> Stream:
         return self

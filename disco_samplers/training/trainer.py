@@ -108,10 +108,11 @@ class Trainer:
         stream = dataclasses.replace(config.stream, columns=model.symmetry == "axes")
         self.model_config, self.config, self.out = model, dataclasses.replace(config, stream=stream), Path(out)
         self.device = distributed.local_device(torch.device(device))
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.manual_seed(config.seed)
             self.network = Network(model).to(self.device)
-        self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+        with torch.device("cpu"):  # what counts the averages
+            self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
         self.optimizers = _optimizers(self.network, config)
         self.generator = torch.Generator(self.device).manual_seed(config.seed * 1_000 + distributed.rank() + 1)
         self.step, self.minutes, self.skipped = 0, 0.0, 0

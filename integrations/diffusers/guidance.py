@@ -233,7 +233,7 @@ def _next_index(scheduler: Any, timestep: Any) -> int:
     counted = getattr(scheduler, "step_index", None)
     if counted is not None:
         return int(counted)
-    found = (torch.as_tensor(scheduler.timesteps) == timestep).nonzero()
+    found = (torch.as_tensor(scheduler.timesteps, device="cpu") == float(timestep)).nonzero()
     return int(found[-1]) + 1 if len(found) else len(scheduler.timesteps)
 
 

@@ -84,16 +84,17 @@ class DiscoLangevinScheduler(SchedulerMixin, ConfigMixin):
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must lie in [0, 1], got {eta}")
         # The schedule and its spacings are diffusers' own.
-        self._schedule = DDIMScheduler(
-            num_train_timesteps=num_train_timesteps,
-            beta_start=beta_start,
-            beta_end=beta_end,
-            beta_schedule=beta_schedule,
-            trained_betas=trained_betas,
-            timestep_spacing=timestep_spacing,
-            steps_offset=steps_offset,
-            rescale_betas_zero_snr=rescale_betas_zero_snr,
-        )
+        with torch.device("cpu"):
+            self._schedule = DDIMScheduler(
+                num_train_timesteps=num_train_timesteps,
+                beta_start=beta_start,
+                beta_end=beta_end,
+                beta_schedule=beta_schedule,
+                trained_betas=trained_betas,
+                timestep_spacing=timestep_spacing,
+                steps_offset=steps_offset,
+                rescale_betas_zero_snr=rescale_betas_zero_snr,
+            )
         self.betas = self._schedule.betas
         self.alphas_cumprod = self._schedule.alphas_cumprod
         self.init_noise_sigma = 1.0
@@ -192,7 +193,7 @@ class DiscoLangevinScheduler(SchedulerMixin, ConfigMixin):
 
     def _kept(self, t: int | None, sample: Tensor) -> Tensor:
         # A schedule may end in pure noise, of which nothing can be divided out.
-        kept = torch.ones(()) if t is None else self.alphas_cumprod[t].clamp_min(1e-8)
+        kept = torch.ones((), device="cpu") if t is None else self.alphas_cumprod[t].clamp_min(1e-8)
         return kept.to(sample.device, torch.promote_types(sample.dtype, torch.float32))
 
     def _split(self, output: Tensor, sample: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:

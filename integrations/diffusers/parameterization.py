@@ -79,14 +79,15 @@ def _variance_preserving(config: Any) -> Parameterization:
 
 def _log_sigmas(config: Any) -> Tensor:
     """log sigma at each training timestep, from diffusers' own table."""
-    scheduler = DDPMScheduler(
-        num_train_timesteps=config.num_train_timesteps,
-        beta_start=config.beta_start,
-        beta_end=config.beta_end,
-        beta_schedule=config.beta_schedule,
-        trained_betas=config.trained_betas,
-        rescale_betas_zero_snr=config.rescale_betas_zero_snr,
-    )
+    with torch.device("cpu"):
+        scheduler = DDPMScheduler(
+            num_train_timesteps=config.num_train_timesteps,
+            beta_start=config.beta_start,
+            beta_end=config.beta_end,
+            beta_schedule=config.beta_schedule,
+            trained_betas=config.trained_betas,
+            rescale_betas_zero_snr=config.rescale_betas_zero_snr,
+        )
     kept: Tensor = scheduler.alphas_cumprod.double().clamp_min(1 / (1 + SIGMA_MAX**2))
     return 0.5 * (torch.log1p(-kept) - kept.log())
 

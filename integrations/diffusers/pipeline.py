@@ -37,8 +37,8 @@ class DiscoPipelineOutput(BaseOutput):
         """
         if isinstance(self.samples, list):
             raise ValueError('samples are PIL images already; plot works on those of output_type "pt" or "np"')
-        old = None if reference is None else torch.as_tensor(reference).cpu().numpy()
-        return plot_samples(torch.as_tensor(self.samples).float().cpu().numpy(), old, names, path)
+        old = None if reference is None else torch.as_tensor(reference, device="cpu").numpy()
+        return plot_samples(torch.as_tensor(self.samples, device="cpu").float().numpy(), old, names, path)
 
 
 class DiscoPipeline(DiffusionPipeline):

@@ -13,7 +13,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_count, device_of, placed
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.types import ArrayLike
@@ -139,7 +139,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
         Arguments:
             data: (N, d) vectors, (N, C, L) series, (N, C, H, W) images or latents, scaled to a standard deviation of about one
-                (images to [-1, 1]).
+                (images to [-1, 1]). A numpy array goes to the device of ``model``, a tensor must be there already.
             labels: (N,) classes, whole numbers from zero on.
             share: of the variance that the basis keeps. By default everything up to 16 dimensions; above, 0.99 of it, or what
                 one direction for every four samples keeps, where that is less.
@@ -153,11 +153,11 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
         Raises:
             TypeError: if data or labels are not numbers.
-            ValueError: if data hold NaN, are not scaled, are too few for their dimension, or a class is.
+            ValueError: if data hold NaN, are not scaled, are too few for their dimension or on another device than ``model``,
+                or a class has too few.
         """
         x = checked_data(data)
-        if model is not None and not isinstance(data, Tensor):
-            x = x.to(model.device)
+        x = placed(x, "data", device_of(model), free=not isinstance(data, Tensor))
         flat = x.flatten(1)
         if share is None and flat.shape[1] > _SMALL:
             share, most = _SHARE, len(flat) // _ROWS_A_DIRECTION
@@ -275,8 +275,10 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
     def encode(self, timesteps: Tensor, class_labels: Tensor | None = None, progress: bool = False) -> None:
         """Encodes the contexts of a schedule's timesteps ahead of their use."""
-        sigmas = parameterization(self.config).sigma(torch.as_tensor(timesteps).double().reshape(-1)).tolist()
-        labels = [label for label, _ in self.groups(class_labels, len(class_labels) if class_labels is not None else 1)]
+        t = torch.as_tensor(timesteps, device=self.data.device).double().reshape(-1)
+        sigmas = parameterization(self.config).sigma(t).tolist()
+        wanted = None if class_labels is None else torch.as_tensor(class_labels, device=self.data.device).reshape(-1)
+        labels = [label for label, _ in self.groups(wanted, 1 if wanted is None else len(wanted))]
         for sigma in tqdm(sorted(set(sigmas), reverse=True), disable=not progress, desc="encoding"):
             for label in labels:
                 noised = self.noised(label)

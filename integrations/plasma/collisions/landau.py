@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import check_count
+from disco_samplers.randomness import generator_on
 
 from ..types import VelocityScore
 from .moments import moment_rate
@@ -77,6 +78,7 @@ class Landau:
         """The rate (n, dv); see :class:`~disco_samplers.integrations.plasma.types.CollisionOperator`."""
         if v.shape[1] == 1:
             raise ValueError("Landau collisions vanish with one velocity component; use Dougherty, or two or three components")
+        generator = generator_on(v.device, generator=generator)
         if self.strength == 0:
             return torch.zeros_like(v)
         s = self.score(v, w, cell, num_cells).to(v.dtype)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import check_count
+from disco_samplers.randomness import generator_on
 
 from ..velocities import standardised
 
@@ -92,6 +93,7 @@ class BKW:
     ) -> Tensor:
         """Independent velocities (n, d): v^2/K is chi-squared with d degrees of freedom with probability P, else with d + 2."""
         check_count("num_samples", num_samples, 1)
+        generator = generator_on(device, generator=generator)
         k, p, _ = self._coefficients(time)
         z = torch.randn(num_samples, self.dim + 2, generator=generator, dtype=dtype, device=device)
         other = torch.rand(num_samples, generator=generator, dtype=dtype, device=device) >= p

@@ -1,0 +1,628 @@
+"""Every public entry point as a callable of where it is to run: the table that drives ``test_devices.py``.
+
+An entry's tags say what it takes: "data" beside a model, which may be numpy and else must be where the model is; a "generator".
+With "random" its answer hangs on random numbers, which no two kinds of device share; what is "long" is tried in one way only.
+What needs an optional package skips itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from conftest import perturbed
+from torch import Tensor
+from torch.distributions import biject_to, constraints
+
+from disco_samplers import DiScoFormer, Draws, LangevinSampler, measures, reference, scores
+from disco_samplers.estimators import (
+    IndependentEstimator,
+    JohnsonTransform,
+    LinearTransform,
+    PartsEstimator,
+    TailTransform,
+    TransformedEstimator,
+    WhitenedPartsEstimator,
+    log_normalizer,
+)
+from disco_samplers.posteriors import Edgeworth, merge_subposteriors, merged_posterior, subposterior
+from disco_samplers.samplers import ALGORITHMS, integrate, relax
+from disco_samplers.samplers.steps.birth_death import survivors
+from disco_samplers.testing import assert_mean_close, assert_same_distribution
+from disco_samplers.training import (
+    FAMILIES,
+    Stream,
+    StreamConfig,
+    Trainer,
+    TrainingConfig,
+    consistency_loss,
+    make_batch,
+    training_loss,
+)
+
+MODELS = {symmetry: perturbed(symmetry) for symmetry in ("rotations", "axes")}
+RNG = np.random.default_rng(0)
+X, Y, W = RNG.normal(size=(40, 2)), RNG.normal(size=(5, 2)), RNG.uniform(0.5, 2.0, size=40)
+SETS, QUERIES = np.stack([X, X[::-1] + 1]), np.stack([Y, Y])
+MASK = np.arange(40)[None] < np.array([[40], [25]])
+HEAVY = RNG.standard_t(2.0, size=(80, 1)) @ np.array([[1.0, 0.5]]) + 0.3 * RNG.standard_t(2.0, size=(80, 2))
+APART = np.r_[X[:26], X[:26] * [1.0, 0.01] + 9]
+MANY = RNG.normal(size=(40, 8))
+QUIET = {"progress": False}
+FEW = {"num_samples": 200}
+
+
+class Here:
+    """Where an entry runs: models and tensors on ``device``, data as numpy or on ``data``, generators on ``generators``."""
+
+    def __init__(self, device: str, path: Path, *, data: str | None = None, generators: str | None = None) -> None:
+        self.device, self.data = torch.device(device), data or device
+        self.generators, self.path = generators or device, path
+
+    def model(self, symmetry: str = "rotations") -> DiScoFormer:
+        return copy.deepcopy(MODELS[symmetry]).to(self.device)
+
+    def estimate(self, symmetry: str = "rotations") -> Any:
+        return self.model(symmetry).condition(self.put(X))
+
+    def put(self, array: np.ndarray) -> Any:
+        """Data as a user hands them in."""
+        return array if self.data == "numpy" else torch.from_numpy(array.copy()).to(self.data)
+
+    def tensor(self, array: Any) -> Tensor:
+        return torch.from_numpy(np.array(array, dtype=float)).to(self.device)
+
+    def generator(self) -> torch.Generator:
+        return torch.Generator(self.generators).manual_seed(0)
+
+
+Entry = tuple[str, Callable[[Here], Any]]
+
+
+def at(h: Here, estimate: Any) -> Any:
+    """What an estimate says at a few points."""
+    return estimate.log_prob_and_score(h.put(Y))
+
+
+def white(h: Here) -> Any:
+    estimate = h.model().condition(h.tensor(X))
+    points = estimate.whiten(h.tensor(Y)[None])
+    return points, estimate.white_log_prob(points), estimate.effective_size
+
+
+def gradient(h: Here, kind: str) -> Tensor:
+    y = h.tensor(Y).requires_grad_()
+    return torch.autograd.grad(h.model().condition(h.tensor(X)).log_prob(y, gradient=kind).sum(), y)[0]
+
+
+def moved(h: Here) -> Any:
+    there = MODELS["axes"].condition(torch.from_numpy(X)).to(device=h.device)
+    back = h.model().condition(h.tensor(X)).to(device="cpu")
+    return there.score(h.tensor(Y)), back.score(Y)
+
+
+def adapted(h: Here, x: np.ndarray, symmetry: str = "rotations") -> Any:
+    return h.model(symmetry).condition(h.put(x)).adapt(1).score(h.put(x[:5]))
+
+
+def estimator(h: Here, kind: Any) -> Any:
+    made = kind(h.model().network, h.tensor(APART))
+    return *made.log_prob_and_score(h.tensor(APART[::9])), log_normalizer(made, generator=h.generator(), **FEW).value
+
+
+def transformed(h: Here, fit: Callable[[Tensor], Any]) -> Any:
+    x = h.tensor(HEAVY)
+    inner = h.model().condition(x)
+    return TransformedEstimator(inner, fit(x)).log_prob_and_score(x[:5]), h.model().condition(x, transform=fit(x)).score(x[:5])
+
+
+def sampled(h: Here, method: str) -> Any:
+    model = h.estimate()
+    options = {"levels": [2.0, 1.0]} if method == "annealed" else {}
+    options |= {"log_prob": lambda x: -0.5 * x.square().sum(-1)} if ALGORITHMS[method].adjusted else {}
+    options |= {"condition": model.model.condition} if method == "flow" else {}
+    sampler = LangevinSampler(score=model, method=method, **options)
+    # Exact mode learns at the end of a window, of which there are none in a short warm-up.
+    warmup = 50 if method == "exact" else 2
+    return sampler.run(2, context=h.put(X), num_chains=12, num_warmup=warmup, generator=h.generator(), **QUIET).draws
+
+
+def own_score(h: Here) -> Any:
+    sampler = LangevinSampler(score=lambda x: -x, log_prob=lambda x: -0.5 * x.square().sum(-1))
+    return sampler.run(3, initial=h.tensor(X[:12]), num_warmup=40, generator=h.generator(), **QUIET).draws
+
+
+def resumed(h: Here) -> Tensor:
+    sampler = LangevinSampler(score=h.estimate())
+    result = sampler.run(2, num_warmup=1, seed=0, **QUIET)
+    again = sampler.run(1, resume=result, **QUIET)
+    return sampler.run(1, resume=again, generator=h.generator(), **QUIET).draws
+
+
+def told(h: Here) -> Any:
+    """What a result says of itself."""
+    pytest.importorskip("arviz_stats")
+    result = LangevinSampler(score=h.estimate()).run(8, num_warmup=1, seed=0, **QUIET)
+    result.save(h.path / "draws.npy")
+    return result.ess, len(str(result.summary())), result.numpy()
+
+
+def pictures(h: Here) -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    estimate = h.estimate()
+    estimate.plot(path=str(h.path / "estimate.png"))
+    result = LangevinSampler(score=estimate).run(8, num_warmup=1, seed=0, **QUIET)
+    result.plot(str(h.path / "draws.png"), kind="pair", reference=h.put(X))
+    plt.close("all")
+
+
+def cloud(h: Here, run: Callable[..., Any], *given: Any, **options: Any) -> Any:
+    model = h.model()
+    return run(h.tensor(X), lambda y: -y, *given, condition=lambda x: model.condition(x).score, **options)
+
+
+def exact(h: Here, law: Any) -> Any:
+    return law.log_prob_and_score(h.tensor(Y)), law.sample(3, generator=h.generator())
+
+
+def exact_law(kind: str) -> Entry:
+    return "generator random", lambda h: exact(h, LAWS[kind](h.tensor))
+
+
+LAWS: dict[str, Callable[[Callable[[Any], Tensor]], Any]] = {
+    "Gaussian": lambda t: reference.Gaussian(t(X[0]), t(np.eye(2))),
+    "GaussianMixture": lambda t: reference.GaussianMixture(t([1, 2]), t(X[:2]), t(np.ones((2, 2)))),
+    "StudentT": lambda t: reference.StudentT(t(X[0]), t(np.eye(2)), 3.0),
+    "StudentTMixture": lambda t: reference.StudentTMixture(t([1, 2]), t(X[:2]), t(np.ones((2, 2))), t([3, 5])),
+    "Laplace": lambda t: reference.Laplace(t(X[0]), t([1, 2])),
+    "KDE": lambda t: reference.KDE(t(X), "loo"),
+    "KDE, whitened": lambda t: reference.KDE(t(X), 0.5, whiten=True),
+    "SDKDE": lambda t: reference.SDKDE(t(X), lambda y: -y),
+}
+
+
+def normal_prior(x: Tensor) -> Tensor:
+    return -0.05 * x.square().sum(-1)
+
+
+def merged(h: Here, **options: Any) -> Tensor:
+    run = {"num_samples": 1, "num_warmup": 2, "num_chains": 5, "generator": h.generator()}
+    return merge_subposteriors([h.put(X), h.put(X + 1)], prior=normal_prior, **run, **options, **QUIET).draws
+
+
+def sums(h: Here) -> Any:
+    estimate = h.estimate()
+    both = 0.5 * scores.Score(estimate) + scores.from_log_prob(normal_prior) - scores.Score(lambda x: -x, normal_prior)
+    return both.log_prob_and_score(h.tensor(Y))
+
+
+def batches(h: Here) -> Any:
+    return [make_batch(family, 2, 3, 32, 16, h.generator(), weighted=True)[1:5] for family in FAMILIES]
+
+
+def loss(h: Here) -> Any:
+    batch = make_batch("paper", 2, 3, 32, 16, h.generator(), far=4, columns=True).to(h.device)
+    network = h.model("axes").network.requires_grad_()
+    log_prob, score = network(batch.context, batch.query, batch.counts, None, batch.frame)
+    total = training_loss(log_prob, score, batch.log_prob, batch.score, context=32, far=4).total
+    total = total + consistency_loss(network, batch.context, batch.query[:, :4], None, batch.frame, batch.counts)
+    total.backward()
+    return total, torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+def trained(h: Here) -> Any:
+    stream = StreamConfig(max_dim=2, common_dim=2, max_samples=32, queries=16, max_batch=2, far=0.2, weighted=0.5)
+    config = TrainingConfig(stream=stream, consistency=0.1)
+    trainer = Trainer(MODELS["axes"].config, config, h.path / "run", h.device)
+    # Torch's optimisers count their steps on the default device; the validation takes long.
+    with torch.device("cpu"), mock.patch.object(trainer, "validate", dict):
+        trainer.run(5.0, max_steps=2, progress=False)
+    trainer.resume(h.path / "run")
+    return trainer.step, next(iter(Stream(stream, h.generator()))).context.shape[1:]
+
+
+CORE: dict[str, Entry] = {
+    "condition": ("data", lambda h: at(h, h.estimate())),
+    "condition on columns": ("data", lambda h: at(h, h.estimate("axes"))),
+    "condition with weights": ("data", lambda h: at(h, h.model().condition(h.put(X), weights=h.put(W)))),
+    "condition with a size": ("data", lambda h: at(h, h.model().condition(h.put(X), effective_size=20.0))),
+    "condition on sets": ("data", lambda h: h.model().condition(h.put(SETS), mask=h.put(MASK)).score(h.put(QUERIES))),
+    "condition on sets with weights": (
+        "data",
+        lambda h: h.model("axes").condition(h.put(SETS), weights=h.put(np.stack([W, W]))).score(h.put(QUERIES)),
+    ),
+    "condition on Draws": ("data", lambda h: at(h, h.model().condition(Draws(h.put(X), weights=h.put(W))))),
+    "condition on Draws of chains": (
+        "data",
+        lambda h: pytest.importorskip("arviz_stats") and at(h, h.model().condition(Draws(h.put(X.reshape(2, 20, 2))))),
+    ),
+    "Draws.resample": (
+        "generator random",
+        lambda h: Draws(h.tensor(X), weights=h.tensor(W)).resample(9, generator=h.generator()).thin().values,
+    ),
+    "condition on repeated rows": ("data", lambda h: at(h, h.model().condition(h.put(np.r_[X, X[:3]])))),
+    "condition in groups": ("data", lambda h: at(h, h.model().condition(h.put(X), keys=16))),
+    "condition on a constant column": (
+        "data",
+        lambda h: h.model("axes").condition(h.put(np.c_[X, X[:, 0] * 0])).score(h.put(np.c_[Y, Y[:, 0] * 0])),
+    ),
+    "condition on a support": (
+        "data",
+        lambda h: h.model().condition(h.put(np.exp(X)), transform=biject_to(constraints.positive).inv).score(h.put(np.exp(Y))),
+    ),
+    "shipped weights": (
+        "data",
+        lambda h: at(h, DiScoFormer.from_pretrained(map_location=str(h.device)).condition(h.put(X))),
+    ),
+    "white density": ("", white),
+    "forward": ("", lambda h: h.model()(h.tensor(X), h.tensor(Y))),
+    "gradient of the density": ("", lambda h: gradient(h, "density")),
+    "gradient by the score": ("", lambda h: gradient(h, "score")),
+    "sample": ("data generator random", lambda h: h.estimate().sample(3, generator=h.generator(), num_steps=2)),
+    "normalized": ("data generator random", lambda h: at(h, h.estimate().normalized(generator=h.generator(), **FEW))),
+    "to": ("", moved),
+    "with_model": ("data", lambda h: at(h, h.estimate().with_model(h.model("axes")))),
+    "adapt": ("data random", lambda h: adapted(h, X)),
+    "adapt one column": ("data random", lambda h: adapted(h, X[:, :1])),
+    "adapt many columns": ("data random", lambda h: adapted(h, MANY, "axes")),
+    "adapt clusters with heavy tails": ("data random long", lambda h: adapted(h, APART)),
+    "parts": ("generator random", lambda h: estimator(h, PartsEstimator)),
+    "whitened parts": ("generator random", lambda h: estimator(h, WhitenedPartsEstimator)),
+    "independent columns": ("generator random", lambda h: estimator(h, IndependentEstimator)),
+    "Johnson transform": ("", lambda h: transformed(h, JohnsonTransform.fit)),
+    "radial tails": ("", lambda h: transformed(h, lambda x: TailTransform.fit(x, 1.0, radial=True))),
+    "tails of columns": ("", lambda h: transformed(h, lambda x: TailTransform.fit(x, 1.0, radial=False))),
+    "linear transform": ("", lambda h: transformed(h, lambda x: LinearTransform(x.mean(0), x.T.cov()))),
+    "pictures": ("data random long", pictures),
+    "sampler with a score of one's own": ("generator random", own_score),
+    "sampler from given points": (
+        "data generator random",
+        lambda h: (
+            LangevinSampler(score=h.model().condition(h.tensor(X)))
+            .run(1, initial=h.put(X[:4]), num_warmup=1, generator=h.generator(), **QUIET)
+            .draws
+        ),
+    ),
+    "resume": ("data generator random", resumed),
+    "result": ("data random long", told),
+    "relax": ("", lambda h: [cloud(h, relax, num_steps=3)[0].position]),
+    "integrate": ("", lambda h: pytest.importorskip("torchdiffeq") and cloud(h, integrate, [0.0, 0.1])),
+    "entropy": ("data random", lambda h: measures.entropy(h.put(X), model=h.model()).contributions),
+    "entropy by the shipped model": ("random", lambda h: measures.entropy(h.tensor(X)).contributions),
+    "kl_divergence": ("data random", lambda h: measures.kl_divergence(h.put(X), h.put(X + 1), model=h.model()).contributions),
+    "mutual_information": (
+        "data random",
+        lambda h: measures.mutual_information(h.put(X[:, 0]), h.put(X[:, 1:]), model=h.model()).contributions,
+    ),
+    "fisher_information": (
+        "data",
+        lambda h: measures.fisher_information(h.put(X), model=h.model(), marginals="linear", folds=2).contributions,
+    ),
+    "relative_fisher_information": (
+        "data random",
+        lambda h: measures.relative_fisher_information(h.put(X), h.put(X + 1), model=h.model(), folds=2).contributions,
+    ),
+    "relative to a score": (
+        "data",
+        lambda h: (
+            measures.relative_fisher_information(
+                h.put(X), q_score=h.model().condition(h.tensor(X)), model=h.model(), marginals="johnson", folds=2
+            ).contributions
+        ),
+    ),
+    "kernel_stein_discrepancy": (
+        "data",
+        lambda h: measures.kernel_stein_discrepancy(h.put(X), h.model().condition(h.tensor(X))).contributions,
+    ),
+    "sliced_wasserstein": ("", lambda h: measures.sliced_wasserstein(h.tensor(X), h.tensor(X + 1))),
+    "maximum_mean_discrepancy": ("", lambda h: measures.maximum_mean_discrepancy(h.tensor(X), h.tensor(X + 1))),
+    "precision_recall": ("", lambda h: measures.precision_recall(h.tensor(X), h.tensor(X + 1))),
+    "nearest_distances": ("", lambda h: measures.nearest_distances(h.tensor(X), h.tensor(Y))),
+    "merge_subposteriors": ("data generator random", lambda h: merged(h, model=h.model())),
+    "merged_posterior": (
+        "data generator random",
+        lambda h: merged_posterior([h.put(X), h.put(X + 1)], model=h.model(), generator=h.generator()).score(h.tensor(Y)),
+    ),
+    "subposterior": ("", lambda h: subposterior(h.tensor(X), h.model(), adapt=1).base.score(h.tensor(Y))),
+    "Edgeworth": ("", lambda h: Edgeworth(h.tensor(X)).log_prob_and_score(h.tensor(Y))),
+    "sum of scores": ("data", sums),
+    "smooth": ("data generator random", lambda h: scores.smooth(h.estimate(), 1.0, generator=h.generator()).score(h.put(Y))),
+    "smooth by columns": (
+        "data generator random",
+        lambda h: scores.smooth(h.estimate(), h.tensor([1.0, 0.5]), copies=2, generator=h.generator()).score(h.put(Y)),
+    ),
+    "ladder": (
+        "data generator random",
+        lambda h: scores.ladder(h.estimate(), [2.0], generator=h.generator())[0].score(h.put(Y)),
+    ),
+    "transform": (
+        "data",
+        lambda h: scores.transform(h.estimate(), biject_to(constraints.positive)).log_prob_and_score(h.tensor(Y)),
+    ),
+    "survivors": ("generator random", lambda h: survivors(h.tensor(X), h.tensor(X[:, 0]), generator=h.generator())),
+    "SSGE": ("", lambda h: reference.SSGE(h.tensor(X)).score(h.tensor(Y))),
+    "NuMethod": ("", lambda h: reference.NuMethod(h.tensor(X)).score(h.tensor(Y))),
+    "OptimalDenoiser": ("", lambda h: reference.OptimalDenoiser(h.tensor(X)).log_prob(h.tensor(Y), 0.5)),
+    "assert_mean_close": ("", lambda h: assert_mean_close(h.tensor(X), [0.0, 0.0], sd=[1.0, 1.0])),
+    "assert_same_distribution": ("", lambda h: assert_same_distribution(h.tensor(X), h.tensor(X[::-1]))),
+    "make_batch": ("random", batches),
+    "training_loss": ("random", loss),
+    "Trainer": ("random", trained),
+}
+CORE |= {f"sampler {name}": ("data generator random", lambda h, name=name: sampled(h, name)) for name in ALGORITHMS}
+CORE |= {f"reference {name}": exact_law(name) for name in LAWS}
+
+
+def integration(name: str) -> Any:
+    """An integration, whose package may be missing."""
+    if name != "plasma":
+        pytest.importorskip(name)
+    return import_module(f"disco_samplers.integrations.{name}")
+
+
+def table(h: Here) -> Any:
+    sklearn = integration("sklearn")
+    density = sklearn.DiscoDensity(model=h.model(), device=str(h.device), context_size=30, trim=0.1).fit(X)
+    return density.score_samples(Y), density.transform(Y), density.sample(2, 0), density.score_training_samples(2)
+
+
+def outliers(h: Here) -> np.ndarray:
+    sklearn = integration("sklearn")
+    return sklearn.DiscoOutlierDetector(model=h.model(), device=str(h.device), folds=2).fit(X).decision_function(np.r_[X, Y])
+
+
+def prior(h: Here, values: np.ndarray, support: Any, **options: Any) -> Any:
+    pyro = integration("pyro")
+    law = pyro.SampleDistribution(h.put(values), support, model=h.model(), **options)
+    return law.log_prob(h.tensor(values[:5])), law.expand([2]).sample((3,)), law.mean, law.variance
+
+
+def latents(y: Tensor) -> None:
+    import pyro
+    from pyro.distributions import LogNormal, Normal
+
+    scale = pyro.sample("scale", LogNormal(y.new_zeros(()), 1.0))
+    mean = pyro.sample("mean", Normal(torch.zeros_like(y), 1.0).to_event(1))
+    pyro.sample("y", Normal(mean, scale).to_event(1), obs=y)
+
+
+def pyro_density(h: Here) -> Any:
+    pyro = integration("pyro")
+    density = pyro.ModelDensity.of(latents, h.tensor([0.3, -1.0]))
+    start = density.start(3)
+    return density.log_prob_and_score(start), density.constrain(start)
+
+
+def pyro_guide(h: Here) -> Any:
+    pyro = integration("pyro")
+    guide, y = pyro.AutoDiSco(latents, num_particles=12, network=h.model()), h.tensor([0.3, -1.0])
+    guide.fit(y, num_steps=2, **QUIET)
+    return guide.particles, guide.median(), guide(y), guide.draws()
+
+
+def pyro_kernel(h: Here) -> Any:
+    pyro = integration("pyro")
+    from pyro.infer import MCMC
+
+    mcmc = MCMC(pyro.LangevinKernel(latents), num_samples=3, warmup_steps=30, disable_progbar=True)
+    mcmc.run(h.tensor([0.3, -1.0]))
+    return mcmc.get_samples()
+
+
+def diffusion(h: Here, **options: Any) -> Any:
+    ours = integration("diffusers")
+    options = {"model": h.model("axes"), "replicas": 1, "calibrate": False} | options
+    return ours, ours.DiscoScoreModel.from_data(h.put(X), **options)
+
+
+def denoised(h: Here) -> Any:
+    _, model = diffusion(h, calibrate=True, replicas=2)
+    y = h.tensor(Y).float()
+    return model(y, 500).sample, model.denoise(y, 0.5), model.score(y, 0.5), model.log_prob(y, 0.5)
+
+
+def of_classes(h: Here, labels: Any) -> Tensor:
+    _, model = diffusion(h, labels=np.arange(40) % 2)
+    y = h.tensor(Y[:4]).float()
+    model.encode(torch.tensor([500], device=h.device), class_labels=labels(h))
+    return model(y, 500, class_labels=labels(h), guidance_scale=2.0).sample
+
+
+def wide(h: Here) -> Tensor:
+    ours = integration("diffusers")
+    data = np.random.default_rng(1).normal(size=(60, 4)) @ np.random.default_rng(2).normal(size=(4, 20)) * 0.5
+    model = ours.DiscoScoreModel.from_data(h.put(data), model=h.model(), replicas=1, calibrate=False)
+    return model.score(h.tensor(data[:3]).float(), 0.5)
+
+
+def likelihood(h: Here, divergence: str) -> Tensor:
+    pytest.importorskip("torchdiffeq")
+    ours, model = diffusion(h)
+    return ours.probability_flow_log_prob(model, h.tensor(Y).float(), num_steps=2, divergence=divergence)
+
+
+def pipeline(h: Here, scheduler: str, on: str | None = None) -> Tensor:
+    """Drawn from noise of the model's device or, as diffusers allows, of the CPU."""
+    ours, model = diffusion(h)
+    import diffusers
+
+    kind = getattr(diffusers, scheduler, None) or getattr(ours, scheduler)
+    options = {"clip_sample": False} if scheduler == "DDIMScheduler" else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with torch.device("cpu") if hasattr(diffusers, scheduler) else nullcontext():  # as diffusers' own must be made
+            made = kind(**options)
+        pipe = ours.DiscoPipeline(model, made)
+        pipe.set_progress_bar_config(disable=True)
+        generator = torch.Generator(on or h.device).manual_seed(0)
+        return pipe(num_samples=3, num_inference_steps=3, generator=generator).samples
+
+
+def guided(h: Here) -> Tensor:
+    ours, model = diffusion(h)
+    from diffusers import DDIMScheduler
+
+    with torch.device("cpu"):
+        scheduler = DDIMScheduler(clip_sample=False)
+    scheduler = ours.DiscoGuidance(model, correct=0.1, diversify=0.05).wrap(scheduler)
+    scheduler.set_timesteps(2)
+    y = h.tensor(X[:12])
+    for t in scheduler.timesteps:
+        y = scheduler.step(torch.zeros_like(y), t, y).prev_sample
+    return y
+
+
+def memorised(h: Here) -> Any:
+    ours = integration("diffusers")
+    report = ours.memorisation(h.tensor(X[:12]), h.tensor(X[12:26]), h.tensor(X[26:]))
+    return report.copied
+
+
+CELL = np.arange(40) % 2
+
+
+def velocity_score(h: Here, make: Callable[[Any], Any]) -> Any:
+    integration("plasma")
+    from disco_samplers.integrations.plasma import scores as velocity_scores
+
+    score = make(velocity_scores)
+    here = (h.tensor(X), h.tensor(W), h.tensor(CELL).long(), 2)
+    return (score(*here), score.log_prob(*here)) if hasattr(score, "log_prob") else score(*here)
+
+
+def collided(h: Here, kind: str, **options: Any) -> Tensor:
+    ours = integration("plasma")
+    operator = getattr(ours, kind)(ours.Blob(), **options)
+    return operator(h.tensor(X), h.tensor(W), h.tensor(CELL).long(), 2, h.generator())
+
+
+def relaxed(h: Here) -> Any:
+    ours = integration("plasma")
+    operator = ours.Landau(ours.DiscoScore(h.model()), strength=0.1, exponent=-2, method="batches")
+    run = ours.Homogeneous(h.tensor(X), operator, dt=0.1, w=h.tensor(W)).run(1, entropy=True, **QUIET)
+    run.save(h.path / "run.safetensors")
+    again = ours.Homogeneous.load(h.path / "run.safetensors", operator, device=h.device).run(1, **QUIET)
+    return again.v, again.column("energy")
+
+
+def simulated(h: Here, fields: str, start: str) -> Any:
+    ours = integration("plasma")
+    grid = ours.Grid(6.0, 8)
+    beams = [ours.Beam((0.0, 0.0), (1.0, 2.0))]
+    species = ours.load(grid, beams, 128, amplitude=0.1, start=start, device=h.device)
+    operator = ours.Landau(ours.Blob(), strength=0.01, exponent=-2, method="batches")
+    run = ours.Simulation(grid, [species], dt=0.05, fields=fields, light_speed=2.0, collisions=operator, collision_cells=2)
+    result = run.run(2, entropy_every=2, **QUIET)
+    run.save(h.path / "state.pt")
+    run.load(h.path / "state.pt")
+    run.step()
+    return run.state.species[0].v, run.state.electric, result.energy_error
+
+
+def watched(h: Here) -> Any:
+    """A run whose observers draw and write it."""
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("openpmd_api")
+    ours = integration("plasma")
+    grid = ours.Grid(6.0, 8)
+    run = ours.Simulation(grid, [ours.load(grid, [ours.Beam()], 64, device=h.device)], dt=0.1)
+    film = ours.Animation(str(h.path / "run.gif"), every=1)
+    run.run(1, observers=[film, ours.OpenPMDWriter(h.path / "run", every=1)], **QUIET)
+    return film.frames
+
+
+def problem(h: Here, name: str) -> Tensor:
+    pytest.importorskip("scipy")
+    integration("plasma")
+    import dataclasses
+
+    from disco_samplers.integrations.plasma.runfile import read_run
+
+    run = read_run(name, device=str(h.device)).simulation
+    fewer = slice(None, None, len(run.state.species[0].x) // 200)
+    species = [dataclasses.replace(s, x=s.x[fewer], v=s.v[fewer], w=s.w[fewer]) for s in run.state.species]
+    type(run)(run.grid, species, run.dt, collisions=run.collisions, collision_cells=1).step()
+    return species[0].v
+
+
+def carried(h: Here) -> Tensor:
+    pytest.importorskip("torchdiffeq")
+    ours = integration("plasma")
+    from disco_samplers.integrations.plasma.transport import transport
+
+    return transport(h.tensor(X), [0.0, 0.1], drift=lambda x: -x, diffusion=1.0, score=ours.Blob(), **QUIET).x
+
+
+def velocities(h: Here) -> Any:
+    integration("plasma")
+    from disco_samplers.integrations.plasma.exact import BKW
+    from disco_samplers.integrations.plasma.velocities import gaussian_velocities
+
+    made = [gaussian_velocities(20, [2.0, 1.0], start=start, device=h.device) for start in ("random", "quiet")]
+    bkw = BKW(2)
+    return made, bkw.sample(20, generator=h.generator(), device=h.device), bkw.score(made[1]), bkw.quiet(20).numpy()
+
+
+INTEGRATIONS: dict[str, Entry] = {
+    "DiscoDensity": ("random", table),
+    "DiscoOutlierDetector": ("random", outliers),
+    "SampleDistribution": ("data random", lambda h: prior(h, X, constraints.real)),
+    "SampleDistribution of an interval": (
+        "data random",
+        lambda h: prior(h, 1 / (1 + np.exp(X)), constraints.interval(0.0, 1.0), gradient="density", validate_args=False),
+    ),
+    "ModelDensity": ("random", pyro_density),
+    "AutoDiSco": ("random", pyro_guide),
+    "LangevinKernel": ("random", pyro_kernel),
+    "DiscoScoreModel": ("data random", lambda h: diffusion(h)[1].score(h.tensor(Y).float(), 0.5)),
+    "DiscoScoreModel, calibrated": ("data random long", denoised),
+    "DiscoScoreModel of a class": ("random", lambda h: of_classes(h, lambda h: 1)),
+    "DiscoScoreModel of classes": ("random", lambda h: of_classes(h, lambda h: h.tensor([0, 1, 0, 1]).long())),
+    "DiscoScoreModel in a basis": ("random", wide),
+    "likelihood": ("random", lambda h: likelihood(h, "exact")),
+    "likelihood by probes": ("random", lambda h: likelihood(h, "hutchinson")),
+    "DiscoPipeline with a generator of the CPU": ("random", lambda h: pipeline(h, "DDIMScheduler", "cpu")),
+    "DiscoGuidance": ("random", guided),
+    "memorisation": ("", memorised),
+    "DiscoScore": ("random", lambda h: velocity_score(h, lambda s: s.DiscoScore(h.model(), keys=16))),
+    "DiscoScore of a model of the CPU": ("random", lambda h: velocity_score(h, lambda s: s.DiscoScore(MODELS["rotations"]))),
+    "Blob": ("", lambda h: velocity_score(h, lambda s: s.Blob())),
+    "Maxwellian": ("", lambda h: velocity_score(h, lambda s: s.Maxwellian())),
+    "Calibrated": ("", lambda h: velocity_score(h, lambda s: s.Calibrated(s.Blob()))),
+    "Landau by moments": ("", lambda h: collided(h, "Landau", strength=0.1, exponent=0)),
+    "Landau by pairs": ("", lambda h: collided(h, "Landau", strength=0.1, exponent=-2)),
+    "Landau by batches": (
+        "generator random",
+        lambda h: collided(h, "Landau", strength=0.1, exponent=-2, method="batches", batch_size=8),
+    ),
+    "Dougherty": ("", lambda h: collided(h, "Dougherty", frequency=0.1)),
+    "Homogeneous": ("random", relaxed),
+    "transport": ("", carried),
+    "Simulation, watched": ("random long", watched),
+    "velocities": ("generator random", velocities),
+}
+SCHEDULERS = ("DDIMScheduler", "FlowMatchEulerDiscreteScheduler", "EulerDiscreteScheduler", "DiscoLangevinScheduler")
+INTEGRATIONS |= {f"DiscoPipeline, {name}": ("random", lambda h, name=name: pipeline(h, name)) for name in SCHEDULERS}
+STARTS = {"electrostatic": "quiet", "electromagnetic": "random", "none": "lattice"}
+INTEGRATIONS |= {
+    f"Simulation, {fields}": ("random", lambda h, fields=fields, start=start: simulated(h, fields, start))
+    for fields, start in STARTS.items()
+}
+INTEGRATIONS |= {f"problem {name}": ("random", lambda h, name=name: problem(h, name)) for name in ("two-stream", "bkw-2d")}
+
+ENTRIES = CORE | INTEGRATIONS
+
+
+def tagged(*wanted: str, short: bool = False) -> list[str]:
+    """Names of the entries with these tags, ``short`` for those that are not "long" only."""
+    names = [name for name, (tags, _) in ENTRIES.items() if set(wanted) <= set(tags.split())]
+    return [name for name in names if not (short and "long" in ENTRIES[name][0])]

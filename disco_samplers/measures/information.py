@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import device_of
+from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
-from disco_samplers.measures.quantity import Information, as_rows, row_mean
+from disco_samplers.measures.quantity import Information, as_draws, as_rows, row_mean
 from disco_samplers.types import ArrayLike, ScoreFunction
 
 Marginals = Literal["auto", "johnson", "linear"]
@@ -52,25 +53,28 @@ class _Fit:
             return dataclasses.replace(self, marginals="johnson")
         return self.read(samples).fit
 
-    def read(self, samples: Tensor) -> _Read:
+    def read(self, samples: Tensor, counts: Tensor | None = None) -> _Read:
         """The estimate of samples with its integral, in the marginals in which they are likelier."""
         if self.marginals == "auto":
             johnson, linear = (dataclasses.replace(self, marginals=kind) for kind in ("johnson", "linear"))
             if not self.calibrate or samples.shape[1] > MAX_DIM:
-                return johnson.read(samples)
-            reads = (johnson.read(samples), linear.read(samples))
-            return max(reads, key=lambda read: float(read.log_prob(samples).mean()))
-        estimate = self.condition(samples)
+                return johnson.read(samples, counts)
+            reads = (johnson.read(samples, counts), linear.read(samples, counts))
+            return max(reads, key=lambda read: row_mean("log-density", read.log_prob(samples), counts=counts).value)
+        estimate = self.condition(samples, counts)
         if not self.calibrate or samples.shape[1] > MAX_DIM:
             return _Read(self, estimate, 0.0, 0.0)
         generator = torch.Generator(samples.device).manual_seed(self.seed)
         integral = estimate.log_normalizer(generator=generator)
         return _Read(self, estimate, integral.value, integral.standard_error**2)
 
-    def condition(self, rows: Tensor) -> Any:
+    def condition(self, rows: Tensor, counts: Tensor | None = None) -> Any:
         assert self.model is not None
-        transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows)
-        return self.model.condition(rows, transform=transform)
+        transform = None if self.marginals == "linear" else JohnsonTransform.fit(_evenly(rows, counts))
+        if counts is None:
+            return self.model.condition(rows, transform=transform)
+        size = min(float(counts.sum()), len(rows))
+        return self.model.condition(rows, weights=counts, effective_size=size, transform=transform)
 
     def crossfit(self, x: Tensor, evaluate: Callable[[Any, Tensor], Tensor]) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)
@@ -91,6 +95,15 @@ class _Read:
         return log_prob
 
 
+def _evenly(rows: Tensor, counts: Tensor | None) -> Tensor:
+    """Rows (n, d) each as often as it weighs, one at every n-th part of all weight."""
+    if counts is None:
+        return rows
+    share = (counts / counts.sum()).cumsum(0)
+    places = (torch.arange(len(rows), dtype=share.dtype, device=rows.device) + 0.5) / len(rows)
+    return rows[torch.searchsorted(share, places).clamp_max(len(rows) - 1)]
+
+
 def _fit(options: dict[str, Any], x: Tensor, *, crossfitted: bool) -> _Fit:
     """The options, with the shipped model where none is given."""
     if "folds" in options and not crossfitted:
@@ -101,7 +114,7 @@ def _fit(options: dict[str, Any], x: Tensor, *, crossfitted: bool) -> _Fit:
     return dataclasses.replace(fit, model=DiScoFormer.from_pretrained(DEFAULTS["information"], map_location=str(x.device)))
 
 
-def entropy(samples: ArrayLike, **options: Any) -> Information:
+def entropy(samples: ArrayLike | Draws, **options: Any) -> Information:
     r"""Differential entropy :math:`H = -\operatorname{E} \log f` of samples.
 
     .. math:: \hat H = -\frac1n \sum_i \log \hat f(x_i) + \log \hat Z
@@ -110,7 +123,8 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
     without ``calibrate``, the model's own offset is taken, which is right on average over what the model was trained on.
 
     Arguments:
-        samples: (n, d), or (n,) for one column; independent draws.
+        samples: (n, d), or (n,) for one column; independent draws, or :class:`~disco_samplers.Draws` with weights or chains,
+            whose rows then count by what they are worth.
         options: ``model`` (the shipped one if not given), ``marginals`` ("johnson" to tame the columns' tails, "linear" to
             leave them as they are, "auto", the default, for those in which the samples are likelier), ``folds`` (5, of the
             quantities made of scores), ``seed`` (0, of folds and integrals) and ``calibrate`` (True).
@@ -130,9 +144,9 @@ def entropy(samples: ArrayLike, **options: Any) -> Information:
         >>> abs(float(entropy(x)) - exact) < 0.2
         True
     """
-    x = as_rows(samples, "samples", device=device_of(options.get("model"), samples))
-    read = _fit(options, x, crossfitted=False).read(x)
-    return row_mean("entropy", -read.log_prob(x), variance=read.variance)
+    x, counts = as_draws(samples, "samples", device=device_of(options.get("model"), getattr(samples, "values", samples)))
+    read = _fit(options, x, crossfitted=False).read(x, counts)
+    return row_mean("entropy", -read.log_prob(x), counts=counts, variance=read.variance)
 
 
 def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) -> Information:

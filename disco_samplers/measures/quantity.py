@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_points, as_tensor, placed
+from disco_samplers.draws import Draws
 from disco_samplers.pictures import plot_distribution
 from disco_samplers.types import ArrayLike
 
@@ -50,11 +51,42 @@ class Information:
         return f"{self.name} = {self.value:.3f} ± {self.standard_error:.3f} {self.unit}"
 
 
-def row_mean(name: str, rows: Tensor, *, unit: str = "nats", factor: float = 1.0, variance: float = 0.0) -> Information:
-    """The quantity whose rows' contributions are (n,); ``variance`` is that of what is common to all of them."""
+def row_mean(
+    name: str,
+    rows: Tensor,
+    *,
+    counts: Tensor | None = None,
+    unit: str = "nats",
+    factor: float = 1.0,
+    variance: float = 0.0,
+) -> Information:
+    """The quantity whose rows' contributions are (n,); ``variance`` is that of what is common to all of them.
+
+    With ``counts`` (n,) a row is worth so many independent draws, and the mean is weighted by them.
+    """
     values = rows.detach().double().cpu().numpy()
-    error = math.hypot(factor * float(values.std(ddof=1)) / math.sqrt(len(values)), math.sqrt(variance))
-    return Information(name, float(values.mean()), error, values, unit)
+    if counts is None:
+        mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
+    else:
+        share = (counts / counts.sum()).double().cpu().numpy()
+        mean = float((share * values).sum())
+        error = math.sqrt(float((share * (values - mean) ** 2).sum()) / float(counts.sum()))
+    return Information(name, mean, math.hypot(factor * error, math.sqrt(variance)), values, unit)
+
+
+def as_draws(
+    samples: ArrayLike | Draws, name: str, dim: int | None = None, device: torch.device | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Samples as :func:`as_rows` has them, or the distinct rows of draws, and how many independent draws each is worth.
+
+    Raises:
+        TypeError, ValueError: as :func:`as_rows`.
+    """
+    if not isinstance(samples, Draws):
+        return as_rows(samples, name, dim, device), None
+    rows, counts = samples.counts()
+    x = as_rows(rows if samples.is_tensor else rows.numpy(), name, dim, device)
+    return x, None if counts is None else counts.to(x.device)
 
 
 def as_rows(samples: ArrayLike, name: str, dim: int | None = None, device: torch.device | None = None) -> Tensor:

@@ -59,7 +59,7 @@ class Draws:
     Example:
         >>> x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
         >>> Draws(x, weights=(0.5 * x[:, 0]).exp())
-        Draws: 1,000 draws of 2 columns, weighted, worth 755
+        Draws: 1,000 draws of 2 columns, weighted, worth 754
         >>> Draws(x.view(4, 250, 2)).num_chains
         4
     """

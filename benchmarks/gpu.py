@@ -98,7 +98,7 @@ def timing(options: argparse.Namespace) -> None:
 def rate(options: argparse.Namespace) -> None:
     """Seconds of a training step's parts, by size of batch."""
     model, config = load_config(json.loads(Path(options.config).read_text()))
-    trainer = Trainer(model, config, "/tmp/gpu_rate", options.device)
+    trainer = Trainer(model, config, options.keep, options.device)
     print(f"{sum(p.numel() for p in trainer.network.parameters()):,} parameters", flush=True)
     shared = shutil.disk_usage("/dev/shm") if Path("/dev/shm").exists() else None
     print("shared memory:", shared and f"{shared.free / 2**30:.1f} GiB", flush=True)

@@ -155,7 +155,7 @@ class Stream:
         return float(torch.rand((), generator=self.generator, device=self.generator.device))
 
 
-class Draws(IterableDataset[Batch]):
+class Batches(IterableDataset[Batch]):
     """The stream as worker processes of a ``DataLoader`` draw it, each from a seed of its own."""
 
     def __init__(self, config: StreamConfig, seed: int) -> None:

@@ -26,7 +26,7 @@ from disco_samplers.training.graphs import Graphs, Work
 from disco_samplers.training.grow import deepen
 from disco_samplers.training.loss import Losses, consistency_loss, training_loss
 from disco_samplers.training.muon import Muon
-from disco_samplers.training.stream import Batch, Draws, Stream, StreamConfig, make_batch
+from disco_samplers.training.stream import Batch, Batches, Stream, StreamConfig, make_batch
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "model.safetensors"
@@ -203,7 +203,7 @@ class Trainer:
         if not workers:
             return Stream(self.config.stream, self.generator)
         seed = int(torch.randint(2**40, (), generator=self.generator, device=self.device))
-        draws = Draws(self.config.stream, seed)
+        draws = Batches(self.config.stream, seed)
         loader = DataLoader(
             draws,
             batch_size=None,

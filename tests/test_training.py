@@ -14,10 +14,12 @@ import torch
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
 from disco_samplers.estimators import SHIPPED
+from disco_samplers.training.config import TrainingConfig, load_config
 from disco_samplers.training.loss import consistency_loss, training_loss
 from disco_samplers.training.muon import Muon
+from disco_samplers.training.passes import Passes
 from disco_samplers.training.stream import StreamConfig
-from disco_samplers.training.trainer import CHECKPOINT, LOSSES, VALIDATION, WEIGHTS, Trainer, TrainingConfig, load_config
+from disco_samplers.training.trainer import CHECKPOINT, LOSSES, VALIDATION, WEIGHTS, Trainer
 
 MODEL = DiScoFormerConfig(layers=1, width=16, vector_channels=4, heads=2, head_width=4, hidden=16)
 STREAM = StreamConfig(max_dim=2, common_dim=2, min_samples=32, max_samples=64, queries=32, budget=20.0, max_batch=4)
@@ -123,13 +125,13 @@ def test_an_interrupt_saves(tmp_path, monkeypatch):
 def test_a_step_that_is_not_finite_changes_nothing(tmp_path, monkeypatch):
     trainer = Trainer(MODEL, CONFIG, tmp_path)
     before = [p.clone() for p in trainer.network.parameters()]
-    losses = trainer._losses
+    losses = Passes.losses
 
     def broken(*arguments):
         found = losses(*arguments)
         return found._replace(total=found.total * torch.nan)
 
-    monkeypatch.setattr(trainer, "_losses", broken)
+    monkeypatch.setattr(Passes, "losses", broken)
     trainer.run(5, progress=False, max_steps=2)
     assert trainer.skipped == 2
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))

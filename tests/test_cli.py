@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from conftest import perturbed
 
 from disco_samplers import cli, files
 
@@ -20,7 +21,7 @@ TINY = {
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, quick_validation):
     """A folder with a table of 60 draws and one of 5 points."""
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=(60, 2)) * [1.0, 5.0]
@@ -42,8 +43,11 @@ def snapshot(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("method", ["mala", "ula", "baoab", "malt", "annealed"])
-@pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".parquet", ".nc"])
+@pytest.mark.parametrize(
+    ("suffix", "method"),
+    [(suffix, "mala") for suffix in (".csv", ".npy", ".npz", ".parquet", ".nc")]
+    + [(".csv", method) for method in ("ula", "baoab", "malt", "annealed")],
+)
 def test_sample(suffix, method, here, capsys):
     for module in {".parquet": ["pyarrow"], ".nc": ["arviz", "h5netcdf", "h5py"]}.get(suffix, []):
         pytest.importorskip(module)
@@ -81,7 +85,8 @@ def test_chains_of_the_input_are_summarised(here, capsys):
 
 def test_plot_and_adapt(here, capsys):
     matplotlib_image = pytest.importorskip("matplotlib.image")
-    out = run(capsys, "sample", "draws.csv", *SMALL, "--adapt", 2, "--plot", "p.png")
+    perturbed().save_pretrained("small")
+    out = run(capsys, "sample", "draws.csv", *SMALL, "--adapt", 2, "--plot", "p.png", "--model", "small")
     assert (here / "p.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert min(matplotlib_image.imread("p.png").shape[:2]) > 200
     assert "adapted: kept step" in out
@@ -122,9 +127,11 @@ def test_score_puts_named_columns_in_order(here, capsys):
 
 
 def test_score_adapted(here, capsys):
+    perturbed("axes").save_pretrained("small")
     for name, options in (("plain", []), ("a", ["--adapt", "2", "--seed", "1"]), ("b", ["--adapt", "2", "--seed", "1"])):
-        run(capsys, "score", "draws.csv", "--at", "points.csv", "--out", f"{name}.csv", "--quiet", *options)
-    assert (here / "a.csv").read_bytes() == (here / "b.csv").read_bytes()
+        arguments = ["--at", "points.csv", "--out", f"{name}.csv", "--model", "small", "--quiet"]
+        run(capsys, "score", "draws.csv", *arguments, *options)
+    assert (here / "a.csv").read_bytes() == (here / "b.csv").read_bytes() != (here / "plain.csv").read_bytes()
 
 
 def test_info(capsys):

@@ -26,6 +26,9 @@ STREAM = StreamConfig(max_dim=2, common_dim=2, min_samples=32, max_samples=64, q
 CONFIG = TrainingConfig(stream=STREAM, warmup_steps=5)
 
 
+pytestmark = pytest.mark.usefixtures("quick_validation")
+
+
 def _rows(path):
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
@@ -122,6 +125,23 @@ def test_an_interrupt_saves(tmp_path, monkeypatch):
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 3
 
 
+def test_an_interrupt_before_the_first_step_is_passed_on_and_saves_nothing(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    trainer = Trainer(MODEL, CONFIG, tmp_path)
+    monkeypatch.setattr(trainer, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(5, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_making_a_trainer_takes_none_of_the_callers_random_numbers(tmp_path):
+    before = torch.get_rng_state()
+    Trainer(MODEL, TrainingConfig(seed=3), tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_step_that_is_not_finite_changes_nothing(tmp_path, monkeypatch):
     trainer = Trainer(MODEL, CONFIG, tmp_path)
     before = [p.clone() for p in trainer.network.parameters()]
@@ -169,6 +189,7 @@ def test_the_recipe_is_that_of_the_shipped_weights(name):
         assert load_config(values)[0] == DiScoFormer.from_pretrained(name).config
 
 
+@pytest.mark.slow
 def test_two_processes_agree(tmp_path):
     config = {
         "model": MODEL.to_dict(),

@@ -120,7 +120,8 @@ class Trainer:
         self.averaged.module.load_state_dict(state)
 
     def run(self, minutes: float, *, progress: bool = True, max_steps: int | None = None, workers: int = 0) -> None:
-        """Trains for ``minutes`` (or ``max_steps``) and saves; an interrupt saves too and ends the slice early.
+        """Trains for ``minutes`` (or ``max_steps``) and saves; an interrupt saves too and ends the slice early, and is passed
+        on, with nothing saved, where no step was taken.
 
         With ``workers`` as many processes draw the batches, on the CPU, while the network is trained, on a GPU say.
         """
@@ -156,6 +157,8 @@ class Trainer:
                         self._save(checkpoint=not decaying)
                         saved = time.monotonic()
         except KeyboardInterrupt:
+            if self.step == first_step:
+                raise
             bar.write("interrupted: saving what was trained")
         finally:
             bar.close()

@@ -13,7 +13,7 @@ if [ ! -e $env/.installed ] || [ pyproject.toml -nt $env/.installed ] || [ const
 	"$python" -m venv $env
 	pip="$env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt"
 	$pip torch
-	$pip -e '.[all,pyod]' pytest pytest-xdist hypothesis torchsde
+	$pip -e '.[all,pyod]' pytest pytest-xdist hypothesis torchsde polars
 	touch $env/.installed
 fi
 # Warnings of old versions are not errors here.

@@ -137,7 +137,7 @@ def test_weights_of_births():
     assert abs(weights @ x**2 - 1) < 4 * math.sqrt(2 / size)
     assert abs(weights @ abs(x) - math.sqrt(2 / math.pi)) < 4 * math.sqrt((1 - 2 / math.pi) / size)
     # The same from the shrinkage by 1/n a step, as a run with a constant number of live points is read.
-    log_x = -np.arange(1601) / 200
+    log_x = -np.arange(1601) * math.log1p(1 / 200)
     widths = 0.5 * (np.exp(log_x[:-2]) - np.exp(log_x[2:]))
     plain = np.exp(log_likelihood[:1599]) * widths
     np.testing.assert_allclose(weights[:1599] / weights[1598], plain / plain[1598], rtol=1e-9)
@@ -192,6 +192,9 @@ def test_samples_with_weights(given, tmp_path):
     np.savez(tmp_path / "n.npz", samples=samples, weights=expected, names=np.array(["a", "b"]))
     assert read(tmp_path / "n.npz").names == ["a", "b"]
     np.savez(tmp_path / "n.npz", samples=samples, weights=expected[:5])
+    np.savez(tmp_path / "x.npz", x=samples, weights=expected)
+    assert read(tmp_path / "x.npz").names == ["x[0]", "x[1]"]
+    assert read(tmp_path / "x.npz").weights is not None
     with pytest.raises(ValueError, match=r"n\.npz .*array weights must have one value for each of the 120 samples"):
         read(tmp_path / "n.npz")
 
@@ -371,6 +374,14 @@ def test_some_of_the_columns(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             read(path, **index, **options)
+
+
+def test_weights_that_are_not_said_to_be_any(tmp_path):
+    put(tmp_path, t__csv=",weights,a\n0,2,0.5\n1,1,0.25\n")
+    with pytest.warns(DrawsWarning, match="the column weights is read as a variable: say row_weights"):
+        assert read(tmp_path / "t.csv").names == ["weights", "a"]
+    assert read(tmp_path / "t.csv", exclude=["weights"]).names == ["a"]
+    assert read(tmp_path / "t.csv", row_weights="weights").names == ["a"]
 
 
 def test_burn_in_and_thinning(tmp_path):

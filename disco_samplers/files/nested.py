@@ -17,6 +17,7 @@ from disco_samplers.files.text import Sheet
 LOG_LIKELIHOOD = ("logl", "log_l", "loglike", "loglikelihood", "log_likelihood")
 LOG_WEIGHT = ("logwt", "logw", "logweight", "log_weight", "log_weights", "logweights")
 WEIGHT = ("weights", "weight")
+COUNTS = ("nlive", "n_live", "ncall", "logx", "log_x", "logvol", "insertion")
 BIRTH = ("logl_birth", "birth", "logl_births", "birth_contours")
 
 
@@ -32,7 +33,7 @@ def nested_table(sheet: Sheet) -> Table:
     """The dead points with their weights."""
     if sheet.names is not None:
         columns = sheet.columns
-        stats = {n: c for n, c in columns.items() if n.lower() in {*LOG_LIKELIHOOD, *LOG_WEIGHT, *WEIGHT, *BIRTH}}
+        stats = {n: c for n, c in columns.items() if n.lower() in {*LOG_LIKELIHOOD, *LOG_WEIGHT, *WEIGHT, *BIRTH, *COUNTS}}
         kept = [name for name in columns if name not in stats]
         body = np.stack([columns[name] for name in kept], 1) if kept else np.empty((len(sheet.values), 0))
         return Table(body, kept, index=sheet.labels, weights=weights_of(stats), stats=stats)
@@ -73,17 +74,17 @@ def birth_weights(log_likelihood: np.ndarray, birth: np.ndarray) -> np.ndarray:
     r"""Weights (n,) of dead points, the largest one.
 
     .. math::
-        w_i = \tfrac12 L_i (X_{i-1} - X_{i+1}), \qquad \log X_i = -\sum_{j \le i} 1 / n_j, \qquad
+        w_i = \tfrac12 L_i (X_{i-1} - X_{i+1}), \qquad X_i = \prod_{j \le i} \frac{n_j}{n_j + 1}, \qquad
         n_i = \#\{j: L^{birth}_j < L_i \le L_j\}
 
-    in the order of the likelihoods, n being the numbers of live points.
+    in the order of the likelihoods, n being the numbers of live points and X the expected prior mass within a contour.
 
     Raises:
         ValueError: if a point was not born below its own likelihood.
 
     Example:
         >>> birth_weights(np.array([0.0, 1.0]), np.array([-np.inf, -np.inf])).round(3)
-        array([0.477, 1.   ])
+        array([0.368, 1.   ])
     """
     if np.isnan(log_likelihood).any() or not (birth < log_likelihood).all():
         bad = int(np.flatnonzero(~(birth < log_likelihood))[0])
@@ -91,7 +92,7 @@ def birth_weights(log_likelihood: np.ndarray, birth: np.ndarray) -> np.ndarray:
     order = np.argsort(log_likelihood, kind="stable")
     sorted_l = log_likelihood[order]
     live = np.searchsorted(np.sort(birth), sorted_l) - np.arange(len(order))
-    log_x = np.concatenate([[0.0], -np.cumsum(1 / live), [-np.inf]])
+    log_x = np.concatenate([[0.0], -np.cumsum(np.log1p(1 / live)), [-np.inf]])
     with np.errstate(under="ignore"):
         log_width = log_x[:-2] + np.log1p(-np.exp(log_x[2:] - log_x[:-2]))
     weights = np.empty(len(order))

@@ -66,9 +66,10 @@ def _table(arrays: dict[str, np.ndarray], axes: Sequence[str]) -> Table:
 
 
 def _weighted(arrays: dict[str, np.ndarray]) -> Table | None:
-    """The table of ``samples`` that come with weights, None for other arrays."""
-    key = next((name for name in arrays if name.lower() == "samples"), None)
-    if key is None or arrays[key].ndim != 2:
+    """The table of ``samples``, or of the only array of two dimensions, that come with weights; None for other arrays."""
+    tables = [name for name, array in arrays.items() if array.ndim == 2]
+    key = next((name for name in tables if name.lower() == "samples"), tables[0] if len(tables) == 1 else None)
+    if key is None:
         return None
     n, d = arrays[key].shape
     stats = {k: numeric(v, k) for k, v in arrays.items() if k != key and v.shape == (n,) and v.dtype.kind in "fiub"}
@@ -81,5 +82,6 @@ def _weighted(arrays: dict[str, np.ndarray]) -> Table | None:
     names = next((v for k, v in arrays.items() if re.fullmatch("(param|parameter|column)?_?names", k.lower())), None)
     if names is not None and (names.shape != (d,) or names.dtype.kind != "U"):
         raise ValueError(f"names must be {d} strings, one a column of samples, got shape {names.shape}")
-    labels = default_names(d) if names is None else [str(name) for name in names]
+    own = default_names(d) if key.lower() == "samples" else [f"{key}[{j}]" for j in range(d)]
+    labels = own if names is None else [str(name) for name in names]
     return Table(np.ascontiguousarray(numeric(arrays[key], key)), labels, weights=weights, stats=stats)

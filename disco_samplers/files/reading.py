@@ -6,11 +6,12 @@ import dataclasses
 import glob
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, DrawsWarning
 from disco_samplers.files.formats import read_file
 from disco_samplers.files.netcdf import table_of_dataset
 from disco_samplers.files.npy import AXES
@@ -18,6 +19,8 @@ from disco_samplers.files.table import Table, stacked
 
 _ROOTS = ("_dead-birth.txt", "dead-birth.txt", "_[0-9]*.txt", ".[0-9]*.txt", ".txt")
 """What follows the root of a chain's files, the first that there is."""
+
+_LIKE_WEIGHTS = ("weights", "logwt", "logw", "log_weight", "log_weights")
 
 
 def read(
@@ -142,6 +145,13 @@ def _selected(
     table = table.labelled(index)
     if row_weights is not None:
         table = table.weighted_by(row_weights)
+    elif table.weights is None and columns is None and (like := {*_LIKE_WEIGHTS} & {*table.names} - {*exclude}):
+        warnings.warn(
+            f"the column {min(like)} is read as a variable: say row_weights (--row-weights) if it holds the rows' weights, "
+            "or exclude it",
+            DrawsWarning,
+            stacklevel=3,
+        )
     table = table.select(columns, exclude)
     if burn_in or thinning != 1:
         table = dataclasses.replace(table, chained=True).burnt_in(burn_in).thinned(thinning)

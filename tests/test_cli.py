@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -405,3 +406,16 @@ def test_columns_of_the_summary_do_not_touch(here):
     draws = -6.401e-05 - 1e-6 * np.random.default_rng(0).normal(size=(2, 20, 1))
     head, row = str(summarise(draws, ["x"])).splitlines()
     assert len(row.split()) == len(head.split()) + 1
+
+
+def test_a_warning_is_one_line(here, capsys):
+    x = files.read_table("draws.csv").values
+    files.write_table("w.csv", {"mu": x[:, 0], "theta": x[:, 1], "weights": np.ones(60)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert cli.main(["score", "w.csv", "--columns", "mu", "theta", "--at", "points.csv", "--out", "s.csv"]) == 0
+        assert capsys.readouterr().err == ""
+        assert cli.main(["score", "w.csv", "--at", "points.csv", "--out", "s.csv"]) == 1
+    said, error = capsys.readouterr().err.splitlines()
+    assert said.startswith("disco: warning: the column weights is read as a variable: say row_weights (--row-weights)")
+    assert error == "disco: error: points.csv has 2 columns, w.csv has 3"

@@ -92,6 +92,9 @@ def test_getdist(tmp_path):
         np.testing.assert_array_equal(draws.values, [[0.1, 70], [0.1, 70], [0.2, 71], [0.5, 72], [0.6, 73], [0.6, 73]])
         np.testing.assert_array_equal(draws.log_prob, [-10.5, -10.5, -9.5, -8, -7, -7])
         assert draws.support == [(0.0, None), (None, None)]
+    (tmp_path / "run").mkdir()
+    put(tmp_path, run_1_old__txt="1 2\n")
+    assert read(tmp_path / "run").num_chains == 2
     assert read(tmp_path / "run_1.txt", columns=["age"]).values.flatten().tolist() == [0.3, 0.3, 0.4]
     put(tmp_path, run_1__txt="0.5 1 0.1 70 0\n1.5 1 0.2 71 0\n", run_2__txt="1 1 0.3 72 0\n1 1 .4 73 0\n")
     draws = read(tmp_path / "run")
@@ -441,6 +444,20 @@ def test_draws_come_back(suffix, weighted, chains, tmp_path):
     assert (found.weights is None) == (not weighted)
     if weighted:
         np.testing.assert_allclose(found.weights, draws.weights, rtol=1e-12)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".parquet", ".feather", ".nc"])
+def test_any_name_comes_back(suffix, tmp_path):
+    if suffix == ".nc":
+        arviz()
+    if suffix in (".parquet", ".feather"):
+        pytest.importorskip("pyarrow")
+    names = ["file", "allow_pickle", "a;b", "größe", "2019", "theta[Choate]", "x, y", *(["a/b"] if suffix != ".nc" else [])]
+    values = np.random.default_rng(0).normal(size=(2, 4, len(names)))
+    save(tmp_path / f"t{suffix}", Draws(values, names=names))
+    found = read(tmp_path / f"t{suffix}")
+    assert found.names == names
+    np.testing.assert_array_equal(found.values.view(2, 4, -1), values)
 
 
 @pytest.mark.parametrize(

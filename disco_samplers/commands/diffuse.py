@@ -10,6 +10,7 @@ import torch
 
 from disco_samplers import files, pictures
 from disco_samplers.commands.shared import (
+    DRAWS_HELP,
     add_options,
     add_reading,
     check_finite,
@@ -24,7 +25,7 @@ from disco_samplers.extras import optional
 def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser("diffuse", help="new samples of a table by a diffusion scheduler, without training")
-    command.add_argument("data", metavar="DATA", nargs="+", help="table; several files are chains")
+    command.add_argument("data", metavar="DATA", nargs="+", help=DRAWS_HELP)
     command.add_argument(
         "--scheduler",
         default="DPMSolverMultistep",

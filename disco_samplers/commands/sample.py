@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from disco_samplers import files, pictures
-from disco_samplers.commands.shared import add_options, add_reading, conditioned, equal_rows, table_from
+from disco_samplers.commands.shared import DRAWS_HELP, add_options, add_reading, conditioned, equal_rows, table_from
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser("sample", help="new draws from the density of a table of draws")
-    command.add_argument("draws", metavar="DRAWS", nargs="+", help="draws of the density; several files are chains")
+    command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
     command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
     command.add_argument("--num-chains", type=int, default=4, help="(default: %(default)s)")
     command.add_argument("--num-warmup", type=int, default=500, help="discarded steps (default: %(default)s)")

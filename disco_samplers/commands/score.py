@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from disco_samplers import files
-from disco_samplers.commands.shared import add_options, add_reading, aligned, conditioned, points_from, table_from
+from disco_samplers.commands.shared import DRAWS_HELP, add_options, add_reading, aligned, conditioned, points_from, table_from
 
 
 def add(commands: Any) -> None:
@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         help="log-density and score at points",
         description="Writes log_prob, the log-density up to a constant (disco density normalises it), and the score.",
     )
-    command.add_argument("draws", metavar="DRAWS", nargs="+", help="draws of the density; several files are chains")
+    command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
     command.add_argument("--at", required=True, metavar="POINTS", help="table of points with the same columns")
     command.add_argument("--out", required=True, metavar="FILE", help=".csv, .npy, .npz, .parquet or .feather")
     add_reading(command)

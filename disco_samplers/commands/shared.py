@@ -13,6 +13,11 @@ from disco_samplers import files, pictures
 from disco_samplers.arrays import check_count, check_double, default_names
 from disco_samplers.draws import Draws
 
+DRAWS_HELP = (
+    "draws: .csv or other text (also CmdStan's, getdist's, Cobaya's, PolyChord's), .npy, .npz, .parquet, .feather, ArviZ .nc, "
+    "emcee .h5; packed or not; several files, or a pattern, are chains"
+)
+
 
 def add_options(command: argparse.ArgumentParser, *names: str) -> None:
     """Declares some of the options --seed, --model, --adapt, --device, --iid and --quiet."""

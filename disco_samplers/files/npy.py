@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Sequence
 from typing import IO
 
@@ -43,8 +44,12 @@ def write_npy(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:
 
 
 def write_npz(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:
-    """Writes columns (n,), one array each."""
-    np.savez(file, **columns)  # type: ignore[arg-type]
+    """Writes columns (n,), one array each, of any name, where ``np.savez`` has names of its own; objects become text."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, column in columns.items():
+            plain = column.astype(str) if column.dtype == object else column
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, plain, allow_pickle=False)
 
 
 def _table(arrays: dict[str, np.ndarray], axes: Sequence[str]) -> Table:

@@ -17,7 +17,7 @@ from disco_samplers.files.netcdf import table_of_dataset
 from disco_samplers.files.npy import AXES
 from disco_samplers.files.table import Table, stacked
 
-_ROOTS = ("_dead-birth.txt", "dead-birth.txt", "_[0-9]*.txt", ".[0-9]*.txt", ".txt")
+_ROOTS = (r"_?dead-birth\.txt", r"[._]\d+\.txt", r"\.txt")
 """What follows the root of a chain's files, the first that there is."""
 
 _LIKE_WEIGHTS = ("weights", "logwt", "logw", "log_weight", "log_weights")
@@ -161,12 +161,13 @@ def _selected(
 def _paths(source: str | os.PathLike[str]) -> list[Path]:
     """The files of a path, pattern or root of chains."""
     path = Path(source)
-    if path.exists():
+    if path.is_file():
         return [path]
     if glob.has_magic(str(path)) and (found := glob.glob(str(path))):
         return _in_order(found)
+    texts = glob.glob(glob.escape(str(path)) + "*.txt")
     for end in _ROOTS:
-        if found := [name for name in glob.glob(glob.escape(str(path)) + end) if re.search(r"(\D|^)\.txt$|\d\.txt$", name)]:
+        if found := [name for name in texts if re.fullmatch(end, name[len(str(path)) :])]:
             return _in_order(found)
     return [path]
 

@@ -92,11 +92,13 @@ def _decoded(content: bytes, path: Path) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """Of the first row's characters outside quotes; a blank stands for any number of them."""
+    """What stands outside quotes as often in the first row as in the second; a blank stands for any number of them."""
     lines = (line for line in io.StringIO(text, newline="") if line.strip() and not line.lstrip().startswith(_COMMENT))
     first = next(lines, "")
-    bare = re.sub(r'"[^"]*"', "", first)
-    return next((mark for mark in ";\t," if mark in bare), " " if len(next(lines, first).split()) > 1 else ",")
+    second = next(lines, first)
+    counts = {mark: [re.sub(r'"[^"]*"', "", line).count(mark) for line in (first, second)] for mark in ";\t,"}
+    found = [mark for mark, (above, below) in counts.items() if above and above == below] + [m for m in counts if counts[m][0]]
+    return next(iter(found), " " if len(second.split()) > 1 else ",")
 
 
 def _rows(text: str, delimiter: str, comments: dict[int, str]) -> Iterator[tuple[int, list[str]]]:

@@ -87,6 +87,6 @@ def test_damaged_binary(suffix, tmp_path):
     else:
         save(path, Draws(values, names=["a", "b"]))
     content = path.read_bytes()
-    for _ in range(20 if suffix == ".nc" else 80):
+    for _ in range(6 if suffix == ".nc" else 60):
         path.write_bytes(damaged(content, rng))
         judge(path)

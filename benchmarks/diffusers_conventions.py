@@ -1,0 +1,87 @@
+"""Which schedulers a score model can serve: every exported one, and each of its options, with an exact denoiser.
+
+The data are two normal columns, whose denoiser and whose law at every noise level are known. "start" is the size of the first
+sample over what the noise level says at which the model was asked, "worst" the same at any step; 1 is right. The last columns
+are Wasserstein-2 distances between the samples' normal law and the true one, over the latter's root mean variance: they fall
+with the steps where the conventions are right; random steps leave the error of 2048 draws, about 0.02.
+A verdict is "right" where start and distance are right within 0.1 at the most steps that the scheduler takes of these.
+LCM, FlowMatchLCM, CMStochasticIterative and stochastic_sampling expect distilled models and get the end of the probability-flow
+trajectory. An inverse scheduler, or one with invert_sigmas, is given the data and must return standard normal noise. Clipping
+is off. Refused is what no denoiser can serve; what diffusers itself cannot make or run is named so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from typing import Any
+
+import diffusers
+import torch
+from diffusers_exported import schedulers
+from disco_samplers.integrations.diffusers import check_scheduler, conventions_of
+from report import write
+
+STEPS = (10, 20, 40, 200)
+
+
+def row(make: Any) -> dict[str, Any]:
+    """What is found of one scheduler: its checks by steps, or who refused it and why."""
+    try:
+        scheduler = make()
+    except Exception as error:  # some need arguments, some options go together
+        return {"diffusers": str(error).strip()}
+    try:
+        conventions_of(scheduler)
+    except ValueError as error:
+        return {"refused": str(error)}
+    options = {"mu": 0.5} if scheduler.config.get("use_dynamic_shifting") else {}
+    found: dict[str, Any] = {}
+    for steps in STEPS:
+        try:
+            found[str(steps)] = vars(check_scheduler(make(), steps, **options))
+        except Exception as error:  # not more than a sampler takes
+            if not found:
+                return {"diffusers": f"{type(error).__name__}: {error}".strip()}
+    return found
+
+
+def verdict(found: dict[str, Any]) -> str:
+    last = found[max(found, key=int)]
+    wrong = not (abs(last["start"] - 1) < 0.1 and last["distance"] < 0.1)
+    return "WRONG" if wrong else "right"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--schedulers", nargs="+", metavar="NAME", help="only these (default: every one)")
+    options = parser.parse_args()
+    started = time.time()
+    torch.set_num_threads(1)
+    diffusers.utils.logging.set_verbosity_error()
+    warnings.simplefilter("ignore")
+    made = schedulers()
+    found = {name: row(made[name]) for name in options.schedulers or made}
+    about = __doc__.split("\n", 1)[1].strip() + f"\n\ndiffusers {diffusers.__version__}."
+    rows, refused = [], []
+    for name, cells in found.items():
+        if "refused" in cells or "diffusers" in cells:
+            who, why = next(iter(cells.items()))
+            refused.append(f"| {name} | {'diffusers: ' if who == 'diffusers' else ''}{_line(why)} |")
+            continue
+        last = cells[max(cells, key=int)]
+        distances = (f"{cells[str(n)]['distance']:.3f}" if str(n) in cells else "" for n in STEPS)
+        told = [f"{last[key]:.2f}" for key in ("start", "worst")]
+        rows.append([name, last["parameterization"], verdict(cells), *told, *distances])
+    header = ["scheduler", "model returns", "verdict", "start", "worst", *(f"{n} steps" for n in STEPS)]
+    about += "\n\n| refused | why |\n| --- | --- |\n" + "\n".join(refused)
+    write("diffusers_conventions", "Schedulers of diffusers with an exact denoiser", about, header, rows, found, started)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "/")[:160]
+
+
+if __name__ == "__main__":
+    main()

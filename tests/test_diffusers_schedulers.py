@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import diffusers
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
 from diffusers_zoo import SCHEDULERS, memoriser, rng
 from disco_samplers.integrations.diffusers import DiscoPipeline, SchedulerCheck, check_scheduler, conventions_of
+from disco_samplers.integrations.diffusers.scheduler_check import _Normal
 
 # diffusers hands tensors to numpy 2 in a way that numpy 2 deprecates; torchsde is told the ends of its interval in float32.
 pytestmark = [
@@ -37,7 +39,9 @@ def _served():
     return served, refused
 
 
-SERVED, REFUSED = _served()
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # some are made with a warning
+    SERVED, REFUSED = _served()
 CANNOT_RUN = (
     "prediction_type not implemented yet|Prediction type sample is not supported|cannot be run as it is configured"
     "|will return nan|prediction_type given as"
@@ -66,8 +70,8 @@ def test_every_scheduler_and_option_gives_the_exact_law(name):
 
 
 def test_most_of_the_exported_schedulers_are_served():
-    """29 classes of diffusers 0.42; a class that a new version adds is served or refused by name."""
-    assert len({name.partition(",")[0] for name in SERVED}) >= 28
+    """33 classes with diffusers 0.42, ours among them; a class that a new version adds is served or refused by name."""
+    assert len({name.partition(",")[0] for name in SERVED}) >= 30
     for name, message in REFUSED.items():
         assert name.partition(",")[0] in message
         assert re.search("use |needs |leave ", message)
@@ -101,7 +105,7 @@ LEADING = (
 def test_noise_at_the_start_is_known_once_the_timesteps_are(name):
     """With "leading" spacing it depends on them; the second call starts as the first did."""
     scheduler = getattr(diffusers, name)(timestep_spacing="leading")
-    assert check_scheduler(scheduler, 20, num_samples=64).start == pytest.approx(1, abs=1e-3)
+    assert check_scheduler(scheduler, 5, num_samples=64).start == pytest.approx(1, abs=1e-3)
     pipe = DiscoPipeline(memoriser(torch.randn(64, 2, generator=rng())), getattr(diffusers, name)(timestep_spacing="leading"))
     pipe.set_progress_bar_config(disable=True)
     first, second = (pipe(4, 5, generator=rng(1)).samples for _ in range(2))
@@ -130,20 +134,15 @@ def test_karras_ve_starts_at_its_first_level():
     ],
 )
 def test_inverse_schedulers_give_noise_that_gives_the_data_back(inverse, forward):
-    """To the noise and back: within the error of two discretisations, of a few percent of the data's scale."""
-    data = torch.randn(300, 2, generator=rng())
-    model = memoriser(data)
-    model.weight.fill_(1.0)
-    pipe = DiscoPipeline(model, inverse())
+    """Of normal data the noise is as many standard deviations from zero as the data are from their mean."""
+    data = torch.tensor([0.3, -0.2]) + torch.tensor([1.0, 0.5]) * torch.randn(300, 2, generator=rng())
+    pipe = DiscoPipeline(_Normal.of(data), inverse())
     pipe.set_progress_bar_config(disable=True)
-    x = data[:50] + 0.3 * torch.randn(50, 2, generator=rng(1))  # no training samples: in between
-    noise = pipe(50, 200, latents=x).samples
+    noise = pipe(300, 100, latents=data).samples
+    # The last level of the schedules is some noise short of pure noise; first-order steps leave a few percent.
+    assert (noise - (data - data.mean(0)) / data.std(0)).abs().mean() < 0.05
     pipe.scheduler = forward()
-    back = pipe(50, 200, latents=noise).samples
-    # The denoiser of the training set ends in it: what comes back is the training sample whose noise it is.
-    nearest = torch.cdist(back, data).amin(1)
-    assert nearest.median() < 0.05
-    assert (back - x).norm(dim=1).median() < 0.35
+    assert (pipe(300, 100, latents=noise).samples - data).abs().mean() < 0.05
 
 
 def test_inverse_schedulers_need_data():

@@ -29,6 +29,8 @@ def conventions_of(scheduler: Any) -> dict[str, Any]:
             f'{name} with variance_type="{config.variance_type}" wants a model that predicts a variance too: leave it at its '
             "default"
         )
+    if name == "CosineDPMSolverMultistepScheduler" and config.final_sigmas_type == "sigma_min":
+        raise ValueError(f'{name} with final_sigmas_type="sigma_min" ends with noise for a step of no length: use "zero"')
     if name in _INVERSE:
         _check_inverse(name, config)
     distilled = name in _DISTILLED or config.get("stochastic_sampling")

@@ -51,6 +51,15 @@ class _Normal(DiscoScoreModel):
 
     sizes: list[Tensor]
 
+    @classmethod
+    def of(cls, data: Tensor) -> _Normal:
+        """With mean and variances of the data."""
+        with torch.random.fork_rng(devices=[]):  # for weights that nobody asks
+            network = DiScoFormer(DiScoFormerConfig(layers=1, width=8, vector_channels=2, heads=2, head_width=2, hidden=8))
+        model: _Normal = cls.from_data(data, model=network, replicas=1, calibrate=False)
+        model.sizes = []
+        return model
+
     def noise(
         self, y: Tensor, sigma: Tensor, class_labels: Any = None, guidance_scale: float = 1.0, trajectory_steps: int = 0
     ) -> Tensor:
@@ -92,11 +101,7 @@ def check_scheduler(
     generator = torch.Generator().manual_seed(seed)
     standard = _whitened(torch.randn(num_samples, 2, generator=generator, dtype=torch.float64))
     mean, spread = (torch.tensor(values, dtype=torch.float64) for values in (_MEAN, _SPREAD))
-    small = DiScoFormerConfig(layers=1, width=8, vector_channels=2, heads=2, head_width=2, hidden=8)
-    with torch.random.fork_rng(devices=[]):  # for weights that nobody asks
-        network = DiScoFormer(small)
-    model = _Normal.from_data(mean + spread * standard, model=network, replicas=1, calibrate=False)
-    model.sizes = []
+    model = _Normal.of(mean + spread * standard)
     pipe = DiscoPipeline(model, scheduler)
     pipe.set_progress_bar_config(disable=True)
     inverse = is_inverse(scheduler)

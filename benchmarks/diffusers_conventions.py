@@ -7,7 +7,7 @@ with the steps where the conventions are right; random steps leave the error of 
 A verdict is "right" where start and distance are right within 0.1 in 40 steps, else in 160 or the most that are taken.
 LCM, FlowMatchLCM, CMStochasticIterative and stochastic_sampling expect distilled models and get the end of the probability-flow
 trajectory. An inverse scheduler, or one with invert_sigmas, is given the data and must return standard normal noise. Clipping
-is off. Refused is what no denoiser can serve; what diffusers itself cannot make or run is named so.
+is off. Refused is what no denoiser can serve; what diffusers itself cannot make or run fails.
 """
 
 from __future__ import annotations
@@ -33,22 +33,24 @@ def row(make: Any) -> dict[str, Any]:
     try:
         scheduler = make()
     except Exception as error:  # some need arguments, some options go together
-        return {"diffusers": str(error).strip()}
+        return {"fails": str(error).strip()}
     try:
         conventions_of(scheduler)
     except ValueError as error:
         return {"refused": str(error)}
     options = {"mu": 0.5} if scheduler.config.get("use_dynamic_shifting") else {}
     found: dict[str, Any] = {}
+    failure = ""
     for steps in STEPS:
         try:
             check = check_scheduler(make(), steps, **options)
-        except Exception as error:  # not more than a sampler takes
-            return found or {"diffusers": f"{type(error).__name__}: {error}".strip()}
+        except Exception as error:  # too few steps for a sampler, or too many
+            failure = f"{type(error).__name__}: {error}".strip()
+            continue
         found[str(steps)] = dataclasses.asdict(check) | {"right": check.right}
         if steps > STEPS[0] and check.right:
             break
-    return found
+    return found or {"fails": failure}
 
 
 def main() -> None:
@@ -65,16 +67,16 @@ def main() -> None:
     about = __doc__.split("\n", 1)[1].strip() + f"\n\ndiffusers {diffusers.__version__}."
     rows, refused = [], []
     for name, cells in found.items():
-        if "refused" in cells or "diffusers" in cells:
-            who, why = next(iter(cells.items()))
-            refused.append(f"| {name} | {'diffusers: ' if who == 'diffusers' else ''}{_line(why)} |")
+        if "refused" in cells or "fails" in cells:
+            what, why = next(iter(cells.items()))
+            refused.append(f"| {name} | {what}: {_line(why)} |")
             continue
         last = cells[max(cells, key=int)]
         distances = (f"{cells[str(n)]['distance']:.3f}" if str(n) in cells else "" for n in STEPS)
         told = [f"{last[key]:.2f}" for key in ("start", "worst")]
         rows.append([name, last["parameterization"], "right" if last["right"] else "WRONG", *told, *distances])
     header = ["scheduler", "model returns", "verdict", "start", "worst", *(f"{n} steps" for n in STEPS)]
-    about += "\n\n| refused | why |\n| --- | --- |\n" + "\n".join(refused)
+    about += "\n\n| not served | why |\n| --- | --- |\n" + "\n".join(refused)
     write("diffusers_conventions", "Schedulers of diffusers with an exact denoiser", about, header, rows, found, started)
 
 

@@ -30,7 +30,8 @@ def checked_data(data: ArrayLike) -> Tensor:
     Warns:
         UserWarning: if they look like pictures with their channels last.
     """
-    if isinstance(data, (list, tuple)) and len(shapes := {tuple(np.shape(sample)) for sample in data}) > 1:
+    listed = hasattr(data, "__len__") and not hasattr(data, "shape")
+    if listed and len(shapes := {tuple(np.shape(sample)) for sample in data}) > 1:
         first, second = sorted(shapes)[:2]
         raise ValueError(f"data holds samples of different shapes, {first} and {second} among them: bring them to one")
     pixels = str(getattr(data, "dtype", "")).endswith("uint8")

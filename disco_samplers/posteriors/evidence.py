@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.posteriors.bridge import bridge
 from disco_samplers.posteriors.fit import Proposal, fit
+from disco_samplers.posteriors.measured import Measured
 from disco_samplers.posteriors.reciprocal import reciprocal
 from disco_samplers.posteriors.rows import Rows, as_draws, check_enough, real_coordinates, to_real, volume
 from disco_samplers.randomness import generator_on
@@ -30,16 +31,6 @@ _LARGE_K = 0.7
 
 class EvidenceWarning(UserWarning):
     """An evidence that may be further off than its standard error says."""
-
-
-class LogBayesFactor(NamedTuple):
-    """The log of a Bayes factor, in nats, and its standard error."""
-
-    value: float
-    standard_error: float
-
-    def __str__(self) -> str:
-        return f"log Bayes factor = {self.value:.3f} ± {self.standard_error:.3f} nats"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +47,7 @@ class Evidence:
 
     Example:
         >>> a, b = (Evidence(z, 0.03, 0.1, "bridge", ("mixture",) * 2, 0) for z in (-10.0, -12.0))
-        >>> print(a - b)
+        >>> a - b
         log Bayes factor = 2.000 ± 0.042 nats
     """
 
@@ -70,8 +61,9 @@ class Evidence:
     def __float__(self) -> float:
         return self.log_z
 
-    def __sub__(self, other: Evidence) -> LogBayesFactor:
-        return LogBayesFactor(self.log_z - other.log_z, math.hypot(self.standard_error, other.standard_error))
+    def __sub__(self, other: Evidence) -> Measured:
+        error = math.hypot(self.standard_error, other.standard_error)
+        return Measured("log Bayes factor", self.log_z - other.log_z, error, "nats")
 
     def __repr__(self) -> str:
         return f"log evidence = {self.log_z:.3f} ± {self.standard_error:.3f} nats ({self.method}, Pareto k {self.pareto_k:.2f})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, Literal, NamedTuple
 
@@ -12,12 +13,16 @@ from disco_samplers import preconditioners
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, fit_mixture
 from disco_samplers.posteriors.rows import Rows
-from disco_samplers.reference import StudentTMixture
+from disco_samplers.reference import GaussianMixture, StudentTMixture
 
 Proposal = Literal["auto", "mixture", "estimate"]
 
 _MOST_FITTED = 4096
 _POOL, _WIDE, _NORMAL = 8192, 0.2, 1e6
+_REFITS, _FLOOR = 5, 3e-4
+_CLEAR = 2.0
+"""Standard errors by which rows must be likelier in an estimate, which costs more, than in a mixture."""
+
 _WORTH = 0.05
 """Share of the pool that its weights must be worth for an estimate to be drawn from by them."""
 
@@ -54,6 +59,33 @@ class MixtureFit:
         self.mixture = fit_mixture(self._white(x), seed=seed)
         self.log_volume = float(self.lower.diagonal().log().sum())
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is evaluated."""
+        return self.mean.device
+
+    def refit(self, rows: Rows) -> MixtureFit:
+        """The same number of components fitted to rows that differ a little, from where these are."""
+        other = copy.copy(self)
+        z = self._white(rows.flat)
+        share = rows.share.flatten()[:, None]
+        for _ in range(_REFITS):
+            member = other.mixture.responsibilities(z) * share
+            weights = member.sum(0).clamp_min(1e-12)
+            means = member.T @ z / weights[:, None]
+            shifts = z[:, None] - means
+            covariances = torch.einsum("nk,nkd,nke->kde", member, shifts, shifts) / weights[:, None, None]
+            floor = _FLOOR * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+            other.mixture = GaussianMixture(weights, means, covariances + floor)
+        return other
+
+    def spread(self, factor: float) -> MixtureFit:
+        """The same with covariances so many times as large."""
+        other = copy.copy(self)
+        m = self.mixture
+        other.mixture = GaussianMixture(m.weights, m.means, m.covariances * factor)
+        return other
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density (m,) at points (m, d)."""
         return self.mixture.evaluate(self._white(x)) - self.log_volume
@@ -87,20 +119,35 @@ class EstimateFit:
 
     kind = "estimate"
 
-    def __init__(self, rows: Rows, base: MixtureFit, model: DiScoFormer, generator: torch.Generator | None) -> None:
-        self.estimate: Any = model.condition(rows.context(generator))
+    def __init__(
+        self, rows: Rows, base: MixtureFit, model: DiScoFormer, generator: torch.Generator | None, pool: int = _POOL
+    ) -> None:
+        self.base, self.model = base, model
+        context = rows.context(generator)
+        self.estimate: Any = model.condition(context, effective_size=min(rows.size, context.num_distinct))
         m = base.mixture
         weights = torch.cat([(1 - _WIDE) * m.weights, _WIDE * m.weights])
         df = torch.cat([torch.full_like(m.weights, _NORMAL), torch.full_like(m.weights, 3.0)])
         wide = StudentTMixture(weights, m.means.repeat(2, 1), m.covariances.repeat(2, 1, 1), df)
-        z = wide.draw(_POOL, generator)
+        z = wide.draw(pool, generator)
         self.pool = z @ base.lower.T + base.mean
         log_f = self.estimate.log_prob(self.pool)
         log_ratio = log_f - wide.evaluate(z) + base.log_volume
-        self.log_z = float(log_ratio.logsumexp(0)) - math.log(_POOL)
+        self.log_z = float(log_ratio.logsumexp(0)) - math.log(pool)
         self.ratio = (log_ratio - self.log_z).exp()
         self.log_f = log_f - self.log_z
-        self.worth = float(self.ratio.sum().square() / self.ratio.square().sum()) / _POOL
+        self.worth = float(self.ratio.sum().square() / self.ratio.square().sum()) / pool
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is evaluated."""
+        return self.pool.device
+
+    def refit(self, rows: Rows) -> EstimateFit:
+        """The same of rows that differ a little."""
+        return EstimateFit(
+            rows, self.base.refit(rows), self.model, torch.Generator(self.pool.device).manual_seed(0), _POOL // 4
+        )
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density (m,), normalised, at points (m, d)."""
@@ -111,20 +158,20 @@ class EstimateFit:
         """Draws out of the pool, by systematic resampling."""
         offset = torch.rand((), generator=generator, dtype=torch.float64, device=self.pool.device)
         levels = (torch.arange(count, device=self.pool.device) + offset) / count * self.ratio.sum()
-        index = torch.searchsorted(self.ratio.cumsum(0), levels).clamp_max(_POOL - 1)
-        return Sample(self.pool[index], self.ratio[index], _POOL)
+        index = torch.searchsorted(self.ratio.cumsum(0), levels).clamp_max(len(self.pool) - 1)
+        return Sample(self.pool[index], self.ratio[index], len(self.pool))
 
     def share(self, level: float) -> tuple[float, float]:
         """The mass where the log-density is at least ``level``, and its variance."""
         inside = (self.log_f >= level) * self.ratio
-        return float(inside.mean()), float((inside - inside.mean() * self.ratio).var()) / _POOL
+        return float(inside.mean()), float((inside - inside.mean() * self.ratio).var()) / len(self.pool)
 
 
 Fit = MixtureFit | EstimateFit
 
 
 def fit(rows: Rows, others: Rows, proposal: Proposal, model: DiScoFormer | None, generator: torch.Generator | None) -> Fit:
-    """The density of rows in which the other rows are likelier: a mixture's, or an estimate's in up to twenty columns."""
+    """The density of rows in which the other rows are clearly likelier: an estimate's, in up to twenty columns, or else a mixture's."""
     mixture = MixtureFit(rows, generator)
     d = rows.values.shape[-1]
     if proposal == "mixture" or (proposal == "auto" and d > MAX_DIM):
@@ -136,5 +183,5 @@ def fit(rows: Rows, others: Rows, proposal: Proposal, model: DiScoFormer | None,
     estimate = EstimateFit(rows, mixture, model, generator)
     if proposal == "estimate":
         return estimate
-    gain, _ = others.mean(estimate.log_prob(others.flat) - mixture.log_prob(others.flat))
-    return estimate if gain > 0 and estimate.worth > _WORTH else mixture
+    gain, variance = others.mean(estimate.log_prob(others.flat) - mixture.log_prob(others.flat))
+    return estimate if float(gain) > _CLEAR * math.sqrt(variance) and estimate.worth > _WORTH else mixture

@@ -66,6 +66,12 @@ class Rows:
         log_prob = None if self.log_prob is None else self.log_prob[:, times]
         return Rows(self.values[:, times], share / share.sum(), size, self.chains, log_prob)
 
+    def thin(self, most: int) -> Rows:
+        """At most so many rows: every k-th draw of the chains, or the first of a table, which are in random order."""
+        chains, draws = self.share.shape
+        kept = torch.arange(draws, device=self.share.device)
+        return self.take(kept[:: -(-chains * draws // most)] if self.chains else kept[:most])
+
     def mean(self, f: Tensor) -> tuple[Tensor, float]:
         """The mean of values (n,) at the rows, and its variance: by autocorrelation of chains, by weights of a table."""
         share = self.share.flatten()
@@ -88,14 +94,12 @@ class Rows:
 
     def context(self, generator: torch.Generator | None) -> Draws:
         """What the network is conditioned on: at most 2048 rows."""
-        if self.share.numel() <= MOST_CONTEXT:
-            weights = None if self.chains and self.share.std() == 0 else self.share
-            return Draws(self.values, weights=weights) if self.chains else Draws(self.flat, weights=self.share.flatten())
-        if self.chains:
-            step = -(-self.share.numel() // MOST_CONTEXT)
-            return Rows(self.values[:, ::step], self.share[:, ::step], self.size, True).context(generator)
-        rows = self.equal(generator)
-        return Draws(rows[:MOST_CONTEXT])
+        rows = self.thin(MOST_CONTEXT) if self.chains else self
+        if self.chains and float(rows.share.std()) == 0:
+            return Draws(rows.values)
+        if rows.share.numel() > MOST_CONTEXT:
+            return Draws(rows.equal(generator)[:MOST_CONTEXT])
+        return Draws(rows.flat, weights=rows.share.flatten())
 
 
 def real_coordinates(draws: Draws) -> Transform | None:

@@ -171,7 +171,7 @@ Fit = MixtureFit | EstimateFit
 
 
 def fit(rows: Rows, others: Rows, proposal: Proposal, model: DiScoFormer | None, generator: torch.Generator | None) -> Fit:
-    """The density of rows in which the other rows are clearly likelier: an estimate's, in up to twenty columns, or else a mixture's."""
+    """The density in whose fit the other rows are likelier: an estimate where it is clearly better, or else a mixture."""
     mixture = MixtureFit(rows, generator)
     d = rows.values.shape[-1]
     if proposal == "mixture" or (proposal == "auto" and d > MAX_DIM):

@@ -32,8 +32,8 @@ class TwoSample:
     Arguments:
         p_value: the share of permutations with as large a difference; below ``alpha`` by chance in ``alpha`` of the cases.
         alpha: the false-alarm rate asked for.
-        differences: what differs, "density", "location of NAME" or "spread of NAME", with its p-value, already corrected for how
-            many there are; the smallest first, and those up to ``alpha`` only.
+        differences: what differs, "density", "location of NAME" or "spread of NAME", with its p-value, already corrected for
+            how many there are; the smallest first, and those up to ``alpha`` only.
         densities: of a and b, by one half of each.
     """
 

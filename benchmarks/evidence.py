@@ -1,10 +1,10 @@
 """The evidence from draws of a posterior, against closed forms, beside harmonic, Laplace's approximation and nested sampling.
 
-Every method but dynesty gets the same draws; its error is over fresh draws. "Bridge" may evaluate the log-posterior, as often as
-there are draws; "reciprocal" and harmonic see the stored values only; Laplace's approximation has mean and covariance of the
-draws, and the best stored value. dynesty needs no draws but evaluations of its own, whose number is given; its prior is uniform
-in a box that holds the law. Bias ± its standard error and root mean square error in nats; z is the root mean square of error
-over reported standard error (1 is right), and coverage the share of repeats with the truth within 1.96 of them.
+Every method but dynesty gets the same draws; its error is over fresh draws. "Bridge" may evaluate the log-posterior, as often
+as there are draws; "reciprocal" and harmonic see the stored values only; Laplace's approximation has mean and covariance of
+the draws, and the best stored value. dynesty needs no draws but evaluations of its own, whose number is given; its prior is
+uniform in a box that holds the law. Bias ± its standard error and root mean square error in nats; z is the root mean square
+of error over reported standard error (1 is right), and coverage the share of repeats with the truth within 1.96 of them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Tension of two posteriors and the two-sample test, by simulation where the answer is known.
 
 Two normals in d dimensions, and normals against mixtures of two modes, whose differences are mixtures of known densities; the
-exact number of sigmas by a million draws of those. Coverage: share of repeats with the truth within 1.96 reported errors. Q_DM is the
-normal approximation, right for normals only. False alarms of the two-sample test at 5 %, of independent draws and of
-autoregressive chains (correlation .8), and its power against a shift of one column by .3 standard deviations and against a
+exact number of sigmas by a million draws of those. Coverage: share of repeats with the truth within 1.96 reported errors.
+Q_DM is the normal approximation, right for normals only. False alarms of the two-sample test at 5 %, of independent draws and
+of autoregressive chains (correlation .8), and its power against a shift of one column by .3 standard deviations and against a
 correlation of .5 that leaves both columns as they are.
 """
 

@@ -26,6 +26,9 @@ from disco_samplers.types import ArrayLike, LogDensity
 _DOUBT, _WRONG = 5.0, 0.5
 """Standard errors from which on draws are said not to follow the log-posterior, and the slope below which it is an error."""
 
+_LOOSE = 1 / 3
+"""Scatter of the stored values less the fit's, in units of the fit's own, above which it is an error too."""
+
 _LARGE_K = 0.7
 
 
@@ -94,8 +97,8 @@ def log_evidence(
     ``Draws(..., support=...)``; the log-posterior is still of the columns as they are.
 
     That the draws follow the log-posterior is checked. With a function, the log-odds of a point to be a draw rather than a
-    proposal must rise with log-posterior less log g by a slope of one; with stored values, core and shell of the region must
-    give the same Z. A right log-posterior fails by chance less than once in a million calls.
+    proposal must rise with log-posterior less log g by a slope of one; with stored values, draws weighted to follow g must have
+    its means. A right log-posterior fails by chance less than once in a million calls.
 
     Arguments:
         draws: (n, d), or :class:`~disco_samplers.Draws` with chains or weights; ten distinct rows a column at least.
@@ -208,9 +211,8 @@ def _from_values(rows: Rows, proposal: Proposal, model: DiScoFormer | None, gene
         kinds.append(g.kind)
         spread = float((others.log_prob.flatten() - g.log_prob(others.flat)).std())  # type: ignore[union-attr]
         own = float(g.log_prob(others.flat).std())
-        difference = found[-1].difference
-        words = f"core and shell of their region differ by {abs(difference):.0f} standard errors"
-        _doubt(abs(difference), spread > own, f"{words}, and log_prob less their log-density by {spread:.2g} nats")
+        words = f"weighted to follow their fit they miss its means by {found[-1].difference:.0f} standard errors"
+        _doubt(found[-1].difference, spread > _LOOSE * own, f"{words}, log_prob less log-density scatters by {spread:.2g} nats")
     k = max(half.pareto_k for half in found)
     if k > _LARGE_K:
         warnings.warn(

@@ -95,12 +95,10 @@ class MixtureFit:
         x = self.mixture.draw(count, generator) @ self.lower.T + self.mean
         return Sample(x, x.new_ones(count), math.inf)
 
-    def share(self, level: float) -> tuple[float, float]:
-        """The mass where the log-density is at least ``level``, and its variance."""
-        generator = torch.Generator(self.mean.device).manual_seed(0)
-        inside = self.log_prob(self.sample(4 * _POOL, generator).points) >= level
-        mass = float(inside.double().mean())
-        return mass, mass * (1 - mass) / (4 * _POOL)
+    def whole(self) -> tuple[Sample, Tensor]:
+        """Many draws, and the log-density at them."""
+        sample = self.sample(4 * _POOL, torch.Generator(self.device).manual_seed(0))
+        return sample, self.log_prob(sample.points)
 
     def _white(self, x: Tensor) -> Tensor:
         white: Tensor = torch.linalg.solve_triangular(self.lower, (x - self.mean).T, upper=False)
@@ -161,10 +159,9 @@ class EstimateFit:
         index = torch.searchsorted(self.ratio.cumsum(0), levels).clamp_max(len(self.pool) - 1)
         return Sample(self.pool[index], self.ratio[index], len(self.pool))
 
-    def share(self, level: float) -> tuple[float, float]:
-        """The mass where the log-density is at least ``level``, and its variance."""
-        inside = (self.log_f >= level) * self.ratio
-        return float(inside.mean()), float((inside - inside.mean() * self.ratio).var()) / len(self.pool)
+    def whole(self) -> tuple[Sample, Tensor]:
+        """The pool, and the log-density there."""
+        return Sample(self.pool, self.ratio, len(self.pool)), self.log_f
 
 
 Fit = MixtureFit | EstimateFit

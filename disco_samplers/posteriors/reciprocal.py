@@ -16,7 +16,7 @@ _REGION = 0.8
 
 
 class Reciprocal(NamedTuple):
-    """log Z, its variance, the Pareto k of the weights, and by how many standard errors core and shell of the region differ."""
+    """log Z, its variance, the Pareto k of the weights, and by how many standard errors the weighted draws miss g's means."""
 
     log_z: float
     variance: float
@@ -29,8 +29,8 @@ def reciprocal(fit: Fit, fitted: Rows, rows: Rows) -> Reciprocal:
 
     .. math:: \frac1Z = \frac{1}{G(R)} \sum_i w_i \frac{g(x_i)}{q(x_i)}\, 1_R(x_i), \qquad R = \{x : g(x) \ge t\}
 
-    in R, which holds four fifths of the draws that g was fitted to, g/q varies little. Its core (the denser half) and its shell
-    alone must give the same Z: where they do not, q is not what the draws follow.
+    in R, which holds four fifths of the draws that g was fitted to, g/q varies little. Draws weighted by g/q follow g: the
+    means of the columns and of log g, in R, must be g's own. Where they are not, q is not what the draws follow.
 
     References:
         Gelfand, Dey, *Bayesian model choice: asymptotics and exact calculations*, JRSS B 1994; Robert, Wraith, *Computational
@@ -38,22 +38,26 @@ def reciprocal(fit: Fit, fitted: Rows, rows: Rows) -> Reciprocal:
     """
     assert rows.log_prob is not None
     log_g = fit.log_prob(rows.flat)
+    edge = float(fit.log_prob(fitted.flat).quantile(1 - _REGION))
+    inside = log_g >= edge
+    sample, log_g_own = fit.whole()
+    own = (log_g_own >= edge) * sample.ratio
+    if not (inside.any() and own.any()):
+        raise ValueError("the two halves of the draws lie apart: draw more, or shuffle them")
     log_ratio = log_g - rows.log_prob.flatten()
-    levels = fit.log_prob(fitted.flat).quantile(torch.tensor([1 - _REGION, 1 - _REGION / 2]).to(log_g))
-    edge, core = (float(level) for level in levels)
-    (mass, variance), (core_mass, core_variance) = fit.share(edge), fit.share(core)
-    top = float(log_ratio[log_g >= edge].max()) if bool((log_g >= edge).any()) else math.nan
-    found = []
-    shell = (mass - core_mass, variance + core_variance)
-    for inside, (share, error) in (
-        (log_g >= edge, (mass, variance)),
-        (log_g >= core, (core_mass, core_variance)),
-        ((log_g >= edge) & (log_g < core), shell),
-    ):
-        value, scatter = rows.mean(torch.where(inside, (log_ratio - top).exp(), 0.0))
-        if not (float(value) > 0 and share > 0):
-            raise ValueError("the two halves of the draws lie apart: draw more, or shuffle them")
-        found.append((-math.log(float(value)) - top + math.log(share), scatter / float(value) ** 2 + error / share**2))
-    (log_z, total), (inner, inner_variance), (outer, outer_variance) = found
-    weights = log_ratio[log_g >= edge].cpu().numpy()
-    return Reciprocal(log_z, total, pareto_k(weights), (inner - outer) / math.sqrt(inner_variance + outer_variance))
+    top = float(log_ratio[inside].max())
+    weight = torch.where(inside, (log_ratio - top).exp(), 0.0)
+    value, scatter = rows.mean(weight)
+    mass = own.mean()
+    error = float((own - mass * sample.ratio).var() / mass.square()) / len(own)
+    log_z = float(mass.log() - value.log()) - top
+    difference = 0.0
+    features = torch.cat([rows.flat, log_g[:, None]], 1).unbind(1)
+    for feature, of_g in zip(features, torch.cat([sample.points, log_g_own[:, None]], 1).unbind(1), strict=True):
+        expected = (own * of_g).mean() / mass
+        noise = float((own * (of_g - expected) / mass).var()) / len(own)
+        found = (rows.share.flatten() * weight * feature).sum() / value
+        variance = rows.mean(weight * (feature - found) / value)[1] + noise
+        difference = max(difference, abs(float(found - expected)) / math.sqrt(variance))
+    k = pareto_k(log_ratio[inside].cpu().numpy())
+    return Reciprocal(log_z, scatter / float(value) ** 2 + error, k, difference)

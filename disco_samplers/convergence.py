@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,7 +28,7 @@ def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
 def pareto_k(log_weights: np.ndarray) -> float:
     """The shape of the Pareto law of the largest importance weights (n,): means of the weights are reliable below .7.
 
-    NaN where the weights are all the same or fewer than twenty-five.
+    NaN where the largest are all the same or there are fewer than twenty-five.
 
     References:
         Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, JMLR 2024
@@ -37,12 +38,14 @@ def pareto_k(log_weights: np.ndarray) -> float:
         >>> pareto_k(-np.log(np.random.default_rng(0).random(5000))) > 0.7  # weights 1 / u have no mean
         True
     """
-    if len(log_weights) < 25 or np.ptp(log_weights) < 1e-12:
+    weights = np.exp(log_weights - np.max(log_weights)) if len(log_weights) else log_weights
+    if len(weights) < 25 or np.ptp(np.sort(weights)[-min(len(weights) // 5, 3 * math.isqrt(len(weights))) :]) == 0:
         return float("nan")
+    if find_spec("arviz_stats"):
+        stats = import_module("arviz_stats.base").array_stats
+        return float(stats.pareto_khat(weights[None], r_eff=1.0, tail="right"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says in words what the number says
-        if find_spec("arviz_stats"):
-            return float(import_module("arviz_stats.base").array_stats.psislw(log_weights)[1])
         return float(optional("arviz", "files").psislw(log_weights)[1])
 
 

@@ -95,13 +95,13 @@ def test_conjugate_regression():
 
 
 def test_the_error_is_the_scatter():
-    """Of 40 repeats: the mean square of (log Z - truth) / error is chi-squared over 40, outside these bounds once in 10^4."""
-    law = normal(3)
+    """Of 12 repeats: the mean square of (log Z - truth) / error is chi-squared over 12, outside these bounds once in 5,000."""
+    law = normal(2)
     off = []
-    for i in range(40):
-        x = law.sample(300, generator=seeded(100 + i))
+    for i in range(12):
+        x = law.sample(150, generator=seeded(100 + i))
         off.append(far(log_evidence(x, law.evaluate, proposal="mixture", generator=seeded(i)), 0.0) ** 2)
-    assert 0.35 < sum(off) / 40 < 2.1
+    assert 0.11 < sum(off) / 12 < 3.5
 
 
 def test_chains_and_weights():
@@ -153,7 +153,7 @@ def test_another_log_posterior_is_found_out(wrong, stored):
 def test_a_slightly_other_log_posterior_is_doubted():
     x = torch.randn(20000, 2, generator=seeded(9)).double()
     with pytest.warns(EvidenceWarning, match="may not follow"):
-        log_evidence(Draws(x, log_prob=-0.45 * x.square().sum(1)), **MIXTURE)
+        log_evidence(Draws(x, log_prob=-0.42 * x.square().sum(1)), **MIXTURE)
 
 
 def test_stored_values_of_other_draws():

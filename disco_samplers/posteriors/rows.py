@@ -120,7 +120,8 @@ def to_real(draws: Draws, transform: Transform | None) -> Draws:
         return draws
     x = draws.values.detach().double()
     t = transform.inv(x)
-    on = ~torch.isfinite(t) | ((transform(t) - x).abs() > 1e-6 * x.abs().clamp_min(1e-300))
+    edges = [[math.inf if edge is None else edge for edge in bounds] for bounds in draws.support or []]
+    on = (x[..., None] == torch.tensor(edges, dtype=x.dtype, device=x.device)).any(-1)
     if on.any():
         row, column = on.nonzero()[0].tolist()
         raise ValueError(

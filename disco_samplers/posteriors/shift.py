@@ -99,7 +99,7 @@ def parameter_shift(a: Rows, b: Rows) -> float:
 
 def log_chi2(q: float, d: int) -> float:
     """The log of the probability of more than q under a chi-squared law."""
-    tail = float(torch.special.gammaincc(torch.tensor(d / 2).double(), torch.tensor(q / 2).double()))
+    tail = float(torch.special.gammaincc(*torch.tensor([d / 2, q / 2], dtype=torch.float64, device="cpu")))
     return math.log(tail) if tail > 0 else -math.inf
 
 
@@ -113,7 +113,7 @@ def sigmas_of(log_p: float) -> float:
     if log_p >= 0:
         return 0.0
     # By Newton's method on log Phi, for p itself may be too small for a float.
-    wanted, x = log_p - math.log(2), torch.tensor(-math.sqrt(max(-2 * log_p, 0.0)), dtype=torch.float64)
+    wanted, x = log_p - math.log(2), torch.tensor(-math.sqrt(max(-2 * log_p, 0.0)), dtype=torch.float64, device="cpu")
     for _ in range(50):
         value = torch.special.log_ndtr(x)
         slope = torch.exp(-0.5 * x.square() - 0.5 * math.log(2 * math.pi) - value)

@@ -131,7 +131,7 @@ def tension(
         log_s = _log_suspiciousness(of_a, of_b, x, y, fresh())
         divergence = x.mean(of_a.log_prob(x.flat) - of_b.log_prob(x.flat))[0]
         logs = [log_p, log_chi2(parameter_shift(*rows), d), log_chi2(max(d - 2 * log_s, 0.0), d)]
-        return torch.tensor([*map(sigmas_of, logs), log_s, float(divergence), log_p], dtype=torch.float64)
+        return torch.tensor([*map(sigmas_of, logs), log_s, float(divergence), log_p], dtype=torch.float64, device="cpu")
 
     values, errors = jackknife(everything, progress=progress)
     names = {"shift": "sigmas", "Q_DM": "sigmas", "suspicion": "sigmas", "log suspiciousness": "nats", "KL divergence": "nats"}

@@ -135,7 +135,7 @@ def two_sample(
     labels = of_a[torch.stack(orders)].to(x)  # (1 + B, blocks)
     t = _differences(labels, sums, sizes)
     largest = t.amax(1)
-    p_values = ((largest[1:, None] >= t[0] * (1 - 1e-9)).sum(0) + 1) / (1 + num_permutations)
+    p_values = ((largest[1:, None] >= t[0] * (1 - 1e-9)).double().sum(0) + 1) / (1 + num_permutations)
     found = sorted(((float(p), -float(size), name) for p, size, name in zip(p_values, t[0], names, strict=True)))
     return TwoSample(found[0][0], alpha, {name: p for p, _, name in found if p <= alpha}, (densities[0], densities[1]))
 

@@ -66,42 +66,35 @@ def build(folder: str) -> Any:
     return page
 
 
-def serve(port: int | None = None, *, browser: bool = False, block: bool = True) -> Any:
+def serve(port: int | None = None, *, browser: bool = False) -> None:
     """Serves the page on the loopback interface until interrupted; its files lie in a temporary folder that is removed then.
 
     Arguments:
         port: to listen on; the first free one from 7860 on if not given.
         browser: opens the page in the default browser.
-        block: whether to wait until interrupted; if not, the running page is returned, and its ``close()`` stops it.
 
     Raises:
         ImportError: if Gradio is not installed.
         OSError: if the port is taken.
     """
     optional("gradio", "app")
-    folder = tempfile.TemporaryDirectory(prefix="disco-app-")
     before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = folder.name
-    page = build(folder.name)
-    try:
-        page.queue(default_concurrency_limit=1).launch(
-            server_name="127.0.0.1",
-            server_port=port,
-            inbrowser=browser,
-            share=False,
-            max_file_size=MAX_FILE_SIZE,
-            prevent_thread_lock=True,
-            footer_links=[],
-            quiet=True,
-        )
-        if not block:
-            page.folder = folder
-            return page
-        print(f"the page is at {page.local_url} (Ctrl-C stops it)", flush=True)
-        page.block_thread()
-    finally:
-        if block:
+    with tempfile.TemporaryDirectory(prefix="disco-app-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        page = build(folder)
+        try:
+            page.queue(default_concurrency_limit=1).launch(
+                server_name="127.0.0.1",
+                server_port=port,
+                inbrowser=browser,
+                share=False,
+                max_file_size=MAX_FILE_SIZE,
+                prevent_thread_lock=True,
+                footer_links=[],
+                quiet=True,
+            )
+            print(f"the page is at {page.local_url} (Ctrl-C stops it)", flush=True)
+            page.block_thread()
+        finally:
             page.close(verbose=False)
-            folder.cleanup()
             os.environ.pop("GRADIO_TEMP_DIR") if before is None else os.environ.update(GRADIO_TEMP_DIR=before)
-    return None

@@ -23,8 +23,8 @@ DEFAULTS: dict[Use, str] = {
     # Columns that are quantities of their own have structure along them, which only this network sees; the default of all.
     "table": "axes",
     "cloud": "axes",
-    # Draws of a posterior, too, but an estimate of them is followed only as far as it beats their moments. In a small trial (four
-    # shards of 500 draws, skewed or of two modes, in 2 to 10 parameters) the merged scores of both weights erred alike.
+    # Draws of a posterior, too, but an estimate of them is followed only as far as it beats their moments. In a small trial
+    # (four shards of 500 draws, skewed in 2 to 10 parameters or of two modes in 2) the merged scores of both erred alike.
     "shard": "axes",
     # In which parameters a model is written is arbitrary, and so must not matter to the law of its draws.
     "posterior": "rotations",

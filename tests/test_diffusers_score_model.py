@@ -379,6 +379,20 @@ def test_bad_data(change, message, data):
         DiscoScoreModel.from_data(change(data[1]), model=perturbed(), calibrate=False)
 
 
+def test_bad_pictures():
+    """Sizes that differ, pixels as they are in files, channels last."""
+    pictures = [torch.zeros(1, 8, 8)] * 20 + [torch.zeros(1, 7, 8)]
+    with pytest.raises(ValueError, match=r"different shapes, \(1, 7, 8\) and \(1, 8, 8\)"):
+        DiscoScoreModel.from_data(pictures)
+    for array in (torch.ones(20, 1, 8, 8, dtype=torch.uint8), np.ones((20, 1, 8, 8), np.uint8)):
+        with pytest.raises(ValueError, match=r"data / 127.5 - 1"):
+            DiscoScoreModel.from_data(array)
+    last = torch.randn(60, 5, 5, 3, generator=torch.Generator().manual_seed(0))
+    last[:, 0, 0, 0] = torch.nan
+    with pytest.warns(UserWarning, match=r"channels first, data.permute\(0, 3, 1, 2\)"), pytest.raises(ValueError, match="NaN"):
+        DiscoScoreModel.from_data(last[:, :, :2])
+
+
 def test_a_share_that_the_samples_do_not_carry():
     """Asked for, it is refused; by default there is one direction for every four samples."""
     x = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))

@@ -23,6 +23,7 @@ estimate
 measures posteriors
 front
 integrations integrations.diffusers integrations.plasma integrations.pyro integrations.sklearn
+app
 commands
 cli"""
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS.splitlines()) for room in rooms.split()}

@@ -5,9 +5,10 @@ from disco_samplers.training.config import TrainingConfig, load_config
 from disco_samplers.training.families import FAMILIES
 from disco_samplers.training.loss import Losses, consistency_loss, training_loss
 from disco_samplers.training.stream import Batch, Stream, StreamConfig, make_batch
-from disco_samplers.training.trainer import Trainer
+from disco_samplers.training.trainer import CHECKPOINT, Trainer
 
 __all__ = [
+    "CHECKPOINT",
     "FAMILIES",
     "Batch",
     "Losses",

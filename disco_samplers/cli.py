@@ -13,22 +13,32 @@ from disco_samplers import commands
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; an error or warning is one line on standard error, an error also a non-zero exit status."""
+    """Runs the command; an error or warning is one line on standard error, an error also a non-zero exit status.
+
+    Arguments are looked at before anything heavy is imported: subcommands import what they need when they run.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show
-            options.run(options)
+            status: int | None = options.run(options)
     except KeyboardInterrupt:
         print("disco: interrupted before there was anything to keep", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
     except (ValueError, TypeError, RuntimeError, OSError, ImportError, MemoryError) as error:
-        print("disco: error: " + " ".join(str(error).split()), file=sys.stderr)
+        print("disco: error: " + " ".join(_said(error).split()), file=sys.stderr)
         return 1
-    return 0
+    return status or 0
+
+
+def _said(error: BaseException) -> str:
+    """What an error says; of one by the operating system the file first, without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _show(message: Warning | str, *_: object, **__: object) -> None:
@@ -39,6 +49,7 @@ def _show(message: Warning | str, *_: object, **__: object) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="disco", description="Density, score and new draws from a table of draws.")
     parser.add_argument("--version", action="version", version=disco_samplers.__version__)
+    parser.set_defaults(parser=parser)  # shell completion is made from it
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in sorted(module.name for module in pkgutil.iter_modules(commands.__path__) if module.name != "shared"):
         import_module(f"disco_samplers.commands.{name}").add(subparsers)

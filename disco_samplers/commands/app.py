@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from disco_samplers.commands.shared.options import ending
+
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    command = commands.add_parser("app", help="a local web page: drop a table of draws, see its density, score and new draws")
+    command = commands.add_parser(
+        "app",
+        help="a local web page: drop a table of draws, see its density, score and new draws",
+        **ending("disco app --browser", {"address": "where the page is, on this machine only; Ctrl-C ends it"}),
+    )
     command.add_argument("--port", type=int, help="to listen on (default: the first free one from 7860 on)")
     command.add_argument("--browser", action="store_true", help="open the page in the default browser")
     command.set_defaults(run=run)

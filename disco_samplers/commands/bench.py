@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import disco_samplers
+from disco_samplers.commands.shared.options import ending
 
 FOLDER = Path(disco_samplers.__file__).resolve().parent.parent / "benchmarks"
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    command = commands.add_parser("bench", help="rerun the benchmarks of a source checkout, all or some by name")
+    printed = {"benchmarks/results": "where each benchmark writes its tables; --list says what it measures"}
+    command = commands.add_parser(
+        "bench",
+        help="rerun the benchmarks of a source checkout, all or some by name",
+        **ending("disco bench --list\ndisco bench information --quick", printed),
+    )
     command.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run (default: all)")
     command.add_argument("--quick", action="store_true", help="small sizes, minutes; only of those marked so in --list")
     command.add_argument("--list", action="store_true", help="name the benchmarks and what they measure")

@@ -5,12 +5,25 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from disco_samplers.commands.shared import DRAWS_HELP, add_options, add_reading, load_model, table_from
+from disco_samplers.commands.shared.options import DRAWS_HELP, add_options, add_reading, ending
+
+_PRINTED = {
+    "p": "share of permutations that differ as much; small (below --alpha) is worse: they differ",
+    "differences": "what differs: density, location or spread of a variable, with p-values corrected for their number",
+    "parameter shift": "with --tension: how improbable no shift is, in sigmas; large is worse",
+    "Q_DM": "the same by means and covariances alone, right for Gaussian posteriors",
+    "log suspiciousness": "in nats; negative is worse: the posteriors disagree",
+    "Kullback-Leibler": "divergence of B from A in nats; 0 for equal ones, large is farther apart",
+}
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    command = commands.add_parser("compare", help="are two sets of draws of one law; the tension of two posteriors")
+    command = commands.add_parser(
+        "compare",
+        help="are two sets of draws of one law; the tension of two posteriors",
+        **ending("disco compare run_a.csv run_b.csv\ndisco compare planck.csv survey.csv --tension", _PRINTED),
+    )
     command.add_argument("a", metavar="A", help=DRAWS_HELP.rpartition(";")[0])
     command.add_argument("b", metavar="B", help="as A, of the same parameters; those that both have are compared")
     command.add_argument("--alpha", type=float, default=0.05, help="false-alarm rate of the test (default: %(default)s)")
@@ -24,14 +37,18 @@ def add(commands: Any) -> None:
         help="densities fitted to the draws: Gaussian mixtures, DiScoFormer's estimates, or the better (default: %(default)s)",
     )
     add_reading(command)
-    add_options(command, "seed", "model", "device", "iid", "quiet")
+    add_options(command, "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
+    from disco_samplers.commands.shared.models import load_model
+    from disco_samplers.commands.shared.output import Output
+    from disco_samplers.commands.shared.tables import table_from
     from disco_samplers.posteriors import tension, two_sample
 
+    output = Output(options)
     first, second = (table_from(options, path).draws(iid=options.iid) for path in (options.a, options.b))
     shared = [name for name in first.names if name in second.names]
     if not shared:
@@ -40,8 +57,10 @@ def run(options: argparse.Namespace) -> None:
         )
     a, b = first.columns(shared), second.columns(shared)
     model = None if options.proposal == "mixture" else load_model(options)
-    print(f"compared in {', '.join(shared)}")
+    head = f"compared in {', '.join(shared)}\n"
     if options.tension:
-        print(tension(a, b, proposal=options.proposal, model=model, seed=options.seed, progress=not options.quiet))
-    else:
-        print(two_sample(a, b, alpha=options.alpha, proposal=options.proposal, model=model, seed=options.seed))
+        found = tension(a, b, proposal=options.proposal, model=model, seed=options.seed, progress=not options.quiet)
+        return output.tell(f"{head}{found}", variables=shared, tension=found)
+    test = two_sample(a, b, alpha=options.alpha, proposal=options.proposal, model=model, seed=options.seed)
+    values = {"p_value": test.p_value, "alpha": test.alpha, "differ": test.differ, "differences": test.differences}
+    return output.tell(f"{head}{test}", variables=shared, **values)

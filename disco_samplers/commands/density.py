@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import numpy as np
+from disco_samplers.commands.shared.options import PICTURE, TABLE_HELP, add_options, add_reading, ending
 
-from disco_samplers import files, pictures
-from disco_samplers.commands.shared import add_options, add_reading, device_name, indexed, scored_tables, weights_of
-from disco_samplers.extras import optional
+_PRINTED = {
+    "log_prob": "column of --out: normalised log-density of the row in nats; the lower, the more unusual the row",
+    "mean": "of log_prob over the rows: the lower, the worse the table of --train describes them",
+    "worth": "how many independent draws the training rows are worth; fewer is worse",
+}
 
 
 def add(commands: Any) -> None:
@@ -18,32 +20,50 @@ def add(commands: Any) -> None:
         "density",
         help="log-density of each row of a table of numbers",
         description="Writes log_prob, the normalised log-density of each row (disco score gives it up to a constant).",
+        **ending("disco density new.csv --train usual.csv --out density.csv --plot density.png", _PRINTED),
     )
     command.add_argument("table", metavar="TABLE", help="rows to score")
     command.add_argument("--train", metavar="TABLE", help="rows that the density is estimated from (default: TABLE itself)")
-    command.add_argument(
-        "--out", required=True, metavar="FILE", help=".csv, .npz, .parquet or .feather, with TABLE's index and columns"
-    )
+    command.add_argument("--out", required=True, metavar="FILE", help=TABLE_HELP)
     add_reading(command, chains=False)
-    command.add_argument("--plot", metavar="FILE", help="draw the distribution of log-densities: .png, .pdf or .svg")
-    add_options(command, "seed", "model", "device")
+    command.add_argument("--plot", metavar="FILE", help=f"draw the distribution of log-densities: {PICTURE}")
+    add_options(command, "seed", "model", "device", "quiet", "json")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
+    import numpy as np
+
+    from disco_samplers import files, pictures
+    from disco_samplers.commands.shared.bars import in_parts
+    from disco_samplers.commands.shared.models import device_name
+    from disco_samplers.commands.shared.output import Output, told
+    from disco_samplers.commands.shared.tables import indexed, scored_tables, weights_of
+    from disco_samplers.extras import optional
+
+    output = Output(options)
     table, rows, train = scored_tables(options)
     density = optional("disco_samplers.integrations.sklearn", "sklearn").DiscoDensity(
-        model=options.model, device=device_name(options), random_state=options.seed
+        model=options.model, device=device_name(options), random_state=options.seed, verbose=not options.quiet
     )
     density.fit(train.values, **weights_of(train))
-    log_prob = density.score_samples(rows) if options.train else density.score_training_samples()
+    if options.train:
+        log_prob = in_parts(density.score_samples, rows, "log-densities", quiet=options.quiet)
+    else:
+        log_prob = density.score_training_samples()
     columns = indexed(table, {"log_prob": log_prob})
-    files.write_table(options.out, columns)
-    if options.plot:
-        pictures.plot_distribution(log_prob, "log-density (nats)", {"median": float(np.median(log_prob))}, path=options.plot)
-    print(train.draws(iid=True))
-    print(
-        f"wrote {options.out}: log_prob, normalised, of {len(rows)} rows by {len(train.values)}, "
-        f"mean {log_prob.mean():.4f} nats"
+    output.write(options.out, lambda path: files.write_table(path, columns))
+    marks = {"median": float(np.median(log_prob))}
+    title = f"log-density of {len(rows)} rows"
+    output.write(
+        options.plot,
+        lambda path: pictures.plot_distribution(log_prob, "log-density (nats)", marks, title=title, path=path),
+    )
+    draws = train.draws(iid=True)
+    return output.tell(
+        f"{draws}\nlog_prob, normalised, of {len(rows)} rows by {len(train.values)}, mean {log_prob.mean():.4f} nats",
+        training=told(draws),
+        rows=len(rows),
+        mean_log_prob=log_prob.mean(),
     )

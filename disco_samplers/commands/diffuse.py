@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from disco_samplers.commands.shared.options import DRAWS_HELP, PICTURE, add_options, add_reading, ending
 
-from disco_samplers import files, pictures
-from disco_samplers.commands.shared import (
-    DRAWS_HELP,
-    add_options,
-    add_reading,
-    check_finite,
-    device_name,
-    equal_rows,
-    load_model,
-    table_from,
-)
-from disco_samplers.extras import optional
+if TYPE_CHECKING:
+    import torch
+
+_PRINTED = {
+    "worth": "how many independent draws the rows are worth; fewer is worse",
+    "distance to half of the data": "sliced Wasserstein-2 distance of the samples, in standard deviations; larger is worse",
+    "of the other half to it": "what new data would reach: far above it is worse than data, far below copied",
+}
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    command = commands.add_parser("diffuse", help="new samples of a table by a diffusion scheduler, without training")
+    command = commands.add_parser(
+        "diffuse",
+        help="new samples of a table by a diffusion scheduler, without training",
+        **ending("disco diffuse data.csv --scheduler DDIM --out new.csv --plot new.png", _PRINTED),
+    )
     command.add_argument("data", metavar="DATA", nargs="+", help=DRAWS_HELP)
     command.add_argument(
         "--scheduler",
@@ -36,14 +36,23 @@ def add(commands: Any) -> None:
     command.add_argument("--num-samples", type=int, default=1000, help="(default: %(default)s)")
     command.add_argument("--replicas", type=int, default=4, help="noised contexts at each level (default: %(default)s)")
     command.add_argument("--out", metavar="FILE", help="write the samples: .csv, .npy, .npz, .parquet or .feather")
-    command.add_argument("--plot", metavar="FILE", help="draw samples and data: .png, .pdf or .svg")
+    command.add_argument("--plot", metavar="FILE", help=f"draw samples and data: {PICTURE}")
     add_reading(command)
-    add_options(command, "adapt", "seed", "model", "device", "quiet")
+    add_options(command, "adapt", "seed", "model", "device", "quiet", "json")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
+    import torch
+
+    from disco_samplers import files, pictures
+    from disco_samplers.commands.shared.models import device_name, load_model
+    from disco_samplers.commands.shared.output import Output, told
+    from disco_samplers.commands.shared.tables import check_finite, equal_rows, table_from
+    from disco_samplers.extras import optional
+
+    output = Output(options)
     if options.out:
         files.writable(options.out, draws=False)
     if options.plot:
@@ -71,32 +80,41 @@ def run(options: argparse.Namespace) -> None:
     generator = torch.Generator(data.device).manual_seed(options.seed)
     drawn = pipe(num_samples=options.num_samples, num_inference_steps=options.num_steps, generator=generator).samples
     values = (drawn.to(data) * scale + center).cpu()
-    if options.out:
-        files.write_table(options.out, {name: values[:, i].numpy() for i, name in enumerate(table.names)})
-    if options.plot:
-        ours.DiscoPipelineOutput(samples=values).plot(options.plot, reference=rows, names=table.names)
-    name = type(scheduler).__name__
-    print(table.draws())
-    print(
-        f"{len(values)} samples of {len(table.names)} variables by {name} in {options.num_steps} steps, from {len(data)} rows"
+    columns = {name: values[:, i].numpy() for i, name in enumerate(table.names)}
+    output.write(options.out, lambda path: files.write_table(path, columns))
+    picture = ours.DiscoPipelineOutput(samples=values)
+    output.write(options.plot, lambda path: picture.plot(path, reference=rows, names=table.names))
+    name, draws = type(scheduler).__name__, table.draws()
+    said = [
+        str(draws),
+        f"{len(values)} samples of {len(table.names)} variables by {name} in {options.num_steps} steps, from {len(data)} rows",
+    ]
+    report = _judge(drawn, (data - center) / scale, options.seed, ours.memorisation)
+    if report:
+        said.append(
+            f"sliced Wasserstein-2 distance to half of the data {report.sliced_w2:.4f}, of the other half to it "
+            f"{report.sliced_w2_training:.4f} (standard deviations)"
+        )
+    return output.tell(
+        "\n".join(said),
+        data=told(draws),
+        samples=len(values),
+        scheduler=name,
+        sliced_w2=report and report.sliced_w2,
+        sliced_w2_halves=report and report.sliced_w2_training,
     )
-    _judge(drawn, (data - center) / scale, options.seed, ours.memorisation)
-    for path in filter(None, [options.out, options.plot]):
-        print(f"wrote {path}")
 
 
-def _judge(drawn: torch.Tensor, data: torch.Tensor, seed: int, memorisation: Any) -> None:
-    """Closeness of the samples to the data, beside that of one half of the data to the other."""
+def _judge(drawn: torch.Tensor, data: torch.Tensor, seed: int, memorisation: Any) -> Any:
+    """Closeness of the samples to the data, beside that of one half of the data to the other; None of too few."""
+    import torch
+
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed), device="cpu").to(data.device)
     first, second = data[order[: len(data) // 2]], data[order[len(data) // 2 :]]
     if min(len(drawn), len(first)) <= 3:
         print("too few samples to compare", file=sys.stderr)
-        return
-    report = memorisation(drawn.to(data), first, second)
-    print(
-        f"sliced Wasserstein-2 distance to half of the data {report.sliced_w2:.4f}, of the other half to it "
-        f"{report.sliced_w2_training:.4f} (standard deviations)"
-    )
+        return None
+    return memorisation(drawn.to(data), first, second)
 
 
 def _scheduler(name: str, ours: Any) -> Any:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from disco_samplers.commands.shared import add_options, add_reading, load_model, table_from
-from disco_samplers.draws import Draws
+from disco_samplers.commands.shared.options import add_options, add_reading, ending
+
+if TYPE_CHECKING:
+    from disco_samplers.draws import Draws
+
+_PRINTED = {
+    "log evidence": "in nats, with its standard error; the model with the lower one explains the data worse",
+    "Pareto k": "of the weights of the estimate; above 0.7 is worse: more draws are needed",
+    "log Bayes factor": "of the first model against another, in nats; negative speaks for the other",
+}
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    command = commands.add_parser("evidence", help="log evidence from chains that hold the log-posterior; Bayes factors")
+    command = commands.add_parser(
+        "evidence",
+        help="log evidence from chains that hold the log-posterior; Bayes factors",
+        **ending("disco evidence 'one_*.csv' 'two_*.csv' --log-posterior lp__", _PRINTED),
+    )
     command.add_argument("chains", metavar="FILE", nargs="+", help="each model's draws; a pattern stands for a model's chains")
     command.add_argument(
         "--log-posterior",
@@ -27,26 +39,35 @@ def add(commands: Any) -> None:
         help="density fitted to the draws: a Gaussian mixture, DiScoFormer's estimate, or the better (default: %(default)s)",
     )
     add_reading(command)
-    add_options(command, "seed", "model", "device", "iid")
+    add_options(command, "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
+    from tqdm import tqdm
+
+    from disco_samplers.commands.shared.models import load_model
+    from disco_samplers.commands.shared.output import Output, told
     from disco_samplers.posteriors import log_evidence
 
+    output = Output(options)
     model = None if options.proposal == "mixture" else load_model(options)
-    found = []
-    for path in options.chains:
+    lines, models, found = [], [], []
+    for path in tqdm(options.chains, desc="models", disable=options.quiet or len(options.chains) == 1):
         draws = _with_log_prob(path, options)
         found.append(log_evidence(draws, proposal=options.proposal, model=model, seed=options.seed))
-        print(f"{path}: {found[-1]} from {draws!r}")
-    for path, other in zip(options.chains[1:], found[1:], strict=True):
-        print(f"{options.chains[0]} against {path}: {found[0] - other}")
+        lines.append(f"{path}: {found[-1]} from {draws!r}")
+        models.append({"file": path, "evidence": found[-1], "from": told(draws)})
+    factors = {path: found[0] - other for path, other in zip(options.chains[1:], found[1:], strict=True)}
+    lines += [f"{options.chains[0]} against {path}: {factor}" for path, factor in factors.items()]
+    return output.tell("\n".join(lines), models=models, log_bayes_factors=factors)
 
 
 def _with_log_prob(path: str, options: argparse.Namespace) -> Draws:
     """The draws in a file, with the column of --log-posterior for their log-density."""
+    from disco_samplers.commands.shared.tables import table_from
+
     name = options.log_posterior
     table = table_from(options, path, columns=[*options.columns, name] if options.columns else None)
     if name in table.names:

@@ -5,13 +5,26 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from disco_samplers import files, pictures
-from disco_samplers.commands.shared import add_options, add_reading, equal_rows, load_model, table_from
+from disco_samplers.commands.shared.options import PICTURE, add_options, add_reading, ending
+
+_PRINTED = {
+    "worth": "how many independent draws a shard's are worth; fewer is worse",
+    "mean, sd, 5%, 50%, 95%": "of the merged draws",
+    "mcse": "Monte Carlo standard error of the mean; large against sd is worse",
+    "ess_bulk, ess_tail": "independent draws that these are worth, for means and for tails; fewer is worse, below 400 too few",
+    "r_hat": "1 where the chains agree; larger is worse, above 1.01 they have not mixed",
+    "acceptance": "share of accepted proposals; near 0 is worse",
+    "divergences": "steps that left for nowhere; more is worse",
+}
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    command = commands.add_parser("merge", help="one posterior from the draws of several machines")
+    command = commands.add_parser(
+        "merge",
+        help="one posterior from the draws of several machines",
+        **ending("disco merge 'site_a_*.csv' 'site_b_*.csv' --prior-sd 10 --out all.nc --plot all.png", _PRINTED),
+    )
     command.add_argument(
         "shards", metavar="SHARD", nargs="+", help="a subposterior's draws, two or more; a pattern as 'a_*.csv' for chains"
     )
@@ -23,16 +36,21 @@ def add(commands: Any) -> None:
     command.add_argument("--num-chains", type=int, default=200, help="(default: %(default)s)")
     command.add_argument("--num-warmup", type=int, default=150, help="discarded steps (default: %(default)s)")
     command.add_argument("--thinning", type=int, default=5, help="steps between two draws (default: %(default)s)")
-    command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
+    command.add_argument("--plot", metavar="FILE", help=f"draw marginals and traces: {PICTURE}")
     add_reading(command, thinning=False)
-    add_options(command, "adapt", "seed", "model", "device", "quiet")
+    add_options(command, "adapt", "seed", "model", "device", "quiet", "json")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
+    from disco_samplers import files, pictures
+    from disco_samplers.commands.shared.models import load_model
+    from disco_samplers.commands.shared.output import Output, rows_of, told
+    from disco_samplers.commands.shared.tables import equal_rows, table_from
     from disco_samplers.posteriors import merge_subposteriors
 
+    output = Output(options)
     files.writable(options.out, draws=True)
     if options.plot:
         pictures.writable(options.plot)
@@ -61,12 +79,17 @@ def run(options: argparse.Namespace) -> None:
         names=names,
         progress=not options.quiet,
     )
-    result.save(options.out)
-    if options.plot:
-        result.plot(options.plot, reference=draws)
-    for path, table in zip(options.shards, tables, strict=True):
-        print(f"{path}: {table.draws()}")
-    print(f"merged: {result} of {len(draws)} shards")
-    print(result.summary())
-    for path in filter(None, [options.out, options.plot]):
-        print(f"wrote {path}")
+    output.write(options.out, result.save)
+    output.write(options.plot, lambda path: result.plot(path, reference=draws))
+    if not result.complete:
+        output.interrupted("these are the draws made until then")
+    shards, summary = {path: table.draws() for path, table in zip(options.shards, tables, strict=True)}, result.summary()
+    lines = [f"{path}: {shard}" for path, shard in shards.items()]
+    return output.tell(
+        "\n".join([*lines, f"merged: {result} of {len(draws)} shards", str(summary)]),
+        shards={path: told(shard) for path, shard in shards.items()},
+        acceptance=float(result.acceptance.mean()),
+        divergences=int(result.divergences.sum()),
+        complete=result.complete,
+        summary=rows_of(summary),
+    )

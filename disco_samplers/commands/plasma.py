@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-from disco_samplers import pictures
-from disco_samplers.commands.shared import add_options, device_name
-from disco_samplers.extras import optional
+from disco_samplers.commands.shared.options import add_options, ending
 
 _PACKAGE = "disco_samplers.integrations.plasma"
+_PRINTED = {
+    "start-up checks": "whether step, box and particles resolve the physics: ok, warn, or refuse, which ends the run",
+    "energy error": "change of the total energy over the run, relative; larger is worse",
+    "diagnostics.csv": "energies, momentum, and where asked for entropy, against time in units of 1/omega_p",
+    "picture.png": "field energy with the rate of theory, conservation (larger is worse), phase space, velocities",
+}
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    command = commands.add_parser("plasma", help="particle simulations of a plasma from run files")
+    example = "disco plasma list\ndisco plasma run two-stream --out two-stream"
+    command = commands.add_parser("plasma", help="particle simulations of a plasma from run files", **ending(example, _PRINTED))
     actions = command.add_subparsers(required=True, metavar="ACTION")
-    run_command = actions.add_parser("run", help="run a file or a named problem")
+    run_command = actions.add_parser("run", help="run a file or a named problem", **ending(example, _PRINTED))
     run_command.add_argument("source", metavar="FILE", help="run file (.toml) or the name of a problem")
     run_command.add_argument("--out", metavar="DIR", help="folder for what is written (default: plasma-NAME)")
     run_command.add_argument("--resume", action="store_true", help="continue the run in the folder")
-    add_options(run_command, "device", "quiet")
+    add_options(run_command, "device", "quiet", "json")
     run_command.set_defaults(run=run)
-    list_command = actions.add_parser("list", help="the named problems")
+    list_command = actions.add_parser(
+        "list", help="the named problems", **ending("disco plasma list two-stream > mine.toml\ndisco plasma run mine.toml", {})
+    )
     list_command.add_argument("name", nargs="?", help="print this problem's run file, to start your own from")
     list_command.set_defaults(run=show)
 
 
 def show(options: argparse.Namespace) -> None:
     """Prints the named problems, or one's run file."""
+    from disco_samplers.extras import optional
+
     runfile = optional(f"{_PACKAGE}.runfile", "plasma")
     if options.name:
         print(runfile.problem_text(options.name), end="")
@@ -39,8 +48,14 @@ def show(options: argparse.Namespace) -> None:
         print(f"{name:<24} {title}")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Does what a run file says."""
+    from disco_samplers import pictures
+    from disco_samplers.commands.shared.models import device_name
+    from disco_samplers.commands.shared.output import Output
+    from disco_samplers.extras import optional
+
+    output = Output(options)
     plasma, runfile = optional(_PACKAGE, "plasma"), optional(f"{_PACKAGE}.runfile", "plasma")
     folder = Path(options.out or f"plasma-{Path(options.source).stem if options.source.endswith('.toml') else options.source}")
     saved = folder / "checkpoint.pt"
@@ -49,48 +64,55 @@ def run(options: argparse.Namespace) -> None:
     if options.resume and not saved.exists():
         raise ValueError(f"there is no run to resume in {folder}: {saved.name} is not there")
     job = runfile.read_run(options.source, device=device_name(options))
-    simulation, output = job.simulation, job.output
+    simulation, wanted = job.simulation, job.output
     picture = folder / "picture.png"
     pictures.writable(picture)
     if options.resume:
         simulation.load(saved)
-    print(f"{job.title}: {sum(len(s.x) for s in simulation.state.species)} particles, {job.num_steps} steps")
-    _check(plasma.startup_checks(simulation))
+    if not options.json:
+        print(f"{job.title}: {sum(len(s.x) for s in simulation.state.species)} particles, {job.num_steps} steps")
+    checks = plasma.startup_checks(simulation)
+    _check(checks, silent=options.json)
     folder.mkdir(parents=True, exist_ok=True)
     simulation.save(saved)  # a folder that cannot be written is found out now, not at the end
     observers: list[Any] = []
-    if output.openpmd:
-        observers.append(plasma.OpenPMDWriter(folder / "openpmd", output.openpmd))
+    if wanted.openpmd:
+        observers.append(plasma.OpenPMDWriter(folder / "openpmd", wanted.openpmd))
     since = f"_from_step_{simulation.state.step}" if simulation.state.step else ""  # frames before that are in another file
-    animation = plasma.Animation(folder / f"phase_space{since}.gif", output.animation) if output.animation else None
+    animation = plasma.Animation(folder / f"phase_space{since}.gif", wanted.animation) if wanted.animation else None
     if animation:
         observers.append(animation)
-    if output.checkpoint:
-        observers.append(lambda now: now.save(saved) if now.state.step % output.checkpoint == 0 else None)
+    if wanted.checkpoint:  # on a full disk the run goes on: at its end it is tried once more
+        observers.append(lambda now: None if now.state.step % wanted.checkpoint else output.write(saved, now.save))
     try:
         result = simulation.run(
             max(job.num_steps - simulation.state.step, 0),
-            every=output.diagnostics,
-            entropy_every=output.entropy,
+            every=wanted.diagnostics,
+            entropy_every=wanted.entropy,
             observers=observers,
             progress=not options.quiet,
         )
     finally:  # an error keeps what was done, as an interrupt does
         if simulation.history:
-            simulation.save(saved)
-            simulation.history.write_csv(folder / "diagnostics.csv")
-    result.plot(picture, rate=job.rate)
+            output.write(saved, simulation.save)
+            output.write(folder / "diagnostics.csv", simulation.history.write_csv)
+    output.write(picture, lambda path: result.plot(path, rate=job.rate))
     if animation and animation.frames:
-        animation.save()
-    print(result)
-    print(f"wrote {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+        output.write(animation.path, lambda _: animation.save())
     if not result.complete:
-        print(f"interrupted at step {simulation.state.step} of {job.num_steps}: go on with --resume", file=sys.stderr)
+        output.interrupted(f"at step {simulation.state.step} of {job.num_steps}: go on with --resume")
+    output.written = [str(path) for path in sorted(folder.iterdir()) if not path.name.startswith(".")]  # hidden: unfinished
+    return output.tell(
+        str(result),
+        checks=[dataclasses.asdict(check) for check in checks],
+        time=result.time,
+        energy_error=result.energy_error,
+        complete=result.complete,
+    )
 
 
-def _check(checks: list[Any]) -> None:
-    print("start-up checks")
-    for check in checks:
-        print(f"  {check}")
+def _check(checks: list[Any], *, silent: bool) -> None:
+    for line in [] if silent else ["start-up checks", *(f"  {check}" for check in checks)]:
+        print(line)
     if refused := [check.name for check in checks if check.verdict == "refuse"]:
         raise ValueError(f"refused to start: {', '.join(refused)} as the checks above say")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import numpy as np
+from disco_samplers.commands.shared.options import DRAWS_HELP, add_options, add_reading, ending
 
-from disco_samplers import files
-from disco_samplers.commands.shared import DRAWS_HELP, add_options, add_reading, aligned, conditioned, points_from, table_from
+_PRINTED = {
+    "log_prob": "column of --out: log-density of the point in nats, up to a constant; the lower, the more unusual the point",
+    "score_NAME": "column of --out: derivative of the log-density by the variable NAME",
+    "worth": "how many independent draws DRAWS are worth; fewer is worse",
+    "adapted": "with --adapt: which of the steps tried was kept; 0 if none was better than none",
+}
 
 
 def add(commands: Any) -> None:
@@ -17,25 +21,38 @@ def add(commands: Any) -> None:
         "score",
         help="log-density and score at points",
         description="Writes log_prob, the log-density up to a constant (disco density normalises it), and the score.",
+        **ending("disco score chain.csv --at points.csv --out scores.csv", _PRINTED),
     )
     command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
     command.add_argument("--at", required=True, metavar="POINTS", help="table of points with the same columns")
     command.add_argument("--out", required=True, metavar="FILE", help=".csv, .npy, .npz, .parquet or .feather")
     add_reading(command)
-    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet")
+    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
+    import numpy as np
+
+    from disco_samplers import files
+    from disco_samplers.commands.shared.bars import in_parts
+    from disco_samplers.commands.shared.models import conditioned
+    from disco_samplers.commands.shared.output import Output, told
+    from disco_samplers.commands.shared.tables import aligned, points_from, table_from
+
+    output = Output(options)
     files.writable(options.out, draws=False)
     table, points = table_from(options, options.draws), points_from(options, options.at)
     some = bool(options.columns or options.exclude)
     values = aligned(points, options.at, table.names, options.draws[0], some=some)
     estimate, draws = conditioned(options, table)
-    log_prob, score = estimate.log_prob_and_score(values)
+    log_prob, score = in_parts(estimate.log_prob_and_score, values, "scores", quiet=options.quiet)
     columns: dict[str, np.ndarray] = {"log_prob": log_prob}
     columns |= {f"score_{name}": score[:, i] for i, name in enumerate(table.names)}
-    files.write_table(options.out, columns)
-    print(draws)
-    print(f"wrote {options.out}: log_prob, not normalised, and score at {len(values)} points from {len(table.values)} draws")
+    output.write(options.out, lambda path: files.write_table(path, columns))
+    return output.tell(
+        f"{draws}\nlog_prob, not normalised, and score at {len(values)} points from {len(table.values)} draws",
+        input=told(draws),
+        points=len(values),
+    )

@@ -7,15 +7,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
+from disco_samplers.commands.shared.options import add_options, ending
 
-from disco_samplers.arrays import check_count
-from disco_samplers.commands.shared import add_options, device_name
+_PRINTED = {
+    "model.safetensors": "in --out: the averaged weights, which --model of the other commands takes",
+    "checkpoint.pt": "in --out: what --resume goes on from",
+    "losses.csv": "in --out: the losses of each step; lower is better",
+    "validation.csv": "in --out: relative error of the score by dimension and samples; larger is worse, 1 is that of zero",
+}
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    command = commands.add_parser("train", help="train weights in slices of minutes")
+    command = commands.add_parser(
+        "train",
+        help="train weights in slices of minutes",
+        **ending("disco train --minutes 60 --out mine\ndisco train --minutes 60 --out mine --resume mine", _PRINTED),
+    )
     command.add_argument("--minutes", type=float, required=True, help="length of this slice")
     command.add_argument("--out", required=True, metavar="DIR", help="folder for weights, checkpoint and losses")
     command.add_argument("--resume", metavar="DIR", help="continue from the checkpoint in this folder")
@@ -25,12 +33,17 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--workers", type=int, default=0, help="processes that draw the data (default: %(default)s)")
     command.add_argument("--config", metavar="FILE", help="JSON with sections model and training (default: as shipped)")
-    add_options(command, "device", "quiet")
+    add_options(command, "device", "quiet", "json")
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
+    import torch
+
+    from disco_samplers.arrays import check_count
+    from disco_samplers.commands.shared.models import device_name
+    from disco_samplers.commands.shared.output import Output
     from disco_samplers.training import CHECKPOINT, Trainer, distributed, load_config
 
     if not 0 < options.minutes < 1e6:
@@ -62,8 +75,16 @@ def run(options: argparse.Namespace) -> None:
             trainer.start_from(options.start)
         if options.resume:
             trainer.resume(options.resume)
-        trainer.run(options.minutes, progress=not options.quiet, workers=options.workers)
-        if distributed.rank() == 0:
-            print(f"wrote {options.out}: {trainer.step} steps in {trainer.minutes:.1f} minutes of training so far")
+        output = Output(options)
+        if not trainer.run(options.minutes, progress=not options.quiet, workers=options.workers):
+            output.interrupted("what was trained is saved: go on with --resume")
+        if distributed.rank() != 0:
+            return output.status
+        output.written = [options.out]
+        return output.tell(
+            f"{trainer.step} steps in {trainer.minutes:.1f} minutes of training so far",
+            steps=trainer.step,
+            minutes=trainer.minutes,
+        )
     finally:
         distributed.cleanup()

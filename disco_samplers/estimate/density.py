@@ -284,7 +284,7 @@ class DensityEstimate:
                 picture.
             ImportError: if matplotlib is not installed.
         """
-        return plot_estimate(self.estimator, self.samples, dims, path)
+        return plot_estimate(self.estimator, self.samples, dims, path, names=self.names)
 
     def log_normalizer(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:
         """Log of the density's integral and its standard error; see :func:`disco_samplers.estimators.log_normalizer`."""

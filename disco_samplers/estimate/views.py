@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import default_names
 from disco_samplers.estimators import check_single
 from disco_samplers.pictures import plot_line, plot_plane, widened
 
 
-def plot_estimate(estimator: Any, samples: Tensor, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
+def plot_estimate(
+    estimator: Any,
+    samples: Tensor,
+    dims: tuple[int, int] = (0, 1),
+    path: str | None = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> Any:
     """Draws samples (n, d) with the estimated density and score.
 
     In one dimension density and score are curves. In two or more, contours of the density and arrows of the score on the
@@ -26,12 +35,12 @@ def plot_estimate(estimator: Any, samples: Tensor, dims: tuple[int, int] = (0, 1
     d = samples.shape[1]
     if d > 1 and not (len(dims) == len(set(dims)) == 2 and all(0 <= i < d for i in dims)):
         raise ValueError(f"dims must be two different columns in 0 .. {d - 1}, got {dims}")
-    x = samples.double()
+    x, names = samples.double(), names or default_names(d)
     if d == 1:
         ends = widened((float(x.min()), float(x.max())), 0.3)
         grid = torch.linspace(*ends, 400, dtype=x.dtype, device=x.device)
         log_prob, score = estimator.log_prob_and_score(grid[:, None])
-        return plot_line(_plain(x[:, 0]), _plain(grid), _plain(log_prob), _plain(score[:, 0]), path)
+        return plot_line(_plain(x[:, 0]), _plain(grid), _plain(log_prob), _plain(score[:, 0]), names[0], path)
     best = x[int(estimator.log_prob(x[:2000]).argmax())]
     levels = torch.tensor([0.002, 0.998], dtype=x.dtype, device=x.device)
     ranges = [widened(torch.quantile(x[:100_000, i], levels).tolist(), 0.15) for i in dims]
@@ -50,7 +59,7 @@ def plot_estimate(estimator: Any, samples: Tensor, dims: tuple[int, int] = (0, 1
         _plain(x[:1500, shown]),
         (_plain(a), _plain(b), _plain(log_prob)),
         (_plain(coarse[:, shown]), _plain(estimator.score(coarse)[:, shown])),
-        (f"x{dims[0]}", f"x{dims[1]}"),
+        (names[dims[0]], names[dims[1]]),
         slice_through="the densest sample" if d > 2 else "",
         path=path,
     )

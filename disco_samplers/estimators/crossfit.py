@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from disco_samplers.arrays import check_count
 
@@ -22,6 +23,7 @@ def crossfit(
     generator: torch.Generator | None = None,
     keep: Tensor | None = None,
     queries: Tensor | None = None,
+    progress: bool = False,
 ) -> Tensor:
     r"""Evaluates each row by the estimate fitted to the other folds' rows.
 
@@ -38,6 +40,7 @@ def crossfit(
         generator: deals the rows into folds; of any device, so that a seed deals alike on all of them.
         keep: (n,), False for rows that no estimate is to see; they are evaluated all the same.
         queries: (n, d), where each row is evaluated; the samples themselves if not given.
+        progress: whether to show a bar of the folds.
 
     Returns:
         (n, ...), in the order of the rows.
@@ -59,7 +62,7 @@ def crossfit(
     where = samples.device if generator is None else generator.device
     order = torch.randperm(n, generator=generator, device=where).to(samples.device)
     parts = []
-    for fold in order.tensor_split(min(folds, n)):
+    for fold in tqdm(order.tensor_split(min(folds, n)), desc="folds", disable=not progress):
         seen = keep.clone()
         seen[fold] = False
         parts.append(evaluate(fit(samples[seen]), queries[fold]))

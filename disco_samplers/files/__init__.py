@@ -6,12 +6,13 @@ from disco_samplers.files.npy import AXES
 from disco_samplers.files.reading import read, read_table
 from disco_samplers.files.table import Table
 from disco_samplers.files.weights import load_weights, save_weights
-from disco_samplers.files.whole import replacing, write
+from disco_samplers.files.whole import check_place, replacing, write
 from disco_samplers.files.writing import save, writable, write_draws, write_table
 
 __all__ = [
     "AXES",
     "Table",
+    "check_place",
     "load_checkpoint",
     "load_weights",
     "read",

@@ -26,8 +26,28 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, target)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(temporary), temporary):
+            error.filename, error.filename2 = str(target), None  # the one that was asked for
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Says before any work is done whether a file could be put there; folders that are missing are made when it is.
+
+    Raises:
+        OSError: if its folder is no folder, or may not be written to; or if it is a folder itself.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+    there = next(folder for folder in target.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{path} cannot be written: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{path} cannot be written: the folder {there} may not be written to")
 
 
 def write(path: str | os.PathLike[str], writer: Callable[[Path], None]) -> None:

@@ -13,7 +13,7 @@ from disco_samplers.files.columns import INDEX, LOG_WEIGHT
 from disco_samplers.files.formats import NEEDED, WRITERS
 from disco_samplers.files.netcdf import to_arviz, write_netcdf
 from disco_samplers.files.packed import is_packed, kind, open_binary
-from disco_samplers.files.whole import write
+from disco_samplers.files.whole import check_place, write
 
 
 def write_table(path: str | Path, columns: dict[str, np.ndarray]) -> None:
@@ -71,9 +71,11 @@ def writable(path: str | Path, *, draws: bool, names: Sequence[str] = ()) -> Non
     Raises:
         ValueError: if the extension is unknown, or the format has another use for a name.
         ImportError: if its format needs a package that is not installed.
+        OSError: if its folder is no folder, or may not be written to.
     """
     path = Path(path)
     _check_extension(path, [*WRITERS, ".nc"] if draws else list(WRITERS))
+    check_place(path)
     for module in NEEDED.get(kind(path), ()):
         optional(module, "files")
     if draws and kind(path) == ".nc":

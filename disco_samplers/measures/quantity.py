@@ -45,7 +45,7 @@ class Information:
         """Draws the rows' contributions with the value and two standard errors to either side. Needs matplotlib."""
         ends = (self.value - 2 * self.standard_error, self.value + 2 * self.standard_error)
         label = f"contribution of a row ({self.unit})"
-        return plot_distribution(self.contributions, label, {str(self): self.value}, band=ends, path=path)
+        return plot_distribution(self.contributions, label, {str(self): self.value}, band=ends, title=self.name, path=path)
 
     def __repr__(self) -> str:
         return f"{self.name} = {self.value:.3f} ± {self.standard_error:.3f} {self.unit}"

@@ -4,14 +4,20 @@ from disco_samplers.pictures.adaptation import plot_adaptation
 from disco_samplers.pictures.density import plot_line, plot_plane
 from disco_samplers.pictures.distribution import plot_distribution
 from disco_samplers.pictures.draws import plot_pairs, plot_ranks, plot_traces
-from disco_samplers.pictures.figure import BLUE, DARK, GREY, ORANGE, figure_of, saved, widened, writable
+from disco_samplers.pictures.figure import figure_of, legend_below, saved, some_of, widened, writable
+from disco_samplers.pictures.histogram import draw_histogram, edges
+from disco_samplers.pictures.style import BLUE, CYCLE, DARK, GREY, ORANGE, styled
 
 __all__ = [
     "BLUE",
+    "CYCLE",
     "DARK",
     "GREY",
     "ORANGE",
+    "draw_histogram",
+    "edges",
     "figure_of",
+    "legend_below",
     "plot_adaptation",
     "plot_distribution",
     "plot_line",
@@ -20,6 +26,8 @@ __all__ = [
     "plot_ranks",
     "plot_traces",
     "saved",
+    "some_of",
+    "styled",
     "widened",
     "writable",
 ]

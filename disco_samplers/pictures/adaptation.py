@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from disco_samplers.pictures.figure import BLUE, GREY, ORANGE, figure_of, saved
+from disco_samplers.pictures.figure import figure_of, saved
+from disco_samplers.pictures.style import BLUE, GREY, ORANGE, styled
 
 
+@styled
 def plot_adaptation(
     losses: Sequence[float],
     criterion: Sequence[float],
@@ -36,12 +38,13 @@ def plot_adaptation(
     axis.plot(losses, color=ORANGE, marker=".")
     axis.set_xlabel("step")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.set_ylabel("consistency loss", color=ORANGE)
+    axis.set_ylabel("consistency loss (lower is better)", color=ORANGE)
     other = axis.twinx()
     other.plot(criterion, color=BLUE, marker=".")
-    other.set_ylabel("held-out criterion", color=BLUE)
+    other.set_ylabel("held-out criterion (lower is better)", color=BLUE)
     axis.axvline(chosen, color=GREY, ls="--")
-    axis.set_title(f"kept: step {chosen}")
+    other.spines["right"].set_visible(True)
+    axis.set_title(f"adaptation: kept step {chosen} (dashed) of {len(losses)}")
     if tried:
         for name, color in (("radius", BLUE), ("columns", ORANGE)):
             strengths = [0.0, *(strength for kind, strength in tried if kind == name)]
@@ -54,7 +57,7 @@ def plot_adaptation(
         axes[1].set_xscale("symlog", linthresh=0.1)
         axes[1].set_xlim(left=-0.01)
         axes[1].set_xlabel("strength of the tail coordinates")
-        axes[1].set_ylabel("cross-fitted -log density / nats")
-        axes[1].set_title(f"read: {coordinates[0]}")
+        axes[1].set_ylabel("cross-fitted -log density (nats)")
+        axes[1].set_title(f"coordinates: kept {coordinates[0]} (dashed)")
         axes[1].legend()
     return saved(figure, path)

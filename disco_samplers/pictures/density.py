@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from disco_samplers.pictures.figure import BLUE, DARK, GREY, ORANGE, figure_of, saved
+from disco_samplers.pictures.figure import figure_of, legend_below, saved
+from disco_samplers.pictures.histogram import draw_histogram
+from disco_samplers.pictures.style import BLUE, DARK, GREY, ORANGE, styled
 
 
-def plot_line(samples: np.ndarray, x: np.ndarray, log_prob: np.ndarray, score: np.ndarray, path: str | None = None) -> Any:
-    """Draws samples (n,), and log-density and score (m,) at places x (m,).
+@styled
+def plot_line(
+    samples: np.ndarray, x: np.ndarray, log_prob: np.ndarray, score: np.ndarray, name: str = "x", path: str | None = None
+) -> Any:
+    """Draws samples (n,), and log-density and score (m,) at places x (m,) of a variable.
 
     Raises:
         ValueError: if the extension is not that of a picture.
@@ -18,17 +23,17 @@ def plot_line(samples: np.ndarray, x: np.ndarray, log_prob: np.ndarray, score: n
     """
     figure = figure_of(6.4, 5.0, path)
     top, bottom = figure.subplots(2, 1, sharex=True)
-    top.hist(samples, 50, density=True, color=GREY, alpha=0.5, label="samples")
-    top.plot(x, np.exp(log_prob), color=BLUE, label="density")
-    top.legend(frameon=False)
-    top.set_ylabel("density")
-    bottom.plot(x, score, color=ORANGE)
+    draw_histogram(top, samples, np.linspace(x[0], x[-1], 81), color=GREY, label=f"{len(samples)} samples")
+    top.plot(x, np.exp(log_prob), color=BLUE, label="estimated density")
+    top.set(title=f"density and score of {name}", ylabel=f"density (per unit of {name})")
+    bottom.plot(x, score, color=ORANGE, label="score, d log p / dx")
     bottom.axhline(0, color=GREY, lw=0.5)
-    bottom.set_ylabel("score")
-    bottom.set_xlabel("x")
+    bottom.set(xlabel=name, ylabel=f"score (nats per unit of {name})")
+    legend_below(figure, top)
     return saved(figure, path)
 
 
+@styled
 def plot_plane(
     samples: np.ndarray,
     grid: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -59,7 +64,7 @@ def plot_plane(
     # The darkest blues are left out, so that samples can be seen on them.
     colours = {"cmap": "Blues", "vmin": top - 8, "vmax": top + 4}
     filled = axis.contourf(a, b, log_prob, levels=np.linspace(top - 8, top, 17), extend="min", **colours)
-    figure.colorbar(filled, label="log-density")
+    figure.colorbar(filled, label="log-density (nats)")
     axis.scatter(*samples.T, s=4, color=DARK, alpha=0.6, linewidths=0)
     places, score = arrows
     length = np.linalg.norm(score, axis=1, keepdims=True)
@@ -69,5 +74,6 @@ def plot_plane(
     axis.set(xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
     axis.set_xlabel(names[0])
     axis.set_ylabel(names[1])
-    axis.set_title("samples, log-density, score" + (f" (slice through {slice_through})" if slice_through else ""))
+    cut = f", on a slice through {slice_through}" if slice_through else ""
+    axis.set_title(f"{len(samples)} samples, log-density and score (arrows){cut}")
     return saved(figure, path)

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, figures made without pyplot, so that no global state changes, and saving them."""
+"""What all pictures share: figures made without pyplot, so that no global state changes, and saving them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from disco_samplers.extras import optional
-from disco_samplers.files import write
+import numpy as np
 
-BLUE, ORANGE, GREY, DARK = "#2563a8", "#d1661b", "#8a8f98", "#20242c"
+from disco_samplers.extras import optional
+from disco_samplers.files import check_place, write
 
 
 def writable(path: str | Path) -> None:
@@ -18,10 +18,12 @@ def writable(path: str | Path) -> None:
     Raises:
         ValueError: if the extension is not that of a picture.
         ImportError: if matplotlib is not installed.
+        OSError: if its folder is no folder, or may not be written to.
     """
     kinds = sorted(optional("matplotlib.backend_bases", "plot").FigureCanvasBase.get_supported_filetypes())
     if Path(path).suffix[1:] not in kinds:
         raise ValueError(f"{path}: the extension of a picture must be one of {', '.join(kinds)}")
+    check_place(path)
 
 
 def widened(ends: Sequence[float], margin: float = 0.0) -> tuple[float, float]:
@@ -29,6 +31,11 @@ def widened(ends: Sequence[float], margin: float = 0.0) -> tuple[float, float]:
     low, high = ends
     margin = margin * (high - low) if high > low else max(0.1 * abs(low), 1e-3)
     return low - margin, high + margin
+
+
+def some_of(count: int, most: int) -> list[int]:
+    """At most so many of ``count`` things, evenly chosen."""
+    return [int(i) for i in np.linspace(0, count - 1, min(count, most)).round()]
 
 
 def figure_of(width: float, height: float, path: str | None) -> Any:
@@ -41,6 +48,11 @@ def figure_of(width: float, height: float, path: str | None) -> Any:
     if path is not None:
         writable(path)
     return optional("matplotlib.figure", "plot").Figure(figsize=(width, height), layout="constrained")
+
+
+def legend_below(figure: Any, axis: Any, columns: int = 6) -> None:
+    """One legend for the whole figure, below it, of what stands in the axes."""
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower left", ncols=columns)
 
 
 def saved(figure: Any, path: str | None) -> Any:

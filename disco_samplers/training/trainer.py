@@ -7,7 +7,9 @@ import csv
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,22 +121,26 @@ class Trainer:
         self.network.load_state_dict(state)
         self.averaged.module.load_state_dict(state)
 
-    def run(self, minutes: float, *, progress: bool = True, max_steps: int | None = None, workers: int = 0) -> None:
+    def run(self, minutes: float, *, progress: bool = True, max_steps: int | None = None, workers: int = 0) -> bool:
         """Trains for ``minutes`` (or ``max_steps``) and saves; an interrupt saves too and ends the slice early, and is passed
-        on, with nothing saved, where no step was taken.
+        on, with nothing saved, where no step was taken. What cannot be written on the way, on a full disk say, is a warning; at
+        the end it is an error.
+
+        Returns:
+            False after an interrupt.
 
         With ``workers`` as many processes draw the batches, on the CPU, while the network is trained, on a GPU say.
         """
         work = work_of(self.network, self.config, self.device)
         with torch.cuda.stream(work.stream) if isinstance(work, Graphs) else contextlib.nullcontext():
-            self._run(work, minutes, max_steps, self._stream(workers), progress)
+            return self._run(work, minutes, max_steps, self._stream(workers), progress)
 
-    def _run(self, work: Work, minutes: float, max_steps: int | None, stream: Iterator[Batch], progress: bool) -> None:
+    def _run(self, work: Work, minutes: float, max_steps: int | None, stream: Iterator[Batch], progress: bool) -> bool:
         config = self.config
         log_every = _LOG_EVERY if isinstance(work, Graphs) else 1
         start = saved = time.monotonic()
         first_minutes, first_step, end = self.minutes, self.step, 60 * minutes
-        decay, decaying = 60 * config.decay_minutes, False
+        decay, decaying, complete = 60 * config.decay_minutes, False, False
         bar = tqdm(total=round(end), unit="s", disable=not (progress and distributed.rank() == 0), desc="training")
         try:
             while True:
@@ -144,18 +150,19 @@ class Trainer:
                 bar.update(round(elapsed) - bar.n)
                 self.minutes = first_minutes + elapsed / 60
                 if decay and elapsed >= end - decay and not decaying:
-                    self._save()
+                    _tried(self._save)
                     decaying = True
                 rate = min(1.0, (self.step + 1) / config.warmup_steps)
                 rate *= (end - elapsed) / decay if decaying else 1.0
                 losses, name = self._step(work, stream, rate)
                 if distributed.rank() == 0:
                     if self.step % log_every == 0:
-                        self._log(name, losses, rate)
+                        _tried(partial(self._log, name, losses, rate))
                         bar.set_postfix(step=self.step, loss=f"{losses.total:.3f}", refresh=False)
                     if time.monotonic() - saved > 60 * config.save_minutes:
-                        self._save(checkpoint=not decaying)
+                        _tried(partial(self._save, checkpoint=not decaying))
                         saved = time.monotonic()
+            complete = True
         except KeyboardInterrupt:
             if self.step == first_step:
                 raise
@@ -164,6 +171,7 @@ class Trainer:
             bar.close()
         if distributed.rank() == 0:
             self._save(checkpoint=not decaying)
+        return complete
 
     def _stream(self, workers: int) -> Iterator[Batch]:
         if not workers:
@@ -252,6 +260,14 @@ def _optimizers(network: Network, config: TrainingConfig) -> tuple[torch.optim.O
         Muon(hidden, lr=config.matrix_rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)),
     )
+
+
+def _tried(write: Callable[[], None]) -> None:
+    """Writes in the middle of a training, which goes on where it cannot be done."""
+    try:
+        write()
+    except OSError as error:
+        warnings.warn(f"{error.filename} could not be written: {error.strerror or error}; the training goes on", stacklevel=2)
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
-from disco_samplers.pictures import BLUE, figure_of, saved
+from disco_samplers.pictures import BLUE, figure_of, saved, styled
 
 
 @dataclasses.dataclass
@@ -52,11 +52,12 @@ class GuidanceRecord:
     def __len__(self) -> int:
         return len(self.sigma)
 
+    @styled
     def plot(self, path: str | None = None) -> Any:
         """Draws log-density, score norm, distance and movement against the step. Needs matplotlib."""
         figure = figure_of(9.0, 5.0, path)
         names = {
-            "log_prob": "log-density",
+            "log_prob": "log-density (nats)",
             "score_norm": "score norm",
             "distance": "distance to the reference",
             "moved": "moved",
@@ -67,4 +68,5 @@ class GuidanceRecord:
             axis.set_xlabel("step" if name in ("distance", "moved") else "")
             if name in ("score_norm", "distance"):
                 axis.set_yscale("log")
+        figure.suptitle(f"guidance in {len(self)} steps")
         return saved(figure, path)

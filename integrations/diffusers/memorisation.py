@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from disco_samplers.measures import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
-from disco_samplers.pictures import BLUE, GREY, figure_of, saved
+from disco_samplers.pictures import BLUE, GREY, draw_histogram, edges, figure_of, legend_below, saved, styled
 
 _NEAR = 0.05
 
@@ -41,18 +42,18 @@ class MemorisationReport:
     precision: float
     recall: float
 
+    @styled
     def plot(self, path: str | None = None) -> Any:
         """Draws the distances to the nearest training sample, of generated and of held-out samples. Needs matplotlib."""
         figure = figure_of(6.4, 3.6, path)
         axis = figure.subplots()
-        top = float(torch.cat([self.nearest, self.nearest_held_out]).quantile(0.995))
-        bins = torch.linspace(0, top, 40, device="cpu").tolist()
-        axis.hist(self.nearest_held_out.tolist(), bins, density=True, color=GREY, alpha=0.5, label="held-out data")
-        axis.hist(self.nearest.tolist(), bins, density=True, histtype="step", color=BLUE, lw=1.4, label="generated")
-        axis.set_xlabel("distance to the nearest training sample")
-        axis.set_yticks([])
-        axis.set_title(f"copied: {self.copied:.0%} (new data: {_NEAR:.0%})")
-        axis.legend(frameon=False)
+        new, old = (distances.double().cpu().numpy() for distances in (self.nearest, self.nearest_held_out))
+        bins = edges(np.concatenate([new, old]), 40, marks=[0.0])
+        draw_histogram(axis, old, bins, color=GREY, label="held-out data", counted=False)
+        draw_histogram(axis, new, bins, color=BLUE, label="generated", filled=False)
+        axis.set(xlabel="distance to the nearest training sample (units of the data)", ylabel="density", yticks=[])
+        axis.set_title(f"copied: {self.copied:.0%} (of new data {_NEAR:.0%}; more is worse)")
+        legend_below(figure, axis)
         return saved(figure, path)
 
     def __repr__(self) -> str:

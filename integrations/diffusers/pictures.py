@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from disco_samplers.arrays import default_names
-from disco_samplers.pictures import BLUE, GREY, figure_of, saved
+from disco_samplers.pictures import BLUE, GREY, draw_histogram, edges, figure_of, legend_below, saved, some_of, styled
 
 _MOST_COLUMNS, _MOST_POINTS, _MOST_CURVES, _MOST_IMAGES = 5, 2000, 40, 64
 
 
+@styled
 def plot_samples(
     samples: np.ndarray,
     reference: np.ndarray | None = None,
@@ -48,8 +49,7 @@ def _vectors(figure: Any, samples: np.ndarray, reference: np.ndarray | None, nam
     sets = [(samples, BLUE, "generated")] if reference is None else [(reference, GREY, "data"), (samples, BLUE, "generated")]
     for i in range(shown):
         pooled = np.concatenate([values[:, i] for values, *_ in sets])
-        low, high = np.quantile(pooled, (0.001, 0.999)).tolist()
-        bins = np.linspace(low, high, 40).tolist()
+        bins = edges(pooled, 40)
         for j in range(shown):
             axis = axes[i, j]
             axis.set_yticks([])
@@ -58,15 +58,17 @@ def _vectors(figure: Any, samples: np.ndarray, reference: np.ndarray | None, nam
                 continue
             for values, colour, label in sets:
                 if i == j:
-                    filled = {"alpha": 0.5} if colour == GREY else {"histtype": "step", "lw": 1.4}
-                    axis.hist(values[:, i], bins, density=True, color=colour, label=label, **filled)
+                    draw_histogram(axis, values[:, i], bins, color=colour, label=label, filled=colour == GREY)
                 else:
-                    axis.scatter(values[:_MOST_POINTS, j], values[:_MOST_POINTS, i], s=3, color=colour, linewidths=0, alpha=0.6)
+                    some = values[some_of(len(values), _MOST_POINTS)]
+                    axis.scatter(some[:, j], some[:, i], s=3, color=colour, linewidths=0, alpha=0.6)
             if i == shown - 1:
                 axis.set_xlabel(names[j])
-            if j == 0 and i > 0:
+            if j == 0:
                 axis.set_ylabel(names[i])
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper right", frameon=False, fontsize="small")
+    legend_below(figure, axes[0, 0])
+    first = f"first {shown} of {samples.shape[1]}" if shown < samples.shape[1] else f"{shown}"
+    figure.suptitle(f"{len(samples)} generated samples, {first} columns, two at a time")
 
 
 def _series(figure: Any, samples: np.ndarray, reference: np.ndarray | None, names: Sequence[str] | None) -> None:
@@ -77,7 +79,10 @@ def _series(figure: Any, samples: np.ndarray, reference: np.ndarray | None, name
             axis.plot(reference[:_MOST_CURVES, channel].T, color=GREY, lw=0.6, alpha=0.6)
         axis.plot(samples[:_MOST_CURVES, channel].T, color=BLUE, lw=0.6, alpha=0.6)
         axis.margins(x=0)
-    axes[0].set_title("generated" if reference is None else "generated (blue) and data (grey)", fontsize=10)
+        axis.set_ylabel(f"channel {channel}")
+    count = min(len(samples), _MOST_CURVES)
+    axes[0].set_title(f"{count} of {len(samples)} generated" + ("" if reference is None else " (blue) and data (grey)"))
+    axes[-1].set_xlabel("place in the series")
 
 
 def _images(figure: Any, samples: np.ndarray, reference: np.ndarray | None, names: Sequence[str] | None) -> None:
@@ -93,5 +98,5 @@ def _images(figure: Any, samples: np.ndarray, reference: np.ndarray | None, name
             axis.imshow((whole.transpose(1, 2, 0) / 2 + 0.5).clip(0, 1))
         else:
             axis.imshow(whole[0], cmap="gray_r")
-        axis.set_title(title, fontsize=10)
+        axis.set_title(f"{title}, {len(shown)} of {len(images)}")
         axis.axis("off")

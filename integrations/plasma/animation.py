@@ -9,7 +9,7 @@ import numpy as np
 from disco_samplers.arrays import check_count
 from disco_samplers.extras import optional
 from disco_samplers.files import replacing
-from disco_samplers.pictures import figure_of
+from disco_samplers.pictures import figure_of, styled
 
 from .simulation import Simulation
 from .simulation_pictures import draw_phase_space, phase_space, velocity_range
@@ -54,6 +54,7 @@ class Animation:
             self.extent = (0.0, simulation.grid.length, *velocity_range(s))
         self.frames.append((simulation.time, phase_space(s, self.extent)))
 
+    @styled
     def save(self) -> None:
         """Writes the frames, whole or not at all.
 
@@ -72,5 +73,5 @@ class Animation:
             with writer.saving(figure, str(temporary), dpi=90):
                 for time, frame in self.frames:
                     image.set_data(frame)
-                    axis.set_title(f"t = {time:.1f}")
+                    axis.set_title(f"phase space, t = {time:.1f}/$\\omega_p$")
                     writer.grab_frame()

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from disco_samplers.pictures import BLUE, DARK, GREY, ORANGE, figure_of, saved
+from disco_samplers.pictures import BLUE, DARK, GREY, ORANGE, figure_of, saved, styled
 
 _MOST = 4
 """Components drawn."""
+_TIME = "time (of the run's units)"
+_TITLES = {"fourth moment": "fourth moment", "entropy": "entropy (nats per particle)"}
 
 
+@styled
 def plot_relaxation(
     history: Mapping[str, np.ndarray], exact: Mapping[str, Callable[[float], float]] | None, path: str | None
 ) -> Any:
@@ -44,14 +47,13 @@ def plot_relaxation(
         handles, labels = axis.get_legend_handles_labels()
         once = dict(zip(labels, handles, strict=True))
         once |= {"exact": once.pop("exact")} if "exact" in once else {}  # last
-        axis.legend(
-            once.values(), once.keys(), frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
-        )
-        axis.set_xlabel("time")
+        axis.legend(once.values(), once.keys())
+        axis.set(title=_TITLES.get(names[0], "temperature by component"), xlabel=_TIME)
         axis.margins(x=0)
     return saved(figure, path)
 
 
+@styled
 def plot_trajectory(
     times: Sequence[float],
     mean: np.ndarray,
@@ -84,7 +86,7 @@ def plot_trajectory(
             left.plot(time, [float(m[i]) for m, _ in truth], **dashed)
             right.plot(time, [float(c[i, i]) for _, c in truth], **dashed)
     for axis, title in ((left, "mean"), (right, "variance")):
-        axis.set(title=title, xlabel="time")
+        axis.set(title=f"{title} of the first components", xlabel=_TIME)
         axis.margins(x=0)
-    right.legend(frameon=False, fontsize="small")
+    right.legend()
     return saved(figure, path)

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from disco_samplers.pictures import BLUE, DARK, GREY, ORANGE, figure_of, saved
+from disco_samplers.pictures import BLUE, DARK, GREY, ORANGE, figure_of, saved, styled
 
 from .diagnostics import temperatures
 from .types import Species
+
+TIME, PLACE, VELOCITY = "time (1/$\\omega_p$)", "x (Debye lengths)", "velocity (Debye length times $\\omega_p$)"
+"""Axes, in the units in which density, mass, charge and temperature are one."""
 
 _SMOOTH = np.array([1, 4, 6, 4, 1]) / 16
 """Weights over neighbouring boxes, without which a lattice of particles and the boxes make stripes."""
@@ -29,6 +32,7 @@ class _Shown:
     rate: float | None
 
 
+@styled
 def plot_result(
     history: Mapping[str, np.ndarray],
     all_species: Sequence[Species],
@@ -67,11 +71,14 @@ def _plot_energy(axis: Any, shown: _Shown) -> None:
         at = _anchor(energy, rate)
         line = energy[at] * np.exp(2 * rate * (time - time[at]))
         seen = (line > positive.min()) & (line <= energy.max())
-        axis.semilogy(time[seen], line[seen], color=ORANGE, ls="--", label=f"collisionless theory, rate {rate:+.4f}")
+        axis.semilogy(time[seen], line[seen], color=ORANGE, ls="--", label="collisionless theory")
+        axis.set_title(f"field energy, ~ exp(2$\\gamma$t); rate of the amplitude $\\gamma$ = {rate:+.4f} $\\omega_p$")
+    else:
+        axis.set_title("field energy")
     if positive.size:
         axis.set_ylim(positive.min() / 3, positive.max() * 10)
-    axis.legend(frameon=False, fontsize="small", loc="upper right")
-    axis.set(xlabel="time", ylabel="field energy")
+    axis.legend(loc="upper right")
+    axis.set(xlabel=TIME, ylabel="field energy (per area)")
 
 
 def _anchor(energy: np.ndarray, rate: float) -> int:
@@ -85,19 +92,19 @@ def _anchor(energy: np.ndarray, rate: float) -> int:
 def _plot_error(axis: Any, shown: _Shown) -> None:
     history = shown.history
     total, time = history["total_energy"], history["time"]
-    axis.semilogy(time[1:], np.abs(total / total[0] - 1)[1:] + 1e-17, color=BLUE, lw=1.0, label="total energy, relative")
+    axis.semilogy(time[1:], np.abs(total / total[0] - 1)[1:] + 1e-17, color=BLUE, lw=1.0, label="total energy")
     momentum = history["momentum_x"]
     scale = sum(float((s.w * s.mass).sum() * (temperatures(s).max() / s.mass).sqrt()) for s in shown.all)
     drift = np.abs(momentum - momentum[0]) / scale
-    axis.semilogy(time[1:], drift[1:] + 1e-17, color=ORANGE, lw=1.0, label="momentum, over thermal")
-    axis.legend(frameon=False, fontsize="small")
-    axis.set(xlabel="time", ylabel="change since the start")
+    axis.semilogy(time[1:], drift[1:] + 1e-17, color=ORANGE, lw=1.0, label="momentum, over the thermal one")
+    axis.legend()
+    axis.set(title="conservation (larger is worse)", xlabel=TIME, ylabel="relative change since the start")
 
 
 def _plot_phase_space(axis: Any, shown: _Shown) -> None:
     extent = (0.0, shown.length, *velocity_range(shown.species))
     draw_phase_space(axis, phase_space(shown.species, extent), extent, None)
-    axis.set_title(f"{shown.species.name}, t = {shown.time:.4g}", fontsize="medium")
+    axis.set_title(f"phase space of {shown.species.name}, t = {shown.time:.4g}/$\\omega_p$")
 
 
 def _plot_velocity(axis: Any, shown: _Shown) -> None:
@@ -113,8 +120,8 @@ def _plot_velocity(axis: Any, shown: _Shown) -> None:
     variance = np.average((v - mean) ** 2, weights=w)
     normal = np.exp(-0.5 * (bins - mean) ** 2 / variance) / np.sqrt(2 * np.pi * variance)
     axis.plot(bins, normal, color=DARK, ls=":", lw=1.0, label="Maxwellian of vx")
-    axis.legend(frameon=False, fontsize="small")
-    axis.set(xlabel="velocity", ylabel="density")
+    axis.legend()
+    axis.set(title=f"velocities of {species.name}, t = {shown.time:.4g}/$\\omega_p$", xlabel=VELOCITY, ylabel="density")
 
 
 _PANELS = {
@@ -146,5 +153,5 @@ def phase_space(species: Species, extent: tuple[float, float, float, float]) -> 
 
 def draw_phase_space(axis: Any, density: np.ndarray, extent: tuple[float, float, float, float], top: float | None) -> Any:
     """Draws a density of phase space on axes."""
-    axis.set(xlabel="x", ylabel="vx")
+    axis.set(xlabel=PLACE, ylabel="$v_x$ (Debye length times $\\omega_p$)")
     return axis.imshow(density, extent=extent, origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=top)

@@ -22,6 +22,9 @@ from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, cross
 
 from .table import checked, dequantized, resolutions
 
+_LONG = 4096
+"""Rows from which on scoring takes long enough for a progress bar."""
+
 
 class DiscoDensity(TransformerMixin, BaseEstimator):
     r"""Density of a table of numbers by one pretrained transformer: nothing is trained and no bandwidth is chosen.
@@ -54,6 +57,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         Where the model works, for instance "cuda".
     random_state : int, RandomState instance or None, default=0
         Of dequantisation, subsets, folds and the normaliser.
+    verbose : bool, default=False
+        Whether to show a progress bar where a table of more than a few thousand rows is scored by its folds.
 
     Attributes
     ----------
@@ -97,6 +102,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         "keys": [Interval(Integral, 16, None, closed="left")],
         "device": [str],
         "random_state": ["random_state"],
+        "verbose": ["boolean"],
     }
 
     def __init__(
@@ -110,6 +116,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         keys: int = MAX_KEYS,
         device: str = "cpu",
         random_state: Any = 0,
+        verbose: bool = False,
     ) -> None:
         self.model = model
         self.marginals = marginals
@@ -119,6 +126,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self.keys = keys
         self.device = device
         self.random_state = random_state
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **unsupported: Any) -> DiscoDensity:
@@ -229,6 +237,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             generator=self._generator(),
             keep=keep,
             queries=self._rows,
+            progress=self.verbose and len(self._rows) > _LONG,
         )
 
 

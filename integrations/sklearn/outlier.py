@@ -40,7 +40,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
     context_size : int, default=8192
         Most rows that the estimate of a fold is made of. Less than for :class:`DiscoDensity`, for ``fit`` has to answer each
         of its rows once, and with ``robust`` twice.
-    model, marginals, keys, device, random_state :
+    model, marginals, keys, device, random_state, verbose :
         As in :class:`DiscoDensity`.
 
     Attributes
@@ -76,6 +76,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         "keys": [Interval(Integral, 16, None, closed="left")],
         "device": [str],
         "random_state": ["random_state"],
+        "verbose": ["boolean"],
     }
 
     def __init__(
@@ -90,6 +91,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         keys: int = MAX_KEYS,
         device: str = "cpu",
         random_state: Any = 0,
+        verbose: bool = False,
     ) -> None:
         self.contamination = contamination
         self.robust = robust
@@ -100,6 +102,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         self.keys = keys
         self.device = device
         self.random_state = random_state
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **unsupported: Any) -> DiscoOutlierDetector:
@@ -122,6 +125,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
             keys=self.keys,
             device=self.device,
             random_state=self.random_state,
+            verbose=self.verbose,
         ).fit(X)
         scores = self.density_.score_training_samples(self.folds)
         # Rows that are the same share a score, whatever folds they fell into.

@@ -1,4 +1,4 @@
-"""Options and steps that several subcommands share."""
+"""Tables read as the options say, and their columns and rows as commands need them."""
 
 from __future__ import annotations
 
@@ -10,56 +10,7 @@ import numpy as np
 import torch
 
 from disco_samplers import files, pictures
-from disco_samplers.arrays import check_count, check_double, default_names
-from disco_samplers.draws import Draws
-
-DRAWS_HELP = (
-    "draws: .csv or other text (also CmdStan's, getdist's, Cobaya's, PolyChord's), .npy, .npz, .parquet, .feather, ArviZ .nc, "
-    "emcee .h5; packed or not; several files, or a pattern, are chains"
-)
-
-
-def add_options(command: argparse.ArgumentParser, *names: str) -> None:
-    """Declares some of the options --seed, --model, --adapt, --device, --iid and --quiet."""
-    options: dict[str, dict[str, Any]] = {
-        "seed": {"type": int, "default": 0, "help": "(default: %(default)s)"},
-        "model": {
-            "metavar": "PATH",
-            "help": "weights: axes, rotations or velocities, a folder, file or hub id (default: axes, of sample: rotations)",
-        },
-        "adapt": {"type": int, "default": 0, "metavar": "STEPS", "help": "adapt the model to the data first"},
-        "device": {"default": "cpu", "help": "cpu or cuda (default: %(default)s)"},
-        "iid": {"action": "store_true", "help": "take the rows for independent draws, also where the file has chains"},
-        "quiet": {"action": "store_true", "help": "no progress bar"},
-    }
-    for name in names:
-        command.add_argument(f"--{name}", **options[name])
-
-
-def add_reading(command: argparse.ArgumentParser, *, chains: bool = True, thinning: bool = True) -> None:
-    """Declares what says how tables are read, of ``chains`` or not; ``thinning`` where it is not the steps of a sampler."""
-    command.add_argument(
-        "--columns", nargs="+", metavar="COLUMN", help="the variables to take, by name; theta stands for all theta[...]"
-    )
-    command.add_argument("--exclude", nargs="+", default=[], metavar="COLUMN", help="variables to leave out")
-    command.add_argument("--index", nargs="+", default=[], metavar="COLUMN", help="columns that only name the rows")
-    command.add_argument(
-        "--row-weights", metavar="COLUMN", help="column of the rows' weights; of log-weights if its name begins with log"
-    )
-    command.add_argument(
-        "--header", choices=["yes", "no"], help="whether text begins with a header (default: unless its first row is numbers)"
-    )
-    command.set_defaults(burn_in=0, every=1, axes=",".join(files.AXES))
-    if not chains:
-        return
-    command.add_argument(
-        "--burn-in", type=float, default=0, metavar="N", help="rows to leave out at the start of each chain; a share if below 1"
-    )
-    if thinning:
-        command.add_argument(
-            "--thinning", dest="every", type=int, default=1, metavar="N", help="take every N-th row of each chain"
-        )
-    command.add_argument("--axes", metavar="A,B,C", help="what the axes of a three-dimensional .npy are (default: %(default)s)")
+from disco_samplers.arrays import default_names
 
 
 def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
@@ -71,7 +22,7 @@ def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others
         "row_weights": options.row_weights,
         "burn_in": options.burn_in,
         "thinning": options.every,
-        "axes": options.axes.split(","),
+        "axes": options.axes.split(",") if options.axes else files.AXES,
         "header": _header(options),
     }
     return files.read_table(paths, **(reading | others))
@@ -84,26 +35,6 @@ def points_from(options: argparse.Namespace, path: str) -> files.Table:
         return table_from(options, path, **plain)
     except ValueError:
         return table_from(options, path, index=[], **plain)
-
-
-def load_model(options: argparse.Namespace) -> Any:
-    """The model of --model on --device."""
-    from disco_samplers import DiScoFormer
-
-    return DiScoFormer.from_pretrained(options.model, map_location=device_name(options))
-
-
-def device_name(options: argparse.Namespace) -> str:
-    """The device of --device, checked."""
-    name = str(getattr(options, "device", "cpu"))
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"--device {name}: torch sees no GPU here")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"--device {name} is not a device; use cpu or cuda") from error
-    check_double(device, "--device")
-    return str(device)
 
 
 def aligned(points: files.Table, points_path: str, names: list[str], names_path: str, *, some: bool = False) -> np.ndarray:
@@ -133,19 +64,6 @@ def indexed(table: files.Table, columns: dict[str, np.ndarray]) -> dict[str, np.
     if taken := sorted(set(own) & set(columns)):
         raise ValueError(f"the table has a column called {', '.join(taken)} already: rename it")
     return own | columns
-
-
-def conditioned(options: argparse.Namespace, table: files.Table) -> tuple[Any, Draws]:
-    """The estimate of a table's density, adapted where --adapt asks for it, and the draws it is made of."""
-    draws = table.draws(iid=options.iid)
-    # Rows that are said to be independent are worth their number, however they look.
-    estimate = load_model(options).condition(draws, effective_size=draws.num_distinct if options.iid else None)
-    check_count("--adapt", options.adapt, 0)
-    if options.adapt:
-        estimate = estimate.adapt(options.adapt, seed=options.seed, progress=not options.quiet)
-        report = estimate.report
-        print(f"adapted: kept step {report.chosen} of {len(report.losses)} ({report.seconds:.1f} s)")
-    return estimate, draws
 
 
 def equal_rows(table: files.Table, seed: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What several subcommands share. ``options`` imports nothing heavy, so that an error about arguments comes at once."""

@@ -1,0 +1,46 @@
+"""The model that a command was asked for, and the estimate of a table's density."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import torch
+
+from disco_samplers import files
+from disco_samplers.arrays import check_count, check_double
+from disco_samplers.draws import Draws
+
+
+def load_model(options: argparse.Namespace) -> Any:
+    """The model of --model on --device."""
+    from disco_samplers import DiScoFormer
+
+    return DiScoFormer.from_pretrained(options.model, map_location=device_name(options))
+
+
+def device_name(options: argparse.Namespace) -> str:
+    """The device of --device, checked."""
+    name = str(getattr(options, "device", "cpu"))
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {name}: torch sees no GPU here")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"--device {name} is not a device; use cpu or cuda") from error
+    check_double(device, "--device")
+    return str(device)
+
+
+def conditioned(options: argparse.Namespace, table: files.Table) -> tuple[Any, Draws]:
+    """The estimate of a table's density, adapted where --adapt asks for it, and the draws it is made of."""
+    draws = table.draws(iid=options.iid)
+    # Rows that are said to be independent are worth their number, however they look.
+    estimate = load_model(options).condition(draws, effective_size=draws.num_distinct if options.iid else None)
+    check_count("--adapt", options.adapt, 0)
+    if options.adapt:
+        estimate = estimate.adapt(options.adapt, seed=options.seed, progress=not options.quiet)
+        report = estimate.report
+        if not options.json:
+            print(f"adapted: kept step {report.chosen} of {len(report.losses)} ({report.seconds:.1f} s)")
+    return estimate, draws

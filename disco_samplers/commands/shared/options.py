@@ -1,0 +1,74 @@
+"""Options that several subcommands share, declared without importing anything heavy."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+DRAWS_HELP = (
+    "draws: .csv or other text (also CmdStan's, getdist's, Cobaya's, PolyChord's), .npy, .npz, .parquet, .feather, ArviZ .nc, "
+    "emcee .h5; packed or not; several files, or a pattern, are chains"
+)
+TABLE_HELP = ".csv, .npz, .parquet or .feather, with TABLE's index and columns"
+PICTURE = ".png, .pdf or .svg"
+
+
+def ending(example: str, printed: Mapping[str, str]) -> dict[str, Any]:
+    """How a command's help ends: what each printed number or written column means and which way is worse, and an example.
+
+    To be given to ``add_parser``.
+    """
+    width = max(map(len, printed), default=0)
+    lines = ["what it says:", *(f"  {name:<{width}}  {meaning}" for name, meaning in printed.items())] if printed else []
+    return {
+        "epilog": "\n".join([*lines, *([""] if lines else []), "example:", *(f"  {line}" for line in example.splitlines())]),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+
+
+def add_options(command: argparse.ArgumentParser, *names: str) -> None:
+    """Declares some of the options --seed, --model, --adapt, --device, --iid, --quiet and --json."""
+    options: dict[str, dict[str, Any]] = {
+        "seed": {"type": int, "default": 0, "metavar": "N", "help": "of the random numbers (default: %(default)s)"},
+        "model": {
+            "metavar": "PATH",
+            "help": "weights: axes, rotations or velocities, a folder, file or hub id (default: axes, of sample: rotations)",
+        },
+        "adapt": {"type": int, "default": 0, "metavar": "STEPS", "help": "adapt the model to the data first"},
+        "device": {"default": "cpu", "help": "cpu or cuda (default: %(default)s)"},
+        "iid": {"action": "store_true", "help": "take the rows for independent draws, also where the file has chains"},
+        "quiet": {"action": "store_true", "help": "no progress bar"},
+        "json": {"action": "store_true", "help": "print one JSON object instead of text"},
+    }
+    command.set_defaults(json=False, quiet=False)
+    for name in names:
+        command.add_argument(f"--{name}", **options[name])
+
+
+def add_reading(command: argparse.ArgumentParser, *, chains: bool = True, thinning: bool = True) -> None:
+    """Declares what says how tables are read, of ``chains`` or not; ``thinning`` where it is not the steps of a sampler."""
+    command.add_argument(
+        "--columns", nargs="+", metavar="COLUMN", help="the variables to take, by name; theta stands for all theta[...]"
+    )
+    command.add_argument("--exclude", nargs="+", default=[], metavar="COLUMN", help="variables to leave out")
+    command.add_argument("--index", nargs="+", default=[], metavar="COLUMN", help="columns that only name the rows")
+    command.add_argument(
+        "--row-weights", metavar="COLUMN", help="column of the rows' weights; of log-weights if its name begins with log"
+    )
+    command.add_argument(
+        "--header", choices=["yes", "no"], help="whether text begins with a header (default: unless its first row is numbers)"
+    )
+    command.set_defaults(burn_in=0, every=1, axes=None)
+    if not chains:
+        return
+    command.add_argument(
+        "--burn-in", type=float, default=0, metavar="N", help="rows to leave out at the start of each chain; a share if below 1"
+    )
+    if thinning:
+        command.add_argument(
+            "--thinning", dest="every", type=int, default=1, metavar="N", help="take every N-th row of each chain"
+        )
+    command.add_argument(
+        "--axes", metavar="A,B,C", help="what the axes of a three-dimensional .npy are (default: chain,draw,variable)"
+    )

@@ -1,6 +1,9 @@
 """Fixtures: a small untrained model whose heads do something, and the shipped one."""
 
+import errno
+import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +79,26 @@ def velocities():
 def quick_validation(monkeypatch):
     """Training is validated on small sets only, which is most of its time where the network is small."""
     monkeypatch.setattr("disco_samplers.training.trainer._VALIDATION_CELLS", ((1, 256), (2, 256)))
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Makes files of some names impossible to finish, but for the first ``after`` of each."""
+
+    def fill(*names, after=0):
+        replace, seen = os.replace, dict.fromkeys(names, 0)
+
+        def put(source, target, **others):
+            name = Path(target).name
+            if name in seen:
+                seen[name] += 1
+                if seen[name] > after:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+            return replace(source, target, **others)
+
+        monkeypatch.setattr(os, "replace", put)
+
+    return fill
 
 
 @pytest.fixture

@@ -145,8 +145,8 @@ def test_info(capsys):
 
 def test_train_and_resume(here, capsys):
     arguments = ["train", "--minutes", "0.02", "--config", "tiny.json", "--out", "run", "--quiet"]
-    steps = [int(run(capsys, *arguments).split("wrote run: ")[1].split()[0])]
-    steps.append(int(run(capsys, *arguments, "--resume", "run").split("wrote run: ")[1].split()[0]))
+    steps = [json.loads(run(capsys, *arguments, "--json"))["steps"]]
+    steps.append(int(run(capsys, *arguments, "--resume", "run").split(" steps in ")[0]))
     assert 0 < steps[0] < steps[1]
     lines = (here / "run/losses.csv").read_text().splitlines()
     numbers = [int(line.split(",")[0]) for line in lines[1:]]

@@ -314,8 +314,13 @@ def test_command_keeps_an_interrupted_run(run_file, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(Simulation, "step", interrupted)
     folder = tmp_path / "out"
-    assert main(["plasma", "run", str(run_file), "--out", str(folder), "--quiet"]) == 0
-    assert "interrupted at step 4 of 10: go on with --resume" in capsys.readouterr().err
+    folder.mkdir()
+    (folder / ".picture.0123456789abcdef.png").touch()  # of a run that was killed
+    assert main(["plasma", "run", str(run_file), "--out", str(folder), "--quiet"]) == 130
+    out, err = capsys.readouterr()
+    assert "interrupted: at step 4 of 10: go on with --resume" in err
+    assert out.count("wrote ") == 4
+    assert ".picture" not in out
     monkeypatch.undo()
     assert main(["plasma", "run", str(run_file), "--out", str(folder), "--quiet", "--resume"]) == 0
     with open(folder / "diagnostics.csv", newline="") as file:
@@ -363,6 +368,22 @@ def test_command_names_what_it_cannot_find_or_write(run_file, tmp_path, capsys):
     blocked.write_text("a file")
     assert main(["plasma", "run", str(run_file), "--out", str(blocked), "--quiet"]) == 1
     assert "blocked" in capsys.readouterr().err
+
+
+def test_a_full_disk_costs_neither_the_run_nor_its_table(run_file, tmp_path, capsys, full_disk):
+    """A checkpoint on the way, the state at the end and the picture cannot be written; the run goes on and is told of."""
+    folder = tmp_path / "out"
+    full_disk("checkpoint.pt", "picture.png", after=1)
+    assert main(["plasma", "run", str(run_file), "--out", str(folder), "--quiet", "--json"]) == 1
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert {line.split()[2].rpartition("/")[2] for line in lines} == {"checkpoint.pt", "picture.png"}
+    assert {line.split(" could not be written: ")[1] for line in lines} == {"No space left on device"}
+    told = json.loads(out)
+    assert (told["complete"], len(told["checks"]) > 3) == (True, True)
+    assert abs(told["energy_error"]) < 1
+    assert {path.rpartition("/")[2] for path in told["written"]} == {"checkpoint.pt", "diagnostics.csv", "openpmd"}
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
 def test_every_named_problem_can_start(capsys):

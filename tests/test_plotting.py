@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 
-from disco_samplers import AdaptationReport
+from disco_samplers import AdaptationReport, Draws
 from disco_samplers.arrays import default_names
+from disco_samplers.pictures import ORANGE, draw_histogram, edges, plot_distribution, styled
+from disco_samplers.pictures.style import STYLE
 from disco_samplers.samplers import SamplerResult
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -140,3 +144,100 @@ print("matplotlib.pyplot" in sys.modules, [matplotlib.rcParams[name] for name in
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+def histogram(values, bins, **options):
+    axis = matplotlib.figure.Figure().subplots()
+    draw_histogram(axis, values, bins, color="k", **options)
+    return axis
+
+
+@pytest.mark.parametrize("total", [None, 103.0])
+def test_what_lies_beyond_has_a_bar_of_its_own_with_its_count(total):
+    """Nothing is lost: the bars and those beyond make up all values, as counts or as an area of one."""
+    values = np.concatenate([np.linspace(0.5, 9.5, 100), [-50.0, 40.0, 1e6]])
+    axis = histogram(values, np.linspace(0, 10, 11), total=total)
+    inside, edges_, _ = axis.patches[0].get_data()
+    beyond = [patch.get_height() for patch in axis.patches[1:]]
+    assert [text.get_text() for text in axis.texts] == ["1 beyond", "2 beyond"]
+    assert sum(inside) + sum(beyond) == pytest.approx(1.0 if total is None else 103.0)
+    assert (edges_[0], edges_[-1]) == (0, 10)
+    left, right = axis.patches[1:]
+    assert left.get_x() + left.get_width() < 0
+    assert right.get_x() > 10
+
+
+def test_a_gaussian_has_nothing_beyond_and_a_constant_one_bar():
+    x = data(20_000, 1)[:, 0].numpy()
+    assert (edges(x, 50)[0] < x.min(), edges(x, 50)[-1] > x.max()) == (True, True)
+    cut = edges(np.append(x, 1e6), 50)
+    assert cut[-1] < 100
+    assert cut[-1] > x.max()
+    constant = np.ones(7)
+    assert len(histogram(constant, edges(constant, 10)).patches) == 1
+    assert edges(constant, 10, marks=[5.0])[-1] > 5
+
+
+def test_flagged_rows_have_a_colour_of_their_own():
+    values = np.concatenate([np.linspace(-3, -1, 50), [2.0, 3.0, 500.0]])
+    figure = plot_distribution(values, "score (nats)", {"threshold": 0.0}, flagged=values > 0, title="flags")
+    axis = figure.axes[0]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["50 rows", "3 flagged rows", "threshold"]
+    assert [text.get_text() for text in axis.texts] == ["1 beyond"]
+    assert axis.texts[0].get_color() == ORANGE
+    assert axis.get_title() == "flags"
+
+
+def test_hundreds_of_chains_are_no_smear():
+    few, many = result(2, chains=3).plot(), result(2, chains=300, draws=10).plot()
+    assert [len(figure.axes[1].lines) for figure in (few, many)] == [3, 8]
+    assert few.axes[1].get_title() == "trace of 3 chains, one colour each"
+    assert many.axes[1].get_title() == "trace of 8 of 300 chains, one colour each"
+    assert len({line.get_color() for line in many.axes[1].lines}) == 8
+    ranks = result(2, chains=300, draws=10).plot(kind="rank")
+    assert "ranks of 8 of 300 chains" in ranks.get_suptitle()
+    assert [axis.get_title() for axis in ranks.axes[:8]][::7] == ["chain 0", "chain 299"]
+
+
+def test_pairs_have_a_label_on_every_row():
+    figure = result(3).plot(kind="pair", reference=data(70, 3))
+    assert [axis.get_ylabel() for axis in figure.axes[::3]] == ["x0", "x1", "x2"]
+    points = [collection.get_offsets().shape for axis in figure.axes for collection in axis.collections]
+    assert set(points) == {(70, 2)}  # as many of the draws as of the reference, or these would not be seen
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["reference", "new draws"]
+
+
+def test_an_estimate_of_named_columns_names_its_axes(small):
+    figure = small.condition(Draws(data(40, 3), names=["mu", "tau", "nu"])).plot((2, 0))
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("nu", "mu")
+    figure = small.condition(Draws(data(40, 1), names=["mu"])).plot()
+    assert figure.axes[1].get_xlabel() == "mu"
+    assert figure.axes[0].get_title() == "density and score of mu"
+
+
+@pytest.mark.parametrize("kind", ["trace", "pair", "rank"])
+def test_every_picture_of_draws_has_a_title(kind):
+    assert result(2).plot(kind=kind).get_suptitle()
+
+
+def test_the_style_is_in_force_while_a_picture_is_drawn_only():
+    """Also where two threads draw at once, whose settings are one and the same."""
+    before = dict(matplotlib.rcParams)
+    seen = []
+
+    @styled
+    def draw():
+        seen.append(matplotlib.rcParams["axes.spines.top"])
+        time.sleep(0.01)
+
+    threads = [threading.Thread(target=draw) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [False] * 8
+    assert dict(matplotlib.rcParams) == before
+    assert set(STYLE) <= set(before)
+    figure = result(2).plot()
+    assert not figure.axes[0].spines["top"].get_visible()

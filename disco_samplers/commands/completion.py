@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         description="Prints a script that a shell reads once; no Python is started when the tab key is pressed.",
         **ending(example, {}),
     )
-    command.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="whose script is printed")
+    command.add_argument("shell", choices=["bash", "zsh"], help="whose script is printed")
     command.set_defaults(run=run)
 
 

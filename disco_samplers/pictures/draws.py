@@ -97,7 +97,7 @@ def plot_pairs(
     sets = [(label, x, BLUE)]
     if old := _references(reference, x.shape[1]):
         sets.insert(0, ("reference", np.concatenate(old), GREY))
-    shown = min(x.shape[1], _MOST_PAIRS)
+    shown, points = min(x.shape[1], _MOST_PAIRS), min(_MOST_POINTS, *(len(values) for _, values, _ in sets), len(x))
     figure = figure_of(max(3.4, 1.0 + 1.7 * shown), max(3.4, 1.0 + 1.7 * shown), path)
     axes = figure.subplots(shown, shown, squeeze=False, sharex="col")
     for i in range(shown):
@@ -112,7 +112,7 @@ def plot_pairs(
                     draw_histogram(axis, values[:, i], bins, color=colour, label=name, filled=False)
                     axis.set_yticks([])
                 else:
-                    some = values[some_of(len(values), _MOST_POINTS)]
+                    some = values[some_of(len(values), points)]
                     axis.scatter(some[:, j], some[:, i], s=3, color=colour, alpha=0.4, linewidths=0)
             if j:
                 axis.tick_params(labelleft=False)

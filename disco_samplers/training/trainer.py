@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -166,7 +167,7 @@ class Trainer:
         except KeyboardInterrupt:
             if self.step == first_step:
                 raise
-            bar.write("interrupted: saving what was trained")
+            bar.write("interrupted: saving what was trained", file=sys.stderr)
         finally:
             bar.close()
         if distributed.rank() == 0:

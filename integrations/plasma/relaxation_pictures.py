@@ -12,7 +12,7 @@ from disco_samplers.pictures import BLUE, DARK, GREY, ORANGE, figure_of, saved, 
 
 _MOST = 4
 """Components drawn."""
-_TIME = "time (of the run's units)"
+_TIME = "time (the run's units)"
 _TITLES = {"fourth moment": "fourth moment", "entropy": "entropy (nats per particle)"}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from disco_samplers.draws import inference_data
 from disco_samplers.extras import optional
 from disco_samplers.files.table import Table, numeric
 
@@ -50,20 +50,4 @@ def to_arviz(draws: np.ndarray, names: Sequence[str], divergences: np.ndarray) -
     Raises:
         ImportError: if ArviZ is not installed.
     """
-    arviz = optional("arviz", "files")
-    posterior = dict(_grouped(draws, list(names)))
-    stats = {"diverging": divergences}
-    if int(arviz.__version__.split(".")[0]) >= 1:
-        return arviz.from_dict({"posterior": posterior, "sample_stats": stats})
-    return arviz.from_dict(posterior=posterior, sample_stats=stats)
-
-
-def _grouped(draws: np.ndarray, names: list[str]) -> list[tuple[str, np.ndarray]]:
-    groups: dict[str, list[int]] = {}
-    for i, name in enumerate(names):
-        match = re.fullmatch(r"(.+)\[(\d+)\]", name)
-        base = match[1] if match and match[1] not in names else name
-        if match and int(match[2]) != len(groups.get(base, [])):
-            base = name  # indices with gaps, or not in order: a name of its own
-        groups.setdefault(base, []).append(i)
-    return [(base, draws[..., at] if f"{base}[0]" == names[at[0]] else draws[..., at[0]]) for base, at in groups.items()]
+    return inference_data(draws, names, {"diverging": divergences})

@@ -17,9 +17,10 @@ from disco_samplers.draws import (
     TransposedWarning,
     distinct_rows,
 )
-from disco_samplers.estimators import crossfit
+from disco_samplers.estimators import crossfit, mean
 from disco_samplers.measures import entropy
 from disco_samplers.posteriors import merged_posterior
+from disco_samplers.reference import KDE
 
 
 def normal(n, d, rng):
@@ -404,6 +405,48 @@ def test_runs_of_a_chain_are_held_out_together(rng):
 
     assert share() > 0.9
     assert share(blocks=blocks) < 2.5 * len(blocks.unique()) / len(rows)  # the two ends of each run
+
+
+def test_held_out_rows_of_a_chain_are_not_fooled_by_neighbours(rng):
+    """The bandwidth of highest held-out likelihood: of a slow chain as of independent draws of its effective size.
+
+    With neighbours on both sides of the split a bandwidth as narrow as a step of the chain wins.
+    """
+    bandwidths = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+    def best(x, **how):
+        means = []
+        for h in bandwidths:
+            held = crossfit(
+                x,
+                lambda rows, own=None, h=h: KDE(rows, h),
+                lambda kde, rows: kde.evaluate(rows),
+                generator=torch.Generator().manual_seed(0),
+                **how,
+            )
+            means.append(float(mean(held, how.get("counts"))))
+        return bandwidths[means.index(max(means))]
+
+    chain = [normal(1, 2, rng)[0].double()]
+    for step in normal(4000, 2, rng).double():
+        chain.append(0.998 * chain[-1] + math.sqrt(1 - 0.998**2) * step)
+    draws = Draws(torch.stack(chain)[None])
+    rows, counts = draws.counts()
+    independent = best(normal(round(draws.effective_size) + 20, 2, rng).double())
+    assert best(rows, counts=counts) < 0.5 * independent
+    assert best(rows, counts=counts, blocks=draws.blocks()) >= 0.5 * independent
+
+
+def test_adaptation_of_a_chain_does_no_harm(disco, rng):
+    """Judged on neighbours of its context, an estimate that follows every row would win."""
+    shape = torch.tensor([[1.0, 0.8], [0.0, 0.6]])
+    draws = Draws((metropolis(400, 2, 2.2, rng) @ shape)[None])
+    plain, y = disco.condition(draws), normal(500, 2, rng) @ shape
+    adapted = plain.adapt(1, seed=1)
+    true = -y @ torch.linalg.inv(shape.T @ shape)
+    before, after = (float((estimate.score(y) - true).square().sum()) for estimate in (plain, adapted))
+    assert len(adapted.report.tried) > 1
+    assert after < 1.25 * before
 
 
 def test_order_means_nothing_in_a_table(rng):

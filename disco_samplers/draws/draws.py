@@ -280,7 +280,7 @@ class Draws:
 
         Example:
             >>> draws = Draws(torch.rand(50, 2), weights=torch.rand(50))
-            >>> draws.replaced(draws.values.log()).effective_size == draws.effective_size
+            >>> abs(draws.replaced(draws.values.log()).effective_size - draws.effective_size) < 1e-6
             True
         """
         shape = values.shape[:1] if self.num_chains is None else (self.num_chains, len(values) // self.num_chains)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, check_finite, default_names, first
+from disco_samplers.arrays import as_tensor, check_finite, first
 from disco_samplers.types import ArrayLike
 
 Bounds = Sequence[tuple[float | None, float | None]]
@@ -28,21 +28,6 @@ def stacked(chains: Sequence[Any]) -> Any:
             f"[chain[:{min(lengths)}] for chain in chains]"
         )
     return torch.stack(list(chains)) if all(isinstance(chain, Tensor) for chain in chains) else np.stack(chains)
-
-
-def names_of(names: Sequence[str] | None, d: int) -> list[str]:
-    """Names of d columns, each its own."""
-    if names is None:
-        return default_names(d)
-    if isinstance(names, str):
-        raise TypeError(f"names must be a sequence of {d} strings, got the string {names!r}")
-    found = [str(name) for name in names]
-    if len(found) != d:
-        raise ValueError(f"names must name {d} columns, got {len(found)}")
-    repeated = sorted({name for name in found if found.count(name) > 1})
-    if repeated:
-        raise ValueError(f"names {', '.join(repeated)} occur more than once")
-    return found
 
 
 def column_of(values: ArrayLike, name: str, n: int) -> Tensor:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, check_count, check_finite
-from disco_samplers.draws.checks import Bounds, column_of, index_of, names_of, size_of, stacked, support_of, weights_of
+from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names
+from disco_samplers.draws.checks import Bounds, column_of, index_of, size_of, stacked, support_of, weights_of
 from disco_samplers.draws.frames import as_table
 from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
 from disco_samplers.draws.worth import (
@@ -100,7 +100,7 @@ class Draws:
         self.num_chains = len(tensor) if tensor.ndim == 3 else None
         self.values: Tensor = tensor.flatten(0, 1) if tensor.ndim == 3 else tensor
         n, d = self.values.shape
-        self.names = names_of(names if names is not None else found, d)
+        self.names = column_names(names if names is not None else found, d)
         self.has_names = names is not None or found is not None
         self.weights = None if weights is None else weights_of(weights, n, self.values)
         self.log_prob = None if log_prob is None else column_of(log_prob, "log_prob", n).to(self.values.device)

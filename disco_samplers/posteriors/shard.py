@@ -11,7 +11,7 @@ from disco_samplers.draws import Draws, part_worth
 from disco_samplers.estimate import DiScoFormer
 
 _MOST_CONTEXT = 2048
-"""Rows on which the network is conditioned; of a longer run every so many-th."""
+"""Rows on which the network is conditioned; of a longer run so many drawn from it."""
 
 
 class Shard(NamedTuple):
@@ -43,14 +43,15 @@ class Shard(NamedTuple):
         return Shard(self.rows[kept], counts, None if self.blocks is None else self.blocks[kept.cpu()])
 
     def thinned(self) -> Shard:
-        """Every so many-th row of a long run."""
-        every = -(-len(self.rows) // _MOST_CONTEXT)
-        if self.counts is None:
-            return Shard(self.rows[::every])
-        if self.blocks is None:  # a row of great weight must not be missed
+        """Some rows of a long run, drawn, for every so many-th may be in step with the chains that the rows are of."""
+        if self.counts is not None and self.blocks is None:  # a row of great weight must not be missed
             return self
-        index = torch.arange(0, len(self.rows), every, device=self.rows.device)
-        return Shard(self.rows[index], part_worth(self.counts, index), self.blocks[index.cpu()])
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(self.rows), generator=generator, device=generator.device)[:_MOST_CONTEXT].sort().values
+        index = order.to(self.rows.device)
+        if self.counts is None or self.blocks is None:
+            return Shard(self.rows[index])
+        return Shard(self.rows[index], part_worth(self.counts, index), self.blocks[order])
 
     def condition(self, model: DiScoFormer) -> Any:
         """The estimate of the rows, thinned."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
-from disco_samplers.arrays import check_count, default_names, device_of
+from disco_samplers.arrays import check_count, column_names, device_of
 from disco_samplers.draws import Draws
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
@@ -204,11 +204,7 @@ class LangevinSampler:
             device = device_of(self.score, getattr(self.options.condition, "__self__", None), context, initial)
             draws = context_of(estimate, context, device)
             x, rng = start(initial, draws, num_chains, seed, generator, device)
-            if names is None and isinstance(context, Draws):
-                names = context.names
-            names = list(names) if names is not None else default_names(x.shape[1])
-            if len(names) != x.shape[1]:
-                raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
+            names = column_names(context.names if names is None and isinstance(context, Draws) else names, x.shape[1])
             options = self.options
             levels = levels_of(options, draws)
             if initial is None and levels and not callable(levels[0]):

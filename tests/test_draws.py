@@ -235,7 +235,7 @@ X = torch.arange(12.0).view(6, 2)
         (X, {"weights": torch.full((6,), 800.0).exp()}, "infinite values: exponentiate log-weights as"),
         (X, {"weights": [1.0, 0, 0, 0, 0, 0]}, "fewer than two distinct rows"),
         (X, {"names": ["a", "a"]}, "a occur more than once"),
-        (X, {"names": ["a"]}, "must name 2 columns"),
+        (X, {"names": ["a"]}, "names must have 2 entries, one a column, got 1"),
         (X, {"support": [(0, None), (None, 5.0)]}, r"3 rows lie outside the support \(None, 5.0\) of column x1: rows 3, 4, 5,"),
         (X, {"log_prob": torch.ones(3)}, "log_prob must have one value"),
         (torch.ones(4, 2), {}, "no variance"),

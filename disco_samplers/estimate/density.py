@@ -83,9 +83,10 @@ class DensityEstimate:
         numpy: bool = False,
         report: AdaptationReport | None = None,
         names: list[str] | None = None,
+        blocks: Tensor | None = None,
     ) -> None:
         self.model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
-        self.report, self.names = report, names
+        self.report, self.names, self.blocks = report, names, blocks
         self._numpy = numpy
 
     @property
@@ -99,10 +100,15 @@ class DensityEstimate:
         return self.samples.shape[-2]
 
     @property
+    def counts(self) -> Tensor | None:
+        """How many independent draws each row of the context is worth, (n,) or (b, n); None where each is one."""
+        counts: Tensor | None = self.estimator.core.counts
+        return counts
+
+    @property
     def effective_size(self) -> float:
         """How many independent draws the rows of the context are worth."""
-        counts = self.estimator.core.counts
-        return float(self.num_samples) if counts is None else float(counts.sum(-1).min())
+        return float(self.num_samples) if self.counts is None else float(self.counts.sum(-1).min())
 
     @property
     def keys(self) -> int | None:
@@ -217,8 +223,8 @@ class DensityEstimate:
 
         See :func:`disco_samplers.estimate.adapt` for what is done and the ``options``: learning_rate, seed, max_seconds and
         progress. The shared model is untouched; ``report`` tells what was tried. No steps change nothing. How an earlier
-        adaptation read the samples is chosen anew; weighted or repeated draws are read as they are. The result is normalised if
-        this one is. An interrupt gives the best one found so far, at once, and is passed on before there is anything to keep.
+        adaptation read the samples is chosen anew. The result is normalised if this one is. An interrupt gives the best one
+        found so far, at once, and is passed on before there is anything to keep.
 
         Raises:
             ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.
@@ -240,6 +246,7 @@ class DensityEstimate:
             model.network,
             rows,
             counts=self.estimator.core.counts,
+            blocks=self.blocks,
             keys=self.keys,
             num_steps=num_steps,
             normalize=self.is_normalized,
@@ -323,7 +330,7 @@ class DensityEstimate:
         )
 
     def _replaced(self, **changes: Any) -> DensityEstimate:
-        fields = ("model", "samples", "estimator", "transform", "report", "names")
+        fields = ("model", "samples", "estimator", "transform", "report", "names", "blocks")
         values = {name: getattr(self, name) for name in fields} | {"numpy": self._numpy} | changes
         return DensityEstimate(**values)
 

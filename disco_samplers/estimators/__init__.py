@@ -2,10 +2,10 @@
 
 from disco_samplers.estimators.base import Estimator, check_single, draw_rows
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
-from disco_samplers.estimators.crossfit import crossfit
+from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
-from disco_samplers.estimators.judge import consistency
+from disco_samplers.estimators.judge import consistency, deviation, mean
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
@@ -27,6 +27,7 @@ from disco_samplers.estimators.transforms import (
     heavy_tails,
     log_volume,
     pull_back,
+    quantile,
     settled,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "choose",
     "consistency",
     "crossfit",
+    "deviation",
     "draw_rows",
     "fit_mixture",
     "heavy_tails",
@@ -61,9 +63,12 @@ __all__ = [
     "log_normalizer",
     "log_volume",
     "may_be_independent",
+    "mean",
     "pull_back",
+    "quantile",
     "read",
     "settled",
     "shipped_network",
+    "shuffled",
     "weights_path",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import check_count, column_names, device_of
+from disco_samplers.draws import Draws
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
 from disco_samplers.samplers.assembly import algorithm_of, guided, learn_of, levels_of, policy_of, target_of
@@ -128,7 +129,7 @@ class LangevinSampler:
         self,
         num_samples: int = 1000,
         *,
-        context: ArrayLike | None = None,
+        context: ArrayLike | Draws | None = None,
         initial: ArrayLike | None = None,
         num_chains: int | None = None,
         num_warmup: int | None = None,
@@ -146,8 +147,9 @@ class LangevinSampler:
 
         Arguments:
             num_samples: draws kept of each chain.
-            context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points. A
-                numpy array goes to the score's device, a tensor must be there already.
+            context: draws (n, d), or :class:`~disco_samplers.Draws` with weights, chains and names: conditions an unconditioned
+                model, gives the preconditioner and the starting points. A numpy array goes to the score's device, a tensor
+                must be there already.
             initial: starting points (num_chains, d), as the context is; rows of it, drawn at random, if not given.
             num_chains: number of chains; as many as ``initial`` has, or 4.
             num_warmup: discarded steps before; 500 if not given.
@@ -157,7 +159,7 @@ class LangevinSampler:
                 estimate is refreshed; 0 for none.
             seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the device of the chains.
-            names: of the variables.
+            names: of the variables; those of the context's columns if not given.
             callback: called with a :class:`~disco_samplers.samplers.Progress` after each step; a true answer ends the
                 run, with what it has drawn so far, in warm-up nothing, as its result.
             resume: a result of this sampler, complete or not, to go on from: same chains, step size and randomness, no
@@ -202,7 +204,7 @@ class LangevinSampler:
             device = device_of(self.score, getattr(self.options.condition, "__self__", None), context, initial)
             draws = context_of(estimate, context, device)
             x, rng = start(initial, draws, num_chains, seed, generator, device)
-            names = column_names(names, x.shape[1])
+            names = column_names(context.names if names is None and isinstance(context, Draws) else names, x.shape[1])
             options = self.options
             levels = levels_of(options, draws)
             if initial is None and levels and not callable(levels[0]):
@@ -265,7 +267,7 @@ class LangevinSampler:
                 different.append(name)
         return different
 
-    def _estimate(self, context: ArrayLike | None, adapt: int) -> Any:
+    def _estimate(self, context: ArrayLike | Draws | None, adapt: int) -> Any:
         estimate: Any = self.score
         if hasattr(estimate, "condition"):
             if context is None and self.method == "exact":

@@ -9,20 +9,24 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import as_points
+from disco_samplers.draws import Draws, evenly
 from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
 
 
-def context_of(target: Any, context: ArrayLike | None, device: torch.device | None) -> Tensor | None:
-    """The draws (n, d) that a target goes with: those given, or those it was conditioned on.
+def context_of(target: Any, context: ArrayLike | Draws | None, device: torch.device | None) -> Tensor | None:
+    """The draws (n, d) that a target goes with: those given, or those it was conditioned on, each as often as it weighs.
 
     Raises:
         ValueError: if they are not (n, d), have other columns than the target, or are a tensor on another device.
     """
+    if isinstance(context, Draws):
+        rows = evenly(*context.counts())
+        context = rows if context.is_tensor else rows.numpy()
     if context is not None:
         draws = as_points(context, "context", getattr(target, "dim", None), device)
     elif isinstance(getattr(target, "samples", None), Tensor):
-        draws = target.samples
+        draws = target.samples if target.samples.ndim > 2 else evenly(target.samples, getattr(target, "counts", None))
     else:
         return None
     if draws.ndim != 2:

@@ -12,11 +12,11 @@ from disco_samplers import commands
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; an error is one line on standard error and a non-zero exit status."""
+    """Runs the command; an error is one line on standard error and a non-zero exit status, which a subcommand may give too."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        options.run(options)
+        status: int | None = options.run(options)
     except KeyboardInterrupt:
         print("disco: interrupted before there was anything to keep", file=sys.stderr)
         return 130
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, TypeError, RuntimeError, OSError, ImportError, MemoryError) as error:
         print("disco: error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:

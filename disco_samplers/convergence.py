@@ -10,6 +10,9 @@ import numpy as np
 
 from disco_samplers.extras import optional
 
+_TAIL = 25
+"""Weights of which a tail can be told."""
+
 
 def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
     """One diagnostic of draws (chain, draw, d), as (d,): "rhat", "ess_bulk", "ess_tail" or "mcse"."""
@@ -21,6 +24,27 @@ def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         value = compute(kind, draws)
     return np.where(constant, np.nan, np.asarray(value, dtype=np.float64))
+
+
+def pareto_k(log_weights: np.ndarray) -> float:
+    """Pareto k of importance weights (n,), the shape of their upper tail; NaN where there are too few for one.
+
+    Below 0.5 the weights have a variance; above 0.7 sums over them cannot be trusted.
+
+    References:
+        Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, JMLR 2024
+        (https://arxiv.org/abs/1507.02646).
+
+    Example:
+        >>> uniform = (np.arange(1000) + 0.5) / 1000
+        >>> bool(0.6 < pareto_k(-0.8 * np.log(uniform)) < 1.0)
+        True
+    """
+    if len(log_weights) < _TAIL or log_weights.max() == log_weights.min():
+        return float("nan")
+    if find_spec("arviz_stats"):  # which takes minus the logarithm, as a loss
+        return float(import_module("arviz_stats.base").array_stats.psislw(-log_weights)[1])
+    return float(optional("arviz", "files").psislw(log_weights)[1])
 
 
 def _arviz_stats(kind: str, draws: np.ndarray) -> Any:

@@ -10,6 +10,7 @@ from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
 from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
+from disco_samplers.estimators.proposal import NeighbourMixture, proposal
 from disco_samplers.estimators.shipped import (
     DEFAULTS,
     SHIPPED,
@@ -43,6 +44,7 @@ __all__ = [
     "Kind",
     "LinearTransform",
     "LogNormalizer",
+    "NeighbourMixture",
     "NetworkEstimator",
     "NormalizedEstimator",
     "PartsEstimator",
@@ -61,6 +63,7 @@ __all__ = [
     "log_normalizer",
     "log_volume",
     "may_be_independent",
+    "proposal",
     "pull_back",
     "read",
     "settled",

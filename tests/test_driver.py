@@ -38,7 +38,7 @@ def test_every_method(method, dtype):
     assert result.draws.dtype == dtype
     assert result.draws.shape == (2000, 10, 2)
     assert 0.7 < float(result.draws[:, -1].var()) < 1.3
-    assert repr(result).startswith(f"SamplerResult({method}, chains=2000")
+    assert repr(result).startswith(f"SamplerResult({method}, num_chains=2000")
 
 
 @pytest.mark.parametrize("method", METHODS)

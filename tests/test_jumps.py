@@ -237,10 +237,10 @@ def test_what_has_not_mixed_says_so(small):
 
 
 def test_independent_draws_are_not_accused():
-    """Of 400 tables of independent draws none is flagged: the limits are ten standard deviations away and more."""
+    """Of a hundred variables of independent draws none is flagged."""
     for chains, n in ((4, 400), (4, 100), (16, 100), (1, 1600)):
-        draws = normal(chains * n, 100, seed=chains + n).view(chains, n, 100).numpy()
-        assert len(unmixed(draws)) <= 1
+        draws = normal(chains * n, 25, seed=chains + n).view(chains, n, 25).numpy()
+        assert not unmixed(draws)
 
 
 def test_short_chains_are_not_judged():

@@ -48,7 +48,7 @@ def test_result(method, dtype):
     assert result.numpy().dtype == np.float64
     assert result.rhat.shape == result.ess.shape == (2,)
     assert (result.acceptance == 1).all() if method == "ula" else (result.acceptance < 1).all()
-    assert f"SamplerResult({method}, chains=3, draws=30, d=2" in repr(result)
+    assert f"SamplerResult({method}, num_chains=3, num_samples=30, d=2" in repr(result)
     assert str(result.summary()).splitlines()[1].startswith("a ")
 
 

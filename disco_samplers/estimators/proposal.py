@@ -13,7 +13,7 @@ from disco_samplers.estimators.normalized import NormalizedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.model import log_standard_normal
 
-_COMPONENTS = 1024
+_COMPONENTS = 512
 _MOST_ROWS = 2**14
 """Rows among which neighbours are looked for."""
 
@@ -29,7 +29,7 @@ around them, a kernel density estimate, gave .1 in ten dimensions and .03 in 25:
 kernel adds, these are not.
 """
 
-_TILE = 2**22
+_TILE = 2**19
 
 
 class NeighbourMixture:
@@ -42,7 +42,7 @@ class NeighbourMixture:
 
     Arguments:
         core: an estimator of one data set, whose rows these are.
-        generator: chooses up to 1024 rows.
+        generator: chooses up to 512 rows.
 
     References:
         West, *Approximating posterior distributions by mixtures*, JRSS B 1993, for mixtures of local moments as proposals.

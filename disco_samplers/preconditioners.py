@@ -77,4 +77,5 @@ def _shrunk(correlation: Tensor, n: float) -> Tensor:
     plain = (n * values + d) / (n + d)
     if bool((plain <= ridge).all()):
         return shrunk
-    return (vectors * plain.minimum(ridge)) @ vectors.mT
+    followed: Tensor = (vectors * plain.minimum(ridge)) @ vectors.mT
+    return followed

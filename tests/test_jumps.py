@@ -231,8 +231,9 @@ def test_what_has_not_mixed_says_so(small):
     assert lines[2].endswith("not mixed")
     assert not lines[1].endswith("not mixed")
     modes = GaussianMixture(torch.tensor([0.5, 0.5]), torch.tensor([[-8.0], [8.0]]), torch.ones(2, 1))
+    start = torch.tensor([[-8.0], [8.0]]).repeat(4, 1)
     with pytest.warns(NotMixedWarning, match=r"have not mixed .* in x0: run longer"):
-        result = LangevinSampler(modes).run(500, initial=torch.tensor([[-8.0], [8.0]]), num_warmup=50, seed=0, **QUIET)
+        result = LangevinSampler(modes).run(200, initial=start, num_warmup=50, seed=0, **QUIET)
     assert result.unmixed == ["x0"]
 
 

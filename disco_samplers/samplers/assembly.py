@@ -32,6 +32,9 @@ _LEVELS = 10
 _PILOTS = 1000
 _MOST_CANDIDATES = 16
 _FEW_CANDIDATES = 4
+_TOGETHER = 256
+"""Proposals of all chains in a step, where that leaves each chain one."""
+
 _PERIOD = 4
 """Steps between two local moves where jumps alone mix: a batch of proposals costs less than one move of a few chains."""
 
@@ -92,11 +95,11 @@ class Jumps(NamedTuple):
     pareto_k: float
 
 
-def jumps_of(options: Options, estimate: Any, target: Target, rng: torch.Generator | None) -> Jumps | None:
-    r"""Proposals from an estimate's rows, tried before the run: as many a step as make one effective, :math:`k = 1 / e`.
+def jumps_of(options: Options, estimate: Any, target: Target, num_chains: int, rng: torch.Generator | None) -> Jumps | None:
+    r"""Proposals from an estimate's rows, tried before the run: as many a step as make two effective, :math:`k = 2 / e`.
 
-    With e the effective share of the proposals by Kish's formula. Where more than 16 would be needed there are four, for what
-    no local move reaches, and a local move at every step.
+    With e the effective share of the proposals by Kish's formula. Where one effective takes more than 16 there are four, for
+    what no local move reaches, and a local move at every step. Of many chains each has fewer, 256 among them or one each.
 
     References:
         Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, JMLR 2024
@@ -112,6 +115,7 @@ def jumps_of(options: Options, estimate: Any, target: Target, rng: torch.Generat
     needed = math.ceil(_PILOTS * float(share.square().sum())) if bool(torch.isfinite(share).all()) else _PILOTS
     few = needed > _MOST_CANDIDATES
     candidates, period = (_FEW_CANDIDATES, 1) if few else (max(_FEW_CANDIDATES, 2 * needed), _PERIOD)
+    candidates = min(candidates, max(1, _TOGETHER // num_chains))
     return Jumps(proposal, candidates, period, pareto_k(log_weight[torch.isfinite(log_weight)].cpu().numpy()))
 
 

@@ -219,7 +219,7 @@ class LangevinSampler:
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
             target = target_of(options, estimate, self.log_prob, levels, x, rng)
-            jumps = jumps_of(options, estimate, target, rng)
+            jumps = jumps_of(options, estimate, target, len(x), rng)
             algorithm = algorithm_of(options, target, warmup, x.device, jumps)
             state, factor = algorithm.init(x, target), factor_of(draws, counts, x, options.preconditioner or "dense")
             policy = policy_of(options, self.target_acceptance, step_size, x.shape[1]).start(state, factor)

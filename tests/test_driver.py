@@ -268,7 +268,7 @@ def test_particle_flow_through_the_front(disco):
         ({"method": "malt", "log_prob": None}, "needs a log-density"),
         ({"method": "malt", "friction": -1.0}, "friction must not be negative"),
         ({"method": "malt", "trajectory": 0.0}, "trajectory must be positive"),
-        ({"method": "nuts"}, "method must be one of mala, ula, baoab, malt, annealed, flow, exact"),
+        ({"method": "nuts"}, "method must be one of mala, ula, baoab, malt, annealed, flow, exact, jumps"),
     ],
 )
 def test_wrong_options(options, message):

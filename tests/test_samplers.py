@@ -261,7 +261,7 @@ def test_model_and_estimate_are_the_same_sampler(disco, kind):
     options = {"num_samples": 5, "num_warmup": 5, "num_chains": 2, "seed": 0} | QUIET
     of_model = LangevinSampler(score=disco).run(context=kind(x), **options)
     of_estimate = LangevinSampler(score=disco.condition(kind(x))).run(**options)
-    assert of_model.method == "mala"
+    assert of_model.method == "jumps"
     assert torch.equal(of_model.draws, of_estimate.draws)
     adapted = LangevinSampler(score=disco).run(context=kind(x), adapt=1, **options)
     assert adapted.draws.shape == (2, 5, 2)

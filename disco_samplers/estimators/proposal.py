@@ -99,7 +99,8 @@ class NeighbourMixture:
         rank = self.means.shape[1]
         scale = (torch.randn(num_samples, _FREEDOM, **options).square().mean(1, keepdim=True)).rsqrt()
         z[:, :rank] = self.means[which] + scale * (self.factors[which] @ z[:, :rank, None])[..., 0]
-        return (self.whitening.center[0] + torch.linalg.solve(self.whitening.matrix[0].T, z.T).T).to(self.dtype)
+        points: Tensor = self.whitening.center[0] + torch.linalg.solve(self.whitening.matrix[0].T, z.T).T
+        return points.to(self.dtype)
 
 
 def proposal(estimator: Any, generator: torch.Generator | None = None) -> Any:

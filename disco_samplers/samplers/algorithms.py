@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from disco_samplers.samplers.steps import annealed, baoab, independence, mala, malt, particle_flow, ula
 
-Method = Literal["jumps", "mala", "ula", "baoab", "malt", "annealed", "flow", "exact"]
+Method = Literal["mala", "ula", "baoab", "malt", "annealed", "flow", "exact", "jumps"]
 
 
 @dataclasses.dataclass(frozen=True)

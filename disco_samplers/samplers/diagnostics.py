@@ -16,8 +16,8 @@ _JUDGED = 100
 """Draws a chain must have before it is judged, and before R-hat, ESS and MCSE are shown: of shorter ones they mean nothing."""
 
 _R_HAT, _ESS = 1.01, 400
-_MANY, _FEW_R_HAT = 1600, 1.1
-"""Draws in all from which on independent ones keep those limits, and the limit of R-hat for fewer."""
+_LONG, _MANY, _FEW_R_HAT = 400, 1600, 1.1
+"""Draws of a chain and in all from which on chains that mix keep those limits, and the limit of R-hat for fewer."""
 
 
 class NotMixedWarning(RuntimeWarning):
@@ -88,8 +88,8 @@ def summarise(draws: Tensor | np.ndarray, names: Sequence[str], *, independent: 
 def unmixed(draws: np.ndarray) -> list[int]:
     r"""The variables that chains have not mixed in: R-hat above 1.01, or fewer than 400 effective draws in bulk or tails.
 
-    Chains of fewer than 100 draws are not judged, fewer than 1600 draws in all by an R-hat above 1.1 alone, which is what
-    independent draws of such number do not reach.
+    Chains of fewer than 100 draws are not judged, chains of fewer than 400, or fewer than 1600 draws in all, by an R-hat above
+    1.1 alone: such short ones miss the other limits also where they mix.
 
     Arguments:
         draws: (chain, draw, d).
@@ -106,7 +106,7 @@ def unmixed(draws: np.ndarray) -> list[int]:
     chains, n = draws.shape[:2]
     if n < _JUDGED:
         return []
-    if chains * n < _MANY:
+    if n < _LONG or chains * n < _MANY:
         return [int(i) for i in np.flatnonzero(diagnostic("rhat", draws) > _FEW_R_HAT)]
     ess = np.minimum(diagnostic("ess_bulk", draws), diagnostic("ess_tail", draws))
     return [int(i) for i in np.flatnonzero((diagnostic("rhat", draws) > _R_HAT) | (ess < _ESS))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class Ahead(NamedTuple):
     log_prob: Tensor
     score: Tensor
     log_weight: Tensor
-    used: int
+    used: int = 0
 
 
 def init(position: Tensor, log_prob_and_score: LogProbAndScore, *, proposal: Proposal) -> State:
@@ -48,7 +48,7 @@ def init(position: Tensor, log_prob_and_score: LogProbAndScore, *, proposal: Pro
     log_prob, score = log_prob_and_score(position)
     none = position.new_empty(len(position), 0, 0)
     return State(
-        position, log_prob, score, _log_weight(position, log_prob, proposal), Ahead(none[..., None], none, none, none, 0), 0
+        position, log_prob, score, _log_weight(position, log_prob, proposal), Ahead(none[..., None], none, none, none), 0
     )
 
 
@@ -135,8 +135,8 @@ def _look_ahead(
     position = proposal.sample(c * steps * candidates, generator=generator).to(state.position)
     log_prob, score = target(position)
     log_weight = _log_weight(position, log_prob, proposal)
-    shaped: list[Any] = [part.unflatten(0, (c, steps, candidates)) for part in (position, log_prob, score, log_weight)]
-    return Ahead(*shaped, 0)
+    shape = (c, steps, candidates)
+    return Ahead(*(part.unflatten(0, shape) for part in (position, log_prob, score, log_weight)))
 
 
 def _log_weight(position: Tensor, log_prob: Tensor, proposal: Proposal) -> Tensor:

@@ -1,7 +1,9 @@
-"""Convergence diagnostics of chains, computed by ArviZ."""
+"""Convergence diagnostics of chains, and the tails of importance weights, computed by ArviZ."""
 
 from __future__ import annotations
 
+import math
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -9,9 +11,6 @@ from typing import Any
 import numpy as np
 
 from disco_samplers.extras import optional
-
-_TAIL = 25
-"""Weights of which a tail can be told."""
 
 
 def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
@@ -27,24 +26,27 @@ def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
 
 
 def pareto_k(log_weights: np.ndarray) -> float:
-    """Pareto k of importance weights (n,), the shape of their upper tail; NaN where there are too few for one.
+    """The shape of the Pareto law of the largest importance weights (n,): means of the weights are reliable below .7.
 
-    Below 0.5 the weights have a variance; above 0.7 sums over them cannot be trusted.
+    NaN where the largest are all the same or there are fewer than twenty-five.
 
     References:
         Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, JMLR 2024
         (https://arxiv.org/abs/1507.02646).
 
     Example:
-        >>> uniform = (np.arange(1000) + 0.5) / 1000
-        >>> bool(0.6 < pareto_k(-0.8 * np.log(uniform)) < 1.0)
+        >>> pareto_k(-np.log(np.random.default_rng(0).random(5000))) > 0.7  # weights 1 / u have no mean
         True
     """
-    if len(log_weights) < _TAIL or log_weights.max() == log_weights.min():
+    weights = np.exp(log_weights - np.max(log_weights)) if len(log_weights) else log_weights
+    if len(weights) < 25 or np.ptp(np.sort(weights)[-min(len(weights) // 5, 3 * math.isqrt(len(weights))) :]) == 0:
         return float("nan")
-    if find_spec("arviz_stats"):  # which takes minus the logarithm, as a loss
-        return float(import_module("arviz_stats.base").array_stats.psislw(-log_weights)[1])
-    return float(optional("arviz", "files").psislw(log_weights)[1])
+    if find_spec("arviz_stats"):
+        stats = import_module("arviz_stats.base").array_stats
+        return float(stats.pareto_khat(weights[None], r_eff=1.0, tail="right"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says in words what the number says
+        return float(optional("arviz", "files").psislw(log_weights)[1])
 
 
 def _arviz_stats(kind: str, draws: np.ndarray) -> Any:

@@ -177,9 +177,9 @@ def test_modes_far_apart(rotations):
 
 
 def test_a_funnel_and_no_copies_of_its_rows(rotations):
-    v = 1.5 * normal(400, 1)
-    x = torch.cat([v, normal(400, 3, seed=1) * (v / 2).exp()], 1)
-    context, fresh = x[:300], x[300:]
+    v = 1.5 * normal(1100, 1)
+    x = torch.cat([v, normal(1100, 1, seed=1) * (v / 2).exp()], 1)
+    context, fresh = x[:1000], x[1000:]
     result = mixes(rotations.condition(context))
     assert float((result.flat[:, 0] < -2).double().mean()) > 0.03  # the neck, .09 of the mass
     nearest = torch.cdist(result.flat[::40] / x.std(0), context / x.std(0)).min(1).values

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from disco_samplers import files, pictures
-from disco_samplers.commands.shared import add_options, conditioned
+from disco_samplers.commands.shared import DRAWS_HELP, add_options, add_reading, conditioned, equal_rows, table_from
 
 _AS_CLOSE = 1.2
 """Ratio of the distances up to which both count as the same: that of halves itself varies by so much."""
@@ -20,7 +20,7 @@ _AS_CLOSE = 1.2
 def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser("sample", help="new draws from the density of a table of draws")
-    command.add_argument("draws", metavar="DRAWS", help="table: .csv, .npy, .npz, .parquet or ArviZ .nc")
+    command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
     command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
     command.add_argument("--num-chains", type=int, default=4, help="(default: %(default)s)")
     command.add_argument("--num-warmup", type=int, help="discarded steps (default: 200 for auto, else 500)")
@@ -32,8 +32,9 @@ def add(commands: Any) -> None:
         help="auto jumps between all parts of the density; the others move locally, for comparison (default: %(default)s)",
     )
     command.add_argument("--strict", action="store_true", help="exit with status 3 if the chains have not mixed")
-    command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")
+    command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc")
     command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
+    add_reading(command, thinning=False)
     add_options(command, "adapt", "seed", "model", "device", "iid", "quiet")
     command.set_defaults(run=run)
 
@@ -47,9 +48,12 @@ def run(options: argparse.Namespace) -> int:
         files.writable(options.out, draws=True)
     if options.plot:
         pictures.writable(options.plot)
-    table = files.read_table(options.draws)
+    table = table_from(options, options.draws)
+    if options.out:
+        files.writable(options.out, draws=True, names=table.names)
     options.model = options.model or DEFAULTS["posterior"]
     estimate, draws = conditioned(options, table)
+    rows = equal_rows(table, options.seed)
     sampler = LangevinSampler(score=estimate, method=options.method)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotMixedWarning)  # what it says is printed below, beside the table
@@ -65,12 +69,12 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         result.save(options.out)
     if options.plot:
-        result.plot(options.plot, reference=table.values)
-    print(f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {options.draws}")
+        result.plot(options.plot, reference=rows)
+    print(f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {' '.join(options.draws)}")
     print(draws)
     print(f"\nnew draws: {result}")
-    print(_side_by_side(table.values, result))
-    old, new = torch.from_numpy(table.values), torch.from_numpy(result.numpy()).flatten(0, 1)
+    print(_side_by_side(rows, result))
+    old, new = torch.from_numpy(rows), torch.from_numpy(result.numpy()).flatten(0, 1)
     if len(old) >= 4:
         print("\n" + _closeness(old, new, torch.Generator().manual_seed(options.seed)))
     unmixed = result.unmixed
@@ -91,11 +95,11 @@ def _side_by_side(old: np.ndarray, result: Any) -> str:
     before = summarise(old[None], result.names, independent=True).columns
     width = max(8, *(len(name) for name in result.names))
     shown = [name for name in ("ess_bulk", "ess_tail", "r_hat") if np.isfinite(new.columns[name]).any()]
-    head = f"{'':<{width}}" + "".join(f"{name:>20}" for name in before) + "".join(f"{name:>10}" for name in shown)
-    rows = [head, f"{'':<{width}}" + f"{'input':>11}{'new':>9}" * len(before)]
+    head = f"{'':<{width}}" + "".join(f"{name:>22}" for name in before) + "".join(f"{name:>11}" for name in shown)
+    rows = [head, f"{'':<{width}}" + f"{'input':>12} {'new':>9}" * len(before)]
     for i, name in enumerate(result.names):
-        pairs = "".join(f"{before[column][i]:>11.4g}{new.columns[column][i]:>9.4g}" for column in before)
-        told = "".join(f"{new.columns[column][i]:>10.{3 if column == 'r_hat' else 0}f}" for column in shown)
+        pairs = "".join(f"{before[column][i]:>12.4g} {new.columns[column][i]:>9.4g}" for column in before)
+        told = "".join(f"{new.columns[column][i]:>11.{3 if column == 'r_hat' else 0}f}" for column in shown)
         rows.append(f"{name:<{width}}{pairs}{told}" + "  not mixed" * (i in new.unmixed))
     return "\n".join(rows)
 

@@ -43,10 +43,10 @@ class Summary:
 
     def __str__(self) -> str:
         width = max(8, *(len(name) for name in self.names))
-        head = " " * width + "".join(f"{name:>10}" for name in self.columns)
+        head = " " * width + "".join(f" {name:>10}" for name in self.columns)
         rows = [
             f"{name:<{width}}"
-            + "".join(_cell(values[i], column) for column, values in self.columns.items())
+            + "".join(f" {_cell(values[i], column)}" for column, values in self.columns.items())
             + "  not mixed" * (i in self.unmixed)
             for i, name in enumerate(self.names)
         ]

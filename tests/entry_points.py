@@ -136,7 +136,7 @@ def transformed(h: Here, fit: Callable[[Tensor], Any]) -> Any:
 def sampled(h: Here, method: str) -> Any:
     model = h.estimate()
     options = {"levels": [2.0, 1.0]} if method == "annealed" else {}
-    options |= {"log_prob": lambda x: -0.5 * x.square().sum(-1)} if ALGORITHMS[method].adjusted else {}
+    options |= {"log_prob": lambda x: -0.5 * x.square().sum(-1)} if ALGORITHMS[method].adjusted and method != "jumps" else {}
     options |= {"condition": model.model.condition} if method == "flow" else {}
     sampler = LangevinSampler(score=model, method=method, **options)
     # Exact mode learns at the end of a window, of which there are none in a short warm-up.

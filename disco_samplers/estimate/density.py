@@ -23,6 +23,7 @@ from disco_samplers.estimators import (
     check_single,
     draw_rows,
     log_normalizer,
+    proposal,
     settled,
 )
 from disco_samplers.model import Network
@@ -216,6 +217,27 @@ class DensityEstimate:
             )
         draws = self.estimator.from_core(result.draws[:, 0]).to(self.samples.dtype)
         return draws.cpu().numpy() if self._numpy else draws
+
+    def proposal(self, *, generator: torch.Generator | None = None) -> Any:
+        """A density close to this one, with ``sample`` and ``log_prob``: a mixture with the moments of neighbouring rows.
+
+        See :class:`disco_samplers.estimators.NeighbourMixture`; for independence samplers and importance sampling.
+
+        Raises:
+            ValueError: if the estimate is of a batch of data sets, or the generator is on another device.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+            >>> estimate = DiScoFormer.from_pretrained().condition(x)
+            >>> q = estimate.proposal()
+            >>> y = q.sample(1000, generator=torch.Generator().manual_seed(1))
+            >>> weights = torch.softmax(estimate.log_prob(y) - q.log_prob(y), 0)
+            >>> bool(1 / weights.square().sum() > 500)
+            True
+        """
+        check_single(self.samples, "proposal")
+        return proposal(self.estimator, generator_on(self.device, generator=generator))
 
     @torch.inference_mode(False)
     def adapt(self, num_steps: int = 8, **options: Any) -> DensityEstimate:

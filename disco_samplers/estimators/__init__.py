@@ -10,6 +10,7 @@ from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
 from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
+from disco_samplers.estimators.proposal import NeighbourMixture, proposal
 from disco_samplers.estimators.shipped import (
     DEFAULTS,
     SHIPPED,
@@ -44,6 +45,7 @@ __all__ = [
     "Kind",
     "LinearTransform",
     "LogNormalizer",
+    "NeighbourMixture",
     "NetworkEstimator",
     "NormalizedEstimator",
     "PartsEstimator",
@@ -64,6 +66,7 @@ __all__ = [
     "log_volume",
     "may_be_independent",
     "mean",
+    "proposal",
     "pull_back",
     "quantile",
     "read",

@@ -30,6 +30,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 GALLERY = {
     "first_steps": "Density, score, adaptation and new draws, in one, two and ten dimensions.",
+    "chain_to_density": "A Metropolis chain, a nested-sampling run and importance weights: read as they are, and as draws.",
     "tables": "A table of wines: density, outliers and what explains them, mutual information.",
     "posterior_as_prior": "Draws of yesterday's posterior are the prior of today's Pyro model.",
     "pyro_guide": "A Pyro guide made of particles, for posteriors of several modes.",
@@ -73,7 +74,7 @@ def notebooks(folder: Path) -> None:
     """The notebooks with their saved outputs, a picture of each, and the page that shows them."""
     (folder / "thumbnails").mkdir(parents=True, exist_ok=True)
     found = {path.stem for path in NOTEBOOKS.glob("*.ipynb")}
-    if False:
+    if found != set(GALLERY):
         raise ValueError(f"GALLERY in docs/generate.py and the notebooks differ: {sorted(found ^ set(GALLERY))}")
     cards = []
     for name, line in GALLERY.items():

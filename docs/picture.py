@@ -32,7 +32,7 @@ def main() -> None:
     panels[1].contourf(x, y, log_prob.clamp_min(-8), 16, cmap="Blues")
     panels[1].quiver(*arrows.T, *score.T, color=ORANGE, scale=17, width=0.006)
     panels[2].scatter(*new.T, s=7, color=BLUE, alpha=0.6, linewidths=0)
-    titles = ("your samples: 800 draws", "one forward pass: log-density, score", "new draws of the estimate")
+    titles = ("800 samples", "log-density and score", "800 new draws")
     for panel, title in zip(panels, titles, strict=True):
         panel.set_title(title, fontsize=16)
         panel.set(xlim=(-2.7, 2.7), ylim=(-1.5, 1.5))

@@ -89,14 +89,11 @@ def notebooks(folder: Path) -> None:
             for output in cell.outputs
             if "image/png" in output.get("data", {})
         ]
-        picture = Image.open(io.BytesIO(base64.b64decode(pictures[-1 if name == "diffusers" else len(pictures) // 2])))
-        picture.convert("RGB").resize((480, round(480 * picture.height / picture.width))).save(
-            folder / "thumbnails" / f"{name}.png"
-        )
-        card = (
-            f":::{{grid-item-card}} {title}\n:link: {name}\n:link-type: doc\n:img-top: thumbnails/{name}.png\n\n{line}\n:::\n"
-        )
-        cards.append(card)
+        if not pictures:
+            raise ValueError(f"{source.name} has no pictures: execute it with notebooks/execute.py")
+        _thumbnail(pictures[-1 if name == "diffusers" else len(pictures) // 2], folder / "thumbnails" / f"{name}.png")
+        options = f":link: {name}\n:link-type: doc\n:img-top: thumbnails/{name}.png"
+        cards.append(f":::{{grid-item-card}} {title}\n{options}\n\n{line}\n:::\n")
     toctree = "\n".join(GALLERY)
     _write(
         folder / "index.md",
@@ -104,6 +101,14 @@ def notebooks(folder: Path) -> None:
         f"::::{{grid}} 1 2 2 3\n:gutter: 3\n\n{chr(10).join(cards)}::::\n\n"
         f"```{{toctree}}\n:hidden:\n\n{toctree}\n```\n",
     )
+
+
+def _thumbnail(png: str, path: Path) -> None:
+    """A small picture, on white, of one in base64."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture)
+    white.convert("RGB").resize((480, round(480 * picture.height / picture.width))).save(path)
 
 
 def results(folder: Path) -> None:

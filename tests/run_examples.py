@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from pathlib import Path
 
@@ -46,18 +47,25 @@ def main() -> int:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", ".*ArviZ is undergoing a major refactor.*")
-    total = 0
+    total, failed = 0, []
     for page in pages(sys.argv[1:]):
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             shutil.copy(DATA, folder)
             started = time.time()
-            count = run_page(page)
-            os.chdir("/")
+            try:
+                count = run_page(page)
+            except Exception:  # the other pages are run all the same
+                traceback.print_exc()
+                failed.append(str(page.relative_to(ROOT)))
+                continue
+            finally:
+                os.chdir("/")
         total += count
         if count:
             print(f"{page.relative_to(ROOT)}: {count} examples ran, {time.time() - started:.1f} s", flush=True)
-    return 0 if total else 1
+    print(f"{total} examples ran" + f"; failed: {', '.join(failed)}" * bool(failed))
+    return int(bool(failed) or not total)
 
 
 if __name__ == "__main__":

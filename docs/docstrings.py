@@ -1,4 +1,4 @@
-"""Docstrings are written to be read as they are: shapes like (*batch, n) and norms like |x| are not markup."""
+"""Docstrings are written to be read as they are: shapes like (*batch, n), norms like |x| and names_ are not markup."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 _CODE = re.compile(r"(``.+?``|:[\w:]+:`.+?`|`.+?`)")
-_STARS = re.compile(r"\((\*)(?=\w+[,)])|(?<![\w*])(\*\*)(?=\w+(?!\w*\*))")
+_STARS = re.compile(r"(?<=[( ])\*(?=\w+[,)])|(?<![\w*])\*\*(?=\w+(?!\w*\*))")
+_UNDERSCORE = re.compile(r"(?<=[a-z])_(?![\w\\])")
 
 
 def plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Escapes stars of shapes and bars of norms outside code and formulas."""
+    """Escapes stars of shapes, bars of norms and last underscores outside code and formulas."""
     formula = False
     for i, line in enumerate(lines):
         if line.lstrip().startswith(".. math::"):
@@ -22,7 +23,8 @@ def plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[st
 
 
 def _escaped(text: str) -> str:
-    return _STARS.sub(lambda found: found[0].replace("*", r"\*"), text).replace("|", r"\|")
+    text = _STARS.sub(lambda found: found[0].replace("*", r"\*"), text)
+    return _UNDERSCORE.sub(r"\_", text).replace("|", r"\|")
 
 
 def setup(app: Any) -> None:

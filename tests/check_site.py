@@ -70,7 +70,11 @@ def problems(site: Path) -> list[str]:
     while new:
         reached |= new
         new = {target for path in new for target in graph.get(path, ())} - reached
-    wrong += [f"{path.relative_to(site)} cannot be reached from the first page" for path in pages.keys() - reached]
+    wrong += [
+        f"{path.relative_to(site)} cannot be reached from the first page"
+        for path in pages.keys() - reached
+        if path.stem != "genindex"
+    ]
     return sorted(wrong + missing(site))
 
 

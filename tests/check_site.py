@@ -73,7 +73,7 @@ def problems(site: Path) -> list[str]:
     wrong += [
         f"{path.relative_to(site)} cannot be reached from the first page"
         for path in pages.keys() - reached
-        if path.stem != "genindex"
+        if path.stem not in ("genindex", "search")
     ]
     return sorted(wrong + missing(site))
 

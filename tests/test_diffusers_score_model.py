@@ -169,7 +169,7 @@ def test_cache_keeps_at_most_what_it_may(data):
 
 def test_adaptation_at_each_level(data):
     """adapt= adapts every context; the estimates carry the report."""
-    model = DiscoScoreModel.from_data(data[1], calibrate=False, replicas=1, adapt=1)
+    model = DiscoScoreModel.from_data(data[1], model=perturbed(), calibrate=False, replicas=1, adapt=1)
     assert all(e.report is not None for e in model.noised().level(0.1).estimates)
 
 

@@ -359,8 +359,9 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         if not size <= 10 * expected:
             raise ValueError(
                 f"sample has a root mean square of {float(size):.3g} in units where noise level {float(sigma.mean()):.3g} has "
-                f"{float(expected):.3g}. The scheduler works with scaled samples (init_noise_sigma, scale_model_input), and "
-                "the pipeline does not scale them: use DiscoPipeline, or DDIMScheduler or DDPMScheduler in this pipeline"
+                f"{float(expected):.3g}. Either the scheduler works with scaled samples (init_noise_sigma, scale_model_input) "
+                "and the pipeline does not scale them: use DiscoPipeline, or DDIMScheduler or DDPMScheduler in this pipeline; "
+                "or its steps are too few"
             )
 
 

@@ -37,7 +37,7 @@ def factor(draws: Tensor, kind: Kind = "dense") -> Tensor:
         raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {kind!r}')
     if n < 2:
         raise ValueError(f"a {kind} preconditioner needs at least two draws, got {n}")
-    x = draws.double()
+    x = draws.double() - draws[:1].double()  # numbers that differ in their last digits only have no mean of their own
     deviation = x.std(0)
     # A constant column takes the smallest scale there is; one of ones if there is none.
     positive = deviation[deviation > 0]

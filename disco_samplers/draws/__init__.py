@@ -2,6 +2,7 @@
 
 from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table
+from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
 from disco_samplers.draws.worth import (
     DrawsWarning,
     HeavyWeightWarning,
@@ -14,6 +15,8 @@ from disco_samplers.draws.worth import (
 __all__ = [
     "Draws",
     "DrawsWarning",
+    "FarRowsWarning",
+    "GranularColumnWarning",
     "HeavyWeightWarning",
     "RepeatedRowsWarning",
     "align",
@@ -21,4 +24,5 @@ __all__ = [
     "chains_effective_size",
     "distinct_rows",
     "kish_effective_size",
+    "warn_of_risks",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
 from disco_samplers.arrays import as_points, as_tensor, check_count, check_double, check_finite
-from disco_samplers.draws import Draws, as_table
+from disco_samplers.draws import Draws, as_table, warn_of_risks
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimators import (
     DEFAULTS,
@@ -174,6 +174,8 @@ class DiScoFormer(
             check_count("keys", keys, 16)
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
         x, counts, names = self._rows(samples, weights, effective_size, mask)
+        if x.ndim == 2 and transform is None:
+            warn_of_risks(x, counts, names)
         model = self.frozen()
         if transform is None:
             estimator: Any = NetworkEstimator(model.network, x, counts, keys)

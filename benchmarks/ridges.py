@@ -104,7 +104,8 @@ def main() -> None:
                         raw.append(record | {"relative_score_error": error, "score_se": error_se})
                     rows.append([law, str(d), str(n), *texts])
                     print(*rows[-1], sep=" | ", flush=True)
-    about = f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{verdict(raw)}\n\nMean ± standard error of {options.sets} sets: gain / score."
+    told = f"Mean ± standard error of {options.sets} sets: gain / score."
+    about = f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{verdict(raw)}\n\n{told}"
     write(name, "Ridges", about, ["law", "d", "n", *methods], rows, raw, started)
 
 
@@ -128,8 +129,8 @@ def verdict(raw: list[dict]) -> str:
         low = sum(a["gain"] < b["gain"] - (a["gain_se"] + b["gain_se"]) for a, b in pairs)
         twice = sum(a["relative_score_error"] > 2 * b["relative_score_error"] for a, b in pairs)
         parts.append(
-            f'"{name}": the gain is above .05 by more than two standard errors in {high} of {len(pairs)} cells, and below a normal '
-            f"fit's by more than their standard errors in {low}; the score error is more than twice a normal fit's in {twice}."
+            f'"{name}": the gain is above .05 by more than two standard errors in {high} of {len(pairs)} cells, and below '
+            f"a normal fit's by more than their standard errors in {low}; the score error is more than twice that in {twice}."
         )
     return " ".join(parts)
 

@@ -35,8 +35,8 @@ def warn_of_risks(samples: Tensor, counts: Tensor | None, names: Sequence[str] |
     r"""Warns of rows (n, d) that an estimate would suffer from, each of them worth so many draws (n,).
 
     A row is far if it is more than 50 robust standard deviations :math:`\operatorname{med} |x - \operatorname{med} x| / 0.6745`
-    from the median of a column, and ten times as far as all others but one in a hundred. A column is granular where its standard deviation is less
-    than 16 steps between neighbouring numbers of its precision.
+    from the median of a column, and ten times as far as all others but one in a hundred. A column is granular where its
+    standard deviation is less than 16 steps between neighbouring numbers of its precision.
 
     Example:
         >>> x = torch.randn(500, 1, generator=torch.Generator().manual_seed(0))
@@ -60,9 +60,9 @@ def warn_of_risks(samples: Tensor, counts: Tensor | None, names: Sequence[str] |
     if granular.any():
         k = int(granular.nonzero()[0])
         warnings.warn(
-            f"samples: {name(k)} has values of about {float(where[k]):.4g} and a standard deviation of {float(deviation[k]):.2g}, "
-            f"{float(deviation[k] / step[k]):.0f} steps of {str(rows.dtype).removeprefix('torch.')}: it is read as the few values "
-            "it has, or as constant; subtract an offset in a higher precision first",
+            f"samples: {name(k)} has values of about {float(where[k]):.4g} and a standard deviation of "
+            f"{float(deviation[k]):.2g}, {float(deviation[k] / step[k]):.0f} steps of {str(rows.dtype)[6:]}: it is read as the "
+            "few values it has, or as constant; subtract an offset in a higher precision first",
             GranularColumnWarning,
             stacklevel=4,
         )
@@ -77,8 +77,8 @@ def warn_of_risks(samples: Tensor, counts: Tensor | None, names: Sequence[str] |
         place = row if counts is None else int((counts > 0).nonzero()[row])
         others = f" (and {many - 1} more rows are far out)" if many > 1 else ""
         warnings.warn(
-            f"samples: row {place} is {float(ratio[row, k]):.0f} robust standard deviations from {name(k)}'s median{others}, and "
-            "makes the others look like one point: leave it out, or transform the column, if it is an error; "
+            f"samples: row {place} is {float(ratio[row, k]):.0f} robust standard deviations from {name(k)}'s median{others}, "
+            "and makes the others look like one point: leave it out, or transform the column, if it is an error; "
             "estimate.adapt() reads heavy tails",
             FarRowsWarning,
             stacklevel=4,

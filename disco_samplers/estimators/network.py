@@ -16,8 +16,8 @@ class NetworkEstimator(Estimator):
 
     .. math:: \log f(x) = \log f_z(z) + \log |\det A|, \qquad s(x) = A\, s_z(z)
 
-    Directions of no variance have a Gaussian of their own. Beyond the samples, where a network has seen nothing, it is not asked:
-    along every ray from the mean the density falls on as it does at the :class:`edge <Reach>`.
+    Directions of no variance have a Gaussian of their own. Beyond the samples, where a network has seen nothing, it is not
+    asked: along every ray from the mean the density falls on as it does at the edge of their :class:`Reach`.
 
     Arguments:
         network: what reads the samples.

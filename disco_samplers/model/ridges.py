@@ -11,20 +11,31 @@ _ROWS = 2048
 """Most rows that pairs are sought among."""
 
 _NEAR = 0.05
-"""Of all rows, the nearest part that a row is paired with: few enough to lie in one cluster, enough to know a correlation."""
+"""Of all rows, the nearest part that a row is paired with: few enough to lie in one cluster, enough to know a correlation.
+
+In less than ten dimensions, where near rows are too near to know, 10/d times as much, at most _WIDER times.
+"""
+
+_WIDER = 4.0
+
+_LEAST = 6
+"""Rows that a row is paired with at least."""
 
 _EQUAL = 1e-6
 """Distance, in standard deviations, below which rows count as equal."""
 
-_OWN = 0.75
+_OWN = 0.65
 """Share of a normal law's correlation of near pairs at which correlation counts half as the law's own.
 
-Measured in 5 to 30 dimensions, 2 to 200 rows a column, medians: 1.0 for normals, 1.0 to 2 for Student-t and skewed laws, .55 to
-1.7 for mixtures whose components share their correlation; .1 to .3 for mixtures of clusters without one.
+Measured in 5 to 30 dimensions, 3 to 200 rows a column, medians: 1.0 for normals, 1.0 to 2 for Student-t and skewed laws, .6 to
+1.7 for mixtures whose components share their correlation; .1 to .5 for mixtures of clusters without one.
 """
 
-_STRONG = 0.15
-"""Least eigenvalue of the correlation, over that of independent columns, at which it counts half as strong."""
+_STRONG = 0.2
+"""Least eigenvalue of the correlation, over that of independent columns, at which it counts half as strong.
+
+Mixtures of clusters without correlation of their own whose near pairs look like a normal law's by chance are above .3.
+"""
 
 _MOST_DISTANCES = 2**23
 """Distances held at a time."""
@@ -40,7 +51,7 @@ def ridged(z: Tensor, rows: Tensor, correlation: Tensor) -> Tensor:
     correlation C they have :math:`L_0`, which is found from as many rows drawn from it. With :math:`\lambda` the least
     eigenvalue of C, over the least that independent columns would have, :math:`(1 - \sqrt{d/n})^2`,
 
-    .. math:: t = \frac{1}{1 + (0.75 / r)^{12}} \cdot \frac{1}{1 + (\lambda / 0.15)^4}, \qquad
+    .. math:: t = \frac{1}{1 + (0.65 / r)^{16}} \cdot \frac{1}{1 + (\lambda / 0.2)^8}, \qquad
         r = \sum_{a \ne b} L_{ab}^2 \Big/ \sum_{a \ne b} L_{0,ab}^2.
 
     Arguments:
@@ -65,14 +76,14 @@ def ridged(z: Tensor, rows: Tensor, correlation: Tensor) -> Tensor:
     count = rows.sum(1)
     edge = (1 - (d / count).sqrt().clamp_max(1.0)).square()
     least = torch.linalg.eigvalsh(correlation)[:, 0].clamp_min(0.0) / edge.clamp_min(torch.finfo(z.dtype).tiny)
-    strong = torch.where(count >= _FEWEST * d, 1 / (1 + (least / _STRONG) ** 4), 0.0)
+    strong = torch.where(count >= _FEWEST * d, 1 / (1 + (least / _STRONG) ** 8), 0.0)
     found = torch.zeros_like(strong)
     asked = (strong > 0.01).nonzero()[:, 0] if d > 1 else strong[:0].long()
     for part in asked.split(max(1, _MOST_DISTANCES // min(z.shape[1], _ROWS) ** 2)) if len(asked) else ():
         some, worth = _some(z[part], rows[part].to(z.dtype))
         like = _normal_rows(worth, correlation[part]) * (some.abs().amax(1, keepdim=True) > 0)
         r = _near_correlation(some, worth) / _near_correlation(like, worth).clamp_min(torch.finfo(z.dtype).tiny)
-        found[part] = strong[part] / (1 + (_OWN / r.clamp_min(1e-3)) ** 12)
+        found[part] = strong[part] / (1 + (_OWN / r.clamp_min(1e-3)) ** 16)
     return found
 
 
@@ -112,7 +123,9 @@ def _near_correlation(x: Tensor, worth: Tensor) -> Tensor:
     distances = torch.cdist(x, x)
     outside = (distances < _EQUAL) | (worth <= 0)[:, None] | (worth <= 0)[..., None]
     distances = distances.masked_fill(outside, math.inf)
-    near = ((worth > 0).sum(1) * _NEAR).round().long().clamp_min(1)
+    number = (worth > 0).sum(1)
+    share = _NEAR * min(max(10 / x.shape[-1], 1.0), _WIDER)
+    near = (number * share).round().long().clamp_min(_LEAST).minimum(number - 1).clamp_min(1)
     reach = distances.topk(int(near.max()), largest=False).values
     reach = reach.gather(2, (near - 1)[:, None, None].expand(-1, reach.shape[1], 1))
     pairs = ((distances <= reach) & ~outside) * worth[:, None] * worth[..., None]

@@ -28,7 +28,10 @@ d = 10, n = 256 (published mixtures).
 _SHRINKAGE = 0.6
 
 _NARROWEST = 0.1
-"""Whitened variance, at least, of a direction that is surely narrow: shrinking leaves a ridge no thinner than this."""
+"""Whitened variance, at least, of a direction that is surely narrow: shrinking leaves a ridge no thinner than this.
+
+Also, of eigenvalues over the Marchenko-Pastur edge, where a strong correlation is the law's own: the size of a sure ridge.
+"""
 
 MANY_COLUMNS = 24
 """Columns from which on clusters without correlation of their own are told from others."""
@@ -180,9 +183,11 @@ def _shrink(correlation: Tensor, weight: Tensor, count: Tensor, constant: Tensor
     # With n <= d every set of columns is dependent, so only a constant column counts as one without variance.
     many = (count > d)[:, None]
     shrunk = (1 - weight) * values + weight * torch.where(many, (values > RANK_TOLERANCE).double(), 1.0)
-    edge = (1 - (d / count[:, None]).sqrt()).clamp_min(0.0).square()
-    narrowest = _NARROWEST ** (1 - own[:, None])
-    surely = torch.where(edge > 0, values / (narrowest * edge), math.inf)
+    ratio = (d / count[:, None]).clamp_max(1.0)
+    size = values / (1 - ratio.sqrt()).square()
+    # An eigenvalue far below the others' edge is too small by d/n on average.
+    known = values / (1 - ratio) * (1 + (size / _NARROWEST).square())
+    surely = torch.where(ratio < 1, (size / _NARROWEST) ** (1 - own[:, None]) * known ** own[:, None], math.inf)
     shrunk = shrunk.minimum(surely.maximum(values))
     full = (vectors * shrunk[:, None]) @ vectors.mT
     return torch.where(many[..., None], full, full - weight[..., None] * constant)

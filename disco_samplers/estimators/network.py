@@ -24,6 +24,7 @@ class NetworkEstimator(Estimator):
         samples: (n, d), or (b, n, d).
         counts: (n,) or (b, n), how many independent draws a row is worth; one if not given, and none to leave a row out.
         keys: most rows that a row attends to while the context is encoded.
+        progress: whether to show a bar while a context longer than ``keys`` is encoded.
 
     Example:
         >>> from disco_samplers.model import DiScoFormerConfig
@@ -32,7 +33,15 @@ class NetworkEstimator(Estimator):
         torch.Size([3])
     """
 
-    def __init__(self, network: Network, samples: Tensor, counts: Tensor | None = None, keys: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        samples: Tensor,
+        counts: Tensor | None = None,
+        keys: int | None = None,
+        *,
+        progress: bool = False,
+    ) -> None:
         self.network, self.samples, self.counts, self.keys = network, samples, counts, keys
         x = samples if samples.ndim == 3 else samples[None]
         worth = counts if counts is None or counts.ndim == 2 else counts[None]
@@ -42,7 +51,7 @@ class NetworkEstimator(Estimator):
             self.whitening = whiten(x, worth, clusters=network.embed_even is not None)
             white = self.whitening(x)[..., : self.whitening.rank].to(precision)
             frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
-            self._encoding = network.encode(white, worth, keys, frame)
+            self._encoding = network.encode(white, worth, keys, frame, progress=progress)
             self._reach = Reach.of(white.double(), worth)
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:

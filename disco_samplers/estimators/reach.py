@@ -8,50 +8,36 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_SLOWEST = 0.1
-"""Least power of the radius by which a log-density falls."""
-
 
 class Reach(NamedTuple):
-    r"""A radius r in whitened coordinates beyond which a log-density T with score S goes on along rays.
+    r"""The whitened radius r of the outermost sample, beyond which a log-density T with score S goes on along rays.
 
     With e the point of the ray at the edge, :math:`z = \beta e`, and its slope there,
 
-    .. math:: \log f(z) = T(e) + \frac{k}{p} (\beta^p - 1), \qquad k = \min(e \cdot S(e), -d), \qquad
-        s(z) = \beta^{p-1} \Big(S(e) + \frac{k - e \cdot S(e)}{r^2} e\Big).
+    .. math:: \log f(z) = T(e) + 2 k (\sqrt\beta - 1), \qquad k = \min(e \cdot S(e), -d), \qquad
+        s(z) = \frac{1}{\sqrt\beta} \Big(S(e) + \frac{k - e \cdot S(e)}{r^2} e\Big).
 
-    So log f falls along every ray, by no less than any density must that has an integral. With p = 2 a normal law goes on as
-    the normal law it is. The edge is at the outermost sample, or where one of n normal draws would hardly be beyond,
-    :math:`r_n^2 = d + 2 \sqrt{d \log n} + 2 \log n`; where samples lie farther out their tails are heavier, and
-    :math:`p = 2 (r_n / r)^2`: 1 for a law with exponential tails, towards 0 for one with a power of the radius.
+    So log f falls along every ray, at the edge by no less than any density must that has an integral. The tail is heavier than
+    a normal law's because so few rows tell of it: of tails that fall as :math:`\beta^p`, p = 1/2 gives lower errors than 2 for
+    Student-t laws (32 and 100 rows on a line, log-density error .80 and .07, with p = 2 59 and .51), and for mixtures of normal
+    laws too (.118 and .039, with p = 2 .135 and .041).
 
-    Shapes: both (b, 1, 1).
-
-    References:
-        Laurent, Massart, *Adaptive estimation of a quadratic functional by model selection*, 2000, lemma 1, for :math:`r_n`.
+    Shape: (b, 1, 1).
 
     Example:
-        >>> z = torch.randn(1, 100, 2, generator=torch.Generator().manual_seed(0)).double()
-        >>> reach = Reach.of(z)
-        >>> far, _ = reach.continued(torch.full((1, 1, 2), 30.0).double(), lambda z: (-0.5 * z.square().sum(-1), -z))
-        >>> far.round()
-        tensor([[-900.]], dtype=torch.float64)
+        >>> z = torch.tensor([[[3.0], [-4.0], [1.0]]])
+        >>> log_prob, score = Reach.of(z).continued(torch.tensor([[[16.0]]]), lambda z: (-0.5 * z.square().sum(-1), -z))
+        >>> log_prob, score  # at 4 it is -8 with a slope of -16 for each time as far
+        (tensor([[-40.]]), tensor([[[-2.]]]))
     """
 
     radius: Tensor
-    power: Tensor
 
     @classmethod
     def of(cls, z: Tensor, counts: Tensor | None = None) -> Reach:
-        """The reach of whitened samples (b, n, d), each worth so many draws (b, n)."""
-        n, d = z.shape[1:]
+        """The reach of whitened samples (b, n, d), each worth so many draws (b, n), or none."""
         r2 = z.square().sum(-1)
-        count = r2.new_full((len(r2),), n) if counts is None else counts.sum(1).to(r2)
-        most = (r2 if counts is None else torch.where(counts > 0, r2, 0.0)).amax(1)
-        log_n = count.clamp_min(2).log()
-        normal = d + 2 * (d * log_n).sqrt() + 2 * log_n
-        power = 2 * (normal / most.clamp_min(torch.finfo(r2.dtype).tiny)).clamp(_SLOWEST / 2, 1.0)
-        return cls(normal.maximum(most).sqrt()[:, None, None], power[:, None, None])
+        return cls((r2 if counts is None else torch.where(counts > 0, r2, 0.0)).amax(1).sqrt()[:, None, None])
 
     def continued(self, z: Tensor, asked: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Log-density (b, m) and score (b, m, d) at points (b, m, d), of what gives them within the reach."""
@@ -59,8 +45,7 @@ class Reach(NamedTuple):
         edge = z / beyond
         log_prob, score = asked(edge)
         slope = (edge * score).sum(-1, keepdim=True)
-        outside = beyond > 1
-        falling = torch.where(outside, slope.clamp_max(-float(z.shape[-1])), slope)
-        fall = falling / self.power * torch.expm1(self.power * beyond.log())
-        score = (score + (falling - slope) / self.radius.square() * edge) * beyond ** (self.power - 1)
+        falling = torch.where(beyond > 1, slope.clamp_max(-float(z.shape[-1])), slope)
+        fall = 2 * falling * (beyond.sqrt() - 1)
+        score = (score + (falling - slope) / self.radius.square() * edge) / beyond.sqrt()
         return log_prob + fall.squeeze(-1), score

@@ -78,7 +78,7 @@ def test_columns_of_a_ridge_are_not_shown(rng):
 @pytest.mark.parametrize("weights", ["axes", "rotations"])
 @pytest.mark.parametrize(("rho", "d", "rows"), [(0.9, 10, 20), (0.99, 5, 100), (0.999, 10, 20)])
 def test_a_ridge_is_read_as_well_as_a_normal_fit_reads_it(rng, weights, rho, d, rows):
-    """One data set each, with a fixed seed. A density of integral one has a mean below the true one, over 500 rows known to .03."""
+    """A density of integral one has a mean log below the true one's, which 500 rows tell to .03; one data set, fixed seeds."""
     law = Gaussian(torch.zeros(d, dtype=torch.float64), autoregressive(d, rho))
     x, y = law.draw(rows * d, rng), law.draw(500, rng)
     fit = Gaussian(x.mean(0), torch.cov(x.T))

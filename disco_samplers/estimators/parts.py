@@ -12,6 +12,7 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, check_single, device_of
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
+from disco_samplers.estimators.reach import Reach
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import LinearTransform
 from disco_samplers.model import Network, whiten
@@ -70,6 +71,7 @@ class PartsEstimator(Estimator):
         self.network, self.samples, self.keys = network, samples, keys
         with torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(samples[None])
+            self._reach = Reach.of(self.whiten(samples[None]))
             x = samples.double()
             mixture, labels = _deal(x)
         self.parts: list[Part] = []
@@ -81,16 +83,17 @@ class PartsEstimator(Estimator):
     def _read(self, rows: Tensor, mean: Tensor, covariance: Tensor) -> Any:
         return NetworkEstimator(self.network, rows, None, self.keys)
 
-    def tile(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        found = [part.estimator.log_prob_and_score(y[0].double()) for part in self.parts]
-        log_prob = torch.stack([f[0] + part.log_share for f, part in zip(found, self.parts, strict=True)])
-        score = torch.stack([f[1] for f in found])
-        return log_prob.logsumexp(0)[None], (log_prob.softmax(0)[..., None] * score).sum(0)[None]
-
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self._reach.continued(z, self._asked)
+
+    def _asked(self, z: Tensor) -> tuple[Tensor, Tensor]:
         whitening = self.whitening
-        log_prob, score = self.tile(whitening.center + torch.linalg.solve(whitening.matrix.mT, z.mT).mT)
-        return log_prob - whitening.log_det[:, None], torch.linalg.solve(whitening.matrix, score.mT).mT
+        y = (whitening.center + torch.linalg.solve(whitening.matrix.mT, z.mT).mT)[0]
+        found = [part.estimator.log_prob_and_score(y) for part in self.parts]
+        log_prob = torch.stack([f[0] + part.log_share for f, part in zip(found, self.parts, strict=True)])
+        score = (log_prob.softmax(0)[..., None] * torch.stack([f[1] for f in found])).sum(0)[None]
+        inner = torch.linalg.solve(whitening.matrix, score.mT).mT
+        return log_prob.logsumexp(0)[None] - whitening.log_det[:, None], inner
 
     def with_network(self, network: Network) -> PartsEstimator:
         return type(self)(network, self.samples.to(device_of(network)), self.keys)

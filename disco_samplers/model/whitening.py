@@ -98,6 +98,11 @@ def whiten(samples: Tensor, counts: Tensor | None = None, *, clusters: bool = Fa
     A ridge is not blurred by it: an eigenvalue :math:`\lambda` of C that is small even for so few rows, against the
     Marchenko-Pastur edge :math:`(1 - \sqrt{d/n})^2`, keeps a whitened variance of 0.1 or more.
 
+    Where the correlation is strong and the law's own, by a share t (:func:`ridged <disco_samplers.model.ridges.ridged>`), all
+    of it is whitened but what is noise: the shrinkage goes from the above to that which is best for a normal law, if that is
+    less, and a sure ridge is whitened to a variance of one. What the columns say of such a law is known then; with ``clusters``
+    the frame goes from :math:`C^{1/2}` to :math:`((1 - t) C + t I)^{1/2}`, from the columns' to that of whitened coordinates.
+
     Where clusters have no correlation of their own, whitening by the correlation of their centres would give them one. With
     ``clusters``, from 24 columns on, the correlation is shrunk by :math:`0.3\,g` at least, g being the share of it that is
     :func:`between clusters <disco_samplers.model.clusters.between_clusters>`.

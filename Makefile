@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What a fresh pip would otherwise take is a torch build with gigabytes of GPU libraries.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types docs notebooks wheel clean
+.PHONY: demo test test-all lint types docs notebooks wheel clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,7 +17,10 @@ demo: $(VENV)/.installed  ## the main job on real input
 	$(BIN)/disco sample notebooks/data/eight_schools.csv --num-chains 4 --seed 0 \
 		--out out/eight_schools.nc --plot out/eight_schools.png
 
-test: $(VENV)/.installed
+test: $(VENV)/.installed  ## all but those marked slow
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-all: $(VENV)/.installed  ## those too
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.installed
@@ -35,7 +38,7 @@ notebooks: $(VENV)/.installed  ## in short mode, without saving
 	DISCO_SHORT=1 $(BIN)/python notebooks/execute.py --check
 
 .PHONY: bounds release
-bounds:  ## the core's tests with the lowest Python and the lowest versions, in .venv-bounds, where that Python is
+bounds:  ## the tests with the lowest Python and the lowest versions, in .venv-bounds, where that Python is
 	sh tests/check_bounds.sh
 
 release: $(VENV)/.installed  ## dist/: sdist and wheel, checked, and tried on every supported Python that is there

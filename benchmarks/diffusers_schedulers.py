@@ -3,7 +3,7 @@
 One score model a data set, made of the training samples and shared by all schedulers; every run draws as many samples as are
 held out, from the same seed. Sliced W2 (in the data's units, a standard deviation of about one) and MMD^2 (1e-3) are to the
 held-out samples; "data" is the training samples' own distance to them, the floor that sampling error sets. The schedulers
-LCM, TCD, FlowMatchLCM and CMStochasticIterative expect distilled models and get the end of the probability-flow trajectory.
+LCM, FlowMatchLCM and CMStochasticIterative expect distilled models and get the end of the probability-flow trajectory.
 nan: the scheduler does not take so many steps. Clipping is off throughout. The second table is the cost of a score
 model on vectors of 20 dimensions, in a process of its own for each n.
 """
@@ -21,52 +21,29 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
 from diffusers_data import PLANE, split
-from disco_samplers.integrations.diffusers import DiscoLangevinScheduler, DiscoPipeline, DiscoScoreModel
+from diffusers_exported import schedulers
+from disco_samplers.integrations.diffusers import DiscoPipeline, DiscoScoreModel, conventions_of
 from report import cached, write
 
 from disco_samplers.measures import maximum_mean_discrepancy, sliced_wasserstein
 
 STEPS = (5, 10, 20, 50)
-OFF = {"clip_sample": False}
-FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
-SCHEDULERS = {
-    "DDPM": lambda: diffusers.DDPMScheduler(**OFF),
-    "DDIM": lambda: diffusers.DDIMScheduler(**OFF),
-    "DDIM, v, zero SNR": lambda: diffusers.DDIMScheduler(
-        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing", **OFF
-    ),
-    "PNDM": diffusers.PNDMScheduler,
-    "LMSDiscrete": diffusers.LMSDiscreteScheduler,
-    "EulerDiscrete": diffusers.EulerDiscreteScheduler,
-    "EulerDiscrete, Karras": lambda: diffusers.EulerDiscreteScheduler(use_karras_sigmas=True),
-    "EulerAncestralDiscrete": diffusers.EulerAncestralDiscreteScheduler,
-    "HeunDiscrete": diffusers.HeunDiscreteScheduler,
-    "KDPM2Discrete": diffusers.KDPM2DiscreteScheduler,
-    "KDPM2AncestralDiscrete": diffusers.KDPM2AncestralDiscreteScheduler,
-    "DPMSolverMultistep": diffusers.DPMSolverMultistepScheduler,
-    "DPMSolverMultistep, Karras": lambda: diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True),
-    "DPMSolverMultistep, SDE": lambda: diffusers.DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"),
-    "DPMSolverSDE": diffusers.DPMSolverSDEScheduler,
-    "CosineDPMSolverMultistep": diffusers.CosineDPMSolverMultistepScheduler,
-    "DPMSolverMultistep, flow": lambda: diffusers.DPMSolverMultistepScheduler(**FLOW),
-    "DPMSolverSinglestep": diffusers.DPMSolverSinglestepScheduler,
-    "UniPCMultistep": diffusers.UniPCMultistepScheduler,
-    "DEISMultistep": diffusers.DEISMultistepScheduler,
-    "SASolver": diffusers.SASolverScheduler,
-    "LCM": lambda: diffusers.LCMScheduler(**OFF),
-    "TCD": lambda: diffusers.TCDScheduler(**OFF),
-    "EDMEuler": diffusers.EDMEulerScheduler,
-    "EDMDPMSolverMultistep": diffusers.EDMDPMSolverMultistepScheduler,
-    "FlowMatchEulerDiscrete": diffusers.FlowMatchEulerDiscreteScheduler,
-    "FlowMatchHeunDiscrete": diffusers.FlowMatchHeunDiscreteScheduler,
-    "FlowMatchLCM": diffusers.FlowMatchLCMScheduler,
-    "ScoreSdeVe": lambda: diffusers.ScoreSdeVeScheduler(sigma_max=50.0),
-    "KarrasVe": lambda: KarrasVeScheduler(sigma_max=7.0, s_min=0.1),
-    "CMStochasticIterative": lambda: diffusers.CMStochasticIterativeScheduler(clip_denoised=False),
-    "DiscoLangevin": DiscoLangevinScheduler,
-}
+SCHEDULERS = schedulers()
+
+
+def served() -> list[str]:
+    """The classes that draw from a score model, as they are by default."""
+
+    def serves(name: str) -> bool:
+        try:
+            return bool(conventions_of(SCHEDULERS[name]())) and "Inverse" not in name
+        except Exception:  # some need arguments, some are refused
+            return False
+
+    return [name for name in SCHEDULERS if "," not in name and serves(name)]
+
+
 SIZES = {"digits": (1000, 400)}
 PLANE_SIZE = (500, 400)
 COST_SIZES = (500, 1000, 2000)
@@ -137,10 +114,11 @@ def cost(n: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+", default=["digits", *PLANE])
-    parser.add_argument("--schedulers", nargs="+", default=list(SCHEDULERS))
+    parser.add_argument("--schedulers", nargs="+", metavar="NAME", help="these, options and all (default: every class)")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default: %(default)s)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep finished rows here, and go on from them")
     options = parser.parse_args()
+    options.schedulers = options.schedulers or served()
     started = time.time()
     pool = {"mp_context": multiprocessing.get_context("spawn"), "initializer": quiet, "initargs": (1,)}
     with ProcessPoolExecutor(options.workers, **pool) as executor:

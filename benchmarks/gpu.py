@@ -28,8 +28,10 @@ import torch
 
 from disco_samplers import DiScoFormer
 from disco_samplers.reference import KDE
+from disco_samplers.training.config import load_config
+from disco_samplers.training.passes import Passes
 from disco_samplers.training.stream import Stream
-from disco_samplers.training.trainer import LOSSES, VALIDATION, WEIGHTS, Trainer, load_config
+from disco_samplers.training.trainer import LOSSES, VALIDATION, WEIGHTS, Trainer
 
 KINDS = (LOSSES, VALIDATION, WEIGHTS)
 
@@ -99,6 +101,7 @@ def rate(options: argparse.Namespace) -> None:
     """Seconds of a training step's parts, by size of batch."""
     model, config = load_config(json.loads(Path(options.config).read_text()))
     trainer = Trainer(model, config, options.keep, options.device)
+    passes = Passes(trainer.network, trainer.config, trainer.device)
     print(f"{sum(p.numel() for p in trainer.network.parameters()):,} parameters", flush=True)
     shared = shutil.disk_usage("/dev/shm") if Path("/dev/shm").exists() else None
     print("shared memory:", shared and f"{shared.free / 2**30:.1f} GiB", flush=True)
@@ -110,7 +113,7 @@ def rate(options: argparse.Namespace) -> None:
 
         def forth_and_back(batches: list = batches) -> None:
             for batch in batches:
-                trainer._losses(trainer.network, batch).total.backward()
+                passes(batch, False)
 
         spent = seconds(forth_and_back, options.device, 2)
         sizes = [tuple(batch.context.shape) for batch in batches]

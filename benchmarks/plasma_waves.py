@@ -29,8 +29,8 @@ from disco_samplers.integrations.plasma import (
 )
 from disco_samplers.integrations.plasma.scores import Calibrated
 from disco_samplers.integrations.plasma.theory import Population, dougherty_mode, electrostatic_mode, transverse_mode
+from fits import damped
 from matplotlib.figure import Figure
-from scipy.optimize import curve_fit
 
 STREAMS = [Beam((u,), (1.0,), 0.5) for u in (-2.4, 2.4)]
 FILAMENTS = [Beam((0.0, u), (0.005, 0.005), 0.5) for u in (-0.3, 0.3)]
@@ -54,22 +54,7 @@ def damping(name: str, theory: float, end: float, run: Simulation, heat: bool = 
         field.append(first_mode(run.state.electric[:, 0]).imag)
     t = run.dt * np.arange(1, len(field) + 1)
     TRACES.append((name, t, np.abs(field), theory))
-    keep = t > 3
-    t, field = t[keep], np.array(field)[keep] / np.abs(field).max()
-
-    def wave(t, size, rate, frequency, phase):
-        return size * np.exp(rate * t) * np.cos(frequency * t + phase)
-
-    def both(t, *parameters):
-        return wave(t, *parameters[:4]) + parameters[4] * np.exp(-parameters[5] * t)
-
-    start = [1.0, -0.1, 1.3, 0.0]
-    if heat:
-        bounds = [[-np.inf] * 5 + [0.1], [np.inf] * 5 + [2.0]]
-        found, _ = curve_fit(both, t, field, p0=[*start, 0.1, 0.5], bounds=bounds)
-    else:
-        found, _ = curve_fit(wave, t, field, p0=start)
-    return found[1], abs(found[2])
+    return damped(t, np.array(field), 3.0, heat)
 
 
 _along = Calibrated(Blob(0.25))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from disco_samplers.estimate import AdaptationReport as AdaptationReport
     from disco_samplers.estimate import DensityEstimate as DensityEstimate
     from disco_samplers.estimate import DiScoFormer as DiScoFormer
+    from disco_samplers.files import read as read
+    from disco_samplers.files import save as save
     from disco_samplers.model import DiScoFormerConfig as DiScoFormerConfig
     from disco_samplers.samplers import LangevinSampler as LangevinSampler
     from disco_samplers.samplers import SamplerResult as SamplerResult
@@ -33,6 +35,8 @@ _WHERE = {
     "LogDensity": "types",
     "SamplerResult": "samplers",
     "ScoreFunction": "types",
+    "read": "files",
+    "save": "files",
 }
 __all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  # strings all of them
 

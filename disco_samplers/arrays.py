@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -121,3 +122,22 @@ def like(answer: Tensor, asked: ArrayLike) -> ArrayLike:
 def default_names(d: int) -> list[str]:
     """x0, x1, ... for unnamed columns."""
     return [f"x{i}" for i in range(d)]
+
+
+def column_names(names: Sequence[str] | None, d: int) -> list[str]:
+    """The names of d columns, checked, or x0, x1, ... if there are none.
+
+    Raises:
+        TypeError: if it is a string.
+        ValueError: if there are not d of them, or one occurs twice.
+    """
+    if names is None:
+        return default_names(d)
+    if isinstance(names, str):
+        raise TypeError(f"names must be a sequence of {d} strings, got the string {names!r}")
+    found = [str(name) for name in names]
+    if len(found) != d:
+        raise ValueError(f"names must have {d} entries, one a column, got {len(found)}")
+    if repeated := sorted({name for name in found if found.count(name) > 1}):
+        raise ValueError(f"names {', '.join(repeated)} occur more than once")
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pkgutil
 import sys
+import warnings
 from importlib import import_module
 
 import disco_samplers
@@ -12,11 +13,13 @@ from disco_samplers import commands
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; an error is one line on standard error and a non-zero exit status."""
+    """Runs the command; an error or warning is one line on standard error, an error also a non-zero exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            options.run(options)
     except KeyboardInterrupt:
         print("disco: interrupted before there was anything to keep", file=sys.stderr)
         return 130
@@ -26,6 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("disco: error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
     return 0
+
+
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning in one line, as errors are."""
+    print("disco: warning: " + " ".join(str(message).split()), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

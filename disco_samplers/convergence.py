@@ -1,7 +1,9 @@
-"""Convergence diagnostics of chains, computed by ArviZ."""
+"""Convergence diagnostics of chains, and the tails of importance weights, computed by ArviZ."""
 
 from __future__ import annotations
 
+import math
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -21,6 +23,30 @@ def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         value = compute(kind, draws)
     return np.where(constant, np.nan, np.asarray(value, dtype=np.float64))
+
+
+def pareto_k(log_weights: np.ndarray) -> float:
+    """The shape of the Pareto law of the largest importance weights (n,): means of the weights are reliable below .7.
+
+    NaN where the largest are all the same or there are fewer than twenty-five.
+
+    References:
+        Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, JMLR 2024
+        (https://arxiv.org/abs/1507.02646).
+
+    Example:
+        >>> pareto_k(-np.log(np.random.default_rng(0).random(5000))) > 0.7  # weights 1 / u have no mean
+        True
+    """
+    weights = np.exp(log_weights - np.max(log_weights)) if len(log_weights) else log_weights
+    if len(weights) < 25 or np.ptp(np.sort(weights)[-min(len(weights) // 5, 3 * math.isqrt(len(weights))) :]) == 0:
+        return float("nan")
+    if find_spec("arviz_stats"):
+        stats = import_module("arviz_stats.base").array_stats
+        return float(stats.pareto_khat(weights[None], r_eff=1.0, tail="right"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says in words what the number says
+        return float(optional("arviz", "files").psislw(log_weights)[1])
 
 
 def _arviz_stats(kind: str, draws: np.ndarray) -> Any:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tests of the core and of the scikit-learn estimators with the lowest Python and the lowest versions that are supported.
+# The tests with the lowest Python and the lowest versions that are supported, of the core and of every extra; the benchmarks' aside.
 set -eu
 cd "$(dirname "$0")/.."
 lowest=3.10
@@ -13,9 +13,9 @@ if [ ! -e $env/.installed ] || [ pyproject.toml -nt $env/.installed ] || [ const
 	"$python" -m venv $env
 	pip="$env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt"
 	$pip torch
-	$pip -e '.[sklearn,diffusers,plot,files]' pytest pytest-xdist hypothesis
+	$pip -e '.[all,pyod]' pytest pytest-xdist hypothesis torchsde polars
 	touch $env/.installed
 fi
 # Warnings of old versions are not errors here.
-exec $env/bin/python -m pytest -n auto -o filterwarnings=default --disable-warnings --ignore-glob='*/test_plasma_*' \
-	--ignore-glob='*/test_pyro_*' --ignore-glob='*/test_diffusers_*' --ignore-glob='*/test_bench*' "$@"
+exec $env/bin/python -m pytest -n auto -m "not slow" -o filterwarnings=default --disable-warnings \
+	--ignore-glob='*/test_bench*' "$@"

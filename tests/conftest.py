@@ -73,5 +73,11 @@ def velocities():
 
 
 @pytest.fixture
+def quick_validation(monkeypatch):
+    """Training is validated on small sets only, which is most of its time where the network is small."""
+    monkeypatch.setattr("disco_samplers.training.trainer._VALIDATION_CELLS", ((1, 256), (2, 256)))
+
+
+@pytest.fixture
 def rng():
     return torch.Generator().manual_seed(0)

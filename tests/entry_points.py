@@ -34,7 +34,15 @@ from disco_samplers.estimators import (
     WhitenedPartsEstimator,
     log_normalizer,
 )
-from disco_samplers.posteriors import Edgeworth, merge_subposteriors, merged_posterior, subposterior
+from disco_samplers.posteriors import (
+    Edgeworth,
+    log_evidence,
+    merge_subposteriors,
+    merged_posterior,
+    subposterior,
+    tension,
+    two_sample,
+)
 from disco_samplers.samplers import ALGORITHMS, integrate, relax
 from disco_samplers.samplers.steps.birth_death import survivors
 from disco_samplers.testing import assert_mean_close, assert_same_distribution
@@ -194,6 +202,11 @@ def normal_prior(x: Tensor) -> Tensor:
     return -0.05 * x.square().sum(-1)
 
 
+def evidence(h: Here, **options: Any) -> Any:
+    found = log_evidence(h.tensor(X), lambda x: -0.5 * x.square().sum(-1), generator=h.generator(), **options)
+    return found.log_z, found.standard_error
+
+
 def merged(h: Here, **options: Any) -> Tensor:
     run = {"num_samples": 1, "num_warmup": 2, "num_chains": 5, "generator": h.generator()}
     return merge_subposteriors([h.put(X), h.put(X + 1)], prior=normal_prior, **run, **options, **QUIET).draws
@@ -331,6 +344,16 @@ CORE: dict[str, Entry] = {
     "merged_posterior": (
         "data generator random",
         lambda h: merged_posterior([h.put(X), h.put(X + 1)], model=h.model(), generator=h.generator()).score(h.tensor(Y)),
+    ),
+    "log_evidence": ("generator random", lambda h: evidence(h, proposal="mixture")),
+    "log_evidence by an estimate": ("generator random long", lambda h: evidence(h, proposal="estimate", model=h.model())),
+    "tension": (
+        "generator random long",
+        lambda h: float(tension(h.tensor(X), h.tensor(X + 1), proposal="mixture", generator=h.generator()).shift),
+    ),
+    "two_sample": (
+        "generator random",
+        lambda h: two_sample(h.tensor(X), h.tensor(X + 1), num_permutations=19, generator=h.generator()).log_ratio(h.tensor(Y)),
     ),
     "subposterior": ("", lambda h: subposterior(h.tensor(X), h.model(), adapt=1).base.score(h.tensor(Y))),
     "Edgeworth": ("", lambda h: Edgeworth(h.tensor(X)).log_prob_and_score(h.tensor(Y))),

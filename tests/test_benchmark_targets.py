@@ -18,9 +18,9 @@ def target(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("d=2")])
 def test_integrates_to_one(name):
-    half, points = 60.0 if "Student" in name or "funnel" in name or "banana" in name else 20.0, 3001
+    half, points = (60.0, 3001) if "Student" in name or "funnel" in name or "banana" in name else (20.0, 1501)
     axis = torch.linspace(-half, half, points, dtype=torch.float64)
-    total = sum(float(target(name).evaluate(torch.cartesian_prod(part, axis)).exp().sum()) for part in axis.split(500))
+    total = sum(float(target(name).evaluate(torch.cartesian_prod(part, axis)).exp().sum()) for part in axis.split(50))
     assert total * (2 * half / (points - 1)) ** 2 == pytest.approx(1, abs=0.01)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
+from conftest import perturbed
 
-from disco_samplers import cli, files
+from disco_samplers import Draws, cli, files
+from disco_samplers.samplers import summarise
 
 SMALL = ["--num-samples", "6", "--num-chains", "2", "--num-warmup", "6", "--thinning", "1", "--quiet"]
 TINY = {
@@ -20,7 +23,7 @@ TINY = {
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, quick_validation):
     """A folder with a table of 60 draws and one of 5 points."""
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=(60, 2)) * [1.0, 5.0]
@@ -42,8 +45,11 @@ def snapshot(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("method", ["mala", "ula", "baoab", "malt", "annealed"])
-@pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".parquet", ".nc"])
+@pytest.mark.parametrize(
+    ("suffix", "method"),
+    [(suffix, "mala") for suffix in (".csv", ".npy", ".npz", ".parquet", ".nc")]
+    + [(".csv", method) for method in ("ula", "baoab", "malt", "annealed")],
+)
 def test_sample(suffix, method, here, capsys):
     for module in {".parquet": ["pyarrow"], ".nc": ["arviz", "h5netcdf", "h5py"]}.get(suffix, []):
         pytest.importorskip(module)
@@ -81,7 +87,8 @@ def test_chains_of_the_input_are_summarised(here, capsys):
 
 def test_plot_and_adapt(here, capsys):
     matplotlib_image = pytest.importorskip("matplotlib.image")
-    out = run(capsys, "sample", "draws.csv", *SMALL, "--adapt", 2, "--plot", "p.png")
+    perturbed().save_pretrained("small")
+    out = run(capsys, "sample", "draws.csv", *SMALL, "--adapt", 2, "--plot", "p.png", "--model", "small")
     assert (here / "p.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert min(matplotlib_image.imread("p.png").shape[:2]) > 200
     assert "adapted: kept step" in out
@@ -122,9 +129,11 @@ def test_score_puts_named_columns_in_order(here, capsys):
 
 
 def test_score_adapted(here, capsys):
+    perturbed("axes").save_pretrained("small")
     for name, options in (("plain", []), ("a", ["--adapt", "2", "--seed", "1"]), ("b", ["--adapt", "2", "--seed", "1"])):
-        run(capsys, "score", "draws.csv", "--at", "points.csv", "--out", f"{name}.csv", "--quiet", *options)
-    assert (here / "a.csv").read_bytes() == (here / "b.csv").read_bytes()
+        arguments = ["--at", "points.csv", "--out", f"{name}.csv", "--model", "small", "--quiet"]
+        run(capsys, "score", "draws.csv", *arguments, *options)
+    assert (here / "a.csv").read_bytes() == (here / "b.csv").read_bytes() != (here / "plain.csv").read_bytes()
 
 
 def test_info(capsys):
@@ -161,6 +170,9 @@ def bad_files(folder):
     files.write_table("others.csv", {"mu": x[:5, 0], "tau": x[:5, 1]})
     (folder / "empty.csv").write_text("")
     (folder / "words.csv").write_text("a,b\n1,2\n3,four\n")
+    (folder / "slash.csv").write_text("a/b,c\n1,2\n3,4\n5,5\n")
+    (folder / "twice.csv").write_text("a,a\n1,2\n3,4\n")
+    np.save("cube.npy", x.reshape(3, 20, 2))
     (folder / "cut.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
     (folder / "not.json").write_text("{")
     (folder / "list.json").write_text("[1]")
@@ -189,7 +201,7 @@ POINTS = ["--at", "points.csv", "--out", "out.csv"]
         (["sample", "folder.csv"], "no file at folder.csv"),
         (["sample", "empty.csv"], "empty.csv is empty"),
         (["sample", "words.csv"], "words.csv, line 3, column b: 'four' is not a number"),
-        (["sample", "draws.txt"], "extension must be one of"),
+        (["sample", "draws.pkl"], "extension must be one of"),
         (["sample", "missing.csv", "--out", "out.txt"], "out.txt: the extension must be one of"),
         (["sample", "missing.csv", "--plot", "p.txt"], "p.txt: the extension of a picture must be one of"),
         (["sample", "draws.csv", "--num-samples", "0"], "num_samples must be at least 1"),
@@ -226,6 +238,15 @@ POINTS = ["--at", "points.csv", "--out", "out.csv"]
         ([*TRAIN, "--config", "value.json"], "layers must be a positive integer"),
         ([*TRAIN, "--config", "tiny.json", "--resume", "nowhere"], "no checkpoint at nowhere"),
         ([*TRAIN, "--minutes", "0"], "minutes must be positive"),
+        (["sample", "draws.csv", "--columns", "tau"], "draws.csv has no column tau: there are mu, theta"),
+        (["sample", "draws.csv", "--exclude", "mu", "theta"], "draws.csv no column is left"),
+        (["sample", "draws.csv", "--row-weights", "w"], "draws.csv has no column w to take as weights"),
+        (["sample", "draws.csv", "--row-weights", "mu"], "weights must not be negative"),
+        (["sample", "draws.csv", "--burn-in", "60"], "burn-in must be a share below 1, or a whole number below the 60 draws"),
+        (["score", "draws.csv", *POINTS, "--thinning", "0"], "thinning must be at least 1"),
+        (["sample", "slash.csv", "--out", "out.nc"], "a variable of a netCDF file cannot be called 'a/b'"),
+        (["sample", "twice.csv", "--out", "out.csv"], "column name(s) a occur more than once"),
+        (["sample", "cube.npy", "--axes", "x,y,z"], "axes must be chain, draw, variable in some order, got x, y, z"),
         ([*TRAIN, "--minutes", "-1"], "minutes must be positive"),
         ([*TRAIN, "--minutes", "nan"], "minutes must be positive"),
     ],
@@ -327,3 +348,81 @@ def test_chains_are_read_as_chains_unless_told_otherwise(here, capsys):
     assert printed[1] == "Draws: 400 draws of 1 columns, 397 distinct, worth 397"
     told, iid = (files.read_table(f"score{k}.csv").values for k in (0, 1))
     assert not np.allclose(told, iid, rtol=1e-3)
+
+
+def first_line(capsys, *arguments):
+    return run(capsys, "score", *arguments, "--at", "points.csv", "--out", "s.csv").splitlines()[0]
+
+
+def test_which_columns_and_rows(here, capsys, disco):
+    x = files.read_table("draws.csv").values
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(size=60)
+    columns = {"who": np.array([f"p{i}" for i in range(60)]), "mu": x[:, 0], "theta": x[:, 1], "junk": weights**2, "w": weights}
+    files.write_table("more.csv", columns)
+    options = ["more.csv", "--index", "who", "--exclude", "junk", "--row-weights", "w"]
+    line = first_line(capsys, *options)
+    kish = weights.sum() ** 2 / np.square(weights).sum()
+    assert line == f"Draws: 60 draws of 2 columns, weighted, worth {kish:.0f}"
+    found, points = files.read_table("s.csv").values, files.read_table("points.csv").values
+    expected = disco.condition(Draws(x, weights=weights)).log_prob_and_score(points)
+    np.testing.assert_allclose(found, np.column_stack(expected), rtol=1e-6)
+    assert (
+        first_line(capsys, "more.csv", "--index", "who", "--columns", "mu", "theta") == "Draws: 60 draws of 2 columns, worth 60"
+    )
+    line = first_line(capsys, "draws.csv", "--burn-in", "0.5", "--thinning", "3")
+    assert line.startswith("Draws: 10 draws of 1 chain of 2 columns")
+    out = run(capsys, "sample", *options, *SMALL)
+    assert f"Draws: 60 draws of 2 columns, weighted, worth {kish:.0f}" in out
+    assert "input: 60 draws of 2 variables from more.csv" in out
+
+
+def test_points_may_have_more_columns_than_are_asked_for(here, capsys):
+    run(capsys, "score", "draws.csv", "--columns", "theta", "--at", "points.csv", "--out", "s.csv")
+    assert files.read_table("s.csv").names == ["log_prob", "score_theta"]
+
+
+def test_several_files_are_chains(here, capsys):
+    x = files.read_table("draws.csv").values
+    for i in (0, 1):
+        files.write_table(f"c_{i}.csv", {"mu": x[i::2, 0], "theta": x[i::2, 1]})
+    for given in (["c_0.csv", "c_1.csv"], ["c_*.csv"]):
+        assert first_line(capsys, *given).startswith("Draws: 60 draws of 2 chains of 2 columns, worth")
+    np.save("cube.npy", x.reshape(30, 2, 2))
+    assert first_line(capsys, "cube.npy", "--axes", "draw,chain,variable").startswith(
+        "Draws: 60 draws of 2 chains of 2 columns"
+    )
+
+
+def test_a_training_is_not_overwritten(here, capsys):
+    arguments = [*TRAIN, "--config", "tiny.json"]
+    run(capsys, *arguments)
+    before = snapshot(here)
+    (here / "other").mkdir()
+    for more in ([], ["--resume", "other"], ["--from", "run/model.safetensors"]):
+        assert cli.main([*arguments, *more]) == 1
+        assert (
+            "run holds a training already: continue it with --resume run, overwrite it with --force" in capsys.readouterr().err
+        )
+        assert snapshot(here) == before
+    run(capsys, *arguments, "--force")
+    run(capsys, *arguments, "--resume", "./run")
+
+
+def test_columns_of_the_summary_do_not_touch(here):
+    draws = -6.401e-05 - 1e-6 * np.random.default_rng(0).normal(size=(2, 20, 1))
+    head, row = str(summarise(draws, ["x"])).splitlines()
+    assert len(row.split()) == len(head.split()) + 1
+
+
+def test_a_warning_is_one_line(here, capsys):
+    x = files.read_table("draws.csv").values
+    files.write_table("w.csv", {"mu": x[:, 0], "theta": x[:, 1], "weights": np.ones(60)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert cli.main(["score", "w.csv", "--columns", "mu", "theta", "--at", "points.csv", "--out", "s.csv"]) == 0
+        assert capsys.readouterr().err == ""
+        assert cli.main(["score", "w.csv", "--at", "points.csv", "--out", "s.csv"]) == 1
+    said, error = capsys.readouterr().err.splitlines()
+    assert said.startswith("disco: warning: the column weights is read as a variable: say row_weights (--row-weights)")
+    assert error == "disco: error: points.csv has 2 columns, w.csv has 3"

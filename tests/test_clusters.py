@@ -48,6 +48,14 @@ def test_rows_that_are_masked_or_repeated_change_nothing(rng):
     assert share(torch.cat([x, x])) == pytest.approx(expected, rel=0.3)
 
 
+def test_an_order_in_step_with_what_rows_are_changes_nothing(rng):
+    """Every second row correlated within its cluster, those between them not: a stride would see the first kind only."""
+    kinds = [mixture(rng, 24, correlated=correlated, components=1).draw(2048, rng) for correlated in (True, False)]
+    x = torch.stack(kinds, 1).flatten(0, 1)
+    assert share(x) == pytest.approx(share(x[torch.randperm(4096, generator=rng)]), abs=0.1)
+    assert share(x[::2]) < share(x) - 0.5
+
+
 def test_few_columns_and_other_symmetries_are_whitened_exactly(rng):
     d = MANY_COLUMNS
     x = mixture(rng, d).draw(64 * d, rng)[None]

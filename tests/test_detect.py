@@ -61,7 +61,7 @@ def test_density_keeps_an_unnamed_index(suffix, here, capsys):
     run(capsys, "density", f"t{suffix}", "--train", "usual.csv", "--out", f"out{suffix}")
     found = pandas.read_csv("out.csv") if suffix == ".csv" else pandas.read_parquet("out.parquet")
     assert found.iloc[:, 0].tolist() == frame.index.tolist()
-    np.testing.assert_allclose(found["log_density"], DiscoDensity().fit(here[:60]).score_samples(here[:30]))
+    np.testing.assert_allclose(found["log_prob"], DiscoDensity().fit(here[:60]).score_samples(here[:30]))
 
 
 def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
@@ -83,10 +83,10 @@ def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
             "detect new.csv --index who --train usual.csv --contamination 0.7 --out o.csv",
             "--contamination must lie in (0, 0.5]",
         ),
-        ("detect new.csv --index who --train usual.csv --out o.npy", "must be .csv, .npz or .parquet"),
+        ("detect new.csv --index who --train usual.csv --out o.npy", "must be .csv, .npz, .parquet or .feather"),
         ("detect missing.csv --out o.csv", "no file at missing.csv"),
         ("detect holes.csv --out o.csv", "holes.csv holds missing or infinite values in column(s) b"),
-        ("density taken.csv --out o.csv", "has a column called log_density already"),
+        ("density taken.csv --out o.csv", "has a column called log_prob already"),
         ("density usual.csv --out o.csv --plot o.txt", "the extension of a picture must be"),
         ("density usual.csv --train other.csv --out o.csv", "usual.csv has columns a, b, other.csv has a, c"),
         ("detect usual.csv --device nowhere --out o.csv", "is not a device"),
@@ -96,7 +96,7 @@ def test_bad_input(arguments, error, here, capsys):
     pytest.importorskip("matplotlib")
     Path("holes.csv").write_text("a,b\n1,2\n3,\n4,5\n")
     Path("other.csv").write_text("a,c\n1,2\n3,1\n4,5\n")
-    Path("taken.csv").write_text("a,log_density\n1,2\n3,1\n4,5\n")
+    Path("taken.csv").write_text("a,log_prob\n1,2\n3,1\n4,5\n")
     assert cli.main(arguments.split()) == 1
     err = capsys.readouterr().err
     assert err.startswith("disco: error: ")

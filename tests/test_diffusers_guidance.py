@@ -19,7 +19,19 @@ from disco_samplers.integrations.diffusers.guidance import _level
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
-NAMES = ["ddpm", "ddim", "pndm", "euler", "heun", "kdpm2", "dpm++ 2m", "unipc", "edm", "flow", "langevin"]
+NAMES = [
+    "DDPM",
+    "DDIM",
+    "PNDM",
+    "EulerDiscrete",
+    "HeunDiscrete",
+    "KDPM2Discrete",
+    "DPMSolverMultistep",
+    "UniPCMultistep",
+    "EDMEuler",
+    "FlowMatchEulerDiscrete",
+    "DiscoLangevin",
+]
 TWO = GaussianMixture(torch.ones(2), torch.tensor([[-1.5, 0.0], [1.5, 0.0]]), torch.full((2, 2), 0.05))
 RIGHT = GaussianMixture(torch.ones(1), torch.tensor([[1.5, 0.0]]), torch.full((1, 2), 0.05))
 
@@ -70,15 +82,15 @@ def test_correction_steers_to_the_reference(name, both, right):
 
 def test_callback_and_wrapped_scheduler_agree(both, right):
     one, other = (DiscoGuidance(right, correct=0.1, seed=3) for _ in range(2))
-    wrapped = draw(both, one.wrap(SCHEDULERS["ddim"]()))
-    called = draw(both, SCHEDULERS["ddim"](), callback_on_step_end=other)
+    wrapped = draw(both, one.wrap(SCHEDULERS["DDIM"]()))
+    called = draw(both, SCHEDULERS["DDIM"](), callback_on_step_end=other)
     torch.testing.assert_close(wrapped, called)
     assert one.record == other.record
 
 
 def test_same_seed_same_samples_and_a_new_record_each_run(both, right):
     guidance = DiscoGuidance(right, correct=0.1)
-    scheduler = guidance.wrap(SCHEDULERS["euler"]())
+    scheduler = guidance.wrap(SCHEDULERS["EulerDiscrete"]())
     a, first = draw(both, scheduler), guidance.record
     b, second = draw(both, scheduler), guidance.record
     torch.testing.assert_close(a, b)
@@ -89,8 +101,8 @@ def test_same_seed_same_samples_and_a_new_record_each_run(both, right):
 def test_diversity_spreads_the_batch(both):
     """Samples of a batch that is pushed apart lie further from one another."""
     guidance = DiscoGuidance(diversify=0.1, model=perturbed())
-    plain = draw(both, SCHEDULERS["ddim"](), count=30)
-    spread = draw(both, guidance.wrap(SCHEDULERS["ddim"]()), count=30)
+    plain = draw(both, SCHEDULERS["DDIM"](), count=30)
+    spread = draw(both, guidance.wrap(SCHEDULERS["DDIM"]()), count=30)
     assert torch.pdist(spread).mean() > 1.02 * torch.pdist(plain).mean()
     assert np.isnan(guidance.record.log_prob).all()  # nothing to measure against
 
@@ -98,7 +110,7 @@ def test_diversity_spreads_the_batch(both):
 def test_strength_schedules(both, right):
     """A strength may depend on the share of steps done: none in the first half moves nothing there."""
     guidance = DiscoGuidance(right, correct=lambda done: 0.1 if done > 0.5 else 0.0)
-    draw(both, guidance.wrap(SCHEDULERS["ddim"]()), steps=10)
+    draw(both, guidance.wrap(SCHEDULERS["DDIM"]()), steps=10)
     moved = guidance.record.moved
     assert max(moved[:5]) == 0
     assert min(moved[5:9]) > 0
@@ -156,14 +168,14 @@ def test_images_latents_and_classes():
     reference = DiscoScoreModel.from_data(x, labels=labels, model=perturbed(), replicas=1, calibrate=False, share=0.8)
     reference.weight.fill_(1.0)
     guidance = DiscoGuidance(reference, correct=0.2, correction_steps=3, class_labels=1)
-    steered = draw(reference, guidance.wrap(SCHEDULERS["ddim"]()), count=20)
+    steered = draw(reference, guidance.wrap(SCHEDULERS["DDIM"]()), count=20)
     assert steered.shape == (20, 1, 4, 4)
     assert (steered.flatten(1).mean(1) > 0.5).double().mean() > 0.9
 
 
 def test_record_is_drawn(right, both, tmp_path):
     guidance = DiscoGuidance(right, correct=0.1)
-    draw(both, guidance.wrap(SCHEDULERS["ddim"]()))
+    draw(both, guidance.wrap(SCHEDULERS["DDIM"]()))
     guidance.record.plot(str(tmp_path / "record.png"))
     assert (tmp_path / "record.png").stat().st_size > 1000
 
@@ -180,10 +192,10 @@ def test_errors(right):
     with pytest.raises(TypeError, match="has no step to follow"):
         DiscoGuidance(right).wrap(diffusers.ScoreSdeVeScheduler())
     with pytest.raises(ValueError, match="at least 3"):
-        draw(right, DiscoGuidance(diversify=0.1, model=perturbed()).wrap(SCHEDULERS["ddim"]()), count=2)
+        draw(right, DiscoGuidance(diversify=0.1, model=perturbed()).wrap(SCHEDULERS["DDIM"]()), count=2)
     with pytest.raises(ValueError, match="must not be negative, got -1"):
-        draw(right, DiscoGuidance(right, correct=lambda done: -1).wrap(SCHEDULERS["ddim"]()))
-    guided = DiscoGuidance(right).wrap(SCHEDULERS["ddim"]())
+        draw(right, DiscoGuidance(right, correct=lambda done: -1).wrap(SCHEDULERS["DDIM"]()))
+    guided = DiscoGuidance(right).wrap(SCHEDULERS["DDIM"]())
     guided.set_timesteps(2)
     with pytest.raises(ValueError, match=r"\(B, 2\)"):
         guided.step(torch.zeros(2, 3), guided.timesteps[0], torch.zeros(2, 3))

@@ -169,7 +169,7 @@ def test_cache_keeps_at_most_what_it_may(data):
 
 def test_adaptation_at_each_level(data):
     """adapt= adapts every context; the estimates carry the report."""
-    model = DiscoScoreModel.from_data(data[1], calibrate=False, replicas=1, adapt=1)
+    model = DiscoScoreModel.from_data(data[1], model=perturbed(), calibrate=False, replicas=1, adapt=1)
     assert all(e.report is not None for e in model.noised().level(0.1).estimates)
 
 
@@ -377,6 +377,20 @@ def test_optimal_denoiser_errors(sigma, y, data):
 def test_bad_data(change, message, data):
     with pytest.raises(ValueError, match=message):
         DiscoScoreModel.from_data(change(data[1]), model=perturbed(), calibrate=False)
+
+
+def test_bad_pictures():
+    """Sizes that differ, pixels as they are in files, channels last."""
+    pictures = [torch.zeros(1, 8, 8)] * 20 + [torch.zeros(1, 7, 8)]
+    with pytest.raises(ValueError, match=r"different shapes, \(1, 7, 8\) and \(1, 8, 8\)"):
+        DiscoScoreModel.from_data(pictures)
+    for array in (torch.ones(20, 1, 8, 8, dtype=torch.uint8), np.ones((20, 1, 8, 8), np.uint8)):
+        with pytest.raises(ValueError, match=r"data / 127.5 - 1"):
+            DiscoScoreModel.from_data(array)
+    last = torch.randn(60, 5, 5, 3, generator=torch.Generator().manual_seed(0))
+    last[:, 0, 0, 0] = torch.nan
+    with pytest.warns(UserWarning, match=r"channels first, data.permute\(0, 3, 1, 2\)"), pytest.raises(ValueError, match="NaN"):
+        DiscoScoreModel.from_data(last[:, :, :2])
 
 
 def test_a_share_that_the_samples_do_not_carry():

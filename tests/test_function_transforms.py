@@ -65,6 +65,7 @@ def test_traced(estimate, y):
             torch.testing.assert_close(gradient(function, y), gradient(estimate.log_prob_and_score, y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [Answers, Decoder])
 def test_compiled(shallow, y, what, monkeypatch):
     # Compiling switches the validation of all distributions off, for good: the other tests want it back.
@@ -76,7 +77,7 @@ def test_compiled(shallow, y, what, monkeypatch):
     torch.testing.assert_close(gradient(compiled, y), gradient(function, y))
 
 
-@pytest.mark.parametrize("what", [Answers, Decoder])
+@pytest.mark.parametrize("what", [Answers, pytest.param(Decoder, marks=pytest.mark.slow)])
 def test_exported(shallow, y, what):
     function, y = what(shallow), y.float()
     y = y if what is Answers else y[None]

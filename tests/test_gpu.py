@@ -11,8 +11,9 @@ import torch
 
 from disco_samplers import DiScoFormer
 from disco_samplers.model.attention import attend
+from disco_samplers.training import Trainer, TrainingConfig
+from disco_samplers.training.passes import FinitePasses, Passes, work_of
 from disco_samplers.training.stream import StreamConfig, make_batch
-from disco_samplers.training.trainer import Trainer, TrainingConfig
 
 AXES = str(files("disco_samplers") / "weights" / "axes" / "model.safetensors")
 
@@ -101,8 +102,7 @@ def test_training_step(family, tmp_path):
     for device in ("cpu", "cuda"):
         trainer = Trainer(DiScoFormer.from_pretrained().config, TrainingConfig(), tmp_path, device)
         trainer.start_from(AXES)
-        losses = trainer._losses(trainer.network, batch.to(torch.device(device)))
-        losses.total.backward()
+        Passes(trainer.network, trainer.config, trainer.device)(batch, False)
         gradients.append(torch.cat([p.grad.flatten().cpu() for p in trainer.network.parameters() if p.grad is not None]))
     # bf16 autocast on both sides, rounded in different orders.
     assert _gap(gradients[1], gradients[0]) < 0.1
@@ -116,13 +116,14 @@ def test_recorded_steps_are_those_taken_one_by_one(tmp_path):
         make_batch("paper", 3, 2, n, 64, torch.Generator().manual_seed(seed), far=4, weighted=seed % 2 == 0, columns=True)
         for seed, n in enumerate((160, 4096, 160, 4096, 160))
     ]
-    work = trainer._worker()
+    work = work_of(trainer.network, trainer.config, trainer.device)
+    plain = FinitePasses(trainer.network, trainer.config, trainer.device)
     with torch.cuda.stream(work.stream):
         for batch in batches:
             gradients = []
-            for way in (lambda batch=batch: trainer._finite_work(batch, True), lambda batch=batch: work(batch, True)):
+            for way in (plain, work):
                 torch._foreach_zero_([p.grad for p in trainer.network.parameters()])
-                losses = way()
+                losses = way(batch, True)
                 gradients.append(torch.cat([p.grad.flatten() for p in trainer.network.parameters()]))
             assert float(losses.total.detach()) > 0
             assert _gap(gradients[1], gradients[0]) < 0.02

@@ -45,6 +45,7 @@ def config(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow
 def test_training_brings_back_weights_and_curves(config, tmp_path):
     out, keep = tmp_path / "out", tmp_path / "keep"
     _run("train", "--config", config, "--seconds", "8", "--workers", "1", "--out", str(out), "--keep", str(keep))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import inspect
 import os
 import pkgutil
 import subprocess
@@ -48,6 +51,21 @@ for name in disco_samplers.__all__:
 print(*sorted({{name.partition(".")[0] for name in sys.modules}} & set({OPTIONAL})))
 """
     assert python(code) == []
+
+
+OTHER_NAMES = {"chains", "steps", "warmup", "thin", "n_samples", "num_draws", "disco", "rng"}
+"""What is called num_chains, num_steps, num_warmup, thinning, num_samples, model and generator."""
+
+
+def test_arguments_have_one_name_each():
+    for name in CORE:
+        module = importlib.import_module(name)
+        for public in getattr(module, "__all__", ()):
+            value = getattr(module, public)
+            methods = [m for n, m in vars(value).items() if not n.startswith("_")] if isinstance(value, type) else []
+            for called in filter(callable, (value, *methods)):
+                with contextlib.suppress(ValueError, TypeError):  # what tells nothing of its arguments
+                    assert not OTHER_NAMES & set(inspect.signature(called).parameters), f"{public}: {called}"
 
 
 def test_import_alone_is_light():

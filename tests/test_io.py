@@ -310,7 +310,7 @@ def test_parquet_with_text_or_nothing(tmp_path):
             files.read_table(tmp_path / "t.parquet")
 
 
-@pytest.mark.parametrize("name", ["t.txt", "t", "t.CSV", "t.pkl"])
+@pytest.mark.parametrize("name", ["t.text", "t", "t.csv.zip", "t.pkl", "t.gz"])
 def test_unknown_extension(name, tmp_path):
     for call in (
         files.read_table,
@@ -400,3 +400,22 @@ def test_a_netcdf_library_without_its_backend(tmp_path, monkeypatch):
     for call in [lambda: files.read_table(path), lambda: files.writable(path, draws=True), lambda: made(["a"]).save(path)]:
         with pytest.raises(ImportError, match=r"h5py is needed .* pip install 'disco-samplers\[files\]'"):
             call()
+
+
+def test_checkpoints_of_other_programs(tmp_path):
+    state = pytest.importorskip("disco_samplers.integrations.plasma.state")
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"model": Bomb()}, path)
+    with pytest.raises(
+        ValueError, match="is not a whole saved plasma simulation: it holds objects of another program"
+    ) as caught:
+        state.load_state(path, None, {})
+    assert "weights_only" not in str(caught.value)
+    torch.save({"network": {}, "step": 3}, path)
+    with pytest.raises(
+        ValueError, match="not a saved plasma simulation: it is a checkpoint of something else, with network, step"
+    ):
+        state.load_state(path, None, {})
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match="not a saved plasma simulation: it holds a list"):
+        state.load_state(path, None, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = """types modes
 arithmetic arrays extras randomness preconditioners
-convergence
+convergence solvers
 draws
 model files samplers.steps
 reference testing pictures
@@ -22,6 +23,7 @@ estimate
 measures posteriors
 front
 integrations integrations.diffusers integrations.plasma integrations.pyro integrations.sklearn
+app
 commands
 cli"""
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS.splitlines()) for room in rooms.split()}
@@ -40,22 +42,31 @@ def room(module):
     return two if two in HEIGHT else parts[0] if parts else "front"
 
 
+@cache
 def imports(module, text):
     """Where from and what a module imports, anywhere in it."""
+    found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = module.split(".")[: -node.level] if node.level else []
-            yield from ((".".join(filter(None, [*base, node.module])), alias.name) for alias in node.names)
+            found += [(".".join(filter(None, [*base, node.module])), alias.name) for alias in node.names]
+    return found
+
+
+@cache
+def exported(text):
+    """What a module's ``__all__`` names, None where there is none."""
+    lists = [n.value for n in ast.parse(text).body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
+    return ast.literal_eval(lists[0]) if lists else None
 
 
 def faults(modules):
     """What is against the rules."""
     graph, public = {}, {}
     for module, text in modules.items():
-        lists = [n.value for n in ast.parse(text).body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
-        public[module] = ast.literal_eval(lists[0]) if lists and module != "disco_samplers.__init__" else None
+        public[module] = exported(text) if module != "disco_samplers.__init__" else None
     for module, text in modules.items():
         graph[module] = set()
         for base, name in imports(module, text):

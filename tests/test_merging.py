@@ -8,8 +8,9 @@ import torch
 
 from disco_samplers import cli, files
 from disco_samplers.posteriors import Edgeworth, merge_subposteriors, merged_posterior
-from disco_samplers.posteriors.subposterior import tilt, trust
+from disco_samplers.posteriors.subposterior import subposterior, tilt, trust
 from disco_samplers.reference import Gaussian, GaussianMixture
+from disco_samplers.samplers import SamplerResult
 
 FEW = {"num_samples": 2, "num_chains": 80, "num_warmup": 20, "thinning": 5, "seed": 0, "progress": False}
 
@@ -90,6 +91,14 @@ def test_trust_is_for_shape(disco):
     assert trust(two, Edgeworth(two), disco) > 0.8
 
 
+def test_rows_in_step_with_their_chains_are_read_as_shuffled(small):
+    """Of two interleaved chains around different places, each of one mode, every second row is one chain alone."""
+    chains = torch.randn(2048, 2, 1, dtype=torch.float64, generator=seeded(0)) + torch.tensor([[-3.0], [3.0]])
+    context = subposterior(chains.flatten(0, 1), small, generator=seeded(0)).estimate.samples
+    assert len(context) == 2048
+    assert abs(float((context > 0).double().mean()) - 0.5) < 0.05  # five standard deviations of such a share
+
+
 def test_tilt_gives_the_mean_back():
     """Of a density whose mode masses are wrong, on draws whose are right."""
     right, wrong = (
@@ -126,6 +135,18 @@ def test_wrong_shards(shards, options, message):
         merge_subposteriors(shards, **({"progress": False, "num_warmup": 0, "num_samples": 1} | options))
 
 
+def test_the_picture_shows_every_shard(tmp_path):
+    pytest.importorskip("matplotlib")
+    draws = torch.zeros(2, 30, 2) + torch.linspace(0, 1, 30)[:, None]
+    result = SamplerResult(draws, torch.ones(2), torch.zeros(2, 30, dtype=torch.bool), 0.1, "mala", ["a", "b"])
+    figure = result.plot(str(tmp_path / "p.png"), reference=[X[:, :2] - 1, X[:, :2], X[:, :2] + 1])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["input 1", "input 2", "input 3", "new draws"]
+    assert len(figure.axes[0].patches) == 4
+    with pytest.raises(ValueError, match="reference must have 2 columns"):
+        result.plot(reference=[X[:, :2], X[:, :1]])
+
+
 def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(1).normal(size=(60, 2))
@@ -135,6 +156,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert cli.main(["merge", "a.csv", "b.csv", "--out", "all.csv", "--prior-sd", "10", *few, "--plot", "p.png"]) == 0
     out = capsys.readouterr().out
     assert "of 2 shards" in out
+    assert "a.csv: Draws: 60 draws of 2 columns, worth 60\n" in out
     table = files.read_table("all.csv")
     assert table.names == ["mu", "tau"]
     assert table.num_chains == 50

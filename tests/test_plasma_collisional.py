@@ -39,6 +39,7 @@ def from_maxwellian(run):
     return math.sqrt(len(energy)) * kstest(energy.numpy(), "expon").statistic, float(energy.square().mean()) / 2 - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", ["two-stream", "landau damping"])
 def test_collisions_in_a_wave_conserve_and_end_in_a_maxwellian(problem, velocities, record_property):
     result, (distance, fourth) = collisional(problem, DiscoScore(velocities))

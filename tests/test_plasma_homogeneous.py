@@ -140,6 +140,14 @@ def test_an_interrupt_keeps_what_was_done():
     assert len(run.history) == 4
 
 
+def test_an_interrupt_before_the_first_step_is_passed_on():
+    def operator(v, w, cell, cells, generator=None):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Homogeneous(torch.randn(10, 2), operator, dt=0.1).run(10, progress=False)
+
+
 def test_weights_set_the_density():
     v = gaussian_velocities(200, [2.0, 1.0])
     operator = Landau(Blob(), strength=0.1, exponent=0)

@@ -81,6 +81,14 @@ def test_interrupt_keeps_the_times_reached():
     assert path.x.shape == (3, 10, 1)
 
 
+def test_an_interrupt_before_the_first_time_is_passed_on():
+    def drift(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        transport(torch.randn(10, 1), [0.0, 0.3], drift=drift, diffusion=0.0, score=Maxwellian(), progress=False)
+
+
 def test_picture(tmp_path):
     path, exact = ou(Maxwellian())
     path.plot(exact, tmp_path / "transport.png")
@@ -97,4 +105,12 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="diffusion must be zero or positive"):
         transport(x, [0.0, 1.0], **options | {"diffusion": math.nan})
     with pytest.raises(ValueError, match="step_size must be positive"):
-        transport(x, [0.0, 1.0], step_size=0.0, **options)
+        transport(x, [0.0, 1.0], method="rk4", step_size=0.0, **options)
+    with pytest.raises(ValueError, match="method must be one of dopri5"):
+        transport(x, [0.0, 1.0], method="rk5", **options)
+    with pytest.raises(ValueError, match="'dopri5' does not heed step_size"):
+        transport(x, [0.0, 1.0], step_size=0.1, **options)
+    with pytest.raises(ValueError, match="'rk4' does not heed rtol"):
+        transport(x, [0.0, 1.0], method="rk4", step_size=0.1, rtol=1e-3, **options)
+    with pytest.raises(ValueError, match="'rk4' takes steps of a fixed size"):
+        transport(x, [0.0, 1.0], method="rk4", **options)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from disco_samplers.integrations.plasma import Beam, Blob, Dougherty, Grid, Maxw
 from disco_samplers.integrations.plasma.scores import Calibrated
 from disco_samplers.integrations.plasma.theory import Population, dougherty_mode, electrostatic_mode, transverse_mode
 
-curve_fit = pytest.importorskip("scipy.optimize").curve_fit
+pytest.importorskip("scipy.optimize")
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from fits import damped
 
 STREAMS = [Beam((u,), (1.0,), 0.5) for u in (-2.4, 2.4)]
 
@@ -25,26 +29,6 @@ def history(run, steps, measure):
         run.step()
         values.append(measure(run.state))
     return run.dt * np.arange(1, steps + 1), np.array(values)
-
-
-def damped(time, amplitude, after, heat=False):
-    """Rate and frequency of a damped oscillation, by least squares; with collisions beside heat that only decays."""
-    keep = time > after
-    time, amplitude = time[keep], amplitude[keep] / np.abs(amplitude).max()
-
-    def wave(t, size, rate, frequency, phase):
-        return size * np.exp(rate * t) * np.cos(frequency * t + phase)
-
-    def both(t, *parameters):
-        return wave(t, *parameters[:4]) + parameters[4] * np.exp(-parameters[5] * t)
-
-    start = [1.0, -0.1, 1.3, 0.0]
-    if heat:
-        bounds = [[-np.inf] * 5 + [0.1], [np.inf] * 5 + [2.0]]
-        found, _ = curve_fit(both, time, amplitude, p0=[*start, 0.1, 0.5], bounds=bounds)
-    else:
-        found, _ = curve_fit(wave, time, amplitude, p0=start)
-    return found[1], abs(found[2])
 
 
 def grown(time, amplitude):

@@ -157,6 +157,7 @@ def test_adaptation_finds_the_scale():
         ({}, {"seed": 1, "generator": torch.Generator()}, "seed or generator, not both"),
         ({}, {"seed": -1}, "seed must lie in"),
         ({}, {"names": ["a"]}, "names must have 2 entries"),
+        ({}, {"names": ["a", "a"]}, "names a occur more than once"),
         ({}, {"num_samples": 0}, "num_samples must be at least 1"),
         ({}, {"num_chains": 0}, "num_chains must be at least 1"),
         ({}, {"num_warmup": -1}, "num_warmup must be at least 0"),
@@ -270,6 +271,8 @@ def test_model_and_estimate_are_the_same_sampler(disco, kind):
 def test_names_are_checked_before_the_run():
     with pytest.raises(ValueError, match="names must have"):
         LangevinSampler(score=interrupting(1)).run(initial=START, names=["x"], **QUIET)
+    with pytest.raises(TypeError, match="names must be a sequence of 2 strings, got the string 'xy'"):
+        LangevinSampler(score=interrupting(1)).run(initial=START, names="xy", **QUIET)
 
 
 def test_to_arviz():

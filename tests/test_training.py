@@ -14,14 +14,19 @@ import torch
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
 from disco_samplers.estimators import SHIPPED
+from disco_samplers.training.config import TrainingConfig, load_config
 from disco_samplers.training.loss import consistency_loss, training_loss
 from disco_samplers.training.muon import Muon
+from disco_samplers.training.passes import Passes
 from disco_samplers.training.stream import StreamConfig
-from disco_samplers.training.trainer import CHECKPOINT, LOSSES, VALIDATION, WEIGHTS, Trainer, TrainingConfig, load_config
+from disco_samplers.training.trainer import CHECKPOINT, LOSSES, VALIDATION, WEIGHTS, Trainer
 
 MODEL = DiScoFormerConfig(layers=1, width=16, vector_channels=4, heads=2, head_width=4, hidden=16)
 STREAM = StreamConfig(max_dim=2, common_dim=2, min_samples=32, max_samples=64, queries=32, budget=20.0, max_batch=4)
 CONFIG = TrainingConfig(stream=STREAM, warmup_steps=5)
+
+
+pytestmark = pytest.mark.usefixtures("quick_validation")
 
 
 def _rows(path):
@@ -120,16 +125,33 @@ def test_an_interrupt_saves(tmp_path, monkeypatch):
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 3
 
 
+def test_an_interrupt_before_the_first_step_is_passed_on_and_saves_nothing(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    trainer = Trainer(MODEL, CONFIG, tmp_path)
+    monkeypatch.setattr(trainer, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(5, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_making_a_trainer_takes_none_of_the_callers_random_numbers(tmp_path):
+    before = torch.get_rng_state()
+    Trainer(MODEL, TrainingConfig(seed=3), tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_step_that_is_not_finite_changes_nothing(tmp_path, monkeypatch):
     trainer = Trainer(MODEL, CONFIG, tmp_path)
     before = [p.clone() for p in trainer.network.parameters()]
-    losses = trainer._losses
+    losses = Passes.losses
 
     def broken(*arguments):
         found = losses(*arguments)
         return found._replace(total=found.total * torch.nan)
 
-    monkeypatch.setattr(trainer, "_losses", broken)
+    monkeypatch.setattr(Passes, "losses", broken)
     trainer.run(5, progress=False, max_steps=2)
     assert trainer.skipped == 2
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))
@@ -167,6 +189,7 @@ def test_the_recipe_is_that_of_the_shipped_weights(name):
         assert load_config(values)[0] == DiScoFormer.from_pretrained(name).config
 
 
+@pytest.mark.slow
 def test_two_processes_agree(tmp_path):
     config = {
         "model": MODEL.to_dict(),

@@ -104,7 +104,8 @@ def test_shrinkage_is_the_stated_formula(rng, n):
     normal = ((1 - 2 / d) * squares + d**2) / ((n + 1 - 2 / d) * (squares - d))  # the weight of OAS
     rho += own * min(0.0, normal - rho)
     values, vectors = torch.linalg.eigh(c)
-    ridge = values / (0.1 ** (1 - own) * max(0.0, 1 - math.sqrt(d / n)) ** 2)
+    size = values / (1 - math.sqrt(d / n)) ** 2 / 0.1
+    ridge = size ** (1 - own) * (values / (1 - d / n) * (1 + size**2)) ** own
     shrunk = (vectors * torch.minimum((1 - rho) * values + rho, ridge)) @ vectors.T
     deviation = x[0].std(0, correction=0)
     covariance = deviation[:, None] * shrunk * deviation
@@ -118,8 +119,9 @@ def test_a_ridge_is_not_blurred(rng, n):
     x = torch.randn(1, n, d, dtype=torch.float64, generator=rng)
     x[..., 1] = x[..., 0] + 1e-3 * x[..., 1]
     across = whiten(x)(torch.eye(d).double()[None, :2])
-    # Two columns that differ by 1e-3 N(0, 1) are two whitened standard deviations apart for every 1e-3.
-    assert 0.4 < (across[0, 0] - across[0, 1]).norm() * 1e-3 / 2 < 1.1
+    # Two columns that differ by 1e-3 N(0, 1) are two whitened standard deviations apart for every 1e-3; with n = 60 the
+    # standard deviation across is known to 11 %.
+    assert 0.6 < (across[0, 0] - across[0, 1]).norm() * 1e-3 / 2 < 1.4
 
 
 @pytest.mark.parametrize("kind", ["constant", "dependent"])

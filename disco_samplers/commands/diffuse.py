@@ -9,14 +9,23 @@ from typing import Any
 import torch
 
 from disco_samplers import files, pictures
-from disco_samplers.commands.shared import add_options, device_name, load_model
+from disco_samplers.commands.shared import (
+    DRAWS_HELP,
+    add_options,
+    add_reading,
+    check_finite,
+    device_name,
+    equal_rows,
+    load_model,
+    table_from,
+)
 from disco_samplers.extras import optional
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser("diffuse", help="new samples of a table by a diffusion scheduler, without training")
-    command.add_argument("data", metavar="DATA", help="table: .csv, .npy, .npz, .parquet or ArviZ .nc")
+    command.add_argument("data", metavar="DATA", nargs="+", help=DRAWS_HELP)
     command.add_argument(
         "--scheduler",
         default="DPMSolverMultistep",
@@ -26,8 +35,9 @@ def add(commands: Any) -> None:
     command.add_argument("--num-steps", type=int, default=30, help="inference steps (default: %(default)s)")
     command.add_argument("--num-samples", type=int, default=1000, help="(default: %(default)s)")
     command.add_argument("--replicas", type=int, default=4, help="noised contexts at each level (default: %(default)s)")
-    command.add_argument("--out", metavar="FILE", help="write the samples: .csv, .npy, .npz or .parquet")
+    command.add_argument("--out", metavar="FILE", help="write the samples: .csv, .npy, .npz, .parquet or .feather")
     command.add_argument("--plot", metavar="FILE", help="draw samples and data: .png, .pdf or .svg")
+    add_reading(command)
     add_options(command, "adapt", "seed", "model", "device", "quiet")
     command.set_defaults(run=run)
 
@@ -41,13 +51,13 @@ def run(options: argparse.Namespace) -> None:
     optional("diffusers", "diffusers")
     ours = optional("disco_samplers.integrations.diffusers", "diffusers")
     scheduler = _scheduler(options.scheduler, ours)
-    table = files.read_table(options.data)
-    data = torch.from_numpy(table.values).to(device_name(options))
-    if not torch.isfinite(data).all():
-        raise ValueError(f"{options.data} holds missing or infinite values; drop or impute them")
+    table = table_from(options, options.data)
+    check_finite(table, options.data[0])
+    rows = equal_rows(table, options.seed)
+    data = torch.from_numpy(rows).to(device_name(options))
     center, scale = data.mean(0), data.std(0)
     if len(data) < 2 or not (scale > 0).all():
-        raise ValueError(f"{options.data}: every column needs at least two different values")
+        raise ValueError(f"{options.data[0]}: every column needs at least two different values")
     model = ours.DiscoScoreModel.from_data(
         (data - center) / scale,
         model=load_model(options),
@@ -64,8 +74,9 @@ def run(options: argparse.Namespace) -> None:
     if options.out:
         files.write_table(options.out, {name: values[:, i].numpy() for i, name in enumerate(table.names)})
     if options.plot:
-        ours.DiscoPipelineOutput(samples=values).plot(options.plot, reference=table.values, names=table.names)
+        ours.DiscoPipelineOutput(samples=values).plot(options.plot, reference=rows, names=table.names)
     name = type(scheduler).__name__
+    print(table.draws())
     print(
         f"{len(values)} samples of {len(table.names)} variables by {name} in {options.num_steps} steps, from {len(data)} rows"
     )

@@ -6,20 +6,25 @@ import argparse
 from typing import Any
 
 from disco_samplers import files, pictures
-from disco_samplers.commands.shared import add_options, load_model
+from disco_samplers.commands.shared import add_options, add_reading, equal_rows, load_model, table_from
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser("merge", help="one posterior from the draws of several machines")
-    command.add_argument("shards", metavar="SHARD", nargs="+", help="table of a subposterior's draws, two or more")
-    command.add_argument("--out", required=True, metavar="FILE", help="the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")
+    command.add_argument(
+        "shards", metavar="SHARD", nargs="+", help="a subposterior's draws, two or more; a pattern as 'a_*.csv' for chains"
+    )
+    command.add_argument(
+        "--out", required=True, metavar="FILE", help="the draws: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc"
+    )
     command.add_argument("--prior-sd", type=float, metavar="SD", help="every shard used all of the prior N(0, SD^2)")
     command.add_argument("--num-samples", type=int, default=10, help="draws of each chain (default: %(default)s)")
     command.add_argument("--num-chains", type=int, default=200, help="(default: %(default)s)")
     command.add_argument("--num-warmup", type=int, default=150, help="discarded steps (default: %(default)s)")
     command.add_argument("--thinning", type=int, default=5, help="steps between two draws (default: %(default)s)")
     command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
+    add_reading(command, thinning=False)
     add_options(command, "adapt", "seed", "model", "device", "quiet")
     command.set_defaults(run=run)
 
@@ -33,13 +38,14 @@ def run(options: argparse.Namespace) -> None:
         pictures.writable(options.plot)
     if options.prior_sd is not None and not options.prior_sd > 0:
         raise ValueError(f"--prior-sd must be positive, got {options.prior_sd}")
-    tables = [files.read_table(path) for path in options.shards]
+    tables = [table_from(options, path) for path in options.shards]
     names = tables[0].names
     draws = []
     for path, table in zip(options.shards, tables, strict=True):
         if set(table.names) != set(names):
             raise ValueError(f"{path} has variables {', '.join(table.names)}, {options.shards[0]} has {', '.join(names)}")
-        draws.append(table.values[:, [table.names.index(name) for name in names]])
+        draws.append(equal_rows(table.select(names), options.seed))
+    files.writable(options.out, draws=True, names=names)
     model = load_model(options)
     scale = options.prior_sd
     result = merge_subposteriors(
@@ -57,7 +63,9 @@ def run(options: argparse.Namespace) -> None:
     )
     result.save(options.out)
     if options.plot:
-        result.plot(options.plot, reference=draws[0])
+        result.plot(options.plot, reference=draws)
+    for path, table in zip(options.shards, tables, strict=True):
+        print(f"{path}: {table.draws()}")
     print(f"merged: {result} of {len(draws)} shards")
     print(result.summary())
     for path in filter(None, [options.out, options.plot]):

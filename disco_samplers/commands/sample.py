@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from disco_samplers import files, pictures
-from disco_samplers.commands.shared import add_options, conditioned
+from disco_samplers.commands.shared import DRAWS_HELP, add_options, add_reading, conditioned, equal_rows, table_from
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser("sample", help="new draws from the density of a table of draws")
-    command.add_argument("draws", metavar="DRAWS", help="table: .csv, .npy, .npz, .parquet or ArviZ .nc")
+    command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
     command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
     command.add_argument("--num-chains", type=int, default=4, help="(default: %(default)s)")
     command.add_argument("--num-warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
@@ -23,8 +23,9 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--method", choices=["mala", "ula", "baoab", "malt", "annealed"], default="mala", help="(default: %(default)s)"
     )
-    command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet or ArviZ .nc")
+    command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc")
     command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
+    add_reading(command, thinning=False)
     add_options(command, "adapt", "seed", "model", "device", "iid", "quiet")
     command.set_defaults(run=run)
 
@@ -39,9 +40,12 @@ def run(options: argparse.Namespace) -> None:
         files.writable(options.out, draws=True)
     if options.plot:
         pictures.writable(options.plot)
-    table = files.read_table(options.draws)
+    table = table_from(options, options.draws)
+    if options.out:
+        files.writable(options.out, draws=True, names=table.names)
     options.model = options.model or DEFAULTS["posterior"]
     estimate, draws = conditioned(options, table)
+    rows = equal_rows(table, options.seed)
     sampler = LangevinSampler(score=estimate, method=options.method)
     result = sampler.run(
         options.num_samples,
@@ -55,13 +59,14 @@ def run(options: argparse.Namespace) -> None:
     if options.out:
         result.save(options.out)
     if options.plot:
-        result.plot(options.plot, reference=table.values)
-    print(f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {options.draws}")
+        result.plot(options.plot, reference=rows)
+    print(f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {' '.join(options.draws)}")
     print(draws)
-    print(summarise(table.by_chain, table.names, independent=table.num_chains == 1))
+    chains = table.by_chain if table.weights is None else rows[None]
+    print(summarise(chains, table.names, independent=len(chains) == 1))
     print(f"\nnew draws: {result}")
     print(result.summary())
-    old, new = torch.from_numpy(table.values), torch.from_numpy(result.numpy()).flatten(0, 1)
+    old, new = torch.from_numpy(rows), torch.from_numpy(result.numpy()).flatten(0, 1)
     order = torch.randperm(len(old), generator=torch.Generator().manual_seed(options.seed), device=old.device)
     half = len(old) // 2
     first, second = old[order[:half]], old[order[half : 2 * half]]

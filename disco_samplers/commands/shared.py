@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ import torch
 from disco_samplers import files, pictures
 from disco_samplers.arrays import check_count, check_double, default_names
 from disco_samplers.draws import Draws
+
+DRAWS_HELP = (
+    "draws: .csv or other text (also CmdStan's, getdist's, Cobaya's, PolyChord's), .npy, .npz, .parquet, .feather, ArviZ .nc, "
+    "emcee .h5; packed or not; several files, or a pattern, are chains"
+)
 
 
 def add_options(command: argparse.ArgumentParser, *names: str) -> None:
@@ -28,6 +34,56 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
     }
     for name in names:
         command.add_argument(f"--{name}", **options[name])
+
+
+def add_reading(command: argparse.ArgumentParser, *, chains: bool = True, thinning: bool = True) -> None:
+    """Declares what says how tables are read, of ``chains`` or not; ``thinning`` where it is not the steps of a sampler."""
+    command.add_argument(
+        "--columns", nargs="+", metavar="COLUMN", help="the variables to take, by name; theta stands for all theta[...]"
+    )
+    command.add_argument("--exclude", nargs="+", default=[], metavar="COLUMN", help="variables to leave out")
+    command.add_argument("--index", nargs="+", default=[], metavar="COLUMN", help="columns that only name the rows")
+    command.add_argument(
+        "--row-weights", metavar="COLUMN", help="column of the rows' weights; of log-weights if its name begins with log"
+    )
+    command.add_argument(
+        "--header", choices=["yes", "no"], help="whether text begins with a header (default: unless its first row is numbers)"
+    )
+    command.set_defaults(burn_in=0, every=1, axes=",".join(files.AXES))
+    if not chains:
+        return
+    command.add_argument(
+        "--burn-in", type=float, default=0, metavar="N", help="rows to leave out at the start of each chain; a share if below 1"
+    )
+    if thinning:
+        command.add_argument(
+            "--thinning", dest="every", type=int, default=1, metavar="N", help="take every N-th row of each chain"
+        )
+    command.add_argument("--axes", metavar="A,B,C", help="what the axes of a three-dimensional .npy are (default: %(default)s)")
+
+
+def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
+    """The table in files, read as the options say, but for ``others``."""
+    reading: dict[str, Any] = {
+        "index": options.index,
+        "columns": options.columns,
+        "exclude": options.exclude,
+        "row_weights": options.row_weights,
+        "burn_in": options.burn_in,
+        "thinning": options.every,
+        "axes": options.axes.split(","),
+        "header": _header(options),
+    }
+    return files.read_table(paths, **(reading | others))
+
+
+def points_from(options: argparse.Namespace, path: str) -> files.Table:
+    """A table of points, read as the options say, with all its columns; the index may be missing."""
+    plain: dict[str, Any] = {"columns": None, "exclude": [], "row_weights": None, "burn_in": 0, "thinning": 1}
+    try:
+        return table_from(options, path, **plain)
+    except ValueError:
+        return table_from(options, path, index=[], **plain)
 
 
 def load_model(options: argparse.Namespace) -> Any:
@@ -50,8 +106,13 @@ def device_name(options: argparse.Namespace) -> str:
     return str(device)
 
 
-def aligned(points: files.Table, points_path: str, names: list[str], names_path: str) -> np.ndarray:
-    """The values of a table with its columns in the order of ``names``; of unnamed columns the number must fit."""
+def aligned(points: files.Table, points_path: str, names: list[str], names_path: str, *, some: bool = False) -> np.ndarray:
+    """The values of a table with its columns in the order of ``names``, or ``some`` of its columns.
+
+    Of unnamed columns the number must fit.
+    """
+    if some and set(names) < set(points.names):
+        points = points.select(names)
     if len(points.names) != len(names):
         raise ValueError(f"{points_path} has {len(points.names)} columns, {names_path} has {len(names)}")
     if set(points.names) == set(names):
@@ -76,8 +137,7 @@ def indexed(table: files.Table, columns: dict[str, np.ndarray]) -> dict[str, np.
 
 def conditioned(options: argparse.Namespace, table: files.Table) -> tuple[Any, Draws]:
     """The estimate of a table's density, adapted where --adapt asks for it, and the draws it is made of."""
-    chains = (table.num_chains > 1 or "draw" in table.index) and not options.iid
-    draws = Draws(table.by_chain if chains else table.values, names=table.names)
+    draws = table.draws(iid=options.iid)
     # Rows that are said to be independent are worth their number, however they look.
     estimate = load_model(options).condition(draws, effective_size=draws.num_distinct if options.iid else None)
     check_count("--adapt", options.adapt, 0)
@@ -88,27 +148,46 @@ def conditioned(options: argparse.Namespace, table: files.Table) -> tuple[Any, D
     return estimate, draws
 
 
-def scored_tables(options: argparse.Namespace) -> tuple[files.Table, np.ndarray, np.ndarray]:
-    """The table to score, its values in the order of the training table's columns, and the training values."""
+def equal_rows(table: files.Table, seed: int) -> np.ndarray:
+    """The rows (n, d) of a table, or where they have weights as many of equal weight as they are worth."""
+    if table.weights is None:
+        return table.values
+    found: np.ndarray = table.draws().resample(generator=torch.Generator().manual_seed(seed)).values.numpy()
+    return found
+
+
+def scored_tables(options: argparse.Namespace) -> tuple[files.Table, np.ndarray, files.Table]:
+    """The table to score, its values in the order of the training table's columns, and the training table."""
     if str(options.out).endswith(".npy"):
-        raise ValueError(f"{options.out}: the extension must be .csv, .npz or .parquet, for the columns have names")
+        raise ValueError(f"{options.out}: the extension must be .csv, .npz, .parquet or .feather, for the columns have names")
     files.writable(options.out, draws=False)
     if options.plot:
         pictures.writable(options.plot)
-    table = files.read_table(options.table, options.index)
     if not options.train:
+        table = table_from(options, options.table)
         check_finite(table, options.table)
-        return table, table.values, table.values
-    known = files.read_table(options.train)
-    if set(options.index) & set(known.names):
-        known = files.read_table(options.train, [name for name in options.index if name in known.names])
-    rows = aligned(table, options.table, known.names, options.train)
+        return table, table.values, table
+    table = files.read_table(options.table, options.index, header=_header(options))
+    index = set(options.index)
+    known = table_from(options, options.train, index=[])
+    if index & set(known.names):
+        known = table_from(options, options.train, index=[name for name in options.index if name in known.names])
+    rows = aligned(table, options.table, known.names, options.train, some=bool(options.columns or options.exclude))
     check_finite(table, options.table)
     check_finite(known, options.train)
-    return table, rows, known.values
+    return table, rows, known
+
+
+def weights_of(table: files.Table) -> dict[str, np.ndarray]:
+    """A training table's weights as an argument of ``fit``, if it has any."""
+    return {} if table.weights is None else {"sample_weight": table.weights}
 
 
 def check_finite(table: files.Table, path: str) -> None:
     """Raises ValueError naming the columns that hold missing or infinite values."""
     if bad := [name for name, column in zip(table.names, table.values.T, strict=True) if not np.isfinite(column).all()]:
         raise ValueError(f"{path} holds missing or infinite values in column(s) {', '.join(bad)}: drop or impute them")
+
+
+def _header(options: argparse.Namespace) -> bool | None:
+    return None if options.header is None else bool(options.header == "yes")

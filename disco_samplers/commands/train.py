@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
     command.add_argument("--minutes", type=float, required=True, help="length of this slice")
     command.add_argument("--out", required=True, metavar="DIR", help="folder for weights, checkpoint and losses")
     command.add_argument("--resume", metavar="DIR", help="continue from the checkpoint in this folder")
+    command.add_argument("--force", action="store_true", help="overwrite another training in the folder of --out")
     command.add_argument(
         "--from", dest="start", metavar="FILE", help="begin with these weights (.safetensors) instead of random ones"
     )
@@ -30,7 +31,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Does what the subcommand says."""
-    from disco_samplers.training import Trainer, distributed, load_config
+    from disco_samplers.training import CHECKPOINT, Trainer, distributed, load_config
 
     if not 0 < options.minutes < 1e6:
         raise ValueError(f"--minutes must be positive, got {options.minutes}")
@@ -45,6 +46,13 @@ def run(options: argparse.Namespace) -> None:
     model, config = load_config(values)
     if options.start and options.resume:
         raise ValueError("--from and --resume exclude each other: a checkpoint has weights of its own")
+    there = Path(options.out)
+    resumed = options.resume is not None and Path(options.resume).resolve() == there.resolve()
+    if (there / CHECKPOINT).exists() and not resumed and not options.force:
+        raise ValueError(
+            f"{there} holds a training already: continue it with --resume {there}, overwrite it with --force, or choose "
+            "another folder with --out"
+        )
     check_count("--workers", options.workers, 0)
     device = torch.device(device_name(options))
     distributed.setup(device)

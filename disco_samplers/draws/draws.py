@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, check_count, check_finite, default_names
+from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names
 from disco_samplers.draws.frames import as_table
 from disco_samplers.draws.worth import (
     DrawsWarning,
@@ -86,7 +86,7 @@ class Draws:
         self.num_chains = len(tensor) if tensor.ndim == 3 else None
         self.values: Tensor = tensor.flatten(0, 1) if tensor.ndim == 3 else tensor
         n, d = self.values.shape
-        self.names = _names(names if names is not None else found, d)
+        self.names = column_names(names if names is not None else found, d)
         self.has_names = names is not None or found is not None
         self.weights = None if weights is None else _weights(weights, n, self.values)
         self.log_prob = None if log_prob is None else _column(log_prob, "log_prob", n).to(self.values.device)
@@ -236,20 +236,6 @@ class Draws:
     def _looks_like_a_chain(self) -> bool:
         stood = (self.values[1:] == self.values[:-1]).all(1).double().mean()
         return len(self) >= _LONG and bool(stood > _LIKE_A_CHAIN)
-
-
-def _names(names: Sequence[str] | None, d: int) -> list[str]:
-    if names is None:
-        return default_names(d)
-    if isinstance(names, str):
-        raise TypeError(f"names must be a sequence of {d} strings, got the string {names!r}")
-    found = [str(name) for name in names]
-    if len(found) != d:
-        raise ValueError(f"names must name {d} columns, got {len(found)}")
-    repeated = sorted({name for name in found if found.count(name) > 1})
-    if repeated:
-        raise ValueError(f"names {', '.join(repeated)} occur more than once")
-    return found
 
 
 def _column(values: ArrayLike, name: str, n: int) -> Tensor:

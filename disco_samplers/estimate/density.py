@@ -13,6 +13,7 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, check_count, check_double, like
 from disco_samplers.draws import align
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
+from disco_samplers.estimate.gradients import WithDifferentiableGradient, WithGradient
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
     LogNormalizer,
@@ -141,11 +142,11 @@ class DensityEstimate:
         points = align(points, "points", self.names)
         y = self._points(points)
         if gradient == "score" and (transformed() or forward_mode()):
-            return like(_WithDifferentiableGradient.apply(y, *self.estimator.log_prob_and_score(y)), points)
+            return like(WithDifferentiableGradient.apply(y, *self.estimator.log_prob_and_score(y)), points)
         if gradient == "score" and y.requires_grad:
             with torch.no_grad():
                 log_prob, score = self.estimator.log_prob_and_score(y)
-            return like(_WithGradient.apply(y, log_prob, score), points)
+            return like(WithGradient.apply(y, log_prob, score), points)
         return like(self.estimator.log_prob(y), points)
 
     def score(self, points: ArrayLike) -> Any:
@@ -339,44 +340,3 @@ class DensityEstimate:
             expected = "(m, d)" if self.samples.ndim == 2 else f"({self.samples.shape[0]}, m, d)"
             raise ValueError(f"points must have shape {expected} for this estimate, got {tuple(y.shape)}")
         return y
-
-
-class _WithGradient(torch.autograd.Function):
-    """A log-density whose gradient is the given score."""
-
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, log_prob: Tensor, score: Tensor) -> Tensor:
-        ctx.save_for_backward(score)
-        return log_prob.clone()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (score,) = ctx.saved_tensors
-        return (grad[..., None] * score).to(score.dtype), None, None
-
-
-class _WithDifferentiableGradient(torch.autograd.Function):
-    """The same in the transforms of ``torch.func``, which do not say how often they differentiate, and in forward mode."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(y: Tensor, log_prob: Tensor, score: Tensor) -> Tensor:
-        return log_prob.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[2])
-        ctx.save_for_forward(inputs[2])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (score,) = ctx.saved_tensors
-        return (grad[..., None] * score).to(score.dtype), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: Tensor) -> Tensor:
-        (score,) = ctx.saved_tensors
-        answer: Tensor = (tangent * score).sum(-1)
-        return answer

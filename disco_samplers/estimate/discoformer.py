@@ -13,9 +13,11 @@ from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
-from disco_samplers.arrays import as_points, as_tensor, check_count, check_double, check_finite
+from disco_samplers.arrays import check_count, check_double
 from disco_samplers.draws import Draws, as_table, warn_of_risks
+from disco_samplers.estimate.card import CARD, PAPER, facts, shipped_card
 from disco_samplers.estimate.density import DensityEstimate
+from disco_samplers.estimate.rows import batch_counts, check_samples
 from disco_samplers.estimators import (
     DEFAULTS,
     SHIPPED,
@@ -26,52 +28,14 @@ from disco_samplers.estimators import (
     load_network,
     weights_path,
 )
-from disco_samplers.files import load_weights, save_weights
+from disco_samplers.files import save_weights
 from disco_samplers.model import DiScoFormerConfig, Network
 from disco_samplers.types import ArrayLike
 
 _HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
 
-MAX_DIM = 1024
-MAX_SAMPLES = 2**20
 MAX_KEYS = 2048
 """About the longest context of training: encoding 4096 rows in groups of it was more accurate than all at once."""
-
-
-PAPER = "https://arxiv.org/abs/2511.05924"
-
-_CARD = """\
----
-{{ card_data }}
----
-# DiScoFormer
-
-One transformer that estimates density and score of any set of samples, in any dimension, without training on them:
-{{ parameters }} parameters, {{ layers }} blocks, {{ heads }} heads, symmetry "{{ symmetry }}".
-
-```python
-from disco_samplers import DiScoFormer
-
-estimate = DiScoFormer.from_pretrained("OWNER/MODEL").condition(samples)  # (n, d), numpy or torch
-log_density, score = estimate.log_prob_and_score(points)                  # (m,), (m, d)
-```
-
-It needs `pip install disco-samplers`. These weights are none of those in the package ({{ shipped }}), whose cards have figures;
-those of these weights are for their makers to measure and to write here.
-
-**Equivariance.** {{ equivariance }}
-
-**Limits.** At most {{ most_rows }} rows and {{ most_columns }} columns; with fewer than about 4 rows a column, estimates are
-rough. The density is not normalised: exp(log_prob) integrates to about one only (`estimate.normalized()` corrects it in up to
-20 dimensions).
-
-**Paper.** Ilin, Sushko, Krishna, *DiScoFormer: Plug-In Density and Score Estimation with Transformers*, {{ paper_url }}
-"""
-
-_EQUIVARIANCE = {
-    "axes": "Exact to shifts, scales, signs and order of the columns; a rotation of the data changes the estimate.",
-    "rotations": "To every affine map of the data; exact from 64 rows a column on.",
-}
 
 
 class DiScoFormer(
@@ -81,7 +45,7 @@ class DiScoFormer(
     license="mit",
     tags=["density-estimation", "score"],
     paper_url=PAPER,
-    model_card_template=_CARD,
+    model_card_template=CARD,
 ):
     r"""One transformer that estimates density and score from samples, in any dimension, without training on them.
 
@@ -208,7 +172,7 @@ class DiScoFormer(
             table, names = as_table(samples, "samples")
             x, rows = check_samples(samples if isinstance(samples, Tensor) else table.numpy(), mask, self.device)
             if x.ndim == 3:
-                return x.detach().clone(), _batch_counts(x, rows, weights, effective_size), None
+                return x.detach().clone(), batch_counts(x, rows, weights, effective_size), None
             draws = Draws(x.detach(), weights=weights, names=names)
         found, counts = draws.counts(effective_size)
         # What is changed in place later must not change what was encoded.
@@ -317,72 +281,9 @@ class DiScoFormer(
 
     def generate_model_card(self, *args: Any, **details: Any) -> ModelCard:
         """The card written by ``save_pretrained`` and ``push_to_hub``: weights of this package have one of their own."""
-        card: ModelCard
-        own = self.state_dict()
-        for name in SHIPPED:
-            state, config = load_weights(weights_path(name) / WEIGHTS_NAME)
-            same = DiScoFormerConfig.from_dict(config) == self.config  # which fills in what older files do not say
-            if same and all(torch.equal(own[key].to(value), value) for key, value in state.items()):
-                card = ModelCard.load(weights_path(name) / "README.md")
-                return card
-        card = super().generate_model_card(
-            parameters=f"{sum(p.numel() for p in self.parameters()):,}",
-            layers=self.config.layers,
-            heads=self.config.heads,
-            symmetry=self.config.symmetry,
-            shipped=", ".join(SHIPPED),
-            equivariance=_EQUIVARIANCE[self.config.symmetry],
-            most_rows=MAX_SAMPLES,
-            most_columns=MAX_DIM,
-            **details,
-        )
+        own = shipped_card(self.state_dict(), self.config)
+        card: ModelCard = own or super().generate_model_card(**facts(self.state_dict(), self.config), **details)
         return card
-
-
-def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Validates what is to be conditioned on: (n, d) or (batch, n, d), and an optional mask (batch, n)."""
-    x = as_points(samples, "samples", device=device)
-    if x.ndim > 3:
-        raise ValueError(f"samples must have shape (n, d) or (batch, n, d), got {tuple(x.shape)}")
-    n, d = x.shape[-2:]
-    if d < 1 or (x.ndim == 3 and x.shape[0] < 1):
-        raise ValueError(f"samples is empty: its shape is {tuple(x.shape)}")
-    if n < 2:
-        raise ValueError(f"samples must have at least 2 rows to estimate a density from, got {n}")
-    if d > MAX_DIM:
-        raise ValueError(f"samples has {d} columns; at most {MAX_DIM} are supported: reduce the dimension first (e.g. PCA)")
-    if n > MAX_SAMPLES:
-        raise ValueError(f"samples has {n} rows; at most {MAX_SAMPLES} are supported: condition on a random subset")
-    if x.ndim == 2 and (x == x[:1]).all():
-        raise ValueError("samples has no variance: all its rows are the same; at least two distinct rows are needed")
-    if mask is None:
-        return x, None
-    if x.ndim == 2:
-        raise ValueError("mask has the shape (batch, n) of a batch of data sets; of one, leave rows out")
-    rows = as_tensor(mask, "mask").to(x.device) != 0
-    if rows.shape != x.shape[:2]:
-        raise ValueError(f"mask must have shape (batch, n) = {tuple(x.shape[:-1])}, got {tuple(rows.shape)}")
-    if (rows.sum(1) < 2).any():
-        raise ValueError("mask must keep at least 2 rows of every data set")
-    return x, rows
-
-
-def _batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effective_size: float | None) -> Tensor | None:
-    """How many draws each row (b, n) of a batch is worth, by mask or by weights, with Kish's effective size of each set."""
-    if effective_size is not None:
-        raise ValueError("effective_size is of one data set; of a batch give weights")
-    if weights is None:
-        return rows
-    if rows is not None:
-        raise ValueError("give mask or weights, not both: a weight of zero leaves a row out")
-    found = as_tensor(weights, "weights").to(x.device).double()
-    if found.shape != x.shape[:2]:
-        raise ValueError(f"weights must have shape (batch, n) = {tuple(x.shape[:2])}, got {tuple(found.shape)}")
-    check_finite(found, "weights")
-    if (found < 0).any() or ((found > 0).sum(1) < 2).any():
-        raise ValueError("weights must not be negative, and at least 2 rows of every data set must have one above zero")
-    share = found / found.sum(1, keepdim=True)
-    return share / share.square().sum(1, keepdim=True)
 
 
 _FROZEN: WeakKeyDictionary[DiScoFormer, tuple[Tensor, DiScoFormer]] = WeakKeyDictionary()

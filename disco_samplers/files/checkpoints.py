@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from disco_samplers.files.whole import write
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Writes a training checkpoint (tensors and plain values only)."""
+    """Writes a checkpoint, of a training or a simulation (tensors and plain values only)."""
     write(path, lambda temporary: torch.save(state, temporary))
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads a training checkpoint without unpickling anything but tensors and plain values.
+def load_checkpoint(path: str | os.PathLike[str], what: str = "training checkpoint") -> dict[str, Any]:
+    """Reads a checkpoint without unpickling anything but tensors and plain values; ``what`` is what it should be.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -29,7 +30,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises a different class for each way a file can be broken
-        raise ValueError(f"{path} is not a whole training checkpoint: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} is not a whole {what}: {_reason(error)}") from error
     if not isinstance(state, dict):
-        raise ValueError(f"{path} is not a training checkpoint")
+        raise ValueError(f"{path} is not a {what}: it holds a {type(state).__name__}")
     return state
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong; torch's own words on objects advise to execute them."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds objects of another program, which are not read, or is broken"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

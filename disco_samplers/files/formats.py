@@ -1,116 +1,90 @@
-"""Tables of draws by extension: .csv, .npy, .npz, .parquet and ArviZ .nc. A new format is a file of its own and a line here."""
+"""Which file is read by what: by extension, and of text by what is in it. A new format is a file of its own and a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from disco_samplers.extras import optional
-from disco_samplers.files.netcdf import read_netcdf, to_arviz, write_netcdf
-from disco_samplers.files.npy import read_npy, read_npz, write_npy, write_npz
-from disco_samplers.files.parquet import read_parquet, write_parquet
-from disco_samplers.files.table import INDEX, Table
-from disco_samplers.files.text import read_csv, write_csv
-from disco_samplers.files.whole import write
+from disco_samplers.arrays import default_names
+from disco_samplers.files.arrow import read_feather, read_parquet, write_feather, write_parquet
+from disco_samplers.files.columns import table_of
+from disco_samplers.files.getdist import getdist_table, is_getdist
+from disco_samplers.files.hdf5 import read_hdf5
+from disco_samplers.files.nested import is_nested, nested_table
+from disco_samplers.files.netcdf import read_netcdf
+from disco_samplers.files.npy import AXES, read_npy, read_npz, write_npy, write_npz
+from disco_samplers.files.packed import kind, open_binary
+from disco_samplers.files.stan import is_stan, stan_table
+from disco_samplers.files.table import Table
+from disco_samplers.files.text import Sheet, read_sheet, write_csv
 
-_READERS: dict[str, Callable[[Path, Sequence[str]], Table]] = {
-    ".csv": read_csv,
-    ".npy": read_npy,
-    ".npz": read_npz,
-    ".parquet": read_parquet,
-    ".nc": read_netcdf,
+_TEXT = (".csv", ".txt", ".tsv", ".dat")
+_SHEETS: list[tuple[Callable[[Sheet], bool], Callable[[Sheet], Table]]] = [
+    (is_stan, stan_table),
+    (is_nested, nested_table),
+    (is_getdist, getdist_table),
+]
+"""The programs that are known by what their text files hold."""
+
+_BINARY: dict[str, Callable[[IO[bytes], Path, Sequence[str], Sequence[str]], Table]] = {
+    ".npy": lambda file, path, index, axes: read_npy(file, axes),
+    ".npz": lambda file, path, index, axes: read_npz(file, axes),
+    ".parquet": lambda file, path, index, axes: read_parquet(file, index),
+    ".feather": lambda file, path, index, axes: read_feather(file, index),
+    ".nc": lambda file, path, index, axes: read_netcdf(file, path),
+    ".h5": lambda file, path, index, axes: read_hdf5(file, path),
+    ".hdf5": lambda file, path, index, axes: read_hdf5(file, path),
 }
-_WRITERS: dict[str, Callable[[Path, dict[str, np.ndarray]], None]] = {
+READABLE = (*_TEXT, *_BINARY)
+
+WRITERS: dict[str, Callable[[IO[bytes], dict[str, np.ndarray]], None]] = {
     ".csv": write_csv,
     ".npy": write_npy,
     ".npz": write_npz,
     ".parquet": write_parquet,
+    ".feather": write_feather,
 }
-_NEEDED = {".parquet": ("pyarrow",), ".nc": ("arviz", "h5netcdf", "h5py")}
+NEEDED = {
+    ".parquet": ("pyarrow",),
+    ".feather": ("pyarrow",),
+    ".nc": ("arviz", "h5netcdf", "h5py"),
+}
+"""Packages by extension."""
 
 
-def read_table(path: str | Path, index: Sequence[str] = ()) -> Table:
-    """Reads a table; nothing in the file is ever executed.
-
-    .csv with or without a header; .npy (n,), (n, d) or (chain, draw, d); .npz with one such array or one array a variable;
-    .parquet; .nc with an ArviZ posterior. Columns called chain or draw are taken as the index they are;
-    a column without a name, such as a data frame's index or what follows a trailing comma, is kept as index too.
-
-    Arguments:
-        path: of the file.
-        index: further columns of a .csv or .parquet that say which row is which; they may hold text.
+def read_file(path: Path, index: Sequence[str] = (), axes: Sequence[str] = AXES, header: bool | None = None) -> Table:
+    """Reads one file; nothing in it is ever executed.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is empty, not numeric, or not of its extension's kind.
+        ValueError: if it is empty, not numeric, or not of its extension's kind.
         ImportError: if its format needs a package that is not installed.
     """
-    path = Path(path)
-    if path.suffix not in _READERS:
-        raise ValueError(f"{path}: the extension must be one of {', '.join(_READERS)}")
+    if kind(path) not in READABLE:
+        raise ValueError(f"{path}: the extension must be one of {', '.join(READABLE)}")
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:
-        table = _READERS[path.suffix](path, index)
-    except (ImportError, FileNotFoundError):
+        with open_binary(path) as file:
+            table = _text(file, path, index, header) if kind(path) in _TEXT else _BINARY[kind(path)](file, path, index, axes)
+    except (ImportError, FileNotFoundError, Warning):
         raise
     except Exception as error:  # each format's reader has its own exceptions for a broken file
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(message if message.startswith(str(path)) else f"{path} cannot be read: {message}") from error
     if table.values.size == 0:
         raise ValueError(f"{path} holds no rows")
-    if missing := [name for name in index if name not in table.index]:
-        raise ValueError(f"{path} has no column {', '.join(missing)} to take as index")
     return table
 
 
-def write_table(path: str | Path, columns: dict[str, np.ndarray]) -> None:
-    """Writes columns (n,) to .csv, .npy, .npz or .parquet, whole or not at all.
-
-    Raises:
-        ValueError: if the extension is none of them.
-    """
-    path = Path(path)
-    if path.suffix not in _WRITERS:
-        raise ValueError(f"{path}: the extension must be one of {', '.join(_WRITERS)}")
-    write(path, lambda temporary: _WRITERS[path.suffix](temporary, columns))
-
-
-def write_draws(path: str | Path, draws: np.ndarray, names: Sequence[str], divergences: np.ndarray) -> None:
-    """Writes draws (chain, draw, d) by extension: .nc keeps chains as ArviZ has them, a table has columns chain and draw.
-
-    Raises:
-        ValueError: if the extension is unknown.
-    """
-    path = Path(path)
-    if path.suffix == ".nc":
-        data = to_arviz(draws, names, divergences)
-        write(path, lambda temporary: write_netcdf(temporary, data))
-        return
-    if path.suffix == ".npy":
-        write(path, lambda temporary: np.save(temporary, draws))
-        return
-    if taken := sorted(set(INDEX) & set(names)):
-        raise ValueError(f"a variable cannot be called {' or '.join(taken)}: a table of draws has a column of that name")
-    chains, count, d = draws.shape
-    index = {"chain": np.repeat(np.arange(chains), count), "draw": np.tile(np.arange(count), chains)}
-    flat = draws.reshape(-1, d)
-    write_table(path, index | {name: flat[:, i] for i, name in enumerate(names)})
-
-
-def writable(path: str | Path, *, draws: bool) -> None:
-    """Says before any work is done whether a result could be written there.
-
-    Raises:
-        ValueError: if the extension is unknown.
-        ImportError: if its format needs a package that is not installed.
-    """
-    known = [*_WRITERS, ".nc"] if draws else list(_WRITERS)
-    if Path(path).suffix not in known:
-        raise ValueError(f"{path}: the extension must be one of {', '.join(known)}")
-    for module in _NEEDED.get(Path(path).suffix, ()):
-        optional(module, "files")
+def _text(file: IO[bytes], path: Path, index: Sequence[str], header: bool | None) -> Table:
+    sheet = read_sheet(file, path, index, header)
+    for known, table in _SHEETS:
+        if known(sheet):
+            return table(sheet)
+    return table_of(sheet.values, sheet.names or default_names(sheet.values.shape[1]), sheet.labels)

@@ -1,41 +1,55 @@
-"""Draws as ArviZ keeps them: its data, and its netCDF files."""
+"""Draws as ArviZ keeps them: its data, xarray's, and its netCDF files."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from disco_samplers.extras import optional
-from disco_samplers.files.table import Table, numeric
+from disco_samplers.files.columns import from_chains, numeric
+from disco_samplers.files.table import Table, from_logs
+
+_LOG_PROB, _LOG_WEIGHT, _INDEPENDENT = "lp", "log_weight", "independent"
+"""What ArviZ calls the log-density of a draw; and what we call the rest, for which it has no name."""
 
 
-def read_netcdf(path: Path, index: Sequence[str]) -> Table:
-    """Reads the posterior of .nc, one column a number."""
-    for module in ("h5netcdf", "h5py"):  # which the first imports only when it opens a file
-        optional(module, "files")
-    xarray = optional("xarray", "files")
+def read_netcdf(file: IO[bytes], path: Path) -> Table:
+    """Reads the posterior of .nc, one column a number, with what its statistics say of weights and log-densities."""
+    h5py, xarray = optional("h5py", "files"), optional("xarray", "files")
+    optional("h5netcdf", "files")  # which xarray imports only when it opens a file
     try:
-        opened = xarray.open_dataset(path, group="posterior", engine="h5netcdf")
+        with h5py.File(file, "r") as opened:
+            names = [name for name in ("posterior", "sample_stats") if name in opened]
     except OSError as error:
-        raise ValueError(f"{path} is not an ArviZ file with a posterior group") from error
-    with opened as data:
-        parts, names = [], []
-        for name in data.data_vars:
-            variable = data[name]
-            if "chain" not in variable.dims or "draw" not in variable.dims:
-                raise ValueError(f"{path}: variable {name} has no chain and draw")
-            values = numeric(variable.transpose("chain", "draw", ...).values, str(name))
-            chains, draws = values.shape[:2]
-            indices = ["[" + ",".join(map(str, at)) + "]" for at in np.ndindex(values.shape[2:])]
-            names += [f"{name}{index if values.ndim > 2 else ''}" for index in indices]
-            parts.append(values.reshape(chains * draws, len(indices)))
-    if not parts:
-        raise ValueError(f"{path} holds no variables in its posterior")
-    return Table(np.concatenate(parts, 1), names, chains)
+        raise ValueError(f"{path} is not a netCDF file: {error}") from error
+    if "posterior" not in names:
+        raise ValueError(f"{path} is not an ArviZ file with a posterior group")
+    groups = {}
+    for name in names:
+        file.seek(0)
+        with xarray.open_dataset(file, group=name, engine="h5netcdf") as data:
+            groups[name] = data.load()
+    return _table(groups["posterior"], groups.get("sample_stats"), str(path))
+
+
+def table_of_dataset(data: Any) -> Table:
+    """The table of an xarray dataset whose variables have the dimensions chain and draw, or of ArviZ data with a posterior.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if a variable has not, or there are none.
+    """
+    if hasattr(data, "posterior") and hasattr(data.posterior, "data_vars"):
+        return _table(data.posterior, getattr(data, "sample_stats", None), "the posterior")
+    if not hasattr(data, "data_vars"):
+        raise TypeError(f"draws are read from paths, or from xarray's or ArviZ data, not from {type(data).__name__}")
+    return _table(data, None, "the dataset")
 
 
 def write_netcdf(path: Path, data: Any) -> None:
@@ -44,7 +58,14 @@ def write_netcdf(path: Path, data: Any) -> None:
     data.to_netcdf(path, engine="h5netcdf")
 
 
-def to_arviz(draws: np.ndarray, names: Sequence[str], divergences: np.ndarray) -> Any:
+def to_arviz(
+    draws: np.ndarray,
+    names: Sequence[str],
+    divergences: np.ndarray | None = None,
+    *,
+    log_weight: np.ndarray | None = None,
+    independent: bool = False,
+) -> Any:
     """ArviZ data of draws (chain, draw, d), (chain, draw) of them divergent; theta[0], theta[1], ... become one variable theta.
 
     Raises:
@@ -52,10 +73,60 @@ def to_arviz(draws: np.ndarray, names: Sequence[str], divergences: np.ndarray) -
     """
     arviz = optional("arviz", "files")
     posterior = dict(_grouped(draws, list(names)))
-    stats = {"diverging": divergences}
-    if int(arviz.__version__.split(".")[0]) >= 1:
-        return arviz.from_dict({"posterior": posterior, "sample_stats": stats})
-    return arviz.from_dict(posterior=posterior, sample_stats=stats)
+    given = {"diverging": divergences, _LOG_WEIGHT: log_weight}
+    stats = {name: column for name, column in given.items() if column is not None}
+    groups = {"posterior": posterior} | ({"sample_stats": stats} if stats else {})
+    first = int(arviz.__version__.split(".")[0])
+    data = arviz.from_dict(groups) if first >= 1 else arviz.from_dict(**groups)
+    if independent:
+        data["posterior"].attrs[_INDEPENDENT] = 1
+    return data
+
+
+def _table(data: Any, stats: Any, where: str) -> Table:
+    parts, names = [], []
+    for name in data.data_vars:
+        variable = data[name]
+        if "chain" not in variable.dims or "draw" not in variable.dims:
+            raise ValueError(f"{where}: variable {name} has no chain and draw")
+        variable = variable.transpose("chain", "draw", ...)
+        values = numeric(variable.values, str(name))
+        elements = list(_elements(variable))
+        names += [f"{name}{element}" for element in elements]
+        parts.append(values.reshape(*values.shape[:2], len(elements)))
+    if not parts:
+        raise ValueError(f"{where} holds no variables with chain and draw")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{where}: column name(s) {', '.join(repeated)} occur more than once")
+    table = from_chains(np.concatenate(parts, 2), names)
+    columns = dict(_statistics(stats, parts[0].shape[:2])) if stats is not None else {}
+    log_weight = columns.pop(_LOG_WEIGHT, None)
+    return dataclasses.replace(
+        table,
+        chained=not data.attrs.get(_INDEPENDENT, False),
+        weights=None if log_weight is None else from_logs(log_weight),
+        log_prob=columns.pop(_LOG_PROB, None),
+        stats=columns,
+    )
+
+
+def _elements(variable: Any) -> Iterator[str]:
+    """[i], [name of a coordinate] or [i,j] for each element of one draw; of a number nothing."""
+    labels = []
+    for axis, dim in enumerate(variable.dims[2:], 2):
+        size = variable.shape[axis]
+        own = [str(label) for label in variable[dim].values] if dim in variable.coords else []
+        labels.append(own if len(set(own)) == size else [str(i) for i in range(size)])
+    return (f"[{','.join(at)}]" if at else "" for at in product(*labels))
+
+
+def _statistics(stats: Any, shape: tuple[int, int]) -> Iterator[tuple[str, np.ndarray]]:
+    for name in stats.data_vars:
+        variable = stats[name]
+        if set(variable.dims) == {"chain", "draw"} and variable.dtype.kind in "fiub":
+            values = variable.transpose("chain", "draw").values
+            if values.shape == shape:
+                yield str(name), numeric(values, str(name)).reshape(-1)
 
 
 def _grouped(draws: np.ndarray, names: list[str]) -> list[tuple[str, np.ndarray]]:

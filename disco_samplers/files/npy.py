@@ -1,34 +1,92 @@
-"""Tables as numpy saves arrays."""
+"""Arrays as numpy saves them."""
 
 from __future__ import annotations
 
+import re
+import warnings
+import zipfile
 from collections.abc import Sequence
-from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from disco_samplers.files.table import UNNAMED, Table, from_arrays
+from disco_samplers.arrays import default_names
+from disco_samplers.draws import DrawsWarning
+from disco_samplers.files.columns import UNNAMED, from_arrays, from_chains, numeric
+from disco_samplers.files.nested import LOG_WEIGHT, WEIGHT, weights_of
+from disco_samplers.files.table import Table
+
+AXES = ("chain", "draw", "variable")
+"""What the axes of an array of three dimensions are."""
+
+_MANY = 50
+"""Chains, if there are more of them than draws, from which on the axes look confused."""
 
 
-def read_npy(path: Path, index: Sequence[str]) -> Table:
-    """Reads .npy: (n,), (n, d) or (chain, draw, d)."""
-    with open(path, "rb") as file:
-        return from_arrays({UNNAMED: np.load(file, allow_pickle=False)}, single=True)
+def read_npy(file: IO[bytes], axes: Sequence[str] = AXES) -> Table:
+    """Reads .npy: (n,), (n, d), or of three dimensions, which are what ``axes`` says."""
+    return _table({UNNAMED: np.load(file, allow_pickle=False)}, axes)
 
 
-def read_npz(path: Path, index: Sequence[str]) -> Table:
-    """Reads .npz: one array as of .npy, or one array a variable."""
-    # numpy leaves a file open that turns out to be broken, unless it is opened for it.
-    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    return from_arrays(arrays, single=len(arrays) == 1)
+def read_npz(file: IO[bytes], axes: Sequence[str] = AXES) -> Table:
+    """Reads .npz: one array as of .npy, one array a variable, or ``samples`` (n, d) with their weights.
+
+    The weights, which dynesty, ultranest and others call ``weights`` or ``logwt``, may also follow from ``logl`` and ``birth``.
+    """
+    with np.load(file, allow_pickle=False) as opened:
+        arrays = {name: opened[name] for name in opened.files}
+    return _weighted(arrays) or _table(arrays, axes)
 
 
-def write_npy(path: Path, columns: dict[str, np.ndarray]) -> None:
+def write_npy(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:
     """Writes columns (n,) side by side, without their names."""
-    np.save(path, np.stack(list(columns.values()), 1))
+    np.save(file, np.stack(list(columns.values()), 1))
 
 
-def write_npz(path: Path, columns: dict[str, np.ndarray]) -> None:
-    """Writes columns (n,), one array each."""
-    np.savez(path, **columns)  # type: ignore[arg-type]
+def write_npz(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:
+    """Writes columns (n,), one array each, of any name, where ``np.savez`` has names of its own; objects become text."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, column in columns.items():
+            plain = column.astype(str) if column.dtype == object else column
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, plain, allow_pickle=False)
+
+
+def _table(arrays: dict[str, np.ndarray], axes: Sequence[str]) -> Table:
+    name, array = next(iter(arrays.items()), ("", np.empty(0)))
+    if len(arrays) > 1 or array.ndim != 3:
+        return from_arrays(arrays)
+    if sorted(axes) != sorted(AXES):
+        raise ValueError(f"axes must be {', '.join(AXES)} in some order, got {', '.join(axes)}")
+    values = numeric(array, name).transpose([list(axes).index(axis) for axis in AXES])
+    chains, draws, d = values.shape
+    if chains > max(draws, _MANY) and tuple(axes) == AXES:
+        warnings.warn(
+            f"an array of shape {array.shape} is read as {chains} chains of {draws} draws of {d} variables; if its draws are "
+            "first, as emcee's are, say axes draw, chain, variable",
+            DrawsWarning,
+            stacklevel=2,
+        )
+    return from_chains(values, default_names(d) if name == UNNAMED else [f"{name}[{j}]" for j in range(d)])
+
+
+def _weighted(arrays: dict[str, np.ndarray]) -> Table | None:
+    """The table of ``samples``, or of the only array of two dimensions, that come with weights; None for other arrays."""
+    tables = [name for name, array in arrays.items() if array.ndim == 2]
+    key = next((name for name in tables if name.lower() == "samples"), tables[0] if len(tables) == 1 else None)
+    if key is None:
+        return None
+    n, d = arrays[key].shape
+    stats = {k: numeric(v, k) for k, v in arrays.items() if k != key and v.shape == (n,) and v.dtype.kind in "fiub"}
+    said = [k for k, v in arrays.items() if k.lower() in {*LOG_WEIGHT, *WEIGHT} and v.shape != (n,)]
+    if said:
+        raise ValueError(f"array {said[0]} must have one value for each of the {n} samples, got shape {arrays[said[0]].shape}")
+    weights = weights_of(stats)
+    if weights is None:
+        return None
+    names = next((v for k, v in arrays.items() if re.fullmatch("(param|parameter|column)?_?names", k.lower())), None)
+    if names is not None and (names.shape != (d,) or names.dtype.kind != "U"):
+        raise ValueError(f"names must be {d} strings, one a column of samples, got shape {names.shape}")
+    own = default_names(d) if key.lower() == "samples" else [f"{key}[{j}]" for j in range(d)]
+    labels = own if names is None else [str(name) for name in names]
+    return Table(np.ascontiguousarray(numeric(arrays[key], key)), labels, weights=weights, stats=stats)

@@ -1,42 +1,140 @@
-"""Tables of comma-separated values, with or without a header."""
+"""Tables in text: cells between commas, semicolons, tabs or blanks, with comments and a header or without."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import dataclasses
+import io
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from disco_samplers.arrays import default_names
-from disco_samplers.files.table import Table, table_of
+from disco_samplers.files.cells import Cells
+
+_COMMENT = "#"
 
 
-def read_csv(path: Path, index: Sequence[str]) -> Table:
-    """Reads .csv; its first row is a header unless all of it is numbers, and lines may end in any way."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        text = file.read()
-    if not text.strip():
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """What a text file holds: ``values`` (n, k), the ``lines`` (n,) that they stand in, ``names`` of the columns if there are
+    any, ``labels``, which are columns of text, and ``comments`` by line."""
+
+    path: Path
+    values: np.ndarray
+    lines: np.ndarray
+    names: list[str] | None
+    labels: dict[str, np.ndarray]
+    comments: dict[int, str]
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns of numbers by name, where they have names.
+
+        Raises:
+            ValueError: if a name occurs twice.
+        """
+        names = self.names or []
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{self.path}: column name(s) {', '.join(repeated)} occur more than once")
+        return {name: column for name, column in zip(names, self.values.T, strict=True) if name not in self.labels}
+
+
+def read_sheet(file: IO[bytes], path: Path, index: Sequence[str], header: bool | None = None) -> Sheet:
+    """Reads text; the first row is a header unless all of it is numbers, or as ``header`` says."""
+    text = _decoded(file.read(), path)
+    comments: dict[int, str] = {}
+    delimiter = _delimiter(text)
+    rows = list(_rows(text, delimiter, comments))
+    if not rows:
         raise ValueError(f"{path} is empty")
-    delimiter = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
-    rows = [(reader.line_num, row) for row in reader if len(row) > 1 or "".join(row).strip()]
-    first = rows[0][1]
-    header = None if all(_number(cell) is not None for cell in first) else [cell.strip() for cell in first]
-    body = rows if header is None else rows[1:]
-    width = len(first)
-    values = np.zeros((len(body), width))
-    labels = [j for j in range(width) if header and header[j] in ("", *index)]
-    for i, (line, row) in enumerate(body):
+    width = len(rows[0][1])
+    for line, row in rows:
         if len(row) != width:
             raise ValueError(f"{path}, line {line}: {len(row)} cells where the first line has {width}")
+    cells = Cells(path, decimal_comma=delimiter != ",")
+    first = rows[0][1]
+    if header if header is not None else not cells.are_numbers(first) or _is_numbered(first, [row for _, row in rows[1:]]):
+        names: list[str] | None = [cell.strip() for cell in first]
+        rows = rows[1:]
+    else:
+        names = _commented(comments, rows[0][0], delimiter, width, cells)
+    labels = [j for j in range(width) if names and names[j] in ("", *index)]
+    values = np.zeros((len(rows), width))
+    for i, (line, row) in enumerate(rows):
         for j, cell in enumerate(row):
-            number = 0.0 if j in labels else _number(cell)
-            if number is None:
-                raise ValueError(f"{path}, line {line}, column {header[j] if header else j + 1}: {cell!r} is not a number")
-            values[i, j] = number
-    names = header or default_names(width)
-    return table_of(values, names, {names[j]: _label([row[j].strip() for _, row in body]) for j in labels})
+            if j not in labels:
+                values[i, j] = cells.number(cell, line, names[j] if names else j + 1)
+    cells.check()
+    texts = {names[j]: _label([row[j].strip() for _, row in rows]) for j in labels} if names else {}
+    return Sheet(path, values, np.array([line for line, _ in rows], dtype=int), names, texts, comments)
+
+
+def write_csv(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:
+    """Writes columns (n,) under a header."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    text.flush()
+    text.detach()
+
+
+def _decoded(content: bytes, path: Path) -> str:
+    if b"\0" in content:
+        raise ValueError(f"{path} is not text")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _delimiter(text: str) -> str:
+    """What stands outside quotes as often in the first row as in the second; a blank stands for any number of them."""
+    lines = (line for line in io.StringIO(text, newline="") if line.strip() and not line.lstrip().startswith(_COMMENT))
+    first = next(lines, "")
+    second = next(lines, first)
+    counts = {mark: [re.sub(r'"[^"]*"', "", line).count(mark) for line in (first, second)] for mark in ";\t,"}
+    found = [mark for mark, (above, below) in counts.items() if above and above == below] + [m for m in counts if counts[m][0]]
+    return next(iter(found), " " if len(second.split()) > 1 else ",")
+
+
+def _rows(text: str, delimiter: str, comments: dict[int, str]) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each with its line; comments are put into ``comments``."""
+    line = 0
+
+    def kept() -> Iterator[str]:
+        nonlocal line
+        for number, content in enumerate(io.StringIO(text, newline=""), 1):
+            if content.lstrip().startswith(_COMMENT):
+                comments[number] = content.strip().lstrip(_COMMENT).strip()
+            else:
+                line = number
+                yield content
+
+    split = (content.split() for content in kept()) if delimiter == " " else csv.reader(kept(), delimiter=delimiter)
+    for row in split:
+        if len(row) > 1 or "".join(row).strip():
+            yield line, row
+
+
+def _commented(comments: dict[int, str], before: int, delimiter: str, width: int, cells: Cells) -> list[str] | None:
+    """The names that the last comment before the first row gives, as numpy and samplers write them."""
+    last = next((comments[line] for line in sorted(comments, reverse=True) if line < before), "")
+    names = last.split() if delimiter == " " else [name.strip() for name in next(csv.reader([last], delimiter=delimiter), [])]
+    return names if len(names) == width and not cells.are_numbers(names) else None
+
+
+def _is_numbered(first: list[str], body: list[list[str]]) -> bool:
+    """Whether a row of whole numbers, each once, is a header: where there is not one whole number below it."""
+    whole = re.compile(r"\s*[+-]?\d+\s*")
+    at = [j for j, cell in enumerate(first) if cell.strip()]
+    numbers = [first[j].strip() for j in at]
+    if len(first) < 2 or len(body) < 2 or not all(map(str.isdigit, numbers)) or len(set(numbers)) < len(numbers):
+        return False
+    return not any(whole.fullmatch(row[j]) for row in body for j in at)
 
 
 def _label(cells: list[str]) -> np.ndarray:
@@ -45,19 +143,3 @@ def _label(cells: list[str]) -> np.ndarray:
         return np.asarray([int(cell) for cell in cells])
     except ValueError:
         return np.asarray(cells)
-
-
-def _number(cell: str) -> float | None:
-    """A cell's number; an empty cell is a missing value, NaN."""
-    try:
-        return float(cell) if cell.strip() else float("nan")
-    except ValueError:
-        return None
-
-
-def write_csv(path: Path, columns: dict[str, np.ndarray]) -> None:
-    """Writes columns (n,) under a header."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 _ROWS = 2048
-"""Most rows that neighbours are sought among."""
+"""Most rows that neighbours are sought among: drawn, for every so many-th may be in step with an order that the rows have."""
 
 _EQUAL = 1e-6
 """Distance, in standard deviations, below which rows count as equal."""
@@ -50,7 +50,9 @@ def between_clusters(z: Tensor, keep: Tensor, correlation: Tensor) -> Tensor:
     found = []
     for x, kept, c in zip(z, keep, correlation, strict=True):
         rows = x[kept]
-        some = rows[:: math.ceil(len(rows) / _ROWS)]
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(rows), generator=generator, device=generator.device)[:_ROWS]
+        some = rows[order.sort().values.to(rows.device)]
         distances = torch.cdist(some, some)
         # Equal rows are no neighbours: their differences tell nothing.
         difference = some - some[distances.masked_fill(distances < _EQUAL, math.inf).argmin(1)]

@@ -16,29 +16,38 @@ _MOST_RANKS = 12
 _MOST_POINTS = 2000
 
 
-def plot_traces(draws: np.ndarray, names: Sequence[str], reference: np.ndarray | None = None, path: str | None = None) -> Any:
-    """Draws each variable's marginal (with the reference's beside) and its trace by chain; the first twelve variables.
+def plot_traces(
+    draws: np.ndarray,
+    names: Sequence[str],
+    reference: np.ndarray | Sequence[np.ndarray] | None = None,
+    path: str | None = None,
+) -> Any:
+    """Draws each variable's marginal (with the references' beside) and its trace by chain; the first twelve variables.
 
     Arguments:
         draws: (chain, draw, d).
         names: of the d variables.
-        reference: draws (n, d) to compare with, for instance those the estimate was conditioned on.
+        reference: draws (n, d) to compare with, for instance those the estimate was conditioned on; of several sets, as of the
+            shards of a posterior, each has an outline of its own.
         path: where to save the picture, if anywhere.
 
     Raises:
         ValueError: if the reference has other columns than the draws, or the extension is not that of a picture.
         ImportError: if matplotlib is not installed.
     """
-    old = None if reference is None else _reference(reference, draws.shape[2])
+    old = _references(reference, draws.shape[2])
     shown = min(draws.shape[2], _MOST_TRACES)
     figure = figure_of(9.0, 0.9 + 1.25 * shown, path)
     axes = figure.subplots(shown, 2, squeeze=False, width_ratios=(1, 1.6))
     for i in range(shown):
         left, right = axes[i]
-        pooled = draws[..., i].ravel() if old is None else np.concatenate([draws[..., i].ravel(), old[:, i]])
+        pooled = np.concatenate([draws[..., i].ravel(), *(one[:, i] for one in old)])
         bins = np.linspace(*widened(np.quantile(pooled, (0.001, 0.999)).tolist()), 45)
-        if old is not None:
-            left.hist(old[:, i], bins, density=True, color=GREY, alpha=0.5, label="input")
+        if len(old) == 1:
+            left.hist(old[0][:, i], bins, density=True, color=GREY, alpha=0.5, label="input")
+        for k, one in enumerate(old if len(old) > 1 else []):
+            shade = (0.75 - 0.5 * k / (len(old) - 1),) * 3
+            left.hist(one[:, i], bins, density=True, histtype="step", color=shade, lw=0.9, label=f"input {k + 1}")
         left.hist(draws[..., i].ravel(), bins, density=True, histtype="step", color=BLUE, lw=1.4, label="new draws")
         left.set_ylabel(names[i])
         left.set_yticks([])
@@ -46,7 +55,7 @@ def plot_traces(draws: np.ndarray, names: Sequence[str], reference: np.ndarray |
             right.plot(chain, lw=0.5, alpha=0.8)
         right.margins(x=0)
         right.tick_params(labelbottom=i == shown - 1)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize="small")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=8, frameon=False, fontsize="small")
     axes[0, 0].set_title("marginal")
     axes[0, 1].set_title("trace, one colour a chain")
     axes[-1, 1].set_xlabel("draw")
@@ -55,13 +64,18 @@ def plot_traces(draws: np.ndarray, names: Sequence[str], reference: np.ndarray |
     return saved(figure, path)
 
 
-def plot_pairs(draws: np.ndarray, names: Sequence[str], reference: np.ndarray | None = None, path: str | None = None) -> Any:
+def plot_pairs(
+    draws: np.ndarray,
+    names: Sequence[str],
+    reference: np.ndarray | Sequence[np.ndarray] | None = None,
+    path: str | None = None,
+) -> Any:
     """Draws every two variables against one another, with the marginals on the diagonal; the first six variables.
 
     Arguments:
         draws: (chain, draw, d).
         names: of the d variables.
-        reference: draws (n, d) to show beside.
+        reference: draws (n, d) to show beside, several sets as one.
         path: where to save the picture, if anywhere.
 
     Raises:
@@ -70,8 +84,8 @@ def plot_pairs(draws: np.ndarray, names: Sequence[str], reference: np.ndarray | 
     """
     x = draws.reshape(-1, draws.shape[2])
     sets = [("new draws", x, BLUE)]
-    if reference is not None:
-        sets.insert(0, ("reference", _reference(reference, x.shape[1]), GREY))
+    if old := _references(reference, x.shape[1]):
+        sets.insert(0, ("reference", np.concatenate(old), GREY))
     shown = min(x.shape[1], _MOST_PAIRS)
     figure = figure_of(1.0 + 1.7 * shown, 1.0 + 1.7 * shown, path)
     axes = figure.subplots(shown, shown, squeeze=False, sharex="col")
@@ -127,6 +141,11 @@ def plot_ranks(draws: np.ndarray, names: Sequence[str], path: str | None = None)
         axes[i, 0].set_ylabel(names[i])
     figure.supxlabel("rank among all chains' draws")
     return saved(figure, path)
+
+
+def _references(reference: Any, d: int) -> list[np.ndarray]:
+    sets = list(reference) if isinstance(reference, (list, tuple)) else [reference]
+    return [_reference(one, d) for one in sets if one is not None]
 
 
 def _reference(reference: np.ndarray, d: int) -> np.ndarray:

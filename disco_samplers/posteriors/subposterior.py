@@ -19,7 +19,7 @@ _MOST_JUDGED = 256
 """Rows of a fold by which an estimate is judged."""
 
 _MOST_CONTEXT = 2048
-"""Rows on which the network is conditioned; of a longer run every so many-th."""
+"""Rows on which the network is conditioned; of a longer run so many drawn from it."""
 
 _PROPOSALS = 8192
 _NEWTON_STEPS = 20
@@ -161,4 +161,7 @@ def trust(draws: Tensor, base: Edgeworth, model: DiScoFormer) -> float:
 
 
 def _thinned(draws: Tensor) -> Tensor:
-    return draws[:: -(-len(draws) // _MOST_CONTEXT)]
+    # Drawn, for every so many-th row may be in step with the chains that the rows are of.
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(draws), generator=generator, device=generator.device)[:_MOST_CONTEXT]
+    return draws[order.sort().values.to(draws.device)]

@@ -28,9 +28,9 @@ class Summary:
 
     def __str__(self) -> str:
         width = max(8, *(len(name) for name in self.names))
-        head = " " * width + "".join(f"{name:>10}" for name in self.columns)
+        head = " " * width + "".join(f" {name:>10}" for name in self.columns)
         rows = [
-            f"{name:<{width}}" + "".join(_cell(values[i], column) for column, values in self.columns.items())
+            f"{name:<{width}}" + "".join(f" {_cell(values[i], column)}" for column, values in self.columns.items())
             for i, name in enumerate(self.names)
         ]
         return "\n".join([head, *rows])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
-from disco_samplers.arrays import check_count, default_names, device_of
+from disco_samplers.arrays import check_count, column_names, device_of
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
 from disco_samplers.samplers.assembly import algorithm_of, guided, learn_of, levels_of, policy_of, target_of
@@ -202,9 +202,7 @@ class LangevinSampler:
             device = device_of(self.score, getattr(self.options.condition, "__self__", None), context, initial)
             draws = context_of(estimate, context, device)
             x, rng = start(initial, draws, num_chains, seed, generator, device)
-            names = list(names) if names is not None else default_names(x.shape[1])
-            if len(names) != x.shape[1]:
-                raise ValueError(f"names must have {x.shape[1]} entries, one a column, got {len(names)}")
+            names = column_names(names, x.shape[1])
             options = self.options
             levels = levels_of(options, draws)
             if initial is None and levels and not callable(levels[0]):

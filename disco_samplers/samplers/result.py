@@ -17,6 +17,8 @@ from disco_samplers.pictures import plot_pairs, plot_ranks, plot_traces
 from disco_samplers.samplers.diagnostics import Summary, summarise
 from disco_samplers.samplers.driver import Checkpoint, Record
 
+Reference = Tensor | np.ndarray | Sequence[np.ndarray]
+
 
 @dataclasses.dataclass(frozen=True)
 class SamplerResult:
@@ -99,21 +101,21 @@ class SamplerResult:
         return to_arviz(self.numpy(), self.names, self.divergences.cpu().numpy())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the draws as their extension says: .csv, .npy, .npz, .parquet or ArviZ .nc.
+        """Writes the draws as their extension says: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc.
 
         Raises:
-            ValueError: if the extension is unknown, or a variable is called chain or draw.
+            ValueError: if the extension is unknown, or the format has another use for a variable's name.
             ImportError: if the format needs a package that is not installed.
         """
         write_draws(os.fspath(path), self.numpy(), self.names, self.divergences.cpu().numpy())
 
-    def plot(self, path: str | None = None, *, kind: str = "trace", reference: Tensor | np.ndarray | None = None) -> Any:
+    def plot(self, path: str | None = None, *, kind: str = "trace", reference: Reference | None = None) -> Any:
         """Draws the draws; needs matplotlib.
 
         Arguments:
             path: where to save the picture, if anywhere.
             kind: "trace" for marginals and traces, "pair" for every two variables, "rank" for each chain's ranks.
-            reference: draws (n, d) to show beside, for traces and pairs.
+            reference: draws (n, d) to show beside, for traces and pairs; traces give each of several an outline.
 
         Raises:
             ValueError: if ``kind`` is none of these, or a reference is given that it ignores.

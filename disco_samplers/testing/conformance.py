@@ -36,6 +36,7 @@ class DensityConformance:
             approximately.
         exact_dtype: whether answers have the precision of the points, float32 or float64.
         num_draws: draws in the statistical tests.
+        grid_points: along each of two axes, where a density is integrated.
         false_alarm: probability with which a statistical test fails by chance.
 
     Example:
@@ -53,11 +54,21 @@ class DensityConformance:
     sampling_bias: float = 0.0
     exact_dtype: bool = True
     num_draws: int = 4000
+    grid_points: int = 200
     false_alarm: float = 1e-6
 
     def make(self) -> Density:
         """The density to test, on the CPU and in float64, the same one at every call."""
         raise NotImplementedError("a subclass gives make() -> Density")
+
+    def location(self, f: Density) -> tuple[Tensor, Tensor]:
+        """Where a density is and how wide, both (d,), in float64: median and a robust standard deviation of 500 of its draws.
+
+        A subclass whose draws are dear may know it otherwise. It sets the scale of grids and steps, no verdict hangs on it.
+        """
+        # Heavy tails may have no variance. A seed of its own: what the draws are compared with must not depend on them.
+        low, middle, high = self._draws(f, 500, seed=7).quantile(torch.tensor([0.159, 0.5, 0.841], dtype=torch.float64), 0)
+        return middle, (high - low) / 2
 
     def test_interface(self) -> None:
         """It has ``dim``, ``log_prob``, ``score`` and ``sample``."""
@@ -110,7 +121,7 @@ class DensityConformance:
     def test_far_out(self) -> None:
         """Far from everything the answers are finite and the score points back."""
         f = self.make()
-        centre, scale = self._location(f)
+        centre, scale = self.location(f)
         u = torch.randn(32, f.dim, dtype=torch.float64, generator=_generator(2))
         u = _FAR * math.sqrt(f.dim) * u / u.norm(dim=-1, keepdim=True)
         y = centre + scale * u
@@ -126,7 +137,7 @@ class DensityConformance:
         A density that has no draws beyond must not rise there: a sampler would stay out, an outlier score as more usual.
         """
         f = self.make()
-        centre, scale = self._location(f)
+        centre, scale = self.location(f)
         outermost = ((self._draws(f, 500) - centre) / scale).norm(dim=-1).max()
         rays = torch.randn(1000, f.dim, dtype=torch.float64, generator=_generator(8))
         rays = rays / rays.norm(dim=-1, keepdim=True)
@@ -140,7 +151,7 @@ class DensityConformance:
         f = self.make()
         y = self._draws(f, 64)
         gradient, score = self._differences(f, y), _tensor(f.score(y)).double()
-        _, scale = self._location(f)
+        _, scale = self.location(f)
         gap = float(((score - gradient) * scale).square().sum() / (score * scale).square().sum())
         assert gap <= self.gradient_tolerance, (
             f"relative mean squared gap between score and finite differences of log_prob is {gap:.3g}, "
@@ -185,7 +196,7 @@ class DensityConformance:
             raise unittest.SkipTest("not normalised, and too many dimensions to normalise on a grid")
         log_mass = self._log_mass(f) if f.dim <= 2 else 0.0
         x, n = self._draws(f, self.num_draws), self.num_draws
-        centre, scale = self._location(f)
+        centre, scale = self.location(f)
         z = torch.randn(n, f.dim, dtype=torch.float64, generator=_generator(6))
         trials = ((0.0, 1.0), (0.0, 0.5), (0.5, 1.0))
         limit = math.sqrt(math.log(2 * len(trials) / self.false_alarm) / n) + self.sampling_bias
@@ -206,7 +217,7 @@ class DensityConformance:
         if not self.exact_gradient or self.sampling_bias:
             raise unittest.SkipTest("the score is that of another density than the draws'")
         x = self._draws(f, self.num_draws)
-        centre, scale = self._location(f)
+        centre, scale = self.location(f)
         t = torch.tanh((x - centre) / scale)
         s = scale * _tensor(f.score(x)).double()
         assert_mean_close(torch.cat([s, s * t + 1 - t.square()], 1), 0.0, false_alarm=self.false_alarm)
@@ -226,14 +237,8 @@ class DensityConformance:
     def _draws(self, f: Density, n: int, seed: int = 0) -> Tensor:
         return _tensor(f.sample(n, generator=_generator(seed))).detach().double()
 
-    def _location(self, f: Density) -> tuple[Tensor, Tensor]:
-        """Median and a robust standard deviation of every column: heavy tails may have no variance."""
-        # A seed of its own: what the statistical tests compare with must not depend on their draws.
-        low, middle, high = self._draws(f, 500, seed=7).quantile(torch.tensor([0.159, 0.5, 0.841], dtype=torch.float64), 0)
-        return middle, (high - low) / 2
-
     def _differences(self, f: Density, y: Tensor) -> Tensor:
-        _, scale = self._location(f)
+        _, scale = self.location(f)
         columns = []
         for k in range(f.dim):
             step = 1e-5 * scale * torch.eye(f.dim, dtype=torch.float64)[k]
@@ -243,8 +248,8 @@ class DensityConformance:
 
     def _log_mass(self, f: Density) -> float:
         """Log of the integral over a grid stretched to infinity."""
-        centre, scale = self._location(f)
-        n = 4000 if f.dim == 1 else 200
+        centre, scale = self.location(f)
+        n = 4000 if f.dim == 1 else self.grid_points
         u = (2 * torch.arange(n, dtype=torch.float64) + 1) / n - 1
         # y = 4 s u / (1 - u^2) covers the line; its derivative is the weight of a grid point.
         line, weight = 4 * u / (1 - u**2), 4 * (1 + u**2) / (1 - u**2) ** 2 * (2 / n)

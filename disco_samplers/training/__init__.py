@@ -1,12 +1,14 @@
 """Training: the stream of targets, the loss and the trainer."""
 
 from disco_samplers.training import distributed
+from disco_samplers.training.config import TrainingConfig, load_config
 from disco_samplers.training.families import FAMILIES
 from disco_samplers.training.loss import Losses, consistency_loss, training_loss
 from disco_samplers.training.stream import Batch, Stream, StreamConfig, make_batch
-from disco_samplers.training.trainer import Trainer, TrainingConfig, load_config
+from disco_samplers.training.trainer import CHECKPOINT, Trainer
 
 __all__ = [
+    "CHECKPOINT",
     "FAMILIES",
     "Batch",
     "Losses",

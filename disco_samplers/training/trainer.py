@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import functools
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -22,11 +20,13 @@ from tqdm import tqdm
 from disco_samplers.files import load_checkpoint, load_weights, save_checkpoint, save_weights
 from disco_samplers.model import DiScoFormerConfig, Network
 from disco_samplers.training import distributed
+from disco_samplers.training.config import TrainingConfig
 from disco_samplers.training.graphs import Graphs, Work
 from disco_samplers.training.grow import deepen
-from disco_samplers.training.loss import Losses, consistency_loss, training_loss
+from disco_samplers.training.loss import Losses
 from disco_samplers.training.muon import Muon
-from disco_samplers.training.stream import Batch, Batches, Stream, StreamConfig, make_batch
+from disco_samplers.training.passes import is_consistent, work_of
+from disco_samplers.training.stream import Batch, Batches, Stream, make_batch
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "model.safetensors"
@@ -34,45 +34,8 @@ LOSSES = "losses.csv"
 VALIDATION = "validation.csv"
 _VALIDATION_CELLS = ((1, 256), (2, 256), (2, 1024), (2, 4096), (5, 256), (10, 256), (10, 1024), (10, 4096), (30, 1024))
 _VALIDATION_SEED = 2**40
-_CONSISTENT_DIM, _CONSISTENT_ROWS, _CONSISTENT_QUERIES, _CONSISTENT_EVERY = 3, 1024, 64, 3
 _LOG_EVERY = 25
 """Steps between two lines of losses where reading them would make a GPU wait."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-    """How the network is trained.
-
-    Arguments:
-        seed: of the initial weights and of the stream of targets.
-        learning_rate: of AdamW, for vectors and small matrices, after warm-up and before decay.
-        matrix_rate: of Muon, for the hidden layers' matrices.
-        warmup_steps: steps over which the learning rate rises from 0.
-        decay_minutes: the last minutes of a slice, over which the learning rates fall to 0. The checkpoint that the next
-            slice continues from is the one before the decay, so a run is never stuck at a small learning rate.
-        weight_decay: of both optimisers.
-        max_norm: gradients are clipped to this norm.
-        average: decay of the exponential moving average of the weights, which is what ships.
-        accumulate: batches, each of its own family and size, in a step.
-        consistency: weight of the gap between score head and gradient of the density head, every third step in up to three
-            dimensions (and 1024 rows): only there were the heads seen to disagree by more than they err, and it takes a second
-            derivative.
-        save_minutes: time between checkpoints.
-        stream: what is trained on.
-    """
-
-    seed: int = 0
-    learning_rate: float = 3e-3
-    matrix_rate: float = 0.01
-    warmup_steps: int = 100
-    decay_minutes: float = 0.0
-    weight_decay: float = 0.01
-    max_norm: float = 1.0
-    average: float = 0.999
-    accumulate: int = 1
-    consistency: float = 0.0
-    save_minutes: float = 5.0
-    stream: StreamConfig = dataclasses.field(default_factory=StreamConfig)
 
 
 class Trainer:
@@ -157,11 +120,12 @@ class Trainer:
         self.averaged.module.load_state_dict(state)
 
     def run(self, minutes: float, *, progress: bool = True, max_steps: int | None = None, workers: int = 0) -> None:
-        """Trains for ``minutes`` (or ``max_steps``) and saves; an interrupt saves too and ends the slice early.
+        """Trains for ``minutes`` (or ``max_steps``) and saves; an interrupt saves too and ends the slice early, and is passed
+        on, with nothing saved, where no step was taken.
 
         With ``workers`` as many processes draw the batches, on the CPU, while the network is trained, on a GPU say.
         """
-        work = self._worker()
+        work = work_of(self.network, self.config, self.device)
         with torch.cuda.stream(work.stream) if isinstance(work, Graphs) else contextlib.nullcontext():
             self._run(work, minutes, max_steps, self._stream(workers), progress)
 
@@ -193,6 +157,8 @@ class Trainer:
                         self._save(checkpoint=not decaying)
                         saved = time.monotonic()
         except KeyboardInterrupt:
+            if self.step == first_step:
+                raise
             bar.write("interrupted: saving what was trained")
         finally:
             bar.close()
@@ -214,13 +180,6 @@ class Trainer:
         )
         return iter(loader)
 
-    def _worker(self) -> Work:
-        if self.device.type == "cuda" and not distributed.is_used() and self.config.stream.grid:
-            for parameter in self.network.parameters():
-                parameter.grad = torch.zeros_like(parameter)
-            return Graphs(self._finite_work, self.device)
-        return functools.partial(self._work, distributed.wrap(self.network))
-
     def _step(self, work: Work, stream: Iterator[Batch], rate: float) -> tuple[Losses, str]:
         graphs = isinstance(work, Graphs)
         for optimizer, base in zip(self.optimizers, (self.config.matrix_rate, self.config.learning_rate), strict=True):
@@ -228,9 +187,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=not graphs)
         for _ in range(self.config.accumulate):
             batch = next(stream)
-            n, d = batch.context.shape[1:]
-            wanted = bool(self.config.consistency) and self.step % _CONSISTENT_EVERY == 0
-            losses = work(batch, wanted and d <= _CONSISTENT_DIM and n <= _CONSISTENT_ROWS)
+            losses = work(batch, is_consistent(batch, self.config, self.step))
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_norm)
         # A graph's gradients are finite; to ask would make the GPU wait.
         if graphs or torch.isfinite(norm):
@@ -241,38 +198,6 @@ class Trainer:
             self.skipped += 1
         self.step += 1
         return Losses(*(value.detach() for value in losses)), batch.family
-
-    def _work(self, network: nn.Module, batch: Batch, consistent: bool) -> Losses:
-        """Forward and backward pass."""
-        losses = self._losses(network, batch.to(self.device), consistent)
-        (losses.total / self.config.accumulate).backward()
-        return losses
-
-    def _finite_work(self, batch: Batch, consistent: bool) -> Losses:
-        losses = self._work(self.network, batch, consistent)
-        for parameter in self.network.parameters():
-            assert parameter.grad is not None
-            parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
-        return losses
-
-    def _losses(self, network: nn.Module, batch: Batch, consistent: bool = False) -> Losses:
-        with torch.autocast(self.device.type, torch.bfloat16):
-            log_prob, score = network(batch.context, batch.query, batch.counts, self.config.stream.keys, batch.frame)
-        answered = log_prob.shape[1]
-        losses = training_loss(
-            log_prob.float(),
-            score.float(),
-            batch.log_prob[:, -answered:],
-            batch.score[:, -answered:],
-            context=answered - batch.query.shape[1],
-            far=batch.far,
-        )
-        if not consistent:
-            return losses
-        queries = batch.query[:, : batch.query.shape[1] - batch.far][:, -_CONSISTENT_QUERIES:]
-        keys = self.config.stream.keys
-        gap = consistency_loss(self.network, batch.context, queries, keys, batch.frame, batch.counts)
-        return losses._replace(total=losses.total + self.config.consistency * gap)
 
     def validate(self) -> dict[str, float]:
         """Relative score error of the averaged weights on a few fixed data sets of the published family, by (d, n)."""
@@ -327,32 +252,6 @@ def _optimizers(network: Network, config: TrainingConfig) -> tuple[torch.optim.O
         Muon(hidden, lr=config.matrix_rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)),
     )
-
-
-def load_config(values: dict[str, Any]) -> tuple[DiScoFormerConfig, TrainingConfig]:
-    """The network's and the training's configuration from plain values ``{"model": {...}, "training": {...}}``.
-
-    Raises:
-        ValueError: if a key is unknown or a value is wrong.
-    """
-    unknown = sorted(set(values) - {"model", "training"})
-    if unknown:
-        raise ValueError(f"unknown section(s) {', '.join(unknown)}: a configuration has 'model' and 'training'")
-    training = dict(values.get("training", {}))
-    stream = _known(StreamConfig, training.pop("stream", {}), "training.stream")
-    config = TrainingConfig(**_known(TrainingConfig, training, "training"), stream=StreamConfig(**stream))
-    for name in ("learning_rate", "matrix_rate"):
-        if not (getattr(config, name) > 0 and math.isfinite(getattr(config, name))):
-            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
-    return DiScoFormerConfig.from_dict(values.get("model", {})), config
-
-
-def _known(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
-    known = {field.name for field in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(f"unknown key(s) {', '.join(unknown)} in {where}; known are {', '.join(sorted(known))}")
-    return values
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:

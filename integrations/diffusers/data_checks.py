@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor, check_finite
@@ -9,6 +12,9 @@ from disco_samplers.types import ArrayLike
 
 FEW = 16
 """Fewest samples, of a class too."""
+
+_COLOURS = (1, 3, 4)
+"""Channels of pictures: grey, RGB, RGBA."""
 
 _SCALES = 0.05, 10.0
 """Standard deviations of data that the schedulers' noise levels are made for."""
@@ -19,11 +25,28 @@ def checked_data(data: ArrayLike) -> Tensor:
 
     Raises:
         TypeError: if they are not numbers.
-        ValueError: if they have no shape of samples, hold NaN, are too few, or not scaled.
+        ValueError: if they have no shape of samples or several, hold NaN or whole-numbered pixels, are too few, or not scaled.
+
+    Warns:
+        UserWarning: if they look like pictures with their channels last.
     """
+    listed = hasattr(data, "__len__") and not hasattr(data, "shape")
+    if listed and len(shapes := {tuple(np.shape(sample)) for sample in data}) > 1:
+        first, second = sorted(shapes)[:2]
+        raise ValueError(f"data holds samples of different shapes, {first} and {second} among them: bring them to one")
+    pixels = str(getattr(data, "dtype", "")).endswith("uint8")
     x = as_tensor(data, "data").detach().float()
     if x.ndim < 2:
         raise ValueError(f"data must have shape (N, d), (N, C, L) or (N, C, H, W), got {tuple(x.shape)}")
+    if pixels and x.ndim > 3:
+        raise ValueError("data holds pixels as uint8: give data / 127.5 - 1, which lies in [-1, 1]")
+    if x.ndim == 4 and x.shape[3] in _COLOURS and x.shape[1] not in _COLOURS:
+        height, width, channels = x.shape[1:]
+        warnings.warn(
+            f"data of shape {tuple(x.shape)} are read as {height} channels of {width} x {channels} pixels: pictures have their "
+            "channels first, data.permute(0, 3, 1, 2) or data.transpose(0, 3, 1, 2)",
+            stacklevel=3,
+        )
     check_finite(x.flatten(1), "data")
     if len(x) < FEW:
         raise ValueError(f"data has {len(x)} samples; at least {FEW} are needed to estimate their density")

@@ -153,9 +153,11 @@ class DataScore(nn.Module):
             half = moved.is_floating_point() and moved.dtype not in (torch.float32, torch.float64)
             return tensor.to(moved.device) if half else moved
 
+        before = self.data
         self._dtype = fn(torch.zeros(0, dtype=self._dtype, device=self.data.device)).dtype
         super()._apply(kept, recurse)
-        self._noised.clear()  # encoded where the model was
+        if (self.data.device, self.data.dtype) != (before.device, before.dtype):
+            self._noised.clear()  # encoded where the model was
         return self
 
     def _rows(self, label: int | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What schedulers of each family hand to a model, and what they want back."""
+"""What schedulers of each family hand to a model, and what they want back, as formulas."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 VARIANCE_PRESERVING = ("epsilon", "v_prediction", "sample")
 """Parameterizations of samples that keep a standard deviation of about one."""
 
-SIGMA_MAX = 1e3
-"""Schedules that end in pure noise are cut off here, where float32 still tells the data in it to three digits."""
+SIGMA_MAX = 3e4
+"""Schedules that end in pure noise are cut off here, where float32 still tells the data in it to two digits."""
 
 _SIGMA_TOP = 1e6
 """No scheduler goes beyond."""
@@ -59,6 +59,8 @@ def _variance_preserving(config: Any) -> Parameterization:
     last = len(log_sigma) - 1
 
     def sigma(t: Tensor) -> Tensor:
+        if config.timestep_type == "continuous":
+            return _quarter_of_log(t)
         _inside(t, 0, config.num_train_timesteps, "0 .. num_train_timesteps")
         t = t.clamp(0, last)  # some schedulers count from one
         low = t.floor().long().clamp(max=max(last - 1, 0))
@@ -93,11 +95,7 @@ def _log_sigmas(config: Any) -> Tensor:
 
 
 def _edm(config: Any) -> Parameterization:
-    def sigma(t: Tensor) -> Tensor:
-        _inside(t, -10, math.log(_SIGMA_TOP) / 4, "a quarter of log(sigma)")
-        return torch.exp(4 * t)
-
-    return _preconditioned(config, sigma)
+    return _preconditioned(config, _quarter_of_log)
 
 
 def _edm_cosine(config: Any) -> Parameterization:
@@ -124,8 +122,12 @@ def _flow(config: Any) -> Parameterization:
         s: Tensor = (t / config.num_train_timesteps).clamp(max=SIGMA_MAX / (1 + SIGMA_MAX))
         return s / (1 - s)
 
-    # The velocity from data to noise, noise minus data.
-    return Parameterization(sigma, lambda s: 1 / (1 + s), lambda y, noise, s: noise - (y - s * noise))
+    outputs = {
+        "flow": lambda y, noise, s: noise - (y - s * noise),  # the velocity from data to noise, noise minus data
+        "flow_epsilon": lambda y, noise, s: noise,
+        "flow_sample": lambda y, noise, s: y - s * noise,
+    }
+    return Parameterization(sigma, lambda s: 1 / (1 + s), outputs[config.parameterization])
 
 
 def _score(config: Any) -> Parameterization:
@@ -152,6 +154,11 @@ def _consistency(config: Any) -> Parameterization:
     return Parameterization(sigma, lambda s: (s**2 + data**2).rsqrt(), output)
 
 
+def _quarter_of_log(t: Tensor) -> Tensor:
+    _inside(t, -10, math.log(_SIGMA_TOP) / 4, "a quarter of log(sigma)")
+    return torch.exp(4 * t)
+
+
 def _inside(t: Tensor, low: float, high: float, what: str) -> None:
     if not bool(((t >= low) & (t <= high)).all()):
         bad = t[~((t >= low) & (t <= high))][0].item()
@@ -162,60 +169,9 @@ _FAMILIES: dict[str, Callable[[Any], Parameterization]] = {
     **dict.fromkeys(VARIANCE_PRESERVING, _variance_preserving),
     "edm": _edm,
     "edm_cosine": _edm_cosine,
-    "flow": _flow,
+    **dict.fromkeys(("flow", "flow_epsilon", "flow_sample"), _flow),
     "score": _score,
     "consistency": _consistency,
 }
 NAMES = tuple(_FAMILIES)
 """The parameterizations there are."""
-
-
-def conventions_of(scheduler: Any) -> dict[str, Any]:
-    """The configuration of a :class:`DiscoScoreModel` that a scheduler wants.
-
-    Raises:
-        ValueError: if the scheduler belongs to none of the families VP, EDM, flow, VE and consistency.
-
-    Example:
-        >>> from diffusers import FlowMatchEulerDiscreteScheduler
-        >>> conventions_of(FlowMatchEulerDiscreteScheduler())
-        {'parameterization': 'flow', 'num_train_timesteps': 1000, 'consistency_steps': 0}
-    """
-    config, name = scheduler.config, type(scheduler).__name__
-    steps = 10 if name in _DISTILLED else 0
-    if name in _SCORE_BASED:
-        return {"parameterization": "score", "consistency_steps": 0}
-    if name in _EDM:
-        return {
-            "parameterization": _EDM[name],
-            "sigma_data": config.sigma_data,
-            "edm_prediction_type": config.prediction_type,
-            "consistency_steps": 0,
-        }
-    if name == "CMStochasticIterativeScheduler":
-        values = {"sigma_data": config.sigma_data, "sigma_min": config.sigma_min}
-        return {"parameterization": "consistency", "consistency_steps": steps} | values
-    kind = config.get("prediction_type", "epsilon")
-    if name in _FLOW or kind == "flow_prediction":
-        return {"parameterization": "flow", "num_train_timesteps": config.num_train_timesteps, "consistency_steps": steps}
-    if hasattr(scheduler, "alphas_cumprod") and name not in _OTHER and kind in VARIANCE_PRESERVING:
-        keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
-        values = {key: config.get(key) for key in keys}
-        values["rescale_betas_zero_snr"] = config.get("rescale_betas_zero_snr", False)
-        return {"parameterization": kind, "consistency_steps": steps} | values
-    raise ValueError(
-        f"{name} (prediction_type {kind!r}) is none of the schedulers that a score model can serve: use one of the VP family "
-        "(DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler, ...), EDMEulerScheduler, "
-        "FlowMatchEulerDiscreteScheduler, ScoreSdeVeScheduler or CMStochasticIterativeScheduler"
-    )
-
-
-_SCORE_BASED = ("ScoreSdeVeScheduler", "KarrasVeScheduler")
-_EDM = {
-    "EDMEulerScheduler": "edm",
-    "EDMDPMSolverMultistepScheduler": "edm",
-    "CosineDPMSolverMultistepScheduler": "edm_cosine",
-}
-_FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler")
-_DISTILLED = ("CMStochasticIterativeScheduler", "LCMScheduler", "TCDScheduler", "FlowMatchLCMScheduler")
-_OTHER = ("CogVideoXDDIMScheduler", "CogVideoXDPMScheduler", "UnCLIPScheduler")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,10 +16,12 @@ from torch import Tensor
 
 from disco_samplers.arrays import check_count
 
+from .conventions import is_inverse
 from .pictures import plot_samples
+from .scheduler_steps import accepted, start_size, step_of
 from .score_model import DiscoScoreModel
 
-OUTPUT_TYPES = ("pt", "np", "pil")
+OUTPUT_TYPES = ("pt", "np", "pil", "latent")
 
 
 @dataclasses.dataclass
@@ -45,7 +46,12 @@ class DiscoPipeline(DiffusionPipeline):
     r"""Draws samples with a model and any scheduler of the VP, EDM, flow, VE or consistency family.
 
     A :class:`DiscoScoreModel` is brought into the scheduler's conventions; any other model (a trained U-Net, say) must
-    have been trained for them. Samples come unclamped and in the shape of the data.
+    have been trained for them. Samples come unclamped and in the shape of the data. An inverse scheduler leads from data,
+    given as ``latents``, to their noise.
+
+    A saved pipeline is loaded by ``DiscoPipeline.from_pretrained``; ``DiffusionPipeline`` does not know this class. One of
+    diffusers' own pipelines that holds a :class:`DiscoScoreModel` is loaded by its own class, after this package has been
+    imported.
 
     Arguments:
         unet: a :class:`DiscoScoreModel`, or any model called as a ``UNet2DModel`` is.
@@ -72,6 +78,13 @@ class DiscoPipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(unet=_matched(unet, scheduler), scheduler=scheduler, vae=vae)
 
+    @classmethod
+    def from_pipe(cls, pipeline: DiffusionPipeline, **kwargs: Any) -> DiscoPipeline:
+        """The pipeline made of another's components, whatever the classes of its models; ``kwargs`` take their place."""
+        models = {name: model for name in ("unet", "vae") if (model := getattr(pipeline, name, None)) is not None}
+        made: DiscoPipeline = super().from_pipe(pipeline, **models | kwargs)
+        return made
+
     @torch.no_grad()
     def __call__(
         self,
@@ -83,6 +96,7 @@ class DiscoPipeline(DiffusionPipeline):
         guidance_scale: float = 1.0,
         output_type: str = "pt",
         return_dict: bool = True,
+        mu: float | None = None,
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: tuple[str, ...] | list[str] = ("latents",),
     ) -> Any:
@@ -92,18 +106,20 @@ class DiscoPipeline(DiffusionPipeline):
             num_samples: how many.
             num_inference_steps: of the scheduler.
             generator: source of randomness, or one a sample.
-            latents: the noise to start from, (num_samples, *shape), of standard deviation one.
+            latents: the noise to start from, (num_samples, *shape), of standard deviation one; for an inverse scheduler
+                the data.
             class_labels: class of each sample, or one for all.
             guidance_scale: of classifier-free guidance towards the class; 1 for none.
-            output_type: "pt", "np", or "pil" for images in [-1, 1].
+            output_type: "pt", "np", "pil" for images in [-1, 1], or "latent" for a tensor that is not decoded.
             return_dict: whether to return a :class:`DiscoPipelineOutput`, or a tuple of its samples.
+            mu: shift of a scheduler with dynamic shifting, which pipelines of large images choose by the images' size.
             callback_on_step_end: called as ``callback(pipe, step, timestep, {"latents": ...})`` after each step; the latents in
                 the dictionary that it returns take the place of the old.
             callback_on_step_end_tensor_inputs: what the dictionary holds; "latents" is all there is.
 
         Raises:
             TypeError: if a count is not an integer.
-            ValueError: if a count, shape, class or output type is wrong.
+            ValueError: if a count, shape, class, shift or output type is wrong, or an inverse scheduler is given no data.
         """
         check_count("num_samples", num_samples, 1)
         check_count("num_inference_steps", num_inference_steps, 1)
@@ -117,17 +133,19 @@ class DiscoPipeline(DiffusionPipeline):
         self._model = _matched(self.unet, self.scheduler)  # either may have been exchanged since
         self._conditions = {} if class_labels is None else self._condition(class_labels, guidance_scale)
         self._generator = generator
+        self._set_timesteps(num_inference_steps, mu)
         sample = self._start(num_samples, latents)
-        self.scheduler.set_timesteps(num_inference_steps, **_accepted(self.scheduler.set_timesteps, device=sample.device))
-        step = _STEPS.get(type(self.scheduler).__name__, DiscoPipeline._step)
-        if hasattr(self.scheduler, "set_sigmas"):
-            self.scheduler.set_sigmas(num_inference_steps)
+        step = step_of(self.scheduler)
         timesteps = self.scheduler.timesteps
         for i, t in enumerate(self.progress_bar(timesteps)):
-            sample = step(self, sample, t, i)
+            sample = step(self.scheduler, self._predict, sample, t, i, generator)
             if callback_on_step_end is not None:
                 changed = callback_on_step_end(self, i, t, {"latents": sample} if "latents" in inputs else {})
                 sample = (changed or {}).get("latents", sample)
+        if not bool(torch.isfinite(sample).all()):
+            raise ValueError(
+                f"samples hold NaN or infinite values: {type(self.scheduler).__name__} cannot be run as it is configured"
+            )
         samples = self._finished(sample, output_type)
         self.maybe_free_model_hooks()
         return DiscoPipelineOutput(samples=samples) if return_dict else (samples,)
@@ -137,63 +155,38 @@ class DiscoPipeline(DiffusionPipeline):
         ours = isinstance(self._model, DiscoScoreModel)
         return {"class_labels": labels} | ({"guidance_scale": guidance_scale} if ours else {})
 
+    def _set_timesteps(self, num_inference_steps: int, mu: float | None) -> None:
+        scheduler = self.scheduler
+        if bool(scheduler.config.get("use_dynamic_shifting")) != (mu is not None):
+            wrong = (
+                "needed by it: give it, or turn that off"
+                if mu is None
+                else "for schedulers with use_dynamic_shifting=True only"
+            )
+            raise ValueError(f"mu is the shift that use_dynamic_shifting asks for, and {wrong} ({type(scheduler).__name__})")
+        options = {"device": self._execution_device} | ({} if mu is None else {"mu": mu})
+        scheduler.set_timesteps(num_inference_steps, **accepted(scheduler.set_timesteps, **options))
+        if hasattr(scheduler, "set_sigmas"):
+            scheduler.set_sigmas(num_inference_steps)
+
     def _start(self, num_samples: int, latents: Tensor | None) -> Tensor:
         shape = (num_samples, *_sample_shape(self._model))
+        if latents is None and is_inverse(self.scheduler):
+            raise ValueError(f"latents are needed: they are the data that {type(self.scheduler).__name__} leads to noise")
         if latents is None:
             latents = randn_tensor(shape, generator=self._generator, device=self._execution_device, dtype=self._model.dtype)
         elif latents.shape != shape:
             raise ValueError(f"latents must have shape {shape}, got {tuple(latents.shape)}")
-        # Flow schedulers start from noise of standard deviation one, and have no attribute that says so.
-        return latents.to(self._execution_device, self._model.dtype) * getattr(self.scheduler, "init_noise_sigma", 1.0)
+        start: Tensor = latents.to(self._execution_device, self._model.dtype) * start_size(self.scheduler)
+        return start
 
     def _predict(self, sample: Tensor, t: Any) -> Tensor:
         return self._model(sample, t, return_dict=False, **self._conditions)[0]  # type: ignore[no-any-return]
 
-    def _step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
-        scheduler = self.scheduler
-        scaled = scheduler.scale_model_input(sample, t) if hasattr(scheduler, "scale_model_input") else sample
-        options = _accepted(scheduler.step, generator=self._generator)
-        return scheduler.step(self._predict(scaled, t), t, sample, **options).prev_sample  # type: ignore[no-any-return]
-
-    def _seeded_step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
-        """A step of :class:`~diffusers.DPMSolverSDEScheduler`, which makes its noise from seeds, once, at the first step."""
-        scheduler, rng = self.scheduler, self._generator
-        if rng is None or scheduler.noise_sampler_seed is not None:
-            return self._step(sample, t, i)
-        seeds = [int(torch.randint(2**62, (), generator=g, device=g.device)) for g in (rng if isinstance(rng, list) else [rng])]
-        scheduler.noise_sampler_seed = seeds if isinstance(rng, list) else seeds[0]
-        try:
-            return self._step(sample, t, i)
-        finally:
-            scheduler.noise_sampler_seed = None
-
-    def _score_sde_step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
-        """Corrector and predictor of :class:`~diffusers.ScoreSdeVeScheduler`, whose model is asked at sigma."""
-        scheduler, rng = self.scheduler, self._generator
-        sigma = scheduler.sigmas[i] * torch.ones(len(sample), device=sample.device)
-        for _ in range(scheduler.config.correct_steps):
-            sample = scheduler.step_correct(self._predict(sample, sigma), sample, generator=rng).prev_sample
-        output = scheduler.step_pred(self._predict(sample, sigma), t, sample, generator=rng)
-        last = i + 1 == len(scheduler.timesteps)
-        return output.prev_sample_mean if last else output.prev_sample  # type: ignore[no-any-return]
-
-    def _karras_ve_step(self, sample: Tensor, t: Tensor, i: int) -> Tensor:
-        """Churn, Euler step and Heun correction of :class:`~diffusers.KarrasVeScheduler`."""
-        scheduler = self.scheduler
-        sigma = scheduler.schedule[t]
-        lower = scheduler.schedule[t - 1] if t > 0 else torch.zeros_like(sigma)
-        hat, sigma_hat = scheduler.add_noise_to_input(sample, sigma, generator=self._generator)
-        euler = scheduler.step(sigma_hat * self._predict(hat, sigma_hat), sigma_hat, lower, hat)
-        if not lower:
-            return euler.prev_sample  # type: ignore[no-any-return]
-        slope = lower * self._predict(euler.prev_sample, lower)
-        heun = scheduler.step_correct(slope, sigma_hat, lower, hat, euler.prev_sample, euler.derivative)
-        return heun.prev_sample  # type: ignore[no-any-return]
-
     def _finished(self, sample: Tensor, output_type: str) -> Any:
-        if self.vae is not None:
+        if self.vae is not None and output_type != "latent" and not is_inverse(self.scheduler):
             sample = self.vae.decode(sample / self.vae.config.scaling_factor).sample
-        if output_type == "pt":
+        if output_type in ("pt", "latent"):
             return sample
         array: np.ndarray = sample.float().cpu().numpy()
         if output_type == "np":
@@ -201,13 +194,6 @@ class DiscoPipeline(DiffusionPipeline):
         if array.ndim != 4 or array.shape[1] not in (1, 3):
             raise ValueError(f'output_type "pil" needs images of 1 or 3 channels, got samples of shape {array.shape[1:]}')
         return self.numpy_to_pil((array / 2 + 0.5).clip(0, 1).transpose(0, 2, 3, 1))
-
-
-_STEPS = {
-    "DPMSolverSDEScheduler": DiscoPipeline._seeded_step,
-    "ScoreSdeVeScheduler": DiscoPipeline._score_sde_step,
-    "KarrasVeScheduler": DiscoPipeline._karras_ve_step,
-}
 
 
 def _matched(model: Any, scheduler: Any) -> Any:
@@ -237,9 +223,3 @@ def _sample_shape(model: Any) -> tuple[int, ...]:
         return tuple(model.sample_shape)
     size = model.config.sample_size
     return (int(model.config.in_channels), *((size, size) if isinstance(size, int) else size))
-
-
-def _accepted(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
-    """Those of the options that a scheduler's method takes; not all of them take the same."""
-    names = inspect.signature(function).parameters
-    return {key: value for key, value in options.items() if key in names}

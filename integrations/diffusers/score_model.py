@@ -19,9 +19,10 @@ from disco_samplers.estimators import DEFAULTS
 from disco_samplers.types import ArrayLike
 
 from .basis import LinearBasis
+from .conventions import conventions_of
 from .data_checks import FEW, checked_data, checked_labels
 from .data_score import DataScore
-from .parameterization import VARIANCE_PRESERVING, conventions_of, parameterization
+from .parameterization import VARIANCE_PRESERVING, parameterization
 
 _SMALL = 16
 """Largest dimension that is carried whole unless a share is asked for."""
@@ -53,10 +54,12 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         adapt: steps of on-the-fly adaptation at each noise level; 0 for none.
         cache_size: most noise levels (of each class) whose contexts are kept.
         num_class_embeds: number of classes; None where the data have no labels.
-        parameterization: "epsilon", "v_prediction", "sample" (VP), "edm", "edm_cosine", "flow", "score" (VE) or
-            "consistency".
+        parameterization: "epsilon", "v_prediction", "sample" (VP), "edm", "edm_cosine", "flow", "flow_epsilon",
+            "flow_sample", "score" (VE) or "consistency".
         num_train_timesteps: of the VP or flow schedule.
         beta_start: of the VP schedule, as are beta_end, beta_schedule, trained_betas and rescale_betas_zero_snr.
+        timestep_type: of the VP schedule, "discrete" or "continuous": a quarter of log(sigma).
+        float_timesteps: whether the scheduler's timesteps are fractions; whole ones, of another scheduler, are refused then.
         sigma_data: of the EDM and consistency schedulers.
         sigma_min: of the consistency scheduler.
         edm_prediction_type: "epsilon" or "v_prediction", as the EDM scheduler has it.
@@ -101,6 +104,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         beta_schedule: str = "linear",
         trained_betas: list[float] | None = None,
         rescale_betas_zero_snr: bool = False,
+        timestep_type: str = "discrete",
+        float_timesteps: bool = False,
         sigma_data: float = 0.5,
         sigma_min: float = 0.002,
         edm_prediction_type: str = "epsilon",
@@ -193,12 +198,25 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         return made
 
     @classmethod
-    def from_pretrained(cls, *args: Any, torch_dtype: torch.dtype | None = None, **kwargs: Any) -> DiscoScoreModel:
-        """Loads a saved model; in half precision, samples are half and the data are not rounded."""
-        model: DiscoScoreModel = super().from_pretrained(*args, **kwargs)
-        if torch_dtype is not None:
-            model.to(torch_dtype)
-        return model
+    def from_pretrained(
+        cls, *args: Any, dtype: torch.dtype | None = None, torch_dtype: torch.dtype | None = None, **kwargs: Any
+    ) -> DiscoScoreModel:
+        """Loads a saved model; in half precision, samples are half and the data are not rounded.
+
+        Arguments:
+            args: folder or repository, as ``ModelMixin.from_pretrained`` has it.
+            dtype: of samples.
+            torch_dtype: the same, as diffusers named it before.
+            kwargs: as ``ModelMixin.from_pretrained`` has them.
+
+        Raises:
+            TypeError: if ``dtype`` is not a ``torch.dtype``.
+        """
+        wanted = torch_dtype if dtype is None else dtype
+        if not isinstance(wanted, torch.dtype | None):
+            raise TypeError(f"dtype must be a torch.dtype, got {wanted!r}")
+        model: DiscoScoreModel = super().from_pretrained(*args, **kwargs)  # which would round the data
+        return model if wanted is None else model.to(wanted)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -239,6 +257,12 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         """
         conventions = parameterization(self.config)
         flat = self.flat(sample)
+        if self.config.float_timesteps and isinstance(timestep, Tensor) and not timestep.is_floating_point():
+            raise ValueError(
+                f"timestep is a whole number ({timestep.flatten()[0].item()}), which schedulers of this model's "
+                f"parameterization ({self.config.parameterization}) do not have. DDIMPipeline and PNDMPipeline replace the "
+                "scheduler that they are given by their own: use DiscoPipeline, or the model as it was before matching"
+            )
         t = torch.as_tensor(timestep, device=flat.device).detach().double().reshape(-1)
         if len(t) not in (1, len(flat)):
             raise ValueError(f"timestep must be one number or one a sample, got {len(t)} for {len(flat)} samples")
@@ -325,6 +349,10 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         clean = (self.basis.mean.square().sum() + self.data.square().sum(1).mean()) / y.shape[1]
         expected = (clean + sigma.square().mean()).sqrt()
         size = y.square().mean().sqrt()
+        if not torch.isfinite(size):
+            raise ValueError(
+                "sample holds NaN or infinite values, which its scheduler made: it cannot be run as it is configured"
+            )
         if not size <= 10 * expected:
             raise ValueError(
                 f"sample has a root mean square of {float(size):.3g} in units where noise level {float(sigma.mean()):.3g} has "

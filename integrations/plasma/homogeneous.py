@@ -100,7 +100,7 @@ class Homogeneous:
     ) -> Homogeneous:
         """Runs, recording the start and every ``every``-th step; can be called again to go on.
 
-        An interrupt (Ctrl-C) keeps what was done.
+        An interrupt (Ctrl-C) keeps what was done, and is passed on where no step was.
 
         Arguments:
             num_steps: how many.
@@ -124,13 +124,15 @@ class Homogeneous:
             raise TypeError("entropy needs an operator whose score has a log_prob, as those of DiscoScore, Blob and Maxwellian")
         if not self.history:
             self._record(entropy, observe)
+        first = self.steps
         try:
             for _ in tqdm(range(num_steps), disable=not progress, desc="colliding"):
                 self.step()
                 if self.steps % every == 0:
                     self._record(entropy, observe)
         except KeyboardInterrupt:
-            pass
+            if self.steps == first:
+                raise
         return self
 
     def column(self, name: str) -> np.ndarray:

@@ -49,9 +49,10 @@ def load_state(path: str | os.PathLike[str], start: State, setup: dict[str, Any]
         FileNotFoundError: if there is no such file.
         ValueError: if it is not such a file, or of a run with another setup.
     """
-    saved = load_checkpoint(path)
+    saved = load_checkpoint(path, "saved plasma simulation")
     if saved.get("format") != _FORMAT:
-        raise ValueError(f"{path} is not a saved plasma simulation")
+        held = ", ".join(map(str, list(saved)[:5]))
+        raise ValueError(f"{path} is not a saved plasma simulation: it is a checkpoint of something else, with {held}")
     there = saved["setup"]
     changed = [f"{key} was {there.get(key)} and is {value}" for key, value in setup.items() if there.get(key) != value]
     if changed:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers.arrays import as_points
-from disco_samplers.extras import optional
+from disco_samplers.solvers import FIXED, solver
 from disco_samplers.types import ArrayLike
 
 from .relaxation_pictures import plot_trajectory
@@ -58,8 +58,8 @@ def transport(
     score: VelocityScore,
     method: str = "dopri5",
     step_size: float | None = None,
-    rtol: float = 1e-3,
-    atol: float = 1e-4,
+    rtol: float | None = None,
+    atol: float | None = None,
     progress: bool = True,
 ) -> Trajectory:
     r"""Solves a Fokker-Planck equation with deterministic particles.
@@ -67,7 +67,8 @@ def transport(
     .. math:: \partial_t f = -\nabla \cdot (b f) + D \Delta f, \qquad \frac{dx}{dt} = b(x) - D\, \nabla \log f(x, t),
 
     with the score of f read off the particles at every stage. For :math:`b = -\nabla V` this is the gradient flow of the
-    free energy :math:`\int f V + D \int f \log f`. An interrupt (Ctrl-C) keeps the times reached.
+    free energy :math:`\int f V + D \int f \log f`. An interrupt (Ctrl-C) keeps the times reached, and is passed on
+    before the first of them.
 
     Arguments:
         x: particles (n, d) at the first time.
@@ -75,17 +76,19 @@ def transport(
         drift: b, maps (n, d) to (n, d).
         diffusion: D.
         score: of the particles.
-        method: of ``torchdiffeq``: "dopri5" and others choose their steps, "euler", "midpoint", "rk4" need ``step_size``.
+        method: of ``torchdiffeq``: "dopri5", "dopri8", "bosh3", "fehlberg2" and "adaptive_heun" choose their steps, "euler",
+            "midpoint", "heun2", "heun3" and "rk4" need ``step_size``.
         step_size: of a method with fixed steps.
-        rtol: relative tolerance of a method that chooses its steps.
-        atol: absolute one.
+        rtol: relative tolerance of a method that chooses its steps, 1e-3 by default.
+        atol: absolute one, 1e-4 by default.
         progress: whether to show a progress bar over the times.
 
     Returns:
         A :class:`Trajectory`.
 
     Raises:
-        ValueError: if x, the times, ``diffusion`` or ``step_size`` are out of range.
+        ValueError: if x, the times, ``diffusion`` or an option of the solver is out of range, or the method does not heed one.
+        KeyboardInterrupt: if interrupted before the first time is reached.
         ImportError: if torchdiffeq is not installed.
 
     References:
@@ -106,22 +109,21 @@ def transport(
         raise ValueError(f"times must increase, got {list(times)}")
     if not (diffusion >= 0 and math.isfinite(diffusion)):
         raise ValueError(f"diffusion must be zero or positive, got {diffusion}")
-    if step_size is not None and not step_size > 0:
-        raise ValueError(f"step_size must be positive, got {step_size}")
-    odeint = optional("torchdiffeq", "flow").odeint
+    integrate = solver(method, rtol=rtol, atol=atol, step_size=step_size)
+    if method in FIXED and step_size is None:
+        raise ValueError(f"method {method!r} takes steps of a fixed size: give step_size")
     w = start.new_full((len(start),), 1 / len(start))
     cell = torch.zeros(len(start), dtype=torch.int64, device=start.device)
 
     def rate(_time: Tensor, now: Tensor) -> Tensor:
         return drift(now) - diffusion * score(now, w, cell, 1)
 
-    options = {} if step_size is None else {"step_size": step_size}
     places, reached = [start], list(times)
     ends = torch.tensor(reached, dtype=start.dtype, device=start.device)
     try:
         for i in tqdm(range(1, len(reached)), disable=not progress, desc="transport"):
-            path = odeint(rate, places[-1], ends[i - 1 : i + 1], rtol=rtol, atol=atol, method=method, options=options)
-            places.append(path[-1])
+            places.append(integrate(rate, places[-1], ends[i - 1 : i + 1])[-1])
     except KeyboardInterrupt:
-        pass
+        if len(places) == 1:
+            raise
     return Trajectory(ends[: len(places)], torch.stack(places))

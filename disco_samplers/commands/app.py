@@ -1,0 +1,21 @@
+"""``disco app``: a local web page to try it on."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Declares the subcommand."""
+    command = commands.add_parser("app", help="a local web page: drop a table of draws, see its density, score and new draws")
+    command.add_argument("--port", type=int, help="to listen on (default: the first free one from 7860 on)")
+    command.add_argument("--browser", action="store_true", help="open the page in the default browser")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Does what the subcommand says."""
+    from disco_samplers.app import serve
+
+    serve(options.port, browser=options.browser)

@@ -1,0 +1,58 @@
+"""What may be conditioned on: the checks of rows, masks and weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from disco_samplers.arrays import as_points, as_tensor, check_finite
+from disco_samplers.types import ArrayLike
+
+MAX_DIM = 1024
+MAX_SAMPLES = 2**20
+
+
+def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Validates what is to be conditioned on: (n, d) or (batch, n, d), and an optional mask (batch, n)."""
+    x = as_points(samples, "samples", device=device)
+    if x.ndim > 3:
+        raise ValueError(f"samples must have shape (n, d) or (batch, n, d), got {tuple(x.shape)}")
+    n, d = x.shape[-2:]
+    if d < 1 or (x.ndim == 3 and x.shape[0] < 1):
+        raise ValueError(f"samples is empty: its shape is {tuple(x.shape)}")
+    if n < 2:
+        raise ValueError(f"samples must have at least 2 rows to estimate a density from, got {n}")
+    if d > MAX_DIM:
+        raise ValueError(f"samples has {d} columns; at most {MAX_DIM} are supported: reduce the dimension first (e.g. PCA)")
+    if n > MAX_SAMPLES:
+        raise ValueError(f"samples has {n} rows; at most {MAX_SAMPLES} are supported: condition on a random subset")
+    if x.ndim == 2 and (x == x[:1]).all():
+        raise ValueError("samples has no variance: all its rows are the same; at least two distinct rows are needed")
+    if mask is None:
+        return x, None
+    if x.ndim == 2:
+        raise ValueError("mask has the shape (batch, n) of a batch of data sets; of one, leave rows out")
+    rows = as_tensor(mask, "mask").to(x.device) != 0
+    if rows.shape != x.shape[:2]:
+        raise ValueError(f"mask must have shape (batch, n) = {tuple(x.shape[:-1])}, got {tuple(rows.shape)}")
+    if (rows.sum(1) < 2).any():
+        raise ValueError("mask must keep at least 2 rows of every data set")
+    return x, rows
+
+
+def batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effective_size: float | None) -> Tensor | None:
+    """How many draws each row (b, n) of a batch is worth, by mask or by weights, with Kish's effective size of each set."""
+    if effective_size is not None:
+        raise ValueError("effective_size is of one data set; of a batch give weights")
+    if weights is None:
+        return rows
+    if rows is not None:
+        raise ValueError("give mask or weights, not both: a weight of zero leaves a row out")
+    found = as_tensor(weights, "weights").to(x.device).double()
+    if found.shape != x.shape[:2]:
+        raise ValueError(f"weights must have shape (batch, n) = {tuple(x.shape[:2])}, got {tuple(found.shape)}")
+    check_finite(found, "weights")
+    if (found < 0).any() or ((found > 0).sum(1) < 2).any():
+        raise ValueError("weights must not be negative, and at least 2 rows of every data set must have one above zero")
+    share = found / found.sum(1, keepdim=True)
+    return share / share.square().sum(1, keepdim=True)

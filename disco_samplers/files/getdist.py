@@ -1,0 +1,96 @@
+"""Chains in text as CosmoMC, Cobaya and getdist keep them: weight, minus the log posterior, parameters.
+
+Source: GetDist, *Sample files* (https://getdist.readthedocs.io/en/latest/intro.html).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from disco_samplers.files.packed import kind
+from disco_samplers.files.table import Bound, Table
+from disco_samplers.files.text import Sheet
+
+_COBAYA = ["weight", "minuslogpost"]
+_DERIVED = re.compile(r"(minuslogprior|chi2)(__.*)?|.*\*")
+_LONGEST = 10_000_000
+"""Sum of whole weights up to which rows are repeated."""
+
+
+def is_getdist(sheet: Sheet) -> bool:
+    """Whether a sheet is such a chain: its header says so, or there is a ``.paramnames`` to it."""
+    if sheet.names is not None:
+        return sheet.names[:2] == _COBAYA
+    names = parameter_names(sheet.path)
+    return names is not None and sheet.values.shape[1] == len(names) + 2
+
+
+def getdist_table(sheet: Sheet) -> Table:
+    """The chain; where weights are whole numbers, steps that the chain stood, each row is repeated as often.
+
+    Derived parameters are kept apart; bounds are those of ``root.ranges``.
+    """
+    names = sheet.names[2:] if sheet.names is not None else parameter_names(sheet.path)
+    assert names is not None
+    weights = sheet.values[:, 0]
+    if (bad := np.flatnonzero(~(weights >= 0) | np.isinf(weights))).size:
+        raise ValueError(f"{sheet.path}, line {sheet.lines[bad[0]]}: the weight {weights[bad[0]]:g} is no number of at least 0")
+    table = split_derived(sheet.path, sheet.values[:, 2:], names)
+    table = dataclasses.replace(table, weights=weights, log_prob=-sheet.values[:, 1])
+    if (weights == weights.round()).all() and weights.sum() <= _LONGEST:
+        steps = table.take(np.repeat(np.arange(len(weights)), weights.astype(int)))
+        return dataclasses.replace(steps, weights=None, chained=True)
+    # Weights of importance: numbered files are chains still; one alone may be of nested sampling, and in no order.
+    return dataclasses.replace(table, chained=re.search(r"[._]\d+$", _stem(sheet.path)) is not None)
+
+
+def split_derived(path: Path, values: np.ndarray, names: list[str]) -> Table:
+    """The table of a chain's parameters with their bounds, derived ones kept apart."""
+    columns = dict(zip(names, values.T, strict=True))
+    if len(columns) < len(names):
+        raise ValueError(f"{path}: names of parameters occur more than once")
+    stats = {name.rstrip("*"): column for name, column in columns.items() if _DERIVED.fullmatch(name)}
+    kept = [name for name in names if not _DERIVED.fullmatch(name)]
+    body = np.stack([columns[name] for name in kept], 1) if kept else np.empty((len(values), 0))
+    return Table(np.ascontiguousarray(body), kept, support=_ranges(path, kept), stats=stats)
+
+
+def parameter_names(path: Path) -> list[str] | None:
+    """The names in ``root.paramnames``, derived ones with an asterisk; None if there is no such file."""
+    found = _beside(path, ".paramnames")
+    return None if found is None else [line.split()[0] for line in _lines(found)]
+
+
+def _ranges(path: Path, names: list[str]) -> dict[str, Bound]:
+    found = _beside(path, ".ranges")
+    rows = [line.split() for line in _lines(found)] if found is not None else []
+    if bad := [row for row in rows if len(row) < 3]:
+        raise ValueError(f"{found}: {' '.join(bad[0])!r} is not a name with two bounds")
+    return {row[0]: (_bound(row[1], found), _bound(row[2], found)) for row in rows if row[0] in names}
+
+
+def _bound(text: str, path: Path | None) -> float | None:
+    try:
+        return None if text in ("N", "None") else float(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {text!r} is no bound: use a number, or N for none") from error
+
+
+def _beside(path: Path, suffix: str) -> Path | None:
+    """The file of the chain's root with a suffix: of root.txt, root_1.txt or root.1.txt it is root.paramnames."""
+    stem = _stem(path)
+    roots = dict.fromkeys([stem, re.sub(r"[._]\d+$", "", stem), re.sub(r"_?(dead|phys_live)-birth$", "", stem)])
+    return next((p for root in roots if (p := path.with_name(root + suffix)).is_file()), None)
+
+
+def _stem(path: Path) -> str:
+    return path.name[: path.name.lower().rindex(kind(path))] if kind(path) else path.name
+
+
+def _lines(path: Path) -> Iterator[str]:
+    return (line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip())

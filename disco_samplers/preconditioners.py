@@ -49,7 +49,7 @@ def factor(draws: Tensor, kind: Kind = "dense", counts: Tensor | None = None) ->
         raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {kind!r}')
     if rows < 2:
         raise ValueError(f"a {kind} preconditioner needs at least two draws, got {rows}")
-    x = draws.double()
+    x = draws.double() - draws[:1].double()  # numbers that differ in their last digits only have no mean of their own
     share = torch.full_like(x[:, :1], 1 / rows) if counts is None else (counts.double() / counts.double().sum())[:, None]
     n = float(rows) if counts is None else float(counts.sum())
     x = (x - (share * x).sum(0)) * (share / (1 - share.square().sum())).sqrt()

@@ -3,6 +3,7 @@
 from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table
 from disco_samplers.draws.inference import inference_data
+from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
 from disco_samplers.draws.worth import (
     DrawsWarning,
     HeavyWeightWarning,
@@ -19,6 +20,8 @@ from disco_samplers.draws.worth import (
 __all__ = [
     "Draws",
     "DrawsWarning",
+    "FarRowsWarning",
+    "GranularColumnWarning",
     "HeavyWeightWarning",
     "LowEffectiveSizeWarning",
     "RepeatedRowsWarning",
@@ -31,4 +34,5 @@ __all__ = [
     "inference_data",
     "kish_effective_size",
     "part_worth",
+    "warn_of_risks",
 ]

@@ -12,6 +12,7 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, check_single, device_of
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
+from disco_samplers.estimators.reach import Reach
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import LinearTransform
 from disco_samplers.model import Network, whiten
@@ -71,6 +72,7 @@ class PartsEstimator(Estimator):
         self.network, self.samples, self.keys, self.counts = network, samples, keys, counts
         with torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(samples[None], None if counts is None else counts[None])
+            self._reach = Reach.of(self.whiten(samples[None]), None if counts is None else counts[None])
             x = samples.double()
             mixture, labels = _deal(x, counts)
         worth = x.new_ones(len(x)) if counts is None else counts
@@ -84,16 +86,17 @@ class PartsEstimator(Estimator):
     def _read(self, rows: Tensor, counts: Tensor | None, mean: Tensor, covariance: Tensor) -> Any:
         return NetworkEstimator(self.network, rows, counts, self.keys)
 
-    def tile(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        found = [part.estimator.log_prob_and_score(y[0].double()) for part in self.parts]
-        log_prob = torch.stack([f[0] + part.log_share for f, part in zip(found, self.parts, strict=True)])
-        score = torch.stack([f[1] for f in found])
-        return log_prob.logsumexp(0)[None], (log_prob.softmax(0)[..., None] * score).sum(0)[None]
-
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self._reach.continued(z, self._asked)
+
+    def _asked(self, z: Tensor) -> tuple[Tensor, Tensor]:
         whitening = self.whitening
-        log_prob, score = self.tile(whitening.center + torch.linalg.solve(whitening.matrix.mT, z.mT).mT)
-        return log_prob - whitening.log_det[:, None], torch.linalg.solve(whitening.matrix, score.mT).mT
+        y = (whitening.center + torch.linalg.solve(whitening.matrix.mT, z.mT).mT)[0]
+        found = [part.estimator.log_prob_and_score(y) for part in self.parts]
+        log_prob = torch.stack([f[0] + part.log_share for f, part in zip(found, self.parts, strict=True)])
+        score = (log_prob.softmax(0)[..., None] * torch.stack([f[1] for f in found])).sum(0)[None]
+        inner = torch.linalg.solve(whitening.matrix, score.mT).mT
+        return log_prob.logsumexp(0)[None] - whitening.log_det[:, None], inner
 
     def with_network(self, network: Network) -> PartsEstimator:
         device = device_of(network)

@@ -15,6 +15,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -137,8 +138,7 @@ def laplace(law: Law, x: Tensor, seed: int) -> Found:
 
 def harmonic(law: Law, x: Tensor, seed: int) -> Found:
     """harmonic's learned harmonic mean with its spline flow and its defaults, trained on half of the draws for 20 epochs."""
-    import harmonic as package
-    import jax
+    package, jax = import_module("harmonic"), import_module("jax")
 
     package.logs.setup_logging(default_level=40)
     chains = package.Chains(law.d)
@@ -154,7 +154,7 @@ def harmonic(law: Law, x: Tensor, seed: int) -> Found:
 
 def dynesty(law: Law, x: Tensor, seed: int) -> Found:
     """Nested sampling with 100 live points and dynesty's defaults."""
-    import dynesty as package
+    package = import_module("dynesty")
 
     width = law.high - law.low
 

@@ -13,13 +13,16 @@ from disco_samplers import commands
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; an error or warning is one line on standard error, an error also a non-zero exit status."""
+    """Runs the command; errors and warnings are one line on standard error, an error also a non-zero exit status.
+
+    A subcommand may give a status of its own.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show
-            options.run(options)
+            status: int | None = options.run(options)
     except KeyboardInterrupt:
         print("disco: interrupted before there was anything to keep", file=sys.stderr)
         return 130
@@ -28,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, TypeError, RuntimeError, OSError, ImportError, MemoryError) as error:
         print("disco: error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 def _show(message: Warning | str, *_: object, **__: object) -> None:

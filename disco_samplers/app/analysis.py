@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,12 +28,9 @@ def load(path: str) -> Draws:
     """The draws of a file.
 
     Raises:
-        ValueError: if the file can't be read as a table of draws, is empty, or holds missing values.
+        ValueError: if the file can't be read as draws, is empty, or holds missing values.
     """
-    table = files.read_table(path)
-    if not len(table.values):
-        raise ValueError(f"{Path(path).name} holds no rows")
-    return Draws(table.by_chain if table.num_chains > 1 or "draw" in table.index else table.values, names=table.names)
+    return files.read(path)
 
 
 def chosen(draws: Draws, columns: Sequence[str]) -> Draws:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from disco_samplers import files
-from disco_samplers.commands.shared import add_options, load_model
-from disco_samplers.draws import Draws
+from disco_samplers.commands.shared import DRAWS_HELP, add_options, add_reading, load_model, table_from
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser("compare", help="are two sets of draws of one law; the tension of two posteriors")
-    command.add_argument("a", metavar="A", help="table of draws")
-    command.add_argument("b", metavar="B", help="table of draws of the same parameters; those that both have are compared")
+    command.add_argument("a", metavar="A", help=DRAWS_HELP.rpartition(";")[0])
+    command.add_argument("b", metavar="B", help="as A, of the same parameters; those that both have are compared")
     command.add_argument("--alpha", type=float, default=0.05, help="false-alarm rate of the test (default: %(default)s)")
     command.add_argument(
         "--tension", action="store_true", help="A and B are posteriors from independent data: by how many sigmas they are apart"
@@ -25,6 +23,7 @@ def add(commands: Any) -> None:
         default="mixture",
         help="densities fitted to the draws: Gaussian mixtures, DiScoFormer's estimates, or the better (default: %(default)s)",
     )
+    add_reading(command)
     add_options(command, "seed", "model", "device", "iid", "quiet")
     command.set_defaults(run=run)
 
@@ -33,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     """Does what the subcommand says."""
     from disco_samplers.posteriors import tension, two_sample
 
-    first, second = (_draws(path, options) for path in (options.a, options.b))
+    first, second = (table_from(options, path).draws(iid=options.iid) for path in (options.a, options.b))
     shared = [name for name in first.names if name in second.names]
     if not shared:
         raise ValueError(
@@ -46,9 +45,3 @@ def run(options: argparse.Namespace) -> None:
         print(tension(a, b, proposal=options.proposal, model=model, seed=options.seed, progress=not options.quiet))
     else:
         print(two_sample(a, b, alpha=options.alpha, proposal=options.proposal, model=model, seed=options.seed))
-
-
-def _draws(path: str, options: argparse.Namespace) -> Draws:
-    table = files.read_table(path)
-    chains = (table.num_chains > 1 or "draw" in table.index) and not options.iid
-    return Draws(table.by_chain if chains else table.values, names=table.names)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
-from disco_samplers import files
-from disco_samplers.commands.shared import add_options, load_model
+from disco_samplers.commands.shared import add_options, add_reading, load_model, table_from
 from disco_samplers.draws import Draws
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser("evidence", help="log evidence from chains that hold the log-posterior; Bayes factors")
-    command.add_argument("chains", metavar="FILE", nargs="+", help="table of a model's draws; further models are compared")
+    command.add_argument("chains", metavar="FILE", nargs="+", help="each model's draws; a pattern stands for a model's chains")
     command.add_argument(
         "--log-posterior",
         required=True,
@@ -26,6 +26,7 @@ def add(commands: Any) -> None:
         default="auto",
         help="density fitted to the draws: a Gaussian mixture, DiScoFormer's estimate, or the better (default: %(default)s)",
     )
+    add_reading(command)
     add_options(command, "seed", "model", "device", "iid")
     command.set_defaults(run=run)
 
@@ -46,14 +47,15 @@ def run(options: argparse.Namespace) -> None:
 
 def _with_log_prob(path: str, options: argparse.Namespace) -> Draws:
     """The draws in a file, with the column of --log-posterior for their log-density."""
-    table = files.read_table(path)
-    if options.log_posterior not in table.names:
-        raise ValueError(f"{path} has no column {options.log_posterior}: it has {', '.join(table.names)}")
-    at = table.names.index(options.log_posterior)
-    names = [name for name in table.names if name != options.log_posterior]
-    if not names:
-        raise ValueError(f"{path} has no column but {options.log_posterior}: the parameters are needed too")
-    columns = [i for i in range(len(table.names)) if i != at]
-    chains = (table.num_chains > 1 or "draw" in table.index) and not options.iid
-    values = table.by_chain if chains else table.values
-    return Draws(values[..., columns], names=names, log_prob=table.values[:, at])
+    name = options.log_posterior
+    table = table_from(options, path, columns=[*options.columns, name] if options.columns else None)
+    if name in table.names:
+        values = table.values[:, table.names.index(name)]
+        if len(table.names) == 1:
+            raise ValueError(f"{path} has no column but {name}: the parameters are needed too")
+        table = table.select(None, [name])
+    elif name in table.stats:
+        values = table.stats[name]
+    else:
+        raise ValueError(f"{path} has no column {name}: it has {', '.join([*table.names, *table.stats])}")
+    return dataclasses.replace(table, log_prob=values).draws(iid=options.iid)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from typing import Any
 
+import numpy as np
 import torch
 
 from disco_samplers import files, pictures
 from disco_samplers.commands.shared import DRAWS_HELP, add_options, add_reading, conditioned, equal_rows, table_from
+
+_AS_CLOSE = 1.2
+"""Ratio of the distances up to which both count as the same: that of halves itself varies by so much."""
 
 
 def add(commands: Any) -> None:
@@ -18,11 +23,15 @@ def add(commands: Any) -> None:
     command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
     command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
     command.add_argument("--num-chains", type=int, default=4, help="(default: %(default)s)")
-    command.add_argument("--num-warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
-    command.add_argument("--thinning", type=int, help="steps between two draws (default: 5; for malt, whose steps are long, 1)")
+    command.add_argument("--num-warmup", type=int, help="discarded steps (default: 200 for auto, else 500)")
+    command.add_argument("--thinning", type=int, help="steps between two draws (default: 1 for auto and malt, else 5)")
     command.add_argument(
-        "--method", choices=["mala", "ula", "baoab", "malt", "annealed"], default="mala", help="(default: %(default)s)"
+        "--method",
+        choices=["auto", "mala", "ula", "baoab", "malt", "annealed"],
+        default="auto",
+        help="auto jumps between all parts of the density; the others move locally, for comparison (default: %(default)s)",
     )
+    command.add_argument("--strict", action="store_true", help="exit with status 3 if the chains have not mixed")
     command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc")
     command.add_argument("--plot", metavar="FILE", help="draw marginals and traces: .png, .pdf or .svg")
     add_reading(command, thinning=False)
@@ -30,11 +39,10 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Does what the subcommand says."""
+def run(options: argparse.Namespace) -> int:
+    """Does what the subcommand says; 3 if the chains have not mixed and that is to be an error."""
     from disco_samplers.estimators import DEFAULTS
-    from disco_samplers.measures import sliced_wasserstein
-    from disco_samplers.samplers import LangevinSampler, summarise
+    from disco_samplers.samplers import LangevinSampler, NotMixedWarning, not_mixed
 
     if options.out:
         files.writable(options.out, draws=True)
@@ -47,38 +55,70 @@ def run(options: argparse.Namespace) -> None:
     estimate, draws = conditioned(options, table)
     rows = equal_rows(table, options.seed)
     sampler = LangevinSampler(score=estimate, method=options.method)
-    result = sampler.run(
-        options.num_samples,
-        num_chains=options.num_chains,
-        num_warmup=options.num_warmup,
-        thinning=options.thinning if options.thinning is not None else 1 if options.method == "malt" else 5,
-        seed=options.seed,
-        names=table.names,
-        progress=not options.quiet,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotMixedWarning)  # what it says is printed below, beside the table
+        result = sampler.run(
+            options.num_samples,
+            num_chains=options.num_chains,
+            num_warmup=options.num_warmup,
+            thinning=options.thinning if options.thinning is not None else 1 if options.method in ("auto", "malt") else 5,
+            seed=options.seed,
+            names=table.names,
+            progress=not options.quiet,
+        )
     if options.out:
         result.save(options.out)
     if options.plot:
         result.plot(options.plot, reference=rows)
     print(f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {' '.join(options.draws)}")
     print(draws)
-    chains = table.by_chain if table.weights is None else rows[None]
-    print(summarise(chains, table.names, independent=len(chains) == 1))
     print(f"\nnew draws: {result}")
-    print(result.summary())
+    print(_side_by_side(rows, result))
     old, new = torch.from_numpy(rows), torch.from_numpy(result.numpy()).flatten(0, 1)
-    order = torch.randperm(len(old), generator=torch.Generator().manual_seed(options.seed), device=old.device)
-    half = len(old) // 2
-    first, second = old[order[:half]], old[order[half : 2 * half]]
-    # The same number of draws on both sides, or the comparison would be of sample sizes.
-    some = new[torch.linspace(0, len(new) - 1, min(half, len(new)), device=new.device).round().long()]
-    if half >= 2:
-        distance = (sliced_wasserstein(some, first) + sliced_wasserstein(some, second)) / 2
-        print(
-            f"\ncloseness: sliced Wasserstein distance of the new draws to the input {distance:.4f}, "
-            f"of one half of the input to the other {sliced_wasserstein(first, second):.4f} (standard deviations)"
-        )
+    if len(old) >= 4:
+        print("\n" + _closeness(old, new, torch.Generator().manual_seed(options.seed)))
+    unmixed = result.unmixed
+    if unmixed:
+        print("warning: " + not_mixed(unmixed, result.method))
     for path in filter(None, [options.out, options.plot]):
         print(f"wrote {path}")
     if not result.complete:
         print("interrupted: these are the draws made until then", file=sys.stderr)
+    return 3 if unmixed and options.strict else 0
+
+
+def _side_by_side(old: np.ndarray, result: Any) -> str:
+    """The table of a run beside what it was made of, a line for each variable: mean, deviation and quantiles of both."""
+    from disco_samplers.samplers import summarise
+
+    new = result.summary()
+    before = summarise(old[None], result.names, independent=True).columns
+    width = max(8, *(len(name) for name in result.names))
+    shown = [name for name in ("ess_bulk", "ess_tail", "r_hat") if np.isfinite(new.columns[name]).any()]
+    head = f"{'':<{width}}" + "".join(f"{name:>22}" for name in before) + "".join(f"{name:>11}" for name in shown)
+    rows = [head, f"{'':<{width}}" + f"{'input':>12} {'new':>9}" * len(before)]
+    for i, name in enumerate(result.names):
+        pairs = "".join(f"{before[column][i]:>12.4g} {new.columns[column][i]:>9.4g}" for column in before)
+        told = "".join(f"{new.columns[column][i]:>11.{3 if column == 'r_hat' else 0}f}" for column in shown)
+        rows.append(f"{name:<{width}}{pairs}{told}" + "  not mixed" * (i in new.unmixed))
+    return "\n".join(rows)
+
+
+def _closeness(old: torch.Tensor, new: torch.Tensor, generator: torch.Generator) -> str:
+    """How far the new draws are from the input, measured by how far one half of it is from the other."""
+    from disco_samplers.measures import sliced_wasserstein
+
+    order = torch.randperm(len(old), generator=generator, device=old.device)
+    half = len(old) // 2
+    first, second = old[order[:half]], old[order[half : 2 * half]]
+    # The same number of draws on both sides, or the comparison would be of sample sizes.
+    some = new[torch.linspace(0, len(new) - 1, min(half, len(new)), device=new.device).round().long()]
+    far = (sliced_wasserstein(some, first) + sliced_wasserstein(some, second)) / 2
+    apart = sliced_wasserstein(first, second)
+    ratio = far / apart
+    words = (
+        "new draws are as close to the input as half of it is to the other half"
+        if ratio <= _AS_CLOSE
+        else f"new draws are {ratio:.1f} times as far from the input as half of it is from the other half"
+    )
+    return f"{words} (sliced Wasserstein distance {far:.4f} and {apart:.4f}, in standard deviations)"

@@ -2,23 +2,33 @@
 
 from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table
+from disco_samplers.draws.inference import inference_data
 from disco_samplers.draws.worth import (
     DrawsWarning,
     HeavyWeightWarning,
+    LowEffectiveSizeWarning,
     RepeatedRowsWarning,
+    TransposedWarning,
     chains_effective_size,
     distinct_rows,
+    evenly,
     kish_effective_size,
+    part_worth,
 )
 
 __all__ = [
     "Draws",
     "DrawsWarning",
     "HeavyWeightWarning",
+    "LowEffectiveSizeWarning",
     "RepeatedRowsWarning",
+    "TransposedWarning",
     "align",
     "as_table",
     "chains_effective_size",
     "distinct_rows",
+    "evenly",
+    "inference_data",
     "kish_effective_size",
+    "part_worth",
 ]

@@ -137,22 +137,22 @@ class DiScoFormer(
         if keys is not None:
             check_count("keys", keys, 16)
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
-        x, counts, names = self._rows(samples, weights, effective_size, mask)
+        x, counts, about = self._rows(samples, weights, effective_size, mask)
         model = self.frozen()
         if transform is None:
             estimator: Any = NetworkEstimator(model.network, x, counts, keys)
-            return DensityEstimate(model, x, estimator, numpy=numpy, names=names)
+            return DensityEstimate(model, x, estimator, numpy=numpy, **about)
         check_single(x, "transform")
         images = transform(x)
         if not (transform.domain.check(x).all() and torch.isfinite(images).all()):
             raise ValueError(f"samples lie outside the domain of {transform}")
         estimator = TransformedEstimator(NetworkEstimator(model.network, images, counts, keys), transform)
-        return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, names=names)
+        return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, **about)
 
     def _rows(
         self, samples: Any, weights: ArrayLike | None, effective_size: float | None, mask: ArrayLike | None
-    ) -> tuple[Tensor, Tensor | None, list[str] | None]:
-        """What is conditioned on: rows, how many draws each is worth, and their columns' names if they have some."""
+    ) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
+        """What is conditioned on: rows, how many draws each is worth, and what else of them is known."""
         if isinstance(samples, Draws):
             if weights is not None or mask is not None:
                 raise ValueError("weights and mask are given twice: the draws have their own")
@@ -162,12 +162,14 @@ class DiScoFormer(
             table, names = as_table(samples, "samples")
             x, rows = check_samples(samples if isinstance(samples, Tensor) else table.numpy(), mask, self.device)
             if x.ndim == 3:
-                return x.detach().clone(), batch_counts(x, rows, weights, effective_size), None
+                return x.detach().clone(), batch_counts(x, rows, weights, effective_size), {}
             draws = Draws(x.detach(), weights=weights, names=names)
         found, counts = draws.counts(effective_size)
+        draws.warn(effective_size)
         # What is changed in place later must not change what was encoded.
         x = found.clone().to(self.device)
-        return x, None if counts is None else counts.to(self.device), draws.names if draws.has_names else None
+        about = {"names": draws.names if draws.has_names else None, "blocks": draws.blocks(effective_size)}
+        return x, None if counts is None else counts.to(self.device), about
 
     @torch.inference_mode(False)
     @torch.no_grad()

@@ -67,11 +67,10 @@ def _resampled(rows: Rows, count: int, generator: torch.Generator | None) -> Ten
 
 def log_mass_below(f: Fit, generator: torch.Generator | None) -> float:
     """The log of the mass where a fitted density is lower than at zero, by proposals that reach as far out as zero is."""
-    d = f.sample(2, generator).points.shape[1]
-    zero = torch.zeros(1, d, dtype=torch.float64, device=f.sample(2, generator).points.device)
+    own = f.sample(_DRAWS, generator).points
+    d, at_zero = own.shape[1], float(f.log_prob(torch.zeros_like(own[:1])))
     base = f if isinstance(f, MixtureFit) else f.base
-    at_zero = float(f.log_prob(zero))
-    top = float(f.log_prob(f.sample(_DRAWS, generator).points).max())
+    top = float(f.log_prob(own).max())
     wide = base.spread(max(1.0, 2 * (top - at_zero) / d))
     points = torch.cat([base.sample(_DRAWS // 2, generator).points, wide.sample(_DRAWS // 2, generator).points])
     log_q = torch.logaddexp(base.log_prob(points), wide.log_prob(points)) - math.log(2)

@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Should have t:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The maximum number of subdivisions"),  # LMSDiscrete integrates its coefficients
 ]
 
 
@@ -110,7 +111,8 @@ LEADING = (
 def test_noise_at_the_start_is_known_once_the_timesteps_are(name):
     """With "leading" spacing it depends on them; the second call starts as the first did."""
     scheduler = getattr(diffusers, name)(timestep_spacing="leading")
-    assert check_scheduler(scheduler, 5, num_samples=64).start == pytest.approx(1, abs=1e-3)
+    # They start as for data of variance one: of the second column's .25 that is seen at a noise level of 8.
+    assert check_scheduler(scheduler, 5, num_samples=64).start == pytest.approx(1, abs=0.01)
     pipe = DiscoPipeline(memoriser(torch.randn(64, 2, generator=rng())), getattr(diffusers, name)(timestep_spacing="leading"))
     pipe.set_progress_bar_config(disable=True)
     first, second = (pipe(4, 5, generator=rng(1)).samples for _ in range(2))

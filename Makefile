@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What a fresh pip would otherwise take is a torch build with gigabytes of GPU libraries.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint types docs notebooks wheel clean
+.PHONY: demo test test-all lint types docs site notebooks wheel clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,9 +30,13 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed  ## examples in docstrings and in the README
+docs: $(VENV)/.installed  ## examples in docstrings, in the README and on the site's pages
 	$(BIN)/python -m pytest --doctest-modules disco_samplers integrations -p no:cacheprovider
-	$(BIN)/python tests/run_readme.py
+	$(BIN)/python tests/run_examples.py
+
+site: $(VENV)/.installed  ## the documentation site, in out/site, and a check of it
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d out/doctrees docs out/site
+	$(BIN)/python tests/check_site.py out/site
 
 notebooks: $(VENV)/.installed  ## in short mode, without saving
 	DISCO_SHORT=1 $(BIN)/python notebooks/execute.py --check

@@ -21,7 +21,6 @@ _NOT_TYPED = {
     "prediction_type": ("epsilon", "sample", "v_prediction"),
     "timestep_spacing": ("linspace", "leading", "trailing"),
     "interpolation_type": ("linear", "log_linear"),
-    "predictor": ("ddim", "none"),
 }
 """Values of options whose annotations do not tell them in every class."""
 

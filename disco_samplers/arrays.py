@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -15,16 +15,21 @@ from disco_samplers.types import ArrayLike
 _DOUBLE = (torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64)
 """Types with values that float32 has none for."""
 
+_SHOWN = 5
+"""Rows that an error names."""
+
 
 def as_tensor(array: ArrayLike, name: str) -> Tensor:
     """A real floating-point tensor of a numpy array, tensor, data frame or nested list; integers and half become float32.
 
     Raises:
         TypeError: if the values are not real numbers.
+        ValueError: if a value is masked.
     """
     if isinstance(array, Tensor):
         tensor = array
     else:
+        check_unmasked(array, name)
         try:
             values = np.asarray(array)
         except ValueError as error:
@@ -100,6 +105,27 @@ def check_finite(tensor: Tensor, name: str) -> None:
                 f"{name} holds NaN or infinite values: {int(bad.sum())} of {bad.numel()} rows, first at row "
                 f"{row[0] if len(row) == 1 else row}; drop or impute them"
             )
+
+
+def check_unmasked(array: object, name: str) -> None:
+    """Raises ValueError naming the first rows of a masked array in which a value is masked."""
+    if not isinstance(array, np.ma.MaskedArray) or not np.ma.is_masked(array):
+        return
+    masked = np.ma.getmaskarray(array)
+    rows = np.flatnonzero(masked.reshape(len(masked), -1).any(1)) if masked.ndim else np.zeros(1, int)
+    raise ValueError(f"{name} holds masked values: {len(rows)} of {len(masked)} rows, {first(rows)}; drop or impute them")
+
+
+def first(rows: Iterable[int]) -> str:
+    """The first few numbers of rows in words.
+
+    Example:
+        >>> first([4]), first(range(9))
+        ('row 4', 'rows 0, 1, 2, 3, 4, ...')
+    """
+    numbers = [int(row) for row in rows]
+    shown = ", ".join(map(str, numbers[:_SHOWN]))
+    return f"row{'s' * (len(numbers) > 1)} {shown}{', ...' * (len(numbers) > _SHOWN)}"
 
 
 def check_count(name: str, value: object, least: int) -> None:

@@ -15,7 +15,8 @@ from disco_samplers import commands
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; an error or warning is one line on standard error, an error also a non-zero exit status.
 
-    Arguments are looked at before anything heavy is imported: subcommands import what they need when they run.
+    Arguments are looked at before anything heavy is imported: subcommands import what they need when they run. They may give
+    a status of their own.
     """
     parser = _parser()
     options = parser.parse_args(arguments)

@@ -136,7 +136,7 @@ def transformed(h: Here, fit: Callable[[Tensor], Any]) -> Any:
 def sampled(h: Here, method: str) -> Any:
     model = h.estimate()
     options = {"levels": [2.0, 1.0]} if method == "annealed" else {}
-    options |= {"log_prob": lambda x: -0.5 * x.square().sum(-1)} if ALGORITHMS[method].adjusted else {}
+    options |= {"log_prob": lambda x: -0.5 * x.square().sum(-1)} if ALGORITHMS[method].adjusted and method != "jumps" else {}
     options |= {"condition": model.model.condition} if method == "flow" else {}
     sampler = LangevinSampler(score=model, method=method, **options)
     # Exact mode learns at the end of a window, of which there are none in a short warm-up.
@@ -254,6 +254,29 @@ CORE: dict[str, Entry] = {
         lambda h: h.model("axes").condition(h.put(SETS), weights=h.put(np.stack([W, W]))).score(h.put(QUERIES)),
     ),
     "condition on Draws": ("data", lambda h: at(h, h.model().condition(Draws(h.put(X), weights=h.put(W))))),
+    "adapt on Draws": ("data", lambda h: at(h, h.model().condition(Draws(h.put(X), weights=h.put(W))).adapt(1))),
+    "entropy of Draws": (
+        "data",
+        lambda h: measures.entropy(Draws(h.put(X), weights=h.put(W)), model=h.model(), calibrate=False).value,
+    ),
+    "merging Draws": (
+        "data",
+        lambda h: (
+            merge_subposteriors(
+                [Draws(h.put(X), weights=h.put(W)), h.put(X + 1)],
+                model=h.model(),
+                num_samples=1,
+                num_warmup=1,
+                num_chains=4,
+                generator=h.generator(),
+                **QUIET,
+            ).draws
+        ),
+    ),
+    "distances of Draws": (
+        "",
+        lambda h: measures.sliced_wasserstein(Draws(h.tensor(X), weights=h.tensor(W)), h.tensor(X + 1)),
+    ),
     "condition on Draws of chains": (
         "data",
         lambda h: pytest.importorskip("arviz_stats") and at(h, h.model().condition(Draws(h.put(X.reshape(2, 20, 2))))),

@@ -195,6 +195,13 @@ class Flat(Logistic):
         return torch.where(y.abs() > 20, 0.0, super().evaluate_score(y))
 
 
+class Hollow(Logistic):
+    """Falls to a valley far out and rises again behind it."""
+
+    def evaluate(self, y):
+        return super().evaluate(y) + 40 * torch.sigmoid(y.squeeze(-1).abs() - 60)
+
+
 class Column(Logistic):
     def evaluate(self, y):
         return super().evaluate(y)[..., None]
@@ -217,6 +224,7 @@ class NoScore:
         (Unchecked, ["wrong_points_are_refused"]),
         (Unseeded, ["sample_is_reproducible"]),
         (Flat, ["far_out"]),
+        (Hollow, ["falls_along_rays"]),
         (Column, ["shapes"]),
         (NoScore, ["interface"]),
     ],

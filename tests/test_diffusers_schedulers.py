@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Should have t:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The maximum number of subdivisions"),  # LMSDiscrete integrates its coefficients
 ]
 
 
@@ -51,22 +52,27 @@ CANNOT_RUN = (
 
 @pytest.mark.parametrize("name", SERVED)
 def test_every_scheduler_and_option_gives_the_exact_law(name):
-    """Within a quarter of the data's scale after 16 steps, or coming nearer with 64; the noise at the start within 3 %.
+    """Within a quarter of the data's scale after 16 steps, or after 256 where they are spaced coarsely at the end.
 
-    Draws are fixed by their seed. Wrong conventions give 0.3 and more that no steps mend, or noise of a wrong size.
+    The noise at the start is right within 3 %. Draws are fixed by their seed. Wrong conventions give 0.3 and more that no steps
+    mend, or noise of a wrong size.
     """
-    scheduler = SCHEDULERS[name]()
-    options = {"mu": 0.5} if scheduler.config.get("use_dynamic_shifting") else {}
+    shifted = {"mu": 0.5} if SCHEDULERS[name]().config.get("use_dynamic_shifting") else {}
+
+    def found(steps):
+        return check_scheduler(SCHEDULERS[name](), steps, num_samples=256, **shifted)
+
     try:
-        coarse = check_scheduler(scheduler, 16, num_samples=256, **options)
+        check = found(16)
     except (ValueError, NotImplementedError) as error:
         if re.search(CANNOT_RUN, str(error)):
             pytest.skip(str(error))
-        raise
-    assert coarse.start == pytest.approx(1, abs=0.03)
-    if coarse.distance > 0.25:
-        fine = check_scheduler(SCHEDULERS[name](), 64, num_samples=256, **options)
-        assert fine.distance < 0.7 * coarse.distance
+        assert "its steps are too few" in str(error)  # noqa: PT017
+        check = found(256)
+    if check.distance > 0.25:
+        check = found(256)
+    assert check.start == pytest.approx(1, abs=0.03)
+    assert check.distance < 0.25
 
 
 def test_most_of_the_exported_schedulers_are_served():
@@ -105,7 +111,8 @@ LEADING = (
 def test_noise_at_the_start_is_known_once_the_timesteps_are(name):
     """With "leading" spacing it depends on them; the second call starts as the first did."""
     scheduler = getattr(diffusers, name)(timestep_spacing="leading")
-    assert check_scheduler(scheduler, 5, num_samples=64).start == pytest.approx(1, abs=1e-3)
+    # They start as for data of variance one: of the second column's .25 that is seen at a noise level of 8.
+    assert check_scheduler(scheduler, 5, num_samples=64).start == pytest.approx(1, abs=0.01)
     pipe = DiscoPipeline(memoriser(torch.randn(64, 2, generator=rng())), getattr(diffusers, name)(timestep_spacing="leading"))
     pipe.set_progress_bar_config(disable=True)
     first, second = (pipe(4, 5, generator=rng(1)).samples for _ in range(2))

@@ -390,7 +390,7 @@ def test_bad_pictures():
     last = torch.randn(60, 5, 5, 3, generator=torch.Generator().manual_seed(0))
     last[:, 0, 0, 0] = torch.nan
     with pytest.warns(UserWarning, match=r"channels first, data.permute\(0, 3, 1, 2\)"), pytest.raises(ValueError, match="NaN"):
-        DiscoScoreModel.from_data(last[:, :, :2])
+        DiscoScoreModel.from_data(last)
 
 
 def test_a_share_that_the_samples_do_not_carry():

@@ -9,9 +9,18 @@ import polars as pl
 import pytest
 import torch
 
-from disco_samplers import DiScoFormer, Draws
-from disco_samplers.draws import DrawsWarning, HeavyWeightWarning, RepeatedRowsWarning, distinct_rows
+from disco_samplers import DiScoFormer, Draws, LangevinSampler
+from disco_samplers.draws import (
+    HeavyWeightWarning,
+    LowEffectiveSizeWarning,
+    RepeatedRowsWarning,
+    TransposedWarning,
+    distinct_rows,
+)
+from disco_samplers.estimators import crossfit, mean
 from disco_samplers.measures import entropy
+from disco_samplers.posteriors import merged_posterior
+from disco_samplers.reference import KDE
 
 
 def normal(n, d, rng):
@@ -123,7 +132,7 @@ def test_weighted_estimates_are_normalised_and_adapted(disco, rng):
     assert abs(estimate.log_normalizer(generator=rng).value) < 0.1
     adapted = estimate.adapt(2)
     assert adapted.effective_size == estimate.effective_size
-    assert adapted.report.coordinates == ("plain", 0.0)
+    assert ("plain", 0.0) in adapted.report.tried
 
 
 @pytest.mark.parametrize("kind", ["weights", "chain"])
@@ -223,9 +232,11 @@ X = torch.arange(12.0).view(6, 2)
         (X, {"weights": [1, 1, 1, 1, 1, math.nan]}, "weights holds NaN"),
         (X, {"weights": [-1000.0, -2, -3, -4, -5, -6]}, "exponentiate log-weights"),
         (X, {"weights": [1.0, 2, 3, 4, 5, -1]}, "row 5"),
+        (X, {"weights": torch.full((6,), 800.0).exp()}, "infinite values: exponentiate log-weights as"),
+        (X, {"weights": [1.0, 0, 0, 0, 0, 0]}, "fewer than two distinct rows"),
         (X, {"names": ["a", "a"]}, "a occur more than once"),
-        (X, {"names": ["a"]}, "must name 2 columns"),
-        (X, {"support": [(0, None), (None, 5.0)]}, "3 rows lie outside the support"),
+        (X, {"names": ["a"]}, "names must have 2 entries, one a column, got 1"),
+        (X, {"support": [(0, None), (None, 5.0)]}, r"3 rows lie outside the support \(None, 5.0\) of column x1: rows 3, 4, 5,"),
         (X, {"log_prob": torch.ones(3)}, "log_prob must have one value"),
         (torch.ones(4, 2), {}, "no variance"),
         (X[:, 0], {}, "x\\[:, None\\]"),
@@ -254,6 +265,12 @@ def test_bad_conditions(small, samples, options, match):
         small.condition(samples, **options)
 
 
+def test_draws_of_draws(small):
+    with pytest.raises(TypeError, match="Draws already"):
+        Draws(Draws(X), weights=torch.ones(6))
+    small.condition(Draws(X), effective_size=5)
+
+
 def test_names_that_are_one_string():
     with pytest.raises(TypeError, match="sequence of 2 strings"):
         Draws(X, names="ab")
@@ -263,8 +280,181 @@ def test_what_can_be_read_but_is_risky(small, rng):
     x = normal(100, 2, rng)
     with pytest.warns(HeavyWeightWarning, match="row 3 carries"):
         small.condition(x, weights=torch.where(torch.arange(100) == 3, 500.0, 1.0))
-    with pytest.warns(DrawsWarning, match="worth 4.0"):
+    with pytest.warns(LowEffectiveSizeWarning, match="worth 4.0") as told:
         small.condition(x, effective_size=4)
+    assert told[0].filename == __file__  # the line of who conditions
+    with pytest.warns(LowEffectiveSizeWarning, match="worth 15.0 independent ones, of 10 columns"):
+        small.condition(normal(100, 10, rng), effective_size=15)
+    with pytest.warns(TransposedWarning, match="2 rows of 40 columns"):
+        small.condition(normal(2, 40, rng))
+
+
+@pytest.mark.parametrize("use", ["sampler", "merging", "entropy"])
+def test_a_low_effective_size_is_told_wherever_draws_are_conditioned_on(small, rng, use):
+    draws = Draws(normal(60, 2, rng), weights=torch.where(torch.arange(60) < 5, 1.0, 1e-3))
+    calls = {
+        "sampler": lambda: LangevinSampler(score=small).run(1, context=draws, num_warmup=1, num_chains=2, progress=False),
+        "merging": lambda: merged_posterior([draws, normal(60, 2, rng)], model=small, generator=rng),
+        "entropy": lambda: entropy(draws, model=small, calibrate=False),
+    }
+    with pytest.warns(LowEffectiveSizeWarning, match="worth") as told:
+        calls[use]()
+    assert "worth 5.1 independent" in str(told[0].message)
+
+
+def test_results_say_what_their_draws_are_worth(small, rng):
+    x = normal(60, 2, rng)
+    found = entropy(Draws(x, weights=torch.rand(60, generator=rng)), model=small, calibrate=False)
+    assert 30 < found.effective_size < 59
+    assert entropy(x, model=small, calibrate=False).effective_size == 60
+
+
+def test_masked_cells_are_refused_and_named(small, rng):
+    x = np.asarray(normal(50, 2, rng), dtype=np.float64)
+    x[[3, 20], [0, 1]] = -9
+    masked = np.ma.masked_equal(x, -9.0)
+    with pytest.raises(ValueError, match="samples holds masked values: 2 of 50 rows, rows 3, 20; drop or impute them"):
+        small.condition(masked)
+    with pytest.raises(ValueError, match="values holds masked values"):
+        Draws(masked)
+    with pytest.raises(ValueError, match="points holds masked values: 1 of 3 rows, row 0"):
+        small.condition(x).score(masked[3:6])
+    clean = np.ma.masked_less(x, -1e9)
+    np.testing.assert_array_equal(small.condition(clean).score(clean), small.condition(x).score(x))
+
+
+def test_draws_of_xarray(rng):
+    xarray = pytest.importorskip("xarray")
+    theta, mu = np.asarray(normal(80, 2, rng)).reshape(4, 20, 2), np.asarray(normal(80, 1, rng)).reshape(4, 20)
+    where = {"school": ["Choate", "Deerfield"]}
+    data = xarray.Dataset({"mu": (("chain", "draw"), mu), "theta": (("chain", "draw", "school"), theta)}, coords=where)
+    for given in (data, data.transpose("school", "draw", "chain")):
+        draws = Draws(given)
+        assert draws.names == ["mu", "theta[Choate]", "theta[Deerfield]"]
+        assert draws.num_chains == 4
+        np.testing.assert_array_equal(draws.values.numpy().reshape(4, 20, 3)[..., 1:], theta)
+    alone = Draws(data["theta"])
+    assert alone.names == ["theta[Choate]", "theta[Deerfield]"]
+    assert Draws(data.isel(chain=0, drop=True)).num_chains is None
+    with pytest.raises(ValueError, match='no "draw" among them'):
+        Draws(data.rename(draw="step"))
+
+
+def test_draws_as_arviz_and_back(rng):
+    pytest.importorskip("arviz")
+    draws = Draws(normal(80, 3, rng).view(4, 20, 3), names=["mu", "theta[0]", "theta[1]"], log_prob=torch.arange(80.0))
+    data = draws.to_arviz()
+    assert data.posterior["theta"].shape == (4, 20, 2)
+    assert float(data.sample_stats["lp"][1, 0]) == 20
+    back = Draws(data)
+    assert back.names == draws.names
+    np.testing.assert_array_equal(back.values, draws.values)
+    assert Draws(normal(30, 1, rng)).to_arviz().posterior.sizes["chain"] == 1
+    with pytest.raises(ValueError, match="ArviZ knows no weights"):
+        Draws(normal(30, 1, rng), weights=torch.ones(30)).to_arviz()
+
+
+def test_what_is_known_of_draws_goes_along(rng):
+    x = normal(400, 2, rng).abs()
+    draws = Draws(x.view(4, 100, 2), names=["a", "b"], support=[(0.0, None), (0.0, 9.0)], log_prob=-x.sum(1))
+    for made in (draws.thin(), draws.resample(50, seed=0), Draws(x.repeat(2, 1), log_prob=-x.sum(1).repeat(2)).thin()):
+        torch.testing.assert_close(made.log_prob.float(), -made.values.sum(1))
+    assert draws.thin().support == draws.resample(50, seed=0).support == draws.support
+    assert draws.thin().num_chains == 4
+    one = draws.columns(["b"])
+    assert (one.support, one.names, one.num_chains, one.log_prob) == ([(0.0, 9.0)], ["b"], 4, None)
+    assert torch.equal(draws.resample(50, seed=3).values, draws.resample(50, seed=3).values)
+
+
+def test_a_list_of_chains(rng):
+    chains = [normal(30, 2, rng) for _ in range(3)]
+    for given in (chains, [np.asarray(chain) for chain in chains]):
+        draws = Draws(given)
+        assert draws.num_chains == 3
+        np.testing.assert_array_equal(draws.values, torch.cat(chains))
+    with pytest.raises(ValueError, match=r"chains differ in shape: \(30, 2\), \(29, 2\); cut them.*chain\[:29\]"):
+        Draws([chains[0], chains[1][:29]])
+
+
+def test_runs_of_a_chain_are_held_out_together(rng):
+    draws = Draws(metropolis(3000, 2, 2.2, rng)[None])
+    rows, counts = draws.counts()
+    blocks = draws.blocks()
+    assert len(blocks) == len(rows)
+    assert (blocks.diff() >= 0).all()
+    assert 10 <= len(blocks.unique()) <= max(10, draws.effective_size / 10 + 1)
+
+    def neighbours_seen(seen, own):
+        """For each row of a fold whether a row next to it in the chain was seen."""
+        known = torch.isin(numbers[:, 0], seen[:, 0])
+        return lambda part: (known.roll(1) | known.roll(-1))[part[:, 0].long()].float()
+
+    numbers = torch.arange(len(rows), dtype=torch.float64)[:, None]
+
+    def share(**how):
+        return float(
+            crossfit(
+                numbers,
+                neighbours_seen,
+                lambda f, part: f(part),
+                counts=counts,
+                generator=torch.Generator().manual_seed(0),
+                **how,
+            ).mean()
+        )
+
+    assert share() > 0.9
+    assert share(blocks=blocks) < 2.5 * len(blocks.unique()) / len(rows)  # the two ends of each run
+
+
+def test_held_out_rows_of_a_chain_are_not_fooled_by_neighbours(rng):
+    """The bandwidth of highest held-out likelihood: of a slow chain as of independent draws of its effective size.
+
+    With neighbours on both sides of the split a bandwidth as narrow as a step of the chain wins.
+    """
+    bandwidths = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+    def best(x, **how):
+        means = []
+        for h in bandwidths:
+            held = crossfit(
+                x,
+                lambda rows, own=None, h=h: KDE(rows, h),
+                lambda kde, rows: kde.evaluate(rows),
+                generator=torch.Generator().manual_seed(0),
+                **how,
+            )
+            means.append(float(mean(held, how.get("counts"))))
+        return bandwidths[means.index(max(means))]
+
+    chain = [normal(1, 2, rng)[0].double()]
+    for step in normal(4000, 2, rng).double():
+        chain.append(0.998 * chain[-1] + math.sqrt(1 - 0.998**2) * step)
+    draws = Draws(torch.stack(chain)[None])
+    rows, counts = draws.counts()
+    independent = best(normal(round(draws.effective_size) + 20, 2, rng).double())
+    assert best(rows, counts=counts) < 0.5 * independent
+    assert best(rows, counts=counts, blocks=draws.blocks()) >= 0.5 * independent
+
+
+def test_adaptation_of_a_chain_does_no_harm(disco, rng):
+    """Judged on neighbours of its context, an estimate that follows every row would win."""
+    shape = torch.tensor([[1.0, 0.8], [0.0, 0.6]])
+    draws = Draws((metropolis(400, 2, 2.2, rng) @ shape)[None])
+    plain, y = disco.condition(draws), normal(500, 2, rng) @ shape
+    adapted = plain.adapt(1, seed=1)
+    true = -y @ torch.linalg.inv(shape.T @ shape)
+    before, after = (float((estimate.score(y) - true).square().sum()) for estimate in (plain, adapted))
+    assert len(adapted.report.tried) > 1
+    assert after < 1.25 * before
+
+
+def test_order_means_nothing_in_a_table(rng):
+    x = normal(200, 2, rng)
+    assert Draws(x).blocks() is None
+    assert Draws(x, weights=torch.rand(200, generator=rng)).blocks() is None
+    assert Draws(x).blocks(effective_size=50) is not None
+    assert len(Draws(x.view(2, 100, 2)).blocks().unique()) >= 10
 
 
 def test_draws_on_the_shipped_default(rng):

@@ -38,7 +38,7 @@ def test_every_method(method, dtype):
     assert result.draws.dtype == dtype
     assert result.draws.shape == (2000, 10, 2)
     assert 0.7 < float(result.draws[:, -1].var()) < 1.3
-    assert repr(result).startswith(f"SamplerResult({method}, chains=2000")
+    assert repr(result).startswith(f"SamplerResult({method}, num_chains=2000")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -268,7 +268,7 @@ def test_particle_flow_through_the_front(disco):
         ({"method": "malt", "log_prob": None}, "needs a log-density"),
         ({"method": "malt", "friction": -1.0}, "friction must not be negative"),
         ({"method": "malt", "trajectory": 0.0}, "trajectory must be positive"),
-        ({"method": "nuts"}, "method must be one of mala, ula, baoab, malt, annealed, flow, exact"),
+        ({"method": "nuts"}, "method must be one of mala, ula, baoab, malt, annealed, flow, exact, jumps"),
     ],
 )
 def test_wrong_options(options, message):

@@ -373,7 +373,8 @@ def test_command_names_what_it_cannot_find_or_write(run_file, tmp_path, capsys):
 def test_a_full_disk_costs_neither_the_run_nor_its_table(run_file, tmp_path, capsys, full_disk):
     """A checkpoint on the way, the state at the end and the picture cannot be written; the run goes on and is told of."""
     folder = tmp_path / "out"
-    full_disk("checkpoint.pt", "picture.png", after=1)
+    full_disk("checkpoint.pt", after=1)
+    full_disk("picture.png")
     assert main(["plasma", "run", str(run_file), "--out", str(folder), "--quiet", "--json"]) == 1
     out, err = capsys.readouterr()
     lines = err.splitlines()

@@ -48,7 +48,7 @@ def test_result(method, dtype):
     assert result.numpy().dtype == np.float64
     assert result.rhat.shape == result.ess.shape == (2,)
     assert (result.acceptance == 1).all() if method == "ula" else (result.acceptance < 1).all()
-    assert f"SamplerResult({method}, chains=3, draws=30, d=2" in repr(result)
+    assert f"SamplerResult({method}, num_chains=3, num_samples=30, d=2" in repr(result)
     assert str(result.summary()).splitlines()[1].startswith("a ")
 
 
@@ -262,7 +262,7 @@ def test_model_and_estimate_are_the_same_sampler(disco, kind):
     options = {"num_samples": 5, "num_warmup": 5, "num_chains": 2, "seed": 0} | QUIET
     of_model = LangevinSampler(score=disco).run(context=kind(x), **options)
     of_estimate = LangevinSampler(score=disco.condition(kind(x))).run(**options)
-    assert of_model.method == "mala"
+    assert of_model.method == "jumps"
     assert torch.equal(of_model.draws, of_estimate.draws)
     adapted = LangevinSampler(score=disco).run(context=kind(x), adapt=1, **options)
     assert adapted.draws.shape == (2, 5, 2)

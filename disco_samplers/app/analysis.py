@@ -59,7 +59,7 @@ def corner(draws: Draws, new: SamplerResult | None = None) -> Any:
     """A figure of every two columns."""
     x = np.asarray(draws.values, dtype=float)
     if new is None:
-        return pictures.plot_pairs(x[None], draws.names)
+        return pictures.plot_pairs(x[None], draws.names, label="draws")
     return pictures.plot_pairs(new.numpy(), draws.names, reference=x)
 
 

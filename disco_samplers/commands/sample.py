@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from disco_samplers.commands.shared.options import DRAWS_HELP, PICTURE, add_options, add_reading, ending
 
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
 _PRINTED = {
     "worth": "how many independent draws the input is worth; fewer is worse",
-    "mean, sd, 5%, 50%, 95%": "of the input and of the new draws; the nearer to one another the better",
-    "mcse": "Monte Carlo standard error of the mean; large against sd is worse",
+    "mean, sd, 5%, 50%, 95%": "of the input and of the new draws; the farther apart, the worse",
     "ess_bulk, ess_tail": "independent draws that these are worth, for means and for tails; fewer is worse, below 400 too few",
     "r_hat": "1 where the chains agree; larger is worse, above 1.01 they have not mixed",
     "acceptance": "share of accepted proposals; near 0 is worse",
     "divergences": "steps that left for nowhere; more is worse",
-    "closeness": "distance of the new draws to the input; much larger than that of its halves to one another is worse",
+    "as close, times as far": "distance of the new draws to the input, by that of its halves; more times is worse",
 }
+
+_AS_CLOSE = 1.2
+"""Ratio of the distances up to which both count as the same: that of halves itself varies by so much."""
 
 
 def add(commands: Any) -> None:
@@ -29,30 +36,34 @@ def add(commands: Any) -> None:
     command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
     command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
     command.add_argument("--num-chains", type=int, default=4, help="(default: %(default)s)")
-    command.add_argument("--num-warmup", type=int, default=500, help="discarded steps (default: %(default)s)")
-    command.add_argument("--thinning", type=int, help="steps between two draws (default: 5; for malt, whose steps are long, 1)")
+    command.add_argument("--num-warmup", type=int, help="discarded steps (default: 200 for auto, else 500)")
+    command.add_argument("--thinning", type=int, help="steps between two draws (default: 1 for auto and malt, else 5)")
     command.add_argument(
-        "--method", choices=["mala", "ula", "baoab", "malt", "annealed"], default="mala", help="(default: %(default)s)"
+        "--method",
+        choices=["auto", "mala", "ula", "baoab", "malt", "annealed"],
+        default="auto",
+        help="auto jumps between all parts of the density; the others move locally, for comparison (default: %(default)s)",
     )
+    command.add_argument("--strict", action="store_true", help="exit with status 3 if the chains have not mixed")
     command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc")
     command.add_argument("--plot", metavar="FILE", help=f"draw marginals and traces: {PICTURE}")
     add_reading(command, thinning=False)
-    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet")
+    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Does what the subcommand says."""
+    """Does what the subcommand says; 3 if the chains have not mixed and that is to be an error."""
     import torch
 
     from disco_samplers import files, pictures
     from disco_samplers.commands.shared.models import conditioned
-    from disco_samplers.commands.shared.output import Output
+    from disco_samplers.commands.shared.output import Output, rows_of, told
     from disco_samplers.commands.shared.tables import equal_rows, table_from
     from disco_samplers.estimators import DEFAULTS
-    from disco_samplers.measures import sliced_wasserstein
-    from disco_samplers.samplers import LangevinSampler, summarise
+    from disco_samplers.samplers import LangevinSampler, NotMixedWarning, not_mixed
 
+    output = Output(options)
     if options.out:
         files.writable(options.out, draws=True)
     if options.plot:
@@ -64,38 +75,89 @@ def run(options: argparse.Namespace) -> int:
     estimate, draws = conditioned(options, table)
     rows = equal_rows(table, options.seed)
     sampler = LangevinSampler(score=estimate, method=options.method)
-    result = sampler.run(
-        options.num_samples,
-        num_chains=options.num_chains,
-        num_warmup=options.num_warmup,
-        thinning=options.thinning if options.thinning is not None else 1 if options.method == "malt" else 5,
-        seed=options.seed,
-        names=table.names,
-        progress=not options.quiet,
-    )
-    output = Output(options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotMixedWarning)  # what it says is printed below, beside the table
+        result = sampler.run(
+            options.num_samples,
+            num_chains=options.num_chains,
+            num_warmup=options.num_warmup,
+            thinning=options.thinning if options.thinning is not None else 1 if options.method in ("auto", "malt") else 5,
+            seed=options.seed,
+            names=table.names,
+            progress=not options.quiet,
+        )
     output.write(options.out, result.save)
     output.write(options.plot, lambda path: result.plot(path, reference=rows))
-    print(f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {' '.join(options.draws)}")
-    print(draws)
-    chains = table.by_chain if table.weights is None else rows[None]
-    print(summarise(chains, table.names, independent=len(chains) == 1))
-    print(f"\nnew draws: {result}")
-    print(result.summary())
+    if not result.complete:
+        output.interrupted("these are the draws made until then")
+    said = [
+        f"\ninput: {len(table.values)} draws of {len(table.names)} variables from {' '.join(options.draws)}",
+        str(draws),
+        f"\nnew draws: {result}",
+        _side_by_side(rows, result),
+    ]
     old, new = torch.from_numpy(rows), torch.from_numpy(result.numpy()).flatten(0, 1)
-    order = torch.randperm(len(old), generator=torch.Generator().manual_seed(options.seed), device=old.device)
+    far = apart = None
+    if len(old) >= 4:
+        far, apart = _distances(old, new, torch.Generator().manual_seed(options.seed))
+        said.append("\n" + _closeness(far, apart))
+    unmixed = result.unmixed
+    if unmixed:
+        said.append("warning: " + not_mixed(unmixed, result.method))
+    status = output.tell(
+        "\n".join(said),
+        input=told(draws),
+        method=result.method,
+        acceptance=float(result.acceptance.mean()),
+        divergences=int(result.divergences.sum()),
+        complete=result.complete,
+        not_mixed=unmixed,
+        summary=rows_of(result.summary()),
+        distance=far,
+        distance_of_halves=apart,
+    )
+    return status or (3 if unmixed and options.strict else 0)
+
+
+def _side_by_side(old: np.ndarray, result: Any) -> str:
+    """The table of a run beside what it was made of, a line for each variable: mean, deviation and quantiles of both."""
+    import numpy as np
+
+    from disco_samplers.samplers import summarise
+
+    new = result.summary()
+    before = summarise(old[None], result.names, independent=True).columns
+    width = max(8, *(len(name) for name in result.names))
+    shown = [name for name in ("ess_bulk", "ess_tail", "r_hat") if np.isfinite(new.columns[name]).any()]
+    head = f"{'':<{width}}" + "".join(f"{name:>22}" for name in before) + "".join(f"{name:>11}" for name in shown)
+    rows = [head, f"{'':<{width}}" + f"{'input':>12} {'new':>9}" * len(before)]
+    for i, name in enumerate(result.names):
+        pairs = "".join(f"{before[column][i]:>12.4g} {new.columns[column][i]:>9.4g}" for column in before)
+        told = "".join(f"{new.columns[column][i]:>11.{3 if column == 'r_hat' else 0}f}" for column in shown)
+        rows.append(f"{name:<{width}}{pairs}{told}" + "  not mixed" * (i in new.unmixed))
+    return "\n".join(rows)
+
+
+def _distances(old: torch.Tensor, new: torch.Tensor, generator: torch.Generator) -> tuple[float, float]:
+    """How far the new draws are from the input, and one half of it from the other."""
+    import torch
+
+    from disco_samplers.measures import sliced_wasserstein
+
+    order = torch.randperm(len(old), generator=generator, device=old.device)
     half = len(old) // 2
     first, second = old[order[:half]], old[order[half : 2 * half]]
     # The same number of draws on both sides, or the comparison would be of sample sizes.
     some = new[torch.linspace(0, len(new) - 1, min(half, len(new)), device=new.device).round().long()]
-    if half >= 2:
-        distance = (sliced_wasserstein(some, first) + sliced_wasserstein(some, second)) / 2
-        print(
-            f"\ncloseness: sliced Wasserstein distance of the new draws to the input {distance:.4f}, "
-            f"of one half of the input to the other {sliced_wasserstein(first, second):.4f} (standard deviations)"
-        )
-    for path in output.written:
-        print(f"wrote {path}")
-    if not result.complete:
-        output.interrupted("these are the draws made until then")
-    return output.status
+    return (sliced_wasserstein(some, first) + sliced_wasserstein(some, second)) / 2, sliced_wasserstein(first, second)
+
+
+def _closeness(far: float, apart: float) -> str:
+    """The distance of the new draws to the input in words, measured by that of one half of it to the other."""
+    ratio = far / apart
+    words = (
+        "new draws are as close to the input as half of it is to the other half"
+        if ratio <= _AS_CLOSE
+        else f"new draws are {ratio:.1f} times as far from the input as half of it is from the other half"
+    )
+    return f"{words} (sliced Wasserstein distance {far:.4f} and {apart:.4f}, in standard deviations)"

@@ -7,15 +7,20 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names
+from disco_samplers.draws.checks import Bounds, column_of, index_of, size_of, stacked, support_of, weights_of
 from disco_samplers.draws.frames import as_table
+from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
 from disco_samplers.draws.worth import (
-    DrawsWarning,
     HeavyWeightWarning,
+    LowEffectiveSizeWarning,
     RepeatedRowsWarning,
+    TransposedWarning,
+    blocks_of,
     chains_effective_size,
     distinct_rows,
     kish_effective_size,
@@ -23,13 +28,17 @@ from disco_samplers.draws.worth import (
 from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
 
-_FEW = 10
-"""Effective size below which a warning is due."""
+_FEW, _FEW_A_COLUMN = 10, 2
+"""Effective size, and that for each column, below which a warning is due, if there are twice as many rows."""
 
 _LIKE_A_CHAIN, _LONG = 0.05, 50
 """Share of rows equal to the row before, and rows, from which on an array looks like a chain that stood still."""
 
-Bounds = Sequence[tuple[float | None, float | None]]
+_CALLER = 5
+"""Frames from a warning up to who conditions on the draws."""
+
+_MANY_COLUMNS = 10
+"""Columns for each row from which on an array looks transposed."""
 
 
 class Draws:
@@ -40,8 +49,8 @@ class Draws:
     bounds the others; where several apply the smallest.
 
     Arguments:
-        values: (n, d), or (chain, draw, d) for chains of equal length; numpy, torch, or a pandas or polars data frame, whose
-            column names are kept.
+        values: (n, d), or (chain, draw, d) for chains of equal length; numpy, torch, a pandas or polars data frame, whose
+            column names are kept, a list of chains, or what xarray and ArviZ have with the dimensions "chain" and "draw".
         weights: (n,), or (chain, draw): not negative, of any sum. Weights of zero leave a row out.
         names: of the d columns.
         support: for each column (low, high), None where there is no bound.
@@ -49,8 +58,8 @@ class Draws:
 
     Raises:
         TypeError: if values or weights are not numeric.
-        ValueError: if the shapes do not fit, a value is not finite, a weight is negative or all are zero, names are repeated, a
-            row lies outside the support, or all rows are the same.
+        ValueError: if the shapes do not fit, chains differ in length, a value is masked or not finite, a weight is negative or
+            all are zero, names are repeated, a row lies outside the support, or all rows are the same.
 
     References:
         Kish, *Survey sampling*, 1965; Vehtari et al., *Rank-normalization, folding, and localization: an improved R-hat*,
@@ -73,7 +82,13 @@ class Draws:
         support: Bounds | None = None,
         log_prob: ArrayLike | None = None,
     ) -> None:
-        tensor, found = as_table(values, "values")
+        if isinstance(values, Draws):
+            raise TypeError("values are Draws already: they have their own weights, chains and names")
+        if isinstance(values, (list, tuple)):
+            values = stacked(values)
+        self.is_tensor = isinstance(values, Tensor)
+        tensor, found = from_labelled(values) if is_labelled(values) else as_table(values, "values")
+        tensor = as_tensor(tensor, "values")
         if tensor.ndim not in (2, 3):
             raise ValueError(
                 f"values must have shape (n, d) or (chain, draw, d), got {tuple(tensor.shape)}"
@@ -82,22 +97,53 @@ class Draws:
         if tensor.shape[-1] < 1 or tensor[..., 0].numel() < 2:
             raise ValueError(f"values must have at least 2 rows and 1 column, got shape {tuple(tensor.shape)}")
         check_finite(tensor, "values")
-        self.is_tensor = isinstance(values, Tensor)
         self.num_chains = len(tensor) if tensor.ndim == 3 else None
         self.values: Tensor = tensor.flatten(0, 1) if tensor.ndim == 3 else tensor
         n, d = self.values.shape
         self.names = column_names(names if names is not None else found, d)
         self.has_names = names is not None or found is not None
-        self.weights = None if weights is None else _weights(weights, n, self.values)
-        self.log_prob = None if log_prob is None else _column(log_prob, "log_prob", n).to(self.values.device)
-        self.support = None if support is None else _support(support, self.values, self.names)
+        self.weights = None if weights is None else weights_of(weights, n, self.values)
+        self.log_prob = None if log_prob is None else column_of(log_prob, "log_prob", n).to(self.values.device)
+        self.support = None if support is None else support_of(support, self.values, self.names)
         if (self.values == self.values[:1]).all():
             raise ValueError("values has no variance: all its rows are the same; at least two distinct rows are needed")
-        self._reduced: tuple[Tensor, Tensor | None] | None = None
+        counted = self.values if self.weights is None else self.values[self.weights > 0]
+        if (counted == counted[:1]).all():
+            raise ValueError("weights leave fewer than two distinct rows: all others have a weight of zero")
+        self._reduced: tuple[Tensor, Tensor, Tensor] | None = None
         self._effective_size: float | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def independent(self) -> Any:
+        """The rows as they were given, for what knows nothing of weights and chains.
+
+        Raises:
+            ValueError: if they are not independent draws of equal weight.
+        """
+        if self.effective_size < len(self):
+            raise ValueError(
+                f"{self!r}: independent rows of equal weight are wanted here, as "
+                f"draws.resample({max(2, round(self.effective_size))}, seed=0) gives"
+            )
+        return self.values if self.is_tensor else self.values.numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The same as an array.
+
+        Raises:
+            TypeError: if they are not independent draws of equal weight.
+        """
+        try:
+            return np.array(torch.as_tensor(self.independent()).detach().cpu().numpy(), dtype=dtype)
+        except ValueError as error:
+            raise TypeError(str(error)) from None
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the values are; None for arrays, which go where they are wanted."""
+        return self.values.device if self.is_tensor else None
 
     @property
     def dim(self) -> int:
@@ -113,45 +159,73 @@ class Draws:
     def effective_size(self) -> float:
         """How many independent draws these are worth."""
         if self._effective_size is None:
-            rows, share = self._distinct()
+            rows, share, _ = self._distinct()
             sizes = [float(len(rows))]
             if self.weights is not None:
                 sizes.append(kish_effective_size(share))
             if self.num_chains is not None:
-                chains = chains_effective_size(self.values.view(self.num_chains, -1, self.dim))
-                sizes += [] if math.isnan(chains) else [chains]
+                sizes.append(self._chains_worth())
             self._effective_size = max(1.0, min(sizes))
         return self._effective_size
 
     def counts(self, effective_size: float | None = None) -> tuple[Tensor, Tensor | None]:
         r"""The distinct rows (m, d), and how many independent draws each is worth, :math:`w_i \operatorname{ESS}`.
 
-        None stands for one draw a row. Warns where rows are worth few, look like a chain, or one outweighs all others.
+        None stands for one draw a row.
 
         Raises:
             ValueError: if ``effective_size`` is not positive or exceeds the number of distinct rows.
         """
-        rows, share = self._distinct()
-        size = self.effective_size if effective_size is None else _size(effective_size, len(rows))
+        rows, share, _ = self._distinct()
+        size = self.effective_size if effective_size is None else size_of(effective_size, len(rows))
+        if self.weights is None and len(rows) == len(self) and size >= len(self):
+            return self.values, None
+        return rows, share * size
+
+    def warn(self, effective_size: float | None = None) -> None:
+        """Warns where rows are worth few, look like a chain or like columns, or where one outweighs all others."""
+        rows, share, _ = self._distinct()
+        size = self.effective_size if effective_size is None else effective_size
         if self.num_chains is None and self.weights is None and effective_size is None and self._looks_like_a_chain():
             warnings.warn(
                 f"{len(self):,} rows, of which {len(rows):,} are distinct: many repeat the row before, as a Markov chain's do. "
                 f"They are read as {len(rows):,} draws; pass Draws(x) with x (chain, draw, d), or effective_size=, to say what "
                 "they are worth",
                 RepeatedRowsWarning,
-                stacklevel=3,
+                stacklevel=_CALLER,
+            )
+        if self.dim >= _MANY_COLUMNS * len(self):
+            warnings.warn(
+                f"{len(self)} rows of {self.dim} columns: draws are rows here; transpose the array if yours are columns",
+                TransposedWarning,
+                stacklevel=_CALLER,
             )
         if self.weights is not None and float(share.max()) > 0.5:
             warnings.warn(
-                f"row {int(share.argmax())} carries {float(share.max()):.0%} of all weight: the draws tell of little else",
+                f"row {self._heaviest()} carries {float(share.max()):.0%} of all weight: the draws tell of little else",
                 HeavyWeightWarning,
-                stacklevel=3,
+                stacklevel=_CALLER,
             )
-        elif size < min(_FEW, len(rows)):
-            warnings.warn(f"the draws are worth {size:.1f} independent ones: expect little", DrawsWarning, stacklevel=3)
-        if self.weights is None and len(rows) == len(self) and size >= len(self):
-            return self.values, None
-        return rows, share * size
+        elif size < min(max(_FEW, _FEW_A_COLUMN * self.dim), len(rows) / 2):
+            warnings.warn(
+                f"the draws are worth {size:.1f} independent ones, of {self.dim} columns: expect little",
+                LowEffectiveSizeWarning,
+                stacklevel=_CALLER,
+            )
+
+    def blocks(self, effective_size: float | None = None) -> Tensor | None:
+        """The run of successive draws, (m,), that each row of :meth:`counts` belongs to, where these come one after another.
+
+        An estimate must not be judged on neighbours of what it was made from: such runs are held out as a whole. None where the
+        order of rows means nothing: those of a plain table, unless ``effective_size`` is given or it looks like a chain.
+        """
+        said = effective_size is not None or self._looks_like_a_chain()
+        if self.num_chains is None and (self.weights is not None or not said):
+            return None
+        chains = self.num_chains or 1
+        return blocks_of(chains, len(self) // chains, min(self._chains_worth(), effective_size or math.inf))[
+            self._distinct()[2].cpu()
+        ]
 
     def thin(self) -> Draws:
         """Every k-th draw of each chain, k being what one independent draw takes; of a table the distinct rows.
@@ -162,48 +236,70 @@ class Draws:
         if self.weights is not None:
             raise ValueError("weighted draws cannot be thinned: use resample")
         if self.num_chains is None:
-            return self._of(self._distinct()[0])
+            return self._of(self._distinct()[2])
         step = max(1, math.ceil(len(self) / self.effective_size))
-        return self._of(self.values.view(self.num_chains, -1, self.dim)[:, ::step])
+        index = torch.arange(len(self), device=self.values.device).view(self.num_chains, -1)[:, ::step]
+        return self._of(index if index.shape[1] > 1 else index.flatten())
 
-    def resample(self, num_samples: int | None = None, *, generator: torch.Generator | None = None) -> Draws:
+    def resample(
+        self, num_samples: int | None = None, *, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> Draws:
         """Draws of equal weight, by systematic resampling; as many as these are worth if no number is given.
 
         Raises:
-            ValueError: if ``num_samples`` is not positive or the generator is on another device.
+            ValueError: if ``num_samples`` is not positive, seed and generator are both given, or the generator is on another
+                device.
 
         References:
             Kitagawa, *Monte Carlo filter and smoother for non-Gaussian nonlinear state space models*, 1996.
         """
-        count = round(self.effective_size) if num_samples is None else num_samples
+        count = max(2, round(self.effective_size)) if num_samples is None else num_samples
         check_count("num_samples", count, 1)
         device = self.values.device
-        generator = generator_on(device, generator=generator)
+        generator = generator_on(device, seed=seed, generator=generator)
         share = self._shares().cumsum(0)
         offset = torch.rand((), generator=generator, device=device, dtype=share.dtype)
         points = (torch.arange(count, device=device) + offset) / count * share[-1]
         index = torch.searchsorted(share, points).clamp_max(len(self) - 1)
         order = torch.randperm(count, generator=generator, device=device)
-        return self._of(self.values[index[order]])
+        return self._of(index[order])
 
     def columns(self, which: Sequence[str | int]) -> Draws:
-        """The same draws of some of the columns, by name or number.
+        """The same draws of some of the columns, by name or number; without ``log_prob``, which is that of all of them.
 
         Raises:
             ValueError: if there is no such column.
         """
-        index = [_index(column, self.names) for column in which]
-        values = self.values[:, index]
-        if self.num_chains is not None:
-            values = values.view(self.num_chains, -1, len(index))
-        weights = None if self.weights is None else self.weights.view(values.shape[:-1])
+        index = [index_of(column, self.names) for column in which]
         bounds = None if self.support is None else [self.support[i] for i in index]
-        return Draws(
-            values if self.is_tensor else values.numpy(),
-            weights=weights,
-            names=[self.names[i] for i in index] if self.has_names else None,
-            support=bounds,
-        )
+        names = [self.names[i] for i in index] if self.has_names else None
+        return self.replaced(self.values[:, index], names=names, support=bounds)
+
+    def replaced(self, values: Tensor, *, names: Sequence[str] | None = None, support: Bounds | None = None) -> Draws:
+        """Other values (n, k) with the weights and chains of these, row by row.
+
+        Example:
+            >>> draws = Draws(torch.rand(50, 2), weights=torch.rand(50))
+            >>> abs(draws.replaced(draws.values.log()).effective_size - draws.effective_size) < 1e-6
+            True
+        """
+        shape = values.shape[:1] if self.num_chains is None else (self.num_chains, len(values) // self.num_chains)
+        weights = None if self.weights is None else self.weights.view(shape)
+        values = values.view(*shape, -1)
+        return Draws(values if self.is_tensor else values.numpy(), weights=weights, names=names, support=support)
+
+    def to_arviz(self) -> Any:
+        """As ArviZ data: a chain if these are none; ``log_prob`` as the statistic ``lp``.
+
+        Raises:
+            ImportError: if ArviZ is not installed.
+            ValueError: if the draws are weighted, which ArviZ knows nothing of.
+        """
+        if self.weights is not None:
+            raise ValueError("ArviZ knows no weights: use draws.resample(n, seed=0).to_arviz()")
+        chains = self.num_chains or 1
+        stats = {} if self.log_prob is None else {"lp": self.log_prob.view(chains, -1).cpu().numpy()}
+        return inference_data(self.values.view(chains, -1, self.dim).cpu().numpy(), self.names, stats)
 
     def __repr__(self) -> str:
         chains = f" of {self.num_chains} chain{'s' * (self.num_chains > 1)}" if self.num_chains else ""
@@ -212,85 +308,41 @@ class Draws:
         worth = f"{self.effective_size:,.0f}"
         return f"Draws: {len(self):,} draws{chains} of {self.dim} columns{distinct}{weighted}, worth {worth}"
 
-    def _of(self, values: Tensor) -> Draws:
-        names = self.names if self.has_names else None
-        return Draws(values if self.is_tensor else values.numpy(), names=names, support=self.support)
+    def _of(self, index: Tensor) -> Draws:
+        """The rows of these numbers (n,), or (chain, draw), of equal weight."""
+        values = self.values[index]
+        return Draws(
+            values if self.is_tensor else values.numpy(),
+            names=self.names if self.has_names else None,
+            support=self.support,
+            log_prob=None if self.log_prob is None else self.log_prob[index],
+        )
 
     def _shares(self) -> Tensor:
         if self.weights is not None:
             return self.weights
         return torch.full((len(self),), 1 / len(self), dtype=torch.float64, device=self.values.device)
 
-    def _distinct(self) -> tuple[Tensor, Tensor]:
-        """Distinct rows of positive weight, and their shares of all weight."""
+    def _distinct(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Distinct rows of positive weight, their shares of all weight, and where each is first."""
         if self._reduced is None:
             shares = self._shares()
-            kept = shares > 0
+            kept = (shares > 0).nonzero()[:, 0]
             rows, own = distinct_rows(self.values[kept])
             found = torch.zeros(len(rows), dtype=torch.float64, device=rows.device).index_add_(0, own, shares[kept])
-            self._reduced = rows, found
-        rows, share = self._reduced
-        assert share is not None
-        return rows, share
+            place = torch.full((len(rows),), len(self), device=rows.device).scatter_reduce_(0, own, kept, "amin")
+            self._reduced = rows, found, place
+        return self._reduced
+
+    def _heaviest(self) -> int:
+        _, share, place = self._distinct()
+        return int(place[share.argmax()])
+
+    def _chains_worth(self) -> float:
+        """What the chains, or the rows as one chain, are worth by their autocorrelation; as many as they are if unknown."""
+        found = chains_effective_size(self.values.view(self.num_chains or 1, -1, self.dim))
+        return float(len(self)) if math.isnan(found) else found
 
     def _looks_like_a_chain(self) -> bool:
         stood = (self.values[1:] == self.values[:-1]).all(1).double().mean()
         return len(self) >= _LONG and bool(stood > _LIKE_A_CHAIN)
-
-
-def _column(values: ArrayLike, name: str, n: int) -> Tensor:
-    tensor = as_tensor(values, name).double().flatten()
-    if len(tensor) != n:
-        raise ValueError(f"{name} must have one value for each of the {n} rows, got {len(tensor)}")
-    return tensor
-
-
-def _weights(values: ArrayLike, n: int, rows: Tensor) -> Tensor:
-    """Weights that sum to one."""
-    weights = _column(values, "weights", n)
-    check_finite(weights[:, None], "weights")
-    low, high = float(weights.min()), float(weights.max())
-    if low < 0:
-        hint = "exponentiate log-weights first, as (w - w.max()).exp()" if high <= 0 or low < -5 else "leave such rows out"
-        raise ValueError(f"weights must not be negative, got {low:.4g} in row {int(weights.argmin())}: {hint}")
-    if high == 0:
-        raise ValueError("weights are all zero: nothing is left")
-    weights = weights / high
-    return (weights / weights.sum()).to(rows.device)
-
-
-def _support(support: Bounds, values: Tensor, names: list[str]) -> list[tuple[float | None, float | None]]:
-    bounds = [(low, high) for low, high in support]
-    if len(bounds) != len(names):
-        raise ValueError(f"support must give (low, high) for each of the {len(names)} columns, got {len(bounds)}")
-    for column, name, (low, high) in zip(values.unbind(1), names, bounds, strict=True):
-        outside = torch.zeros_like(column, dtype=torch.bool)
-        if low is not None:
-            outside |= column < low
-        if high is not None:
-            outside |= column > high
-        if outside.any():
-            rows = outside.nonzero()[:, 0].tolist()
-            raise ValueError(
-                f"{len(rows)} rows lie outside the support ({low}, {high}) of column {name}, the first at row {rows[0]} with "
-                f"{float(column[rows[0]]):.6g}"
-            )
-    return bounds
-
-
-def _size(value: float, distinct: int) -> float:
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 1):
-        raise ValueError(f"effective_size must be a number of at least 1, got {value!r}")
-    if value > distinct:
-        raise ValueError(f"effective_size must not exceed the number of distinct rows, {distinct}, got {value}")
-    return float(value)
-
-
-def _index(column: str | int, names: list[str]) -> int:
-    if isinstance(column, str):
-        if column not in names:
-            raise ValueError(f"there is no column {column!r}: there are {', '.join(names)}")
-        return names.index(column)
-    if not 0 <= column < len(names):
-        raise ValueError(f"there is no column {column}: there are {len(names)}")
-    return column

@@ -5,10 +5,15 @@ An estimate from rows that are not independent must not trust them as if they we
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from disco_samplers.convergence import diagnostic
+
+_SPAN, _BLOCKS = 10, 10
+"""Independent draws that a block of a chain is worth, and blocks at least."""
 
 
 class DrawsWarning(UserWarning):
@@ -21,6 +26,14 @@ class RepeatedRowsWarning(DrawsWarning):
 
 class HeavyWeightWarning(DrawsWarning):
     """One row carries more than half of all weight."""
+
+
+class LowEffectiveSizeWarning(DrawsWarning):
+    """So few independent draws that little can be told of their density."""
+
+
+class TransposedWarning(DrawsWarning):
+    """Far more columns than rows, as an array has that is the wrong way round."""
 
 
 def kish_effective_size(weights: Tensor) -> float:
@@ -52,6 +65,53 @@ def chains_effective_size(values: Tensor) -> float:
     found = torch.from_numpy(diagnostic("ess_bulk", values.detach().double().cpu().numpy()))
     found = found[torch.isfinite(found)]
     return float(found.min()) if len(found) else float("nan")
+
+
+def blocks_of(chains: int, length: int, effective_size: float) -> Tensor:
+    """Runs of successive draws, numbered, for the rows of chains one after the other: (chains * length,).
+
+    A run is worth ten independent draws, so that few rows of it are neighbours of another run's; but there are ten at least.
+
+    References:
+        Burman, Chow, Nolan, *A cross-validatory method for dependent data*, Biometrika 1994.
+
+    Example:
+        >>> blocks_of(2, 100, 20.0).unique(return_counts=True)
+        (tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), tensor([20, 20, 20, 20, 20, 20, 20, 20, 20, 20]))
+    """
+    each = min(length, max(math.ceil(_BLOCKS / chains), math.floor(effective_size / (_SPAN * chains))))
+    draw = torch.arange(length, device="cpu") * each // length
+    return (torch.arange(chains, device="cpu")[:, None] * each + draw).flatten()
+
+
+def part_worth(counts: Tensor, rows: Tensor) -> Tensor:
+    r"""What evenly spread rows of a chain are worth: being farther apart than all rows are, the more.
+
+    Of n rows worth N, m are worth :math:`m / (1 + m (n/N - 1) / n)`: the variance of their mean, with correlations that fall
+    off within a small part of the chain.
+
+    Example:
+        >>> part_worth(torch.full((1000,), 0.1), torch.arange(0, 1000, 10)).sum()
+        tensor(52.6316)
+    """
+    some = counts[rows]
+    correlated = len(counts) / float(counts.sum()) - 1
+    return some * (len(rows) / (1 + len(rows) / len(counts) * correlated) / some.sum())
+
+
+def evenly(rows: Tensor, counts: Tensor | None, num_samples: int | None = None) -> Tensor:
+    """Rows (n, d) each as often as it weighs: one at every n-th, or ``num_samples``-th, part of all weight.
+
+    Example:
+        >>> evenly(torch.tensor([[0.0], [1.0]]), torch.tensor([1.0, 3.0]), 4)[:, 0]
+        tensor([0., 1., 1., 1.])
+    """
+    if counts is None:
+        return rows
+    count = len(rows) if num_samples is None else num_samples
+    share = (counts.double() / counts.double().sum()).cumsum(0)
+    places = (torch.arange(count, dtype=share.dtype, device=rows.device) + 0.5) / count
+    return rows[torch.searchsorted(share, places).clamp_max(len(rows) - 1)]
 
 
 def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,7 @@ def adapt(
     samples: Tensor,
     *,
     counts: Tensor | None = None,
+    blocks: Tensor | None = None,
     keys: int | None,
     num_steps: int,
     learning_rate: float = 1e-4,
@@ -93,8 +94,10 @@ def adapt(
     Arguments:
         network: what reads the samples; a copy, for it is changed.
         samples: (n, d).
-        counts: (n,), how many independent draws each row is worth. Where they are given the rows are read as they are, and only
-            the heads are adapted.
+        counts: (n,), how many independent draws each row is worth: means over rows, their standard errors and all that is
+            fitted to rows are by these.
+        blocks: (n,), for successive draws of chains, the block that each is in: blocks are held out as a whole, or neighbours
+            would vouch for one another.
         keys: most rows that a row attends to.
         num_steps: most gradient steps.
         learning_rate: of Adam.
@@ -123,16 +126,16 @@ def adapt(
     criterion: list[float] = []
     chosen = 0
     with full_precision(samples.device):
-        tried: dict[tuple[str, float], float] = {}
-        kind, interrupted = PLAIN, False
-        if counts is None:
-            tried, kind, interrupted = choose(network, samples, keys=keys, seed=seed, deadline=deadline, progress=progress)
+        tried, kind, interrupted = choose(
+            network, samples, counts=counts, blocks=blocks, keys=keys, seed=seed, deadline=deadline, progress=progress
+        )
         if not interrupted:
             losses, criterion, chosen = adapt_heads(
                 network,
                 samples,
                 kind,
                 counts=counts,
+                blocks=blocks,
                 keys=keys,
                 num_steps=num_steps,
                 learning_rate=learning_rate,

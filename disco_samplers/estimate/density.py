@@ -23,6 +23,7 @@ from disco_samplers.estimators import (
     check_single,
     draw_rows,
     log_normalizer,
+    proposal,
     settled,
 )
 from disco_samplers.model import Network
@@ -83,9 +84,10 @@ class DensityEstimate:
         numpy: bool = False,
         report: AdaptationReport | None = None,
         names: list[str] | None = None,
+        blocks: Tensor | None = None,
     ) -> None:
         self.model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
-        self.report, self.names = report, names
+        self.report, self.names, self.blocks = report, names, blocks
         self._numpy = numpy
 
     @property
@@ -99,10 +101,15 @@ class DensityEstimate:
         return self.samples.shape[-2]
 
     @property
+    def counts(self) -> Tensor | None:
+        """How many independent draws each row of the context is worth, (n,) or (b, n); None where each is one."""
+        counts: Tensor | None = self.estimator.core.counts
+        return counts
+
+    @property
     def effective_size(self) -> float:
         """How many independent draws the rows of the context are worth."""
-        counts = self.estimator.core.counts
-        return float(self.num_samples) if counts is None else float(counts.sum(-1).min())
+        return float(self.num_samples) if self.counts is None else float(self.counts.sum(-1).min())
 
     @property
     def keys(self) -> int | None:
@@ -211,14 +218,35 @@ class DensityEstimate:
         draws = self.estimator.from_core(result.draws[:, 0]).to(self.samples.dtype)
         return draws.cpu().numpy() if self._numpy else draws
 
+    def proposal(self, *, generator: torch.Generator | None = None) -> Any:
+        """A density close to this one, with ``sample`` and ``log_prob``: a mixture with the moments of neighbouring rows.
+
+        See :class:`disco_samplers.estimators.NeighbourMixture`; for independence samplers and importance sampling.
+
+        Raises:
+            ValueError: if the estimate is of a batch of data sets, or the generator is on another device.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+            >>> estimate = DiScoFormer.from_pretrained().condition(x)
+            >>> q = estimate.proposal()
+            >>> y = q.sample(1000, generator=torch.Generator().manual_seed(1))
+            >>> weights = torch.softmax(estimate.log_prob(y) - q.log_prob(y), 0)
+            >>> bool(1 / weights.square().sum() > 500)
+            True
+        """
+        check_single(self.samples, "proposal")
+        return proposal(self.estimator, generator_on(self.device, generator=generator))
+
     @torch.inference_mode(False)
     def adapt(self, num_steps: int = 8, **options: Any) -> DensityEstimate:
         """A new estimate whose heads were adapted to these samples, and which reads them as suits them, without labels.
 
         See :func:`disco_samplers.estimate.adapt` for what is done and the ``options``: learning_rate, seed, max_seconds and
         progress. The shared model is untouched; ``report`` tells what was tried. No steps change nothing. How an earlier
-        adaptation read the samples is chosen anew; weighted or repeated draws are read as they are. The result is normalised if
-        this one is. An interrupt gives the best one found so far, at once, and is passed on before there is anything to keep.
+        adaptation read the samples is chosen anew. The result is normalised if this one is. An interrupt gives the best one
+        found so far, at once, and is passed on before there is anything to keep.
 
         Raises:
             ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.
@@ -240,6 +268,7 @@ class DensityEstimate:
             model.network,
             rows,
             counts=self.estimator.core.counts,
+            blocks=self.blocks,
             keys=self.keys,
             num_steps=num_steps,
             normalize=self.is_normalized,
@@ -323,7 +352,7 @@ class DensityEstimate:
         )
 
     def _replaced(self, **changes: Any) -> DensityEstimate:
-        fields = ("model", "samples", "estimator", "transform", "report", "names")
+        fields = ("model", "samples", "estimator", "transform", "report", "names", "blocks")
         values = {name: getattr(self, name) for name in fields} | {"numpy": self._numpy} | changes
         return DensityEstimate(**values)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
 from disco_samplers.arrays import check_count, check_double
-from disco_samplers.draws import Draws, as_table
+from disco_samplers.draws import Draws, as_table, warn_of_risks
 from disco_samplers.estimate.card import CARD, PAPER, facts, shipped_card
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.rows import batch_counts, check_samples
@@ -96,10 +96,16 @@ class DiScoFormer(
         mask: ArrayLike | None = None,
         keys: int | None = MAX_KEYS,
         transform: Transform | None = None,
+        progress: bool = False,
     ) -> DensityEstimate:
         r"""Encodes samples once and returns the estimate of their density.
 
-        Costs :math:`O(n \cdot keys)` time and :math:`O(n)` memory; each query then costs :math:`O(n)`.
+        Costs :math:`O(n \cdot keys)` time and :math:`O(n)` memory; each query then costs :math:`O(n)`. With the default weights
+        an estimate holds about 3.5 kB a row in 3 columns, 5.8 kB in 10 and 45 kB in 100, and little more while it is made:
+        3.5 GB for a million rows of 3 columns. A random part of the rows is often enough.
+
+        Rows so far out that all others look like one point, and columns that vary by little more than their numbers' precision,
+        are told of by a :class:`~disco_samplers.draws.FarRowsWarning` or :class:`~disco_samplers.draws.GranularColumnWarning`.
 
         Arguments:
             samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype, or a data frame. A
@@ -117,6 +123,7 @@ class DiScoFormer(
             transform: of :mod:`torch.distributions.transforms` or :mod:`disco_samplers.estimators`, from the data to the real
                 numbers in which the model is to read them, for one data set: ``biject_to(support).inv`` for a support,
                 :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns. The estimate is still of the data.
+            progress: whether to show a bar while a context longer than ``keys`` is encoded.
 
         Returns:
             A :class:`~disco_samplers.DensityEstimate`.
@@ -137,22 +144,25 @@ class DiScoFormer(
         if keys is not None:
             check_count("keys", keys, 16)
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
-        x, counts, names = self._rows(samples, weights, effective_size, mask)
+        x, counts, about = self._rows(samples, weights, effective_size, mask)
+        if x.ndim == 2 and transform is None:
+            warn_of_risks(x, counts, about["names"])
         model = self.frozen()
         if transform is None:
-            estimator: Any = NetworkEstimator(model.network, x, counts, keys)
-            return DensityEstimate(model, x, estimator, numpy=numpy, names=names)
+            estimator: Any = NetworkEstimator(model.network, x, counts, keys, progress=progress)
+            return DensityEstimate(model, x, estimator, numpy=numpy, **about)
         check_single(x, "transform")
         images = transform(x)
         if not (transform.domain.check(x).all() and torch.isfinite(images).all()):
             raise ValueError(f"samples lie outside the domain of {transform}")
-        estimator = TransformedEstimator(NetworkEstimator(model.network, images, counts, keys), transform)
-        return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, names=names)
+        base = NetworkEstimator(model.network, images, counts, keys, progress=progress)
+        estimator = TransformedEstimator(base, transform)
+        return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, **about)
 
     def _rows(
         self, samples: Any, weights: ArrayLike | None, effective_size: float | None, mask: ArrayLike | None
-    ) -> tuple[Tensor, Tensor | None, list[str] | None]:
-        """What is conditioned on: rows, how many draws each is worth, and their columns' names if they have some."""
+    ) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
+        """What is conditioned on: rows, how many draws each is worth, and what else of them is known."""
         if isinstance(samples, Draws):
             if weights is not None or mask is not None:
                 raise ValueError("weights and mask are given twice: the draws have their own")
@@ -162,12 +172,14 @@ class DiScoFormer(
             table, names = as_table(samples, "samples")
             x, rows = check_samples(samples if isinstance(samples, Tensor) else table.numpy(), mask, self.device)
             if x.ndim == 3:
-                return x.detach().clone(), batch_counts(x, rows, weights, effective_size), None
+                return x.detach().clone(), batch_counts(x, rows, weights, effective_size), {}
             draws = Draws(x.detach(), weights=weights, names=names)
         found, counts = draws.counts(effective_size)
+        draws.warn(effective_size)
         # What is changed in place later must not change what was encoded.
         x = found.clone().to(self.device)
-        return x, None if counts is None else counts.to(self.device), draws.names if draws.has_names else None
+        about = {"names": draws.names if draws.has_names else None, "blocks": draws.blocks(effective_size)}
+        return x, None if counts is None else counts.to(self.device), about
 
     @torch.inference_mode(False)
     @torch.no_grad()

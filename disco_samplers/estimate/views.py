@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import default_names
+from disco_samplers.draws import evenly
 from disco_samplers.estimators import check_single
 from disco_samplers.pictures import plot_line, plot_plane, widened
 
@@ -35,7 +36,8 @@ def plot_estimate(
     d = samples.shape[1]
     if d > 1 and not (len(dims) == len(set(dims)) == 2 and all(0 <= i < d for i in dims)):
         raise ValueError(f"dims must be two different columns in 0 .. {d - 1}, got {dims}")
-    x, names = samples.double(), names or default_names(d)
+    names = names or default_names(d)
+    x = evenly(samples.double(), estimator.core.counts)  # what is seen must have its weight
     if d == 1:
         ends = widened((float(x.min()), float(x.max())), 0.3)
         grid = torch.linspace(*ends, 400, dtype=x.dtype, device=x.device)

@@ -2,14 +2,15 @@
 
 from disco_samplers.estimators.base import Estimator, check_single, draw_rows
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
-from disco_samplers.estimators.crossfit import crossfit
+from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
-from disco_samplers.estimators.judge import consistency
+from disco_samplers.estimators.judge import consistency, deviation, mean
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
 from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
+from disco_samplers.estimators.proposal import NeighbourMixture, proposal
 from disco_samplers.estimators.shipped import (
     DEFAULTS,
     SHIPPED,
@@ -27,6 +28,7 @@ from disco_samplers.estimators.transforms import (
     heavy_tails,
     log_volume,
     pull_back,
+    quantile,
     settled,
 )
 
@@ -43,6 +45,7 @@ __all__ = [
     "Kind",
     "LinearTransform",
     "LogNormalizer",
+    "NeighbourMixture",
     "NetworkEstimator",
     "NormalizedEstimator",
     "PartsEstimator",
@@ -54,6 +57,7 @@ __all__ = [
     "choose",
     "consistency",
     "crossfit",
+    "deviation",
     "draw_rows",
     "fit_mixture",
     "heavy_tails",
@@ -61,9 +65,13 @@ __all__ = [
     "log_normalizer",
     "log_volume",
     "may_be_independent",
+    "mean",
+    "proposal",
     "pull_back",
+    "quantile",
     "read",
     "settled",
     "shipped_network",
+    "shuffled",
     "weights_path",
 ]

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from disco_samplers.draws import part_worth
 from disco_samplers.estimators.base import check_single
 from disco_samplers.estimators.crossfit import crossfit
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
-from disco_samplers.estimators.judge import both_improve, criterion, fall, probes_of
+from disco_samplers.estimators.judge import both_improve, criterion, deviation, fall, mean, probes_of
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, log_normalizer
@@ -52,26 +53,35 @@ _FEWEST, _MOST = 50, 2048
 def read(network: Network, rows: Tensor, kind: Kind, *, counts: Tensor | None = None, keys: int | None) -> Any:
     """The estimator of rows (n, d) read in one of these ways, with what it needs fitted to them.
 
-    Rows that are worth other than one draw each can be read as they are only.
+    With ``counts`` (n,) a row is worth so many independent draws.
     """
     name, strength = kind
-    assert counts is None or kind == PLAIN
     if kind == INDEPENDENT:
-        return IndependentEstimator(network, rows, keys)
+        return IndependentEstimator(network, rows, keys, counts)
     if kind == PARTS:
-        return PartsEstimator(network, rows, keys)
+        return PartsEstimator(network, rows, keys, counts)
     if kind == WHITENED_PARTS:
-        return WhitenedPartsEstimator(network, rows, keys)
+        return WhitenedPartsEstimator(network, rows, keys, counts)
     if not strength:
         return NetworkEstimator(network, rows, counts, keys)
-    tails = TailTransform.fit(rows, strength, radial=name == "radius")
-    return TransformedEstimator(NetworkEstimator(network, tails(rows), None, keys), tails, validate_args=False)
+    tails = TailTransform.fit(rows, strength, radial=name == "radius", counts=counts)
+    return TransformedEstimator(NetworkEstimator(network, tails(rows), counts, keys), tails, validate_args=False)
 
 
 def choose(
-    network: Network, samples: Tensor, *, keys: int | None, seed: int, deadline: float, progress: bool
+    network: Network,
+    samples: Tensor,
+    *,
+    counts: Tensor | None = None,
+    blocks: Tensor | None = None,
+    keys: int | None,
+    seed: int,
+    deadline: float,
+    progress: bool,
 ) -> tuple[dict[Kind, float], Kind, bool]:
     """Tries ways to read samples (n, d): minus the log-density in each, the one to be kept, and whether an interrupt ended it.
+
+    With ``counts`` (n,) a row is worth so many independent draws; those of a block, (n,), are held out together.
 
     Raises:
         ValueError: if the samples are of a batch.
@@ -79,19 +89,19 @@ def choose(
     """
     check_single(samples, "adapt")
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(samples), generator=generator, device=generator.device)
-    x = samples[order[:_MOST].to(samples.device)]
+    x, worth, blocks = _part(samples, counts, blocks, generator)
     tried: dict[Kind, float] = {}
     n, d = x.shape
-    unfit = n < _FEWEST or d > MAX_DIM or whiten(samples[None]).rank < d
-    if time.monotonic() > deadline or unfit or int((x != x.mode(0).values).sum(0).min()) < _VARIED * n:
+    few = (n if worth is None else float(worth.sum())) < _FEWEST
+    unfit = few or d > MAX_DIM or whiten(samples[None], None if counts is None else counts[None]).rank < d
+    if time.monotonic() > deadline or unfit or _commonest(x, worth) > 1 - _VARIED:
         return tried, PLAIN, False
     probes, chosen = probes_of(n, d, generator).to(x), PLAIN
 
     def judge(kind: Kind) -> Tensor:
         bar.update()
         offset = torch.Generator(x.device).manual_seed(seed)
-        whole = log_normalizer(read(network, x, kind, keys=keys), num_samples=_INTEGRAL, generator=offset).value
+        whole = log_normalizer(read(network, x, kind, counts=worth, keys=keys), num_samples=_INTEGRAL, generator=offset).value
 
         def evaluate(fitted: tuple[Any, Tensor], part: Tensor) -> Tensor:
             (estimator, scale), points = fitted, part[:, 0]
@@ -100,35 +110,38 @@ def choose(
 
         rows = crossfit(
             x,
-            lambda rows: (read(network, rows, kind, keys=keys), rows.std(0)),
+            lambda rows, own=None: (read(network, rows, kind, counts=own, keys=keys), deviation(rows, own)),
             evaluate,
             generator=torch.Generator().manual_seed(seed),
             queries=torch.cat([x[:, None], probes], 1),
+            counts=worth,
+            blocks=blocks,
         )
-        tried[kind] = float(rows[:, 1].mean())
+        tried[kind] = float(mean(rows[:, 1], worth))
         return rows
 
     def consider(kind: Kind, least: float, *, daring: bool = False) -> None:
         """Chooses coordinates if they are likelier than the chosen ones or, daring, than all by a standard error."""
         nonlocal chosen
         rows = judge(kind)
-        gains = [float(fall(rows, judged[rival])[1]) for rival in (judged if daring else [chosen])]
-        if min(gains) > (1.0 if daring else 0.0) and both_improve(rows, judged[PLAIN], least):
+        gains = [float(fall(rows, judged[rival], worth)[1]) for rival in (judged if daring else [chosen])]
+        if min(gains) > (1.0 if daring else 0.0) and both_improve(rows, judged[PLAIN], least, worth):
             chosen = kind
         judged[kind] = rows
 
     try:
         with tqdm(disable=not progress, desc="coordinates") as bar:
             judged = {PLAIN: judge(PLAIN)}
-            if d > 1 and may_be_independent(x) and float(fall(judge(INDEPENDENT), judged[PLAIN])[1]) > _CLEAR:
+            apart = d > 1 and may_be_independent(x, counts=worth)
+            if apart and float(fall(judge(INDEPENDENT), judged[PLAIN], worth)[1]) > _CLEAR:
                 return tried, INDEPENDENT, False
-            for kind in (PARTS, WHITENED_PARTS) if len(fit_mixture(x).weights) > 1 else ():
+            for kind in (PARTS, WHITENED_PARTS) if len(fit_mixture(x, counts=worth).weights) > 1 else ():
                 if time.monotonic() > deadline:
                     return tried, chosen, False
                 consider(kind, _APART, daring=kind == WHITENED_PARTS)
             for name in ("radius", "columns"):
                 previous = tried[PLAIN]
-                heavy = heavy_tails(x, radial=name == "radius") > _HEAVY
+                heavy = heavy_tails(x, radial=name == "radius", counts=worth) > _HEAVY
                 for strength in _STRENGTHS:
                     if time.monotonic() > deadline:
                         return tried, chosen, False
@@ -142,3 +155,27 @@ def choose(
             raise
         return tried, chosen, True
     return tried, chosen, False
+
+
+def _part(
+    samples: Tensor, counts: Tensor | None, blocks: Tensor | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """A random part of the rows, in their order where they are of chains, what they are worth, and their blocks."""
+    order = torch.randperm(len(samples), generator=generator, device=generator.device)[:_MOST]
+    if blocks is not None:
+        order = order.sort().values
+        blocks = blocks[order]
+    rows, worth = order.to(samples.device), None
+    if counts is not None:
+        worth = counts[rows] if blocks is None else part_worth(counts, rows)
+    return samples[rows], worth, blocks
+
+
+def _commonest(x: Tensor, counts: Tensor | None) -> float:
+    """The largest share of all weight that a single value of a column has."""
+    share = x.new_full((len(x),), 1 / len(x), dtype=torch.float64) if counts is None else (counts / counts.sum()).double()
+    most = 0.0
+    for column in x.unbind(1):
+        values, own = column.unique(return_inverse=True)
+        most = max(most, float(share.new_zeros(len(values)).index_add_(0, own, share).max()))
+    return most

@@ -16,13 +16,15 @@ T = TypeVar("T")
 
 def crossfit(
     samples: Tensor,
-    fit: Callable[[Tensor], T],
+    fit: Callable[..., T],
     evaluate: Callable[[T, Tensor], Tensor],
     *,
     folds: int = 5,
     generator: torch.Generator | None = None,
     keep: Tensor | None = None,
     queries: Tensor | None = None,
+    counts: Tensor | None = None,
+    blocks: Tensor | None = None,
     progress: bool = False,
 ) -> Tensor:
     r"""Evaluates each row by the estimate fitted to the other folds' rows.
@@ -30,16 +32,18 @@ def crossfit(
     .. math:: v_i = E(\hat f_{-k(i)}, x_i), \qquad k(i) \text{ the random fold of row } i
 
     An estimate is too dense at the rows it was made from; a mean over rows, such as an entropy, then comes out too low, and an
-    outlier vouches for itself.
+    outlier vouches for itself. So does a row of a chain whose neighbours the estimate saw: they are held out together.
 
     Arguments:
         samples: (n, d).
-        fit: makes an estimate of rows (m, d).
+        fit: makes an estimate of rows (m, d), and of their counts (m,) where there are some.
         evaluate: gives (m, ...) for an estimate and rows (m, d).
         folds: number of folds, at most n.
         generator: deals the rows into folds; of any device, so that a seed deals alike on all of them.
         keep: (n,), False for rows that no estimate is to see; they are evaluated all the same.
         queries: (n, d), where each row is evaluated; the samples themselves if not given.
+        counts: (n,), how many independent draws each row is worth.
+        blocks: (n,), numbers of the blocks that are dealt as a whole.
         progress: whether to show a bar of the folds.
 
     Returns:
@@ -59,12 +63,26 @@ def crossfit(
         raise ValueError(f"samples must have at least 3 rows to be judged by one another, got {n}")
     queries = samples if queries is None else queries
     keep = torch.ones(n, dtype=torch.bool, device=samples.device) if keep is None else keep
-    where = samples.device if generator is None else generator.device
-    order = torch.randperm(n, generator=generator, device=where).to(samples.device)
+    order = shuffled(n, generator, blocks, samples.device)
     parts = []
     for fold in tqdm(order.tensor_split(min(folds, n)), desc="folds", disable=not progress):
         seen = keep.clone()
         seen[fold] = False
-        parts.append(evaluate(fit(samples[seen]), queries[fold]))
+        fitted = fit(samples[seen]) if counts is None else fit(samples[seen], counts[seen])
+        parts.append(evaluate(fitted, queries[fold]))
     values = torch.cat(parts)
     return torch.empty_like(values).index_copy_(0, order, values)
+
+
+def shuffled(n: int, generator: torch.Generator | None, blocks: Tensor | None, device: torch.device) -> Tensor:
+    """Numbers of n rows in a random order, in which those of a block stay one after another.
+
+    Example:
+        >>> shuffled(4, torch.Generator().manual_seed(0), torch.tensor([0, 0, 1, 1]), torch.device("cpu"))
+        tensor([0, 1, 2, 3])
+    """
+    where = device if generator is None else generator.device
+    if blocks is None:
+        return torch.randperm(n, generator=generator, device=where).to(device)
+    place = torch.randperm(int(blocks.max()) + 1, generator=generator, device=where)
+    return place[blocks.to(where)].argsort(stable=True).to(device)

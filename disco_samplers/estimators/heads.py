@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from disco_samplers.estimators.base import draw_rows
 from disco_samplers.estimators.choosing import PLAIN, Kind, read
-from disco_samplers.estimators.judge import consistency, criterion, improves, probes_of
+from disco_samplers.estimators.crossfit import shuffled
+from disco_samplers.estimators.judge import consistency, criterion, deviation, improves, mean, probes_of
 from disco_samplers.model import Network
 
 _QUERIES = 256
@@ -26,6 +27,7 @@ def adapt_heads(
     kind: Kind,
     *,
     counts: Tensor | None = None,
+    blocks: Tensor | None = None,
     keys: int | None,
     num_steps: int,
     learning_rate: float,
@@ -35,15 +37,12 @@ def adapt_heads(
 ) -> tuple[list[float], list[float], int]:
     """Adapts a network's heads to rows (n, d) in place: losses, criterion and the step they are left at.
 
-    An interrupt keeps what was found, and is passed on where that is nothing.
+    With ``counts`` (n,) a row is worth so many independent draws; those of a block, (n,), are held out together. An interrupt
+    keeps what was found, and is passed on where that is nothing.
     """
     generator = torch.Generator().manual_seed(seed)
-    # Judges are drawn by what they are worth, so that each may count alike.
-    worth = len(x) if counts is None else round(float(counts.sum()))
-    order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
-    if counts is not None:
-        order = draw_rows(x.cpu(), counts.cpu(), len(x), generator, replacement=False).to(x.device)
-    held = min(max(2, round(_HELD_OUT * worth)), len(order) - 2) if len(order) >= 4 else 0
+    order = shuffled(len(x), generator, blocks, x.device)
+    held = max(2, round(_HELD_OUT * len(x))) if len(x) >= 4 else 0
     losses: list[float] = []
     judgements: list[float] = []
     if not held or len(torch.unique(x[order[held:]], dim=0)) < 2:
@@ -51,15 +50,16 @@ def adapt_heads(
     parameters = [p.requires_grad_() for p in network.heads.parameters()]
     best, chosen = {name: value.clone() for name, value in network.heads.state_dict().items()}, 0
     context, judges = x[order[held:]], x[order[:held]]
-    working = read(network, context, kind, counts=None if counts is None else counts[order[held:]], keys=keys)
-    probes, scale = probes_of(held, x.shape[1], generator).to(x.device), context.std(0)
+    shown, weigh = (None, None) if counts is None else (counts[order[held:]], counts[order[:held]])
+    working = read(network, context, kind, counts=shown, keys=keys)
+    probes, scale = probes_of(held, x.shape[1], generator).to(x.device), deviation(context, shown)
     first = criterion(working, judges, probes, scale)
-    judgements.append(float(first.mean()))
+    judgements.append(float(mean(first, weigh)))
+    there = context.cpu(), None if shown is None else shown.cpu()  # where the generator is
     optimizer = torch.optim.Adam(parameters, learning_rate)
     try:
         for _ in tqdm(range(num_steps), disable=not progress, desc="adapting"):
-            drawn = torch.randperm(len(context), generator=generator, device=generator.device)
-            rows = drawn[:_QUERIES].to(x.device)
+            rows = draw_rows(*there, _QUERIES, generator, replacement=False).to(x.device)
             loss = consistency(working, context[rows])
             if not torch.isfinite(loss):
                 break
@@ -69,8 +69,8 @@ def adapt_heads(
                 optimizer.step()
             losses.append(float(loss.detach()))
             judged = criterion(working, judges, probes, scale)
-            judgements.append(float(judged.mean()))
-            if judgements[-1] < judgements[chosen] and improves(judged, first):
+            judgements.append(float(mean(judged, weigh)))
+            if judgements[-1] < judgements[chosen] and improves(judged, first, weigh):
                 best, chosen = {name: value.clone() for name, value in network.heads.state_dict().items()}, len(losses)
             if time.monotonic() > deadline:
                 break

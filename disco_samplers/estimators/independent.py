@@ -23,6 +23,7 @@ class IndependentEstimator(Estimator):
         network: what reads the columns.
         samples: (n, d), without constant columns.
         keys: as of :class:`NetworkEstimator`.
+        counts: (n,), as of :class:`NetworkEstimator`.
 
     Raises:
         ValueError: if samples are of a batch.
@@ -37,10 +38,11 @@ class IndependentEstimator(Estimator):
     """
 
     @torch.inference_mode(False)  # or what is made of it could not be differentiated
-    def __init__(self, network: Network, samples: Tensor, keys: int | None = None) -> None:
+    def __init__(self, network: Network, samples: Tensor, keys: int | None = None, counts: Tensor | None = None) -> None:
         check_single(samples, "reading columns as independent")
-        self.network, self.samples, self.keys = network, samples, keys
-        self._columns = NetworkEstimator(network, samples.mT[..., None], None, keys)
+        self.network, self.samples, self.keys, self.counts = network, samples, keys, counts
+        each_worth = None if counts is None else counts.expand(samples.shape[1], -1)
+        self._columns = NetworkEstimator(network, samples.mT[..., None], each_worth, keys)
         each, d = self._columns.whitening, samples.shape[-1]
         self.whitening = Whitening(
             each.center.view(1, 1, d),
@@ -55,15 +57,18 @@ class IndependentEstimator(Estimator):
         return log_prob.sum(0)[None], score[..., 0].mT[None]
 
     def with_network(self, network: Network) -> IndependentEstimator:
-        return IndependentEstimator(network, self.samples.to(device_of(network)), self.keys)
+        device = device_of(network)
+        counts = None if self.counts is None else self.counts.to(device)
+        return IndependentEstimator(network, self.samples.to(device), self.keys, counts)
 
 
-def may_be_independent(samples: Tensor, level: float = 0.02) -> bool:
+def may_be_independent(samples: Tensor, level: float = 0.02, *, counts: Tensor | None = None) -> bool:
     r"""Whether the columns of samples (n, d) show no dependence of two of them in order or in spread.
 
-    With :math:`r` the columns' ranks between -1 and 1, and h and g either :math:`r` or :math:`r^2`, each of
+    With :math:`r` the columns' mid-ranks between -1 and 1, and h and g either :math:`r` or :math:`r^2`, each of
     :math:`\sqrt n \operatorname{corr}(h(r_j), g(r_k))`, j < k, is standard normal where columns are independent; none may
-    exceed the bound that the largest of them exceeds with a probability of at most ``level``.
+    exceed the bound that the largest of them exceeds with a probability of at most ``level``. Where rows are worth ``counts``
+    (n,) independent draws, ranks, correlations and n are theirs.
 
     References:
         Spearman, *The proof and measurement of association between two things*, 1904, for r; Bonferroni's bound.
@@ -75,10 +80,20 @@ def may_be_independent(samples: Tensor, level: float = 0.02) -> bool:
         (True, False)
     """
     n, d = samples.shape
-    ranks = samples.argsort(0).argsort(0).double() * (2 / max(n - 1, 1)) - 1
+    share = samples.new_full((n,), 1 / n, dtype=torch.float64) if counts is None else (counts / counts.sum()).double()
+    ranks = torch.stack([_midranks(column, share) for column in samples.unbind(1)], 1)
     features = torch.stack([ranks, ranks.square()])
-    features = features - features.mean(1, keepdim=True)
+    features = features - torch.einsum("anj,n->aj", features, share)[:, None]
+    features = features * share[:, None].sqrt()
     features = features / features.square().sum(1, keepdim=True).sqrt()
-    z = n**0.5 * torch.einsum("anj,bnk->abjk", features, features).abs()
+    worth = n if counts is None else float(counts.sum())
+    z = worth**0.5 * torch.einsum("anj,bnk->abjk", features, features).abs()
     pairs = torch.triu(z, 1)
     return float(pairs.max()) < -float(ndtri(z.new_tensor(level / (4 * d * (d - 1)))))
+
+
+def _midranks(column: Tensor, share: Tensor) -> Tensor:
+    """For each value the share of all weight below it, less that above."""
+    values, own = column.unique(return_inverse=True)
+    weight = share.new_zeros(len(values)).index_add_(0, own, share)
+    return (2 * weight.cumsum(0) - weight - 1)[own]

@@ -55,18 +55,36 @@ def criterion(estimator: Any, x: Tensor, probes: Tensor, scale: Tensor) -> Tenso
     return rows.nan_to_num(nan=math.inf, neginf=math.inf)
 
 
-def improves(judged: Tensor, first: Tensor) -> bool:
+def improves(judged: Tensor, first: Tensor, counts: Tensor | None = None) -> bool:
     """Whether the mean fell clearly, for all that the best of many steps falls a little by chance."""
-    return bool(fall(judged, first) > _CLEARLY)
+    return bool(fall(judged, first, counts) > _CLEARLY)
 
 
-def both_improve(judged: Tensor, first: Tensor, least: float) -> bool:
+def both_improve(judged: Tensor, first: Tensor, least: float, counts: Tensor | None = None) -> bool:
     """Whether neither mean of the columns rose, and one fell by more than so many standard errors."""
-    falls = fall(judged, first)
+    falls = fall(judged, first, counts)
     return bool(falls.min() >= 0 and falls.max() > least)
 
 
-def fall(judged: Tensor, first: Tensor) -> Tensor:
-    """By how many standard errors of the paired differences each mean over rows fell."""
+def fall(judged: Tensor, first: Tensor, counts: Tensor | None = None) -> Tensor:
+    """By how many standard errors of the paired differences each mean over rows fell; rows count by what they are worth."""
     gain = first - judged
-    return gain.mean(0) / (gain.std(0) / math.sqrt(len(gain)))
+    if counts is None:
+        return gain.mean(0) / (gain.std(0) / math.sqrt(len(gain)))
+    center = mean(gain, counts)
+    return center / (mean((gain - center).square(), counts) / counts.sum()).sqrt()
+
+
+def mean(rows: Tensor, counts: Tensor | None) -> Tensor:
+    """The mean over rows (n, ...), which count by what they are worth."""
+    if counts is None:
+        return rows.mean(0)
+    weighted: Tensor = torch.tensordot((counts / counts.sum()).to(rows), rows, 1)
+    return weighted
+
+
+def deviation(rows: Tensor, counts: Tensor | None) -> Tensor:
+    """The standard deviation over rows (n, ...), which count by what they are worth."""
+    if counts is None:
+        return rows.std(0)
+    return mean((rows - mean(rows, counts)).square(), counts).sqrt()

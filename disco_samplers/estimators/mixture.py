@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from disco_samplers.estimators.judge import deviation, mean
 from disco_samplers.reference import GaussianMixture
 
 _ROUNDS = 100
@@ -16,11 +17,14 @@ _TOLERANCE = 1e-4
 _FLOOR = 3e-4
 """Added to the covariances' diagonals, in units of the columns' variances, so that no component shrinks to a point."""
 
+_LEAST = 1e-6
+"""What a component is worth, at least, in a division by it."""
+
 _PATIENCE = 3
 """Numbers of components tried beyond the best one."""
 
 
-def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0) -> GaussianMixture:
+def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0, counts: Tensor | None = None) -> GaussianMixture:
     r"""A mixture of Gaussians of full covariance and high likelihood, its number of components K by Schwarz's criterion.
 
     Rounds of :math:`r_{ik} = w_k \mathcal N(x_i; \mu_k, \Sigma_k) / \hat f(x_i)` and
@@ -34,6 +38,7 @@ def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0) -> GaussianMi
         samples: (n, d), no column of them constant.
         most: largest K.
         seed: of the first centres.
+        counts: (n,), how many independent draws each row is worth; sums over rows are then over these, and n is their number.
 
     Returns:
         The mixture, in float64.
@@ -49,49 +54,52 @@ def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0) -> GaussianMi
         2
     """
     x = samples.detach().double()
-    n, d = x.shape
-    scale = x.std(0)
-    z = (x - x.mean(0)) / scale
+    d = x.shape[1]
+    n = len(x) if counts is None else float(counts.sum())
+    center, scale = mean(x, counts), deviation(x, counts)
+    z = (x - center) / scale
+    worth = None if counts is None else counts.double()
     best, lowest = None, math.inf
     since = 0
-    for k in range(1, min(most, n // (d + 1)) + 1):
-        mixture, log_prob = _fit(z, k, torch.Generator().manual_seed(seed))
+    for k in range(1, min(most, int(n // (d + 1))) + 1):
+        mixture, log_prob = _fit(z, worth, k, torch.Generator().manual_seed(seed))
         criterion = -2 * n * log_prob + (k * (d + 1) * (d + 2) / 2 - 1) * math.log(n)
         since += 1
         if criterion < lowest:
             best, lowest, since = mixture, criterion, 0
         elif since == _PATIENCE:
             break
-    found = best or _maximise(z, z.new_ones(n, 1))
-    return GaussianMixture(found.weights, x.mean(0) + found.means * scale, found.covariances * scale[:, None] * scale)
+    found = best or _maximise(z, worth, z.new_ones(len(z), 1))
+    return GaussianMixture(found.weights, center + found.means * scale, found.covariances * scale[:, None] * scale)
 
 
-def _fit(z: Tensor, k: int, generator: torch.Generator) -> tuple[GaussianMixture, float]:
+def _fit(z: Tensor, worth: Tensor | None, k: int, generator: torch.Generator) -> tuple[GaussianMixture, float]:
     """The likelier mixture of k components from two starts, and its mean log-density before the last round."""
     # Far-spread centres find far clusters and fall for outliers; rows at random do neither.
     starts = [
-        _spread(z, k, generator),
+        _spread(z, worth, k, generator),
         z[torch.randperm(len(z), generator=generator, device=generator.device)[:k].to(z.device)],
     ]
-    return max((_rounds(z, centers) for centers in (starts if k > 1 else starts[:1])), key=lambda found: found[1])
+    return max((_rounds(z, worth, centers) for centers in (starts if k > 1 else starts[:1])), key=lambda found: found[1])
 
 
-def _rounds(z: Tensor, centers: Tensor) -> tuple[GaussianMixture, float]:
+def _rounds(z: Tensor, worth: Tensor | None, centers: Tensor) -> tuple[GaussianMixture, float]:
     """A mixture and its mean log-density before the last round, from centres (k, d) of clusters."""
-    mixture = _maximise(z, _clusters(z, centers))
+    mixture = _maximise(z, worth, _clusters(z, worth, centers))
     previous = -math.inf
     for _ in range(_ROUNDS):
-        log_prob = float(mixture.evaluate(z).mean())
+        log_prob = float(mean(mixture.evaluate(z), worth))
         if log_prob - previous < _TOLERANCE:
             break
         previous = log_prob
-        mixture = _maximise(z, mixture.responsibilities(z))
+        mixture = _maximise(z, worth, mixture.responsibilities(z))
     return mixture, log_prob
 
 
-def _maximise(z: Tensor, responsibilities: Tensor) -> GaussianMixture:
+def _maximise(z: Tensor, worth: Tensor | None, responsibilities: Tensor) -> GaussianMixture:
     """The mixture of the highest likelihood for rows that belong to each component by such shares (n, k)."""
-    count = responsibilities.sum(0).clamp_min(1e-6)
+    responsibilities = responsibilities if worth is None else worth[:, None] * responsibilities
+    count = responsibilities.sum(0).clamp_min(_LEAST)
     means = responsibilities.mT @ z / count[:, None]
     shifts = z[:, None] - means
     covariances = torch.einsum("nk,nkd,nke->kde", responsibilities, shifts, shifts) / count[:, None, None]
@@ -99,22 +107,24 @@ def _maximise(z: Tensor, responsibilities: Tensor) -> GaussianMixture:
     return GaussianMixture(count, means, covariances + floor)
 
 
-def _spread(z: Tensor, k: int, generator: torch.Generator) -> Tensor:
+def _spread(z: Tensor, worth: Tensor | None, k: int, generator: torch.Generator) -> Tensor:
     """Rows (k, d), each drawn with a probability that grows as the squared distance from those before (k-means++)."""
     first = int(torch.randint(len(z), (), generator=generator, device=generator.device))
     centers = z[first : first + 1]
     for _ in range(1, k):
         squared = torch.cdist(z, centers).square().amin(1)
         squared = squared + torch.finfo(z.dtype).tiny  # all rows may lie on centres
+        squared = squared if worth is None else squared * worth
         row = torch.multinomial(squared.cpu(), 1, generator=generator).to(z.device)
         centers = torch.cat([centers, z[row]])
     return centers
 
 
-def _clusters(z: Tensor, centers: Tensor) -> Tensor:
+def _clusters(z: Tensor, worth: Tensor | None, centers: Tensor) -> Tensor:
     """Which centre each row is nearest to, as (n, k) of ones and zeros, after moving them ten times to their rows' means."""
     for _ in range(10):
         member = torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(1), len(centers)).to(z)
+        member = member if worth is None else worth[:, None] * member
         count = member.sum(0)[:, None]
-        centers = torch.where(count > 0, member.mT @ z / count.clamp_min(1), centers)
+        centers = torch.where(count > 0, member.mT @ z / count.clamp_min(_LEAST), centers)
     return torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(1), len(centers)).to(z)

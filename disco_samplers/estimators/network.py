@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, device_of
+from disco_samplers.estimators.reach import Reach
 from disco_samplers.model import Frame, Network, whiten
-
-_EDGE = 1e3
-"""Radius, in units of sqrt(d) standard deviations, beyond which the estimate goes on as a Gaussian tail."""
 
 
 class NetworkEstimator(Estimator):
@@ -20,14 +16,15 @@ class NetworkEstimator(Estimator):
 
     .. math:: \log f(x) = \log f_z(z) + \log |\det A|, \qquad s(x) = A\, s_z(z)
 
-    Directions of no variance have a Gaussian of their own. Beyond 1000 sqrt(d) standard deviations the density goes on as a
-    Gaussian tail.
+    Directions of no variance have a Gaussian of their own. Beyond the samples, where a network has seen nothing, it is not
+    asked: along every ray from the mean the density falls on as it does at the edge of their :class:`Reach`.
 
     Arguments:
         network: what reads the samples.
         samples: (n, d), or (b, n, d).
         counts: (n,) or (b, n), how many independent draws a row is worth; one if not given, and none to leave a row out.
         keys: most rows that a row attends to while the context is encoded.
+        progress: whether to show a bar while a context longer than ``keys`` is encoded.
 
     Example:
         >>> from disco_samplers.model import DiScoFormerConfig
@@ -36,7 +33,15 @@ class NetworkEstimator(Estimator):
         torch.Size([3])
     """
 
-    def __init__(self, network: Network, samples: Tensor, counts: Tensor | None = None, keys: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        samples: Tensor,
+        counts: Tensor | None = None,
+        keys: int | None = None,
+        *,
+        progress: bool = False,
+    ) -> None:
         self.network, self.samples, self.counts, self.keys = network, samples, counts, keys
         x = samples if samples.ndim == 3 else samples[None]
         worth = counts if counts is None or counts.ndim == 2 else counts[None]
@@ -46,17 +51,15 @@ class NetworkEstimator(Estimator):
             self.whitening = whiten(x, worth, clusters=network.embed_even is not None)
             white = self.whitening(x)[..., : self.whitening.rank].to(precision)
             frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
-            self._encoding = network.encode(white, worth, keys, frame)
+            self._encoding = network.encode(white, worth, keys, frame, progress=progress)
+            self._reach = Reach.of(white.double(), worth)
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        edge = _EDGE * math.sqrt(z.shape[-1])
-        radius = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
-        beyond = (radius / edge).clamp_min(1.0)
-        inside = z / beyond
-        log_prob, score = self.network.decode(self._encoding, inside.to(next(self.network.parameters()).dtype))
-        log_prob, score = log_prob.to(z.dtype), score.to(z.dtype)
-        radial = (inside * score).sum(-1)
-        return log_prob + 0.5 * radial * (beyond.squeeze(-1).square() - 1), score * beyond
+        return self._reach.continued(z, self._asked)
+
+    def _asked(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        log_prob, score = self.network.decode(self._encoding, z.to(next(self.network.parameters()).dtype))
+        return log_prob.to(z.dtype), score.to(z.dtype)
 
     def with_network(self, network: Network) -> NetworkEstimator:
         device = device_of(network)

@@ -17,7 +17,7 @@ from disco_samplers.reference import KDE, StudentT
 MAX_DIM = 20
 """Beyond this many dimensions no proposal made from the samples covers the estimate."""
 
-_CENTERS = 1024
+_CENTERS, _FEWEST = 1024, 16
 _WIDE = 0.25
 
 
@@ -118,7 +118,10 @@ def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.
     generator = generator_on(samples.device, generator=generator)
     context = estimator.core.whiten(samples[None])[0]
     d = context.shape[1]
-    rows = draw_rows(samples, estimator.core.counts, _CENTERS, generator, replacement=False)
+    counts = estimator.core.counts
+    # As many as the rows are worth, so that none vouches for its copy or for its neighbour in a chain.
+    centers = _CENTERS if counts is None else min(_CENTERS, max(_FEWEST, round(float(counts.sum()))))
+    rows = draw_rows(samples, counts, centers, generator, replacement=False)
     center = torch.zeros(d, dtype=context.dtype, device=context.device)
     narrow, wide = KDE(context[rows], "loo"), StudentT(center, torch.eye(d, dtype=context.dtype, device=context.device), 3.0)
     many = round(_WIDE * num_samples)

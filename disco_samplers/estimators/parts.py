@@ -12,6 +12,7 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, check_single, device_of
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
+from disco_samplers.estimators.reach import Reach
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import LinearTransform
 from disco_samplers.model import Network, whiten
@@ -52,6 +53,7 @@ class PartsEstimator(Estimator):
         network: what reads the parts.
         samples: (n, d), without constant columns.
         keys: as of :class:`NetworkEstimator`.
+        counts: (n,), as of :class:`NetworkEstimator`.
 
     Raises:
         ValueError: if samples are of a batch.
@@ -65,35 +67,40 @@ class PartsEstimator(Estimator):
     """
 
     @torch.inference_mode(False)  # or what is made of it could not be differentiated
-    def __init__(self, network: Network, samples: Tensor, keys: int | None = None) -> None:
+    def __init__(self, network: Network, samples: Tensor, keys: int | None = None, counts: Tensor | None = None) -> None:
         check_single(samples, "reading rows in parts")
-        self.network, self.samples, self.keys = network, samples, keys
+        self.network, self.samples, self.keys, self.counts = network, samples, keys, counts
         with torch.no_grad(), full_precision(samples.device):
-            self.whitening = whiten(samples[None])
+            self.whitening = whiten(samples[None], None if counts is None else counts[None])
+            self._reach = Reach.of(self.whiten(samples[None]), None if counts is None else counts[None])
             x = samples.double()
-            mixture, labels = _deal(x)
+            mixture, labels = _deal(x, counts)
+        worth = x.new_ones(len(x)) if counts is None else counts
         self.parts: list[Part] = []
         for k in range(len(mixture.weights)):
-            rows = x[labels == k]
-            estimator = self._read(rows, mixture.means[k], mixture.covariances[k])
-            self.parts.append(Part(math.log(len(rows) / len(x)), estimator))
+            own = labels == k
+            counted = None if counts is None else counts[own]
+            estimator = self._read(x[own], counted, mixture.means[k], mixture.covariances[k])
+            self.parts.append(Part(math.log(float(worth[own].sum()) / float(worth.sum())), estimator))
 
-    def _read(self, rows: Tensor, mean: Tensor, covariance: Tensor) -> Any:
-        return NetworkEstimator(self.network, rows, None, self.keys)
-
-    def tile(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        found = [part.estimator.log_prob_and_score(y[0].double()) for part in self.parts]
-        log_prob = torch.stack([f[0] + part.log_share for f, part in zip(found, self.parts, strict=True)])
-        score = torch.stack([f[1] for f in found])
-        return log_prob.logsumexp(0)[None], (log_prob.softmax(0)[..., None] * score).sum(0)[None]
+    def _read(self, rows: Tensor, counts: Tensor | None, mean: Tensor, covariance: Tensor) -> Any:
+        return NetworkEstimator(self.network, rows, counts, self.keys)
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self._reach.continued(z, self._asked)
+
+    def _asked(self, z: Tensor) -> tuple[Tensor, Tensor]:
         whitening = self.whitening
-        log_prob, score = self.tile(whitening.center + torch.linalg.solve(whitening.matrix.mT, z.mT).mT)
-        return log_prob - whitening.log_det[:, None], torch.linalg.solve(whitening.matrix, score.mT).mT
+        y = (whitening.center + torch.linalg.solve(whitening.matrix.mT, z.mT).mT)[0]
+        found = [part.estimator.log_prob_and_score(y) for part in self.parts]
+        log_prob = torch.stack([f[0] + part.log_share for f, part in zip(found, self.parts, strict=True)])
+        score = (log_prob.softmax(0)[..., None] * torch.stack([f[1] for f in found])).sum(0)[None]
+        inner = torch.linalg.solve(whitening.matrix, score.mT).mT
+        return log_prob.logsumexp(0)[None] - whitening.log_det[:, None], inner
 
     def with_network(self, network: Network) -> PartsEstimator:
-        return type(self)(network, self.samples.to(device_of(network)), self.keys)
+        device = device_of(network)
+        return type(self)(network, self.samples.to(device), self.keys, None if self.counts is None else self.counts.to(device))
 
 
 class WhitenedPartsEstimator(PartsEstimator):
@@ -109,26 +116,29 @@ class WhitenedPartsEstimator(PartsEstimator):
         torch.Size([60, 5])
     """
 
-    def _read(self, rows: Tensor, mean: Tensor, covariance: Tensor) -> Any:
-        if len(rows) < _SHEAR * (len(mean) + 1):
-            return super()._read(rows, mean, covariance)
+    def _read(self, rows: Tensor, counts: Tensor | None, mean: Tensor, covariance: Tensor) -> Any:
+        if (len(rows) if counts is None else float(counts.sum())) < _SHEAR * (len(mean) + 1):
+            return super()._read(rows, counts, mean, covariance)
         deviation = covariance.diagonal().sqrt()
         values, vectors = torch.linalg.eigh(covariance / deviation[:, None] / deviation)
         # The root that stays close to the axes, for a network that sees them.
         root = vectors * values.clamp_min(torch.finfo(values.dtype).eps).rsqrt() @ vectors.mT
         own = LinearTransform(mean, root / deviation[:, None])
-        return TransformedEstimator(NetworkEstimator(self.network, own(rows), None, self.keys), own, validate_args=False)
+        return TransformedEstimator(NetworkEstimator(self.network, own(rows), counts, self.keys), own, validate_args=False)
 
 
-def _deal(x: Tensor) -> tuple[GaussianMixture, Tensor]:
+def _deal(x: Tensor, counts: Tensor | None) -> tuple[GaussianMixture, Tensor]:
     """A mixture, and for each row (n, d) the component it falls in, such that each gets enough rows to have a shape."""
     n, d = x.shape
     generator = torch.Generator().manual_seed(_SEED)
-    mixture = fit_mixture(x[torch.randperm(n, generator=generator, device=generator.device)[:_FITTED].to(x.device)], seed=_SEED)
+    some = torch.randperm(n, generator=generator, device=generator.device)[:_FITTED].to(x.device)
+    mixture = fit_mixture(x[some], seed=_SEED, counts=None if counts is None else counts[some])
     while True:
         labels = torch.multinomial(mixture.responsibilities(x).cpu(), 1, generator=generator)[:, 0].to(x.device)
         count = len(mixture.weights)
-        rows = [len(x[labels == k].unique(dim=0)) for k in range(count)]
+        rows: list[float] = [len(x[labels == k].unique(dim=0)) for k in range(count)]
+        if counts is not None:
+            rows = [min(rows[k], float(counts[labels == k].sum())) for k in range(count)]
         least = rows.index(min(rows))
         if rows[least] >= _SHAPE * (d + 1) or count == 1:
             return mixture, labels

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from disco_samplers.draws import inference_data
 from disco_samplers.extras import optional
 from disco_samplers.files.columns import from_chains, numeric
 from disco_samplers.files.table import Table, from_logs
@@ -71,13 +71,8 @@ def to_arviz(
     Raises:
         ImportError: if ArviZ is not installed.
     """
-    arviz = optional("arviz", "files")
-    posterior = dict(_grouped(draws, list(names)))
     given = {"diverging": divergences, _LOG_WEIGHT: log_weight}
-    stats = {name: column for name, column in given.items() if column is not None}
-    groups = {"posterior": posterior} | ({"sample_stats": stats} if stats else {})
-    first = int(arviz.__version__.split(".")[0])
-    data = arviz.from_dict(groups) if first >= 1 else arviz.from_dict(**groups)
+    data = inference_data(draws, names, {name: column for name, column in given.items() if column is not None})
     if independent:
         data["posterior"].attrs[_INDEPENDENT] = 1
     return data
@@ -127,14 +122,3 @@ def _statistics(stats: Any, shape: tuple[int, int]) -> Iterator[tuple[str, np.nd
             values = variable.transpose("chain", "draw").values
             if values.shape == shape:
                 yield str(name), numeric(values, str(name)).reshape(-1)
-
-
-def _grouped(draws: np.ndarray, names: list[str]) -> list[tuple[str, np.ndarray]]:
-    groups: dict[str, list[int]] = {}
-    for i, name in enumerate(names):
-        match = re.fullmatch(r"(.+)\[(\d+)\]", name)
-        base = match[1] if match and match[1] not in names else name
-        if match and int(match[2]) != len(groups.get(base, [])):
-            base = name  # indices with gaps, or not in order: a name of its own
-        groups.setdefault(base, []).append(i)
-    return [(base, draws[..., at] if f"{base}[0]" == names[at[0]] else draws[..., at[0]]) for base, at in groups.items()]

@@ -8,21 +8,23 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import check_count
+from disco_samplers.draws import Draws, evenly
+from disco_samplers.estimators import quantile
 
 _TILE = 2**22
 """Distances held at a time."""
 
 
 def sliced_wasserstein(
-    x: Tensor, y: Tensor, *, order: int = 1, standardize: bool = True, seed: int = 0, projections: int = 200
+    x: Tensor | Draws, y: Tensor | Draws, *, order: int = 1, standardize: bool = True, seed: int = 0, projections: int = 200
 ) -> float:
     r"""Sliced Wasserstein distance of two samples, in units of their columns' pooled standard deviations.
 
     .. math:: SW_p(x, y)^p = E_u\, \int_0^1 |F^{-1}_{u \cdot x}(t) - F^{-1}_{u \cdot y}(t)|^p\, dt, \quad u \sim U(S^{d-1})
 
     Arguments:
-        x: (n, d).
-        y: (m, d).
+        x: (n, d), or :class:`~disco_samplers.Draws`, which count by their weights.
+        y: (m, d), or draws.
         order: p.
         standardize: whether each column is measured in its own standard deviation; if not, all in the data's units.
         seed: of the directions.
@@ -42,26 +44,30 @@ def sliced_wasserstein(
     """
     check_count("order", order, 1)
     check_count("projections", projections, 1)
-    pooled = torch.cat([x, y]).double()
+    (x, x_share), (y, y_share) = _weighted(x), _weighted(y)
+    # Draws as often as they weigh, so that both sets count by their rows, as without weights.
+    pooled = torch.cat([evenly(x, x_share), evenly(y, y_share)])
     # Without its centre a column of one value stays zero, however small its standard deviation comes out.
     center, scale = pooled.mean(0), pooled.std(0).clamp_min(1e-300) if standardize else torch.ones_like(pooled[0])
     generator = torch.Generator().manual_seed(seed)
     u = torch.randn(x.shape[1], projections, dtype=torch.float64, generator=generator, device=generator.device).to(x.device)
     u = u / u.norm(dim=0)
     levels = (torch.arange(1000, dtype=torch.float64, device=x.device) + 0.5) / 1000
-    a = torch.quantile(((x.double() - center) / scale) @ u, levels, dim=0)
-    b = torch.quantile(((y.double() - center) / scale) @ u, levels, dim=0)
+    a, b = (
+        torch.quantile(z, levels, dim=0) if share is None else quantile(z, share, levels)
+        for z, share in ((((x - center) / scale) @ u, x_share), (((y - center) / scale) @ u, y_share))
+    )
     return float((a - b).abs().pow(order).mean() ** (1 / order))
 
 
-def maximum_mean_discrepancy(x: Tensor, y: Tensor, *, bandwidth: float | None = None) -> float:
+def maximum_mean_discrepancy(x: Tensor | Draws, y: Tensor | Draws, *, bandwidth: float | None = None) -> float:
     r"""Unbiased squared maximum mean discrepancy of two samples under a Gaussian kernel; about zero for equal distributions.
 
     .. math:: MMD^2 = E\,k(x, x') + E\,k(y, y') - 2\, E\,k(x, y), \qquad k(x, y) = e^{-|x - y|^2 / 2 h^2}
 
     Arguments:
-        x: (n, d).
-        y: (m, d).
+        x: (n, d), or :class:`~disco_samplers.Draws`, which count by their weights.
+        y: (m, d), or draws.
         bandwidth: h; the median distance between the rows of ``y`` (up to 1000 of them) if not given.
 
     References:
@@ -72,27 +78,30 @@ def maximum_mean_discrepancy(x: Tensor, y: Tensor, *, bandwidth: float | None = 
         >>> maximum_mean_discrepancy(x, x + 3.0) > 0.5
         True
     """
-    x, y = x.double(), y.double()
+    (x, x_share), (y, y_share) = _weighted(x), _weighted(y)
+    p, q = (z.new_full((len(z),), 1 / len(z)) if share is None else share for z, share in ((x, x_share), (y, y_share)))
     h = float(torch.pdist(y[:1000]).median()) if bandwidth is None else bandwidth
 
-    def total(a: Tensor, b: Tensor) -> float:
-        return sum(float(tile.square().div(-2 * h**2).exp().sum()) for tile in _distances(a, b))
+    def total(a: Tensor, b: Tensor, of_a: Tensor, of_b: Tensor) -> float:
+        sums = torch.cat([tile.square().div(-2 * h**2).exp() @ of_b for tile in _distances(a, b)])
+        return float(sums @ of_a)
 
-    def within(a: Tensor) -> float:
+    def within(a: Tensor, share: Tensor) -> float:
         # A row's kernel with itself is one, and says nothing.
-        return (total(a, a) - len(a)) / (len(a) * (len(a) - 1))
+        own = float(share.square().sum())
+        return (total(a, a, share, share) - own) / (1 - own)
 
-    return within(x) + within(y) - 2 * total(x, y) / (len(x) * len(y))
+    return within(x, p) + within(y, q) - 2 * total(x, y, p, q)
 
 
-def precision_recall(generated: Tensor, real: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
+def precision_recall(generated: Tensor | Draws, real: Tensor | Draws, *, neighbours: int = 3) -> tuple[float, float]:
     """Share of generated rows within the real ones' manifold, and of real rows within the generated ones'.
 
     A set's manifold is the union of balls around its rows that reach to their k-th nearest neighbours.
 
     Arguments:
-        generated: (n, d).
-        real: (m, d); compare sets of equal size, or the balls are not alike.
+        generated: (n, d), independent and of equal weight.
+        real: (m, d), likewise; compare sets of equal size, or the balls are not alike.
         neighbours: k.
 
     Raises:
@@ -109,6 +118,7 @@ def precision_recall(generated: Tensor, real: Tensor, *, neighbours: int = 3) ->
         (1.0, 0.8)
     """
     check_count("neighbours", neighbours, 1)
+    generated, real = (torch.as_tensor(z.independent()) if isinstance(z, Draws) else z for z in (generated, real))
     if neighbours >= min(len(generated), len(real)):
         raise ValueError(
             f"neighbours is {neighbours}: generated and real must have more rows than that, got {len(generated)}, {len(real)}"
@@ -132,6 +142,14 @@ def nearest_distances(points: Tensor, others: Tensor) -> Tensor:
         tensor([5.])
     """
     return torch.cat([tile.amin(1) for tile in _distances(points, others)])
+
+
+def _weighted(x: Tensor | Draws) -> tuple[Tensor, Tensor | None]:
+    """Rows in float64 and, of draws, their shares of all weight."""
+    if not isinstance(x, Draws):
+        return x.double(), None
+    rows, counts = x.counts()
+    return rows.double(), None if counts is None else (counts / counts.sum()).double()
 
 
 def _distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:

@@ -3,7 +3,8 @@ r"""Information quantities of samples, in nats, each with a standard error: entr
 A log-density at the rows is that of an estimate which saw them, brought to integrate to one. Two errors oppose each other: a
 normalised estimate is too thin on the whole, by its divergence from the truth, and too dense at the rows it saw (Akaike,
 *Information theory and an extension of the maximum likelihood principle*, 1973). Scores are cross-fitted. The standard errors
-are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`, and of the integral; they
+are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`, and of the integral; of
+:class:`~disco_samplers.Draws` means go by weights, n is the effective size, and runs of a chain are held out as a whole. They
 do not cover the estimate's own bias, nor, of a divergence, the sampling of q.
 
 The shipped weights of symmetry "rotations" are the default: an affine map of the samples changes the quantities as it should.
@@ -22,7 +23,7 @@ from disco_samplers.arrays import device_of
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
-from disco_samplers.measures.quantity import Information, as_draws, as_rows, row_mean
+from disco_samplers.measures.quantity import Information, Rows, as_draws, as_pairs, row_mean
 from disco_samplers.types import ArrayLike, ScoreFunction
 
 Marginals = Literal["auto", "johnson", "linear"]
@@ -45,40 +46,44 @@ class _Fit:
         if self.marginals not in ("auto", "johnson", "linear"):
             raise ValueError(f'marginals must be "auto", "johnson" or "linear", got {self.marginals!r}')
 
-    def settled(self, samples: Tensor) -> _Fit:
+    def settled(self, samples: Rows) -> _Fit:
         """The same with the marginals in which these samples are likelier, as far as integrals can tell."""
         if self.marginals != "auto":
             return self
-        if not self.calibrate or samples.shape[1] > MAX_DIM:
+        if not self.calibrate or samples.values.shape[1] > MAX_DIM:
             return dataclasses.replace(self, marginals="johnson")
         return self.read(samples).fit
 
-    def read(self, samples: Tensor, counts: Tensor | None = None) -> _Read:
+    def read(self, samples: Rows) -> _Read:
         """The estimate of samples with its integral, in the marginals in which they are likelier."""
+        x, counts = samples.values, samples.counts
         if self.marginals == "auto":
             johnson, linear = (dataclasses.replace(self, marginals=kind) for kind in ("johnson", "linear"))
-            if not self.calibrate or samples.shape[1] > MAX_DIM:
-                return johnson.read(samples, counts)
-            reads = (johnson.read(samples, counts), linear.read(samples, counts))
-            return max(reads, key=lambda read: row_mean("log-density", read.log_prob(samples), counts=counts).value)
-        estimate = self.condition(samples, counts)
-        if not self.calibrate or samples.shape[1] > MAX_DIM:
+            if not self.calibrate or x.shape[1] > MAX_DIM:
+                return johnson.read(samples)
+            reads = (johnson.read(samples), linear.read(samples))
+            return max(reads, key=lambda read: row_mean("log-density", read.log_prob(x), counts=counts).value)
+        estimate = self.condition(x, counts)
+        if not self.calibrate or x.shape[1] > MAX_DIM:
             return _Read(self, estimate, 0.0, 0.0)
-        generator = torch.Generator(samples.device).manual_seed(self.seed)
+        generator = torch.Generator(x.device).manual_seed(self.seed)
         integral = estimate.log_normalizer(generator=generator)
         return _Read(self, estimate, integral.value, integral.standard_error**2)
 
     def condition(self, rows: Tensor, counts: Tensor | None = None) -> Any:
         assert self.model is not None
-        transform = None if self.marginals == "linear" else JohnsonTransform.fit(_evenly(rows, counts))
+        transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows, counts)
         if counts is None:
             return self.model.condition(rows, transform=transform)
-        size = min(float(counts.sum()), len(rows))
-        return self.model.condition(rows, weights=counts, effective_size=size, transform=transform)
+        draws = Draws(rows, weights=counts)
+        size = max(1.0, min(float(counts.sum()), draws.num_distinct))
+        return self.model.condition(draws, effective_size=size, transform=transform)
 
-    def crossfit(self, x: Tensor, evaluate: Callable[[Any, Tensor], Tensor]) -> Tensor:
+    def crossfit(self, x: Rows, evaluate: Callable[[Any, Tensor], Tensor]) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)
-        return crossfit(x, self.condition, evaluate, folds=self.folds, generator=generator)
+        return crossfit(
+            x.values, self.condition, evaluate, folds=self.folds, generator=generator, counts=x.counts, blocks=x.blocks
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,23 +100,16 @@ class _Read:
         return log_prob
 
 
-def _evenly(rows: Tensor, counts: Tensor | None) -> Tensor:
-    """Rows (n, d) each as often as it weighs, one at every n-th part of all weight."""
-    if counts is None:
-        return rows
-    share = (counts / counts.sum()).cumsum(0)
-    places = (torch.arange(len(rows), dtype=share.dtype, device=rows.device) + 0.5) / len(rows)
-    return rows[torch.searchsorted(share, places).clamp_max(len(rows) - 1)]
-
-
-def _fit(options: dict[str, Any], x: Tensor, *, crossfitted: bool) -> _Fit:
+def _fit(options: dict[str, Any], x: Rows, *, crossfitted: bool) -> _Fit:
     """The options, with the shipped model where none is given."""
     if "folds" in options and not crossfitted:
         raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
     fit = _Fit(**options)
     if fit.model is not None:
         return fit
-    return dataclasses.replace(fit, model=DiScoFormer.from_pretrained(DEFAULTS["information"], map_location=str(x.device)))
+    return dataclasses.replace(
+        fit, model=DiScoFormer.from_pretrained(DEFAULTS["information"], map_location=str(x.values.device))
+    )
 
 
 def entropy(samples: ArrayLike | Draws, **options: Any) -> Information:
@@ -144,12 +142,12 @@ def entropy(samples: ArrayLike | Draws, **options: Any) -> Information:
         >>> abs(float(entropy(x)) - exact) < 0.2
         True
     """
-    x, counts = as_draws(samples, "samples", device=device_of(options.get("model"), getattr(samples, "values", samples)))
-    read = _fit(options, x, crossfitted=False).read(x, counts)
-    return row_mean("entropy", -read.log_prob(x), counts=counts, variance=read.variance)
+    x = as_draws(samples, "samples", device=device_of(options.get("model"), samples))
+    read = _fit(options, x, crossfitted=False).read(x)
+    return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=read.variance)
 
 
-def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) -> Information:
+def kl_divergence(p_samples: ArrayLike | Draws, q_samples: ArrayLike | Draws, **options: Any) -> Information:
     r"""Kullback-Leibler divergence of q from p, by samples of both.
 
     .. math:: \hat D(p \,\|\, q) = \frac1n \sum_i \big[\log \hat p(x_i) - \log \hat q(x_i)\big], \qquad x_i \sim p,
@@ -157,8 +155,8 @@ def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) ->
     the log-density of p as in :func:`entropy`.
 
     Arguments:
-        p_samples: (n, d), or (n,).
-        q_samples: (m, d), or (m,).
+        p_samples: (n, d), or (n,), or draws, as for :func:`entropy`.
+        q_samples: (m, d), or (m,), or draws.
         options: as for :func:`entropy`.
 
     Raises:
@@ -174,14 +172,15 @@ def kl_divergence(p_samples: ArrayLike, q_samples: ArrayLike, **options: Any) ->
         True
     """
     device = device_of(options.get("model"), p_samples, q_samples)
-    p = as_rows(p_samples, "p_samples", device=device)
-    q = as_rows(q_samples, "q_samples", p.shape[1], device)
+    p = as_draws(p_samples, "p_samples", device=device)
+    q = as_draws(q_samples, "q_samples", p.values.shape[1], device)
     fit = _fit(options, p, crossfitted=False)
     of_p, of_q = fit.read(p), fit.read(q)
-    return row_mean("KL divergence", of_p.log_prob(p) - of_q.log_prob(p), variance=of_p.variance + of_q.variance)
+    rows = of_p.log_prob(p.values) - of_q.log_prob(p.values)
+    return row_mean("KL divergence", rows, counts=p.counts, variance=of_p.variance + of_q.variance)
 
 
-def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Information:
+def mutual_information(x: ArrayLike | Draws, y: ArrayLike | Draws, **options: Any) -> Information:
     r"""Mutual information of two sets of columns.
 
     .. math:: \hat I(X; Y) = \frac1n \sum_i \log \frac{\hat f_{XY}(x_i, y_i)}{\hat f_X(x_i)\, \hat f_Y(y_i)},
@@ -189,8 +188,8 @@ def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Informatio
     every log-density as in :func:`entropy`. The contributions are the rows' pointwise mutual information.
 
     Arguments:
-        x: (n, d_x), or (n,).
-        y: (n, d_y), or (n,), row by row with x.
+        x: (n, d_x), or (n,); independent, or :class:`~disco_samplers.Draws`.
+        y: (n, d_y), or (n,), row by row with x: columns of the same draws, so that one of the two tells weights and chains.
         options: as for :func:`entropy`.
 
     Raises:
@@ -207,17 +206,16 @@ def mutual_information(x: ArrayLike, y: ArrayLike, **options: Any) -> Informatio
         True
     """
     device = device_of(options.get("model"), x, y)
-    a, b = as_rows(x, "x", device=device), as_rows(y, "y", device=device)
-    if len(a) != len(b):
-        raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
-    fit = _fit(options, a, crossfitted=False)
-    pairs = torch.cat([a, b], 1)
+    pairs, columns = as_pairs(x, y, device)
+    a, b = pairs.columns(0, columns), pairs.columns(columns, pairs.values.shape[1])
+    fit = _fit(options, pairs, crossfitted=False)
     joint, of_a, of_b = (fit.read(rows) for rows in (pairs, a, b))
-    rows = joint.log_prob(pairs) - of_a.log_prob(a) - of_b.log_prob(b)
-    return row_mean("mutual information", rows, variance=joint.variance + of_a.variance + of_b.variance)
+    rows = joint.log_prob(pairs.values) - of_a.log_prob(a.values) - of_b.log_prob(b.values)
+    variance = joint.variance + of_a.variance + of_b.variance
+    return row_mean("mutual information", rows, counts=pairs.counts, variance=variance)
 
 
-def fisher_information(samples: ArrayLike, **options: Any) -> Information:
+def fisher_information(samples: ArrayLike | Draws, **options: Any) -> Information:
     r"""Fisher information of location, :math:`J = \operatorname{E} |\nabla \log f|^2`, the trace of its matrix.
 
     .. math:: \hat J = \frac1n \sum_i \big[-2\, \nabla \cdot \hat s(x_i) - |\hat s(x_i)|^2\big]
@@ -227,7 +225,7 @@ def fisher_information(samples: ArrayLike, **options: Any) -> Information:
     :math:`|\hat s|^2` would be off to first order. The divergence is by central differences along random signs.
 
     Arguments:
-        samples: (n, d), or (n,).
+        samples: (n, d), or (n,), or draws, as for :func:`entropy`.
         options: as for :func:`entropy`.
 
     Raises:
@@ -242,15 +240,15 @@ def fisher_information(samples: ArrayLike, **options: Any) -> Information:
         >>> abs(float(fisher_information(x)) - 2) < 0.4
         True
     """
-    x = as_rows(samples, "samples", device=device_of(options.get("model"), samples))
-    fit = _fit(options, x, crossfitted=True)
-    rows = fit.settled(x).crossfit(x, lambda estimate, part: _stein(estimate.score, part, x.std(0), fit.seed))
-    return row_mean("Fisher information", rows, unit="per squared unit of length")
+    x = as_draws(samples, "samples", device=device_of(options.get("model"), samples))
+    fit, scale = _fit(options, x, crossfitted=True), x.values.std(0)
+    rows = fit.settled(x).crossfit(x, lambda estimate, part: _stein(estimate.score, part, scale, fit.seed))
+    return row_mean("Fisher information", rows, counts=x.counts, unit="per squared unit of length")
 
 
 def relative_fisher_information(
-    p_samples: ArrayLike,
-    q_samples: ArrayLike | None = None,
+    p_samples: ArrayLike | Draws,
+    q_samples: ArrayLike | Draws | None = None,
     *,
     q_score: ScoreFunction | None = None,
     **options: Any,
@@ -264,8 +262,8 @@ def relative_fisher_information(
     slightly negative where p = q. It is the rate at which the divergence of p from q falls under the Langevin dynamics of q.
 
     Arguments:
-        p_samples: (n, d), or (n,).
-        q_samples: (m, d), or (m,); give these or ``q_score``.
+        p_samples: (n, d), or (n,), or draws, as for :func:`entropy`.
+        q_samples: (m, d), or (m,), or draws; give these or ``q_score``.
         q_score: the score of q, (n, d) -> (n, d), smooth.
         options: as for :func:`entropy`.
 
@@ -283,21 +281,22 @@ def relative_fisher_information(
     if (q_samples is None) == (q_score is None):
         raise ValueError("give either q_samples or q_score")
     device = device_of(options.get("model"), q_score, p_samples, q_samples)
-    p = as_rows(p_samples, "p_samples", device=device)
-    fit = _fit(options, p, crossfitted=True)
+    p = as_draws(p_samples, "p_samples", device=device)
+    fit, scale = _fit(options, p, crossfitted=True), p.values.std(0)
     other: Callable[[Tensor], Any] | None = q_score
     if q_samples is not None:
-        q = as_rows(q_samples, "q_samples", p.shape[1], device)
-        other = fit.settled(q).condition(q).score
+        q = as_draws(q_samples, "q_samples", p.values.shape[1], device)
+        other = fit.settled(q).condition(q.values, q.counts).score
     assert other is not None
 
     def evaluate(estimate: Any, rows: Tensor) -> Tensor:
         reference = other(rows)
-        gap = _stein(lambda y: estimate.score(y) - other(y), rows, p.std(0), fit.seed)
+        gap = _stein(lambda y: estimate.score(y) - other(y), rows, scale, fit.seed)
         cross: Tensor = (reference * (estimate.score(rows) - reference)).sum(-1)
         return gap - 2 * cross
 
-    return row_mean("relative Fisher information", fit.settled(p).crossfit(p, evaluate), unit="per squared unit of length")
+    rows = fit.settled(p).crossfit(p, evaluate)
+    return row_mean("relative Fisher information", rows, counts=p.counts, unit="per squared unit of length")
 
 
 def _stein(score: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, seed: int) -> Tensor:

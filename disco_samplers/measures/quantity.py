@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ class Information:
         name: of the quantity.
         value: in ``unit``.
         standard_error: of the mean over rows.
-        contributions: (n,), their mean is the value.
+        contributions: of each distinct row, (n,); their mean, by what rows are worth, is the value.
         unit: nats, or an inverse squared length for Fisher information.
+        effective_size: how many independent draws the rows are worth.
 
     Example:
         >>> Information("entropy", 1.25, 0.02, np.zeros(3))
@@ -37,6 +38,7 @@ class Information:
     standard_error: float
     contributions: np.ndarray
     unit: str = "nats"
+    effective_size: float = math.nan
 
     def __float__(self) -> float:
         return self.value
@@ -65,28 +67,67 @@ def row_mean(
     With ``counts`` (n,) a row is worth so many independent draws, and the mean is weighted by them.
     """
     values = rows.detach().double().cpu().numpy()
+    worth = float(len(values)) if counts is None else float(counts.sum())
     if counts is None:
         mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
     else:
         share = (counts / counts.sum()).double().cpu().numpy()
         mean = float((share * values).sum())
-        error = math.sqrt(float((share * (values - mean) ** 2).sum()) / float(counts.sum()))
-    return Information(name, mean, math.hypot(factor * error, math.sqrt(variance)), values, unit)
+        error = math.sqrt(float((share * (values - mean) ** 2).sum()) / worth)
+    return Information(name, mean, math.hypot(factor * error, math.sqrt(variance)), values, unit, worth)
 
 
-def as_draws(
-    samples: ArrayLike | Draws, name: str, dim: int | None = None, device: torch.device | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """Samples as :func:`as_rows` has them, or the distinct rows of draws, and how many independent draws each is worth.
+class Rows(NamedTuple):
+    """Rows (n, d) in float64, how many independent draws each is worth, and which block of successive draws it is in."""
+
+    values: Tensor
+    counts: Tensor | None = None
+    blocks: Tensor | None = None
+
+    def columns(self, first: int, last: int) -> Rows:
+        """Some of the columns."""
+        return self._replace(values=self.values[:, first:last])
+
+
+def as_draws(samples: ArrayLike | Draws, name: str, dim: int | None = None, device: torch.device | None = None) -> Rows:
+    """Samples as :func:`as_rows` has them, or the distinct rows of draws with what is known of them.
 
     Raises:
         TypeError, ValueError: as :func:`as_rows`.
     """
     if not isinstance(samples, Draws):
-        return as_rows(samples, name, dim, device), None
+        return Rows(as_rows(samples, name, dim, device))
     rows, counts = samples.counts()
     x = as_rows(rows if samples.is_tensor else rows.numpy(), name, dim, device)
-    return x, None if counts is None else counts.to(x.device)
+    return Rows(x, None if counts is None else counts.to(x.device), samples.blocks())
+
+
+def as_pairs(x: ArrayLike | Draws, y: ArrayLike | Draws, device: torch.device | None) -> tuple[Rows, int]:
+    """Two sets of columns of the same draws side by side, and how many the first has.
+
+    Raises:
+        TypeError, ValueError: as :func:`as_rows`, or if the rows differ in number or in weights and chains.
+    """
+    known = next((part for part in (x, y) if isinstance(part, Draws)), None)
+    where = device if known is None else known.values.device
+    a, b = (
+        part.values.double() if isinstance(part, Draws) else as_rows(part, name, device=where)
+        for part, name in ((x, "x"), (y, "y"))
+    )
+    if len(a) != len(b):
+        raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
+    pairs = torch.cat([a, b], 1)
+    if known is None:
+        return Rows(pairs), a.shape[1]
+    if isinstance(x, Draws) and isinstance(y, Draws) and not _alike(x, y):
+        raise ValueError("x and y must be columns of the same draws: their weights or chains differ")
+    return as_draws(known.replaced(pairs), "x and y", device=device), a.shape[1]
+
+
+def _alike(x: Draws, y: Draws) -> bool:
+    if x.weights is None or y.weights is None:
+        return x.weights is y.weights and x.num_chains == y.num_chains
+    return x.num_chains == y.num_chains and torch.equal(x.weights, y.weights)
 
 
 def as_rows(samples: ArrayLike, name: str, dim: int | None = None, device: torch.device | None = None) -> Tensor:

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor, device_of
-from disco_samplers.measures.quantity import Information, as_rows, row_mean
+from disco_samplers.draws import Draws
+from disco_samplers.measures.quantity import Information, as_draws, row_mean
 from disco_samplers.types import ArrayLike, ScoreFunction
 
 _TILE = 2**22
 """Kernel matrix entries held at a time."""
 
 
-def kernel_stein_discrepancy(samples: ArrayLike, score: ScoreFunction, *, bandwidth: float | None = None) -> Information:
+def kernel_stein_discrepancy(
+    samples: ArrayLike | Draws, score: ScoreFunction, *, bandwidth: float | None = None
+) -> Information:
     r"""Squared kernel Stein discrepancy of samples to a distribution with the given score.
 
     .. math:: \hat S = \frac{1}{n(n-1)} \sum_{i \ne j} s_i \cdot s_j\, k + s_i \cdot \nabla_j k + s_j \cdot \nabla_i k
@@ -26,7 +29,8 @@ def kernel_stein_discrepancy(samples: ArrayLike, score: ScoreFunction, *, bandwi
     it is too small where the discrepancy is zero, for the statistic is degenerate there. Computed in tiles.
 
     Arguments:
-        samples: (n, d), or (n,).
+        samples: (n, d), or (n,); independent, or :class:`~disco_samplers.Draws`, whose pairs count by their weights, but for
+            those of a run of a chain, in which rows are neighbours.
         score: (n, d) -> (n, d).
         bandwidth: h; the median distance of the first 1000 samples if not given.
 
@@ -44,8 +48,10 @@ def kernel_stein_discrepancy(samples: ArrayLike, score: ScoreFunction, *, bandwi
         >>> float(kernel_stein_discrepancy(x, lambda y: 1 - y)) > 0.5
         True
     """
-    x = as_rows(samples, "samples", device=device_of(score, samples))
+    x, counts, blocks = as_draws(samples, "samples", device=device_of(score, samples))
     n = len(x)
+    share = x.new_full((n,), 1 / n) if counts is None else (counts / counts.sum()).to(x)
+    run = torch.arange(n, device=x.device) if blocks is None else blocks.to(x.device)
     s = as_tensor(score(x), "score").detach().to(x)
     if s.shape != x.shape:
         raise ValueError(f"score must give {tuple(x.shape)} for points of that shape, gave {tuple(s.shape)}")
@@ -56,13 +62,12 @@ def kernel_stein_discrepancy(samples: ArrayLike, score: ScoreFunction, *, bandwi
     start = 0
     for part, scores in zip(*(t.split(max(1, _TILE // n)) for t in (x, s)), strict=True):
         kernel = _stein_kernel(part, scores, x, s, h)
-        at = torch.arange(len(part), device=x.device)
-        kernel[at, start + at] = 0.0
-        sums.append(kernel.sum(1))
+        kernel = kernel.masked_fill(run[start : start + len(part), None] == run, 0.0)
+        sums.append(kernel @ share)
         start += len(part)
-    return row_mean(
-        "squared kernel Stein discrepancy", torch.cat(sums) / (n - 1), unit="per squared unit of length", factor=2.0
-    )
+    runs = share.new_zeros(int(run.max()) + 1).index_add_(0, run, share)
+    rows = torch.cat(sums) / (1 - runs.square().sum())
+    return row_mean("squared kernel Stein discrepancy", rows, counts=counts, unit="per squared unit of length", factor=2.0)
 
 
 def _stein_kernel(x: Tensor, s: Tensor, y: Tensor, t: Tensor, h: float) -> Tensor:

@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from disco_samplers.model.block import Block, Columns, Frame, KernelEstimates, KeysValues, Tokens, exactly
 from disco_samplers.model.config import DiScoFormerConfig
@@ -74,7 +75,15 @@ class Network(nn.Module):
             columns = Columns(frame, position, self.embed_even(torch.stack([torch.log1p(position.square()), own], -1)))
         return Tokens(x, r2, sizes, self.embed_scalars(features), x[..., None] * self.embed_vectors, columns)
 
-    def encode(self, x: Tensor, counts: Tensor | None = None, keys: int | None = None, frame: Frame | None = None) -> Encoding:
+    def encode(
+        self,
+        x: Tensor,
+        counts: Tensor | None = None,
+        keys: int | None = None,
+        frame: Frame | None = None,
+        *,
+        progress: bool = False,
+    ) -> Encoding:
         """Encodes the context (b, n, d); ``counts`` (b, n) is how many independent rows a row is worth, 0 to leave it out.
 
         With ``keys`` rows are dealt into groups of at most that many, each encoded as a context of its own: O(n keys) instead
@@ -90,15 +99,18 @@ class Network(nn.Module):
         worth = x.new_ones(b, n) if counts is None else counts.to(x.dtype)
         rows = F.pad(x[:, order], (0, 0, 0, missing)).view(b, groups, size, d)
         worth = F.pad(worth[:, order], (0, missing)).view(b, groups, size)
-        chunks = []
-        for start in range(0, groups, max(1, TILE // size)):
+        layers: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in self.blocks]
+        starts = range(0, groups, max(1, TILE // size))
+        for start in tqdm(starts, disable=not progress, desc="encoding", unit="tile"):
             chunk = slice(start, start + max(1, TILE // size))
             part, many = rows[:, chunk].flatten(0, 1), rows[:, chunk].shape[1]
             weights = None if counts is None and not missing else worth[:, chunk].flatten(0, 1)
             encoded = self._encode_group(part, weights, None if columns is None else columns.repeat(many))
-            chunks.append([KeysValues(*(_side_by_side(t, many) for t in layer)) for layer in encoded])
-        blocks = (KeysValues(*(torch.cat(t, 2) for t in zip(*layer, strict=True))) for layer in zip(*chunks, strict=True))
-        return Encoding(tuple(blocks), _sizes(x, counts), columns)
+            for parts, layer in zip(layers, encoded, strict=True):
+                for part_of, values in zip(parts, layer, strict=True):
+                    part_of.append(_side_by_side(values, many))
+        blocks = tuple(KeysValues(*(_joined(part_of) for part_of in parts)) for parts in layers)
+        return Encoding(blocks, _sizes(x, counts), columns)
 
     def _encode_group(self, x: Tensor, counts: Tensor | None, frame: Frame | None) -> list[KeysValues]:
         sizes = _sizes(x, counts)
@@ -149,6 +161,13 @@ class Network(nn.Module):
             tokens, kernels = block(tokens, block.attention.keys_values(tokens.rows(slice(n)), bias))
         assert isinstance(kernels, KernelEstimates)
         return cast("tuple[Tensor, Tensor]", self.heads(tokens, kernels))
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Parts joined along the rows; they are let go at once, so that a long context is held once, not twice."""
+    joined = torch.cat(parts, 2)
+    parts.clear()
+    return joined
 
 
 def _side_by_side(groups: Tensor, many: int) -> Tensor:

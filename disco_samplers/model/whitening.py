@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.model.clusters import between_clusters
+from disco_samplers.model.ridges import ridged
 
 RANK_TOLERANCE = 1e-10
 """A direction whose variance, in standardised columns, is below this counts as a direction of no variance."""
@@ -27,7 +28,10 @@ d = 10, n = 256 (published mixtures).
 _SHRINKAGE = 0.6
 
 _NARROWEST = 0.1
-"""Whitened variance, at least, of a direction that is surely narrow: shrinking leaves a ridge no thinner than this."""
+"""Whitened variance, at least, of a direction that is surely narrow: shrinking leaves a ridge no thinner than this.
+
+Also, of eigenvalues over the Marchenko-Pastur edge, where a strong correlation is the law's own: the size of a sure ridge.
+"""
 
 MANY_COLUMNS = 24
 """Columns from which on clusters without correlation of their own are told from others."""
@@ -38,6 +42,9 @@ _BETWEEN = 0.3
 Published mixtures, d = 50, n = 16384, shrinkage 0 / .2 / .3 / .4: score error 2.9 / .9 / .8 / .8 %, log-density error
 2.1 / .7 / 1.1 / 2.5.
 """
+
+_STEPS = 16.0
+"""Standard deviation of a column, in steps of float64, up to which it counts as constant."""
 
 _MOST_MATRICES = 2**14
 """Matrices decomposed at a time: CUDA's batched solver fails on 66,000."""
@@ -91,6 +98,11 @@ def whiten(samples: Tensor, counts: Tensor | None = None, *, clusters: bool = Fa
     A ridge is not blurred by it: an eigenvalue :math:`\lambda` of C that is small even for so few rows, against the
     Marchenko-Pastur edge :math:`(1 - \sqrt{d/n})^2`, keeps a whitened variance of 0.1 or more.
 
+    Where the correlation is strong and the law's own, by a share t (:func:`ridged <disco_samplers.model.ridges.ridged>`), all
+    of it is whitened but what is noise: the shrinkage goes from the above to that which is best for a normal law, if that is
+    less, and a sure ridge is whitened to a variance of one. What the columns say of such a law is known then; with ``clusters``
+    the frame goes from :math:`C^{1/2}` to :math:`((1 - t) C + t I)^{1/2}`, from the columns' to that of whitened coordinates.
+
     Where clusters have no correlation of their own, whitening by the correlation of their centres would give them one. With
     ``clusters``, from 24 columns on, the correlation is shrunk by :math:`0.3\,g` at least, g being the share of it that is
     :func:`between clusters <disco_samplers.model.clusters.between_clusters>`.
@@ -115,13 +127,23 @@ def whiten(samples: Tensor, counts: Tensor | None = None, *, clusters: bool = Fa
     count = rows.sum(1)[:, None]
     # What a masked row holds is never looked at.
     x = x if counts is None else torch.where(rows[..., None] > 0, x, 0.0)
-    center = (x * rows[..., None]).sum(1) / count
-    x = (x - center[:, None]) * (rows[..., None] > 0)
+    # From one of the rows, numbers of one size differ exactly: 1e13 + N(0, 1) is read as N(0, 1) with steps of .002.
+    origin = x.gather(1, (rows > 0).to(torch.int8).argmax(1)[:, None, None].expand(-1, 1, x.shape[-1]))
+    x = (x - origin) * (rows[..., None] > 0)
+    mean = (x * rows[..., None]).sum(1) / count
+    center = origin[:, 0] + mean
+    x = (x - mean[:, None]) * (rows[..., None] > 0)
     # Two passes: columns are brought to unit size before they are squared, so that 1e200 does not overflow.
     size = x.abs().amax(1).clamp_min(torch.finfo(x.dtype).tiny)
     deviation = size * (((x / size[:, None]).square() * rows[..., None]).sum(1) / count).sqrt()
-    varies = deviation > (1e-12 * center.abs()).clamp_min(1e-300)  # below that its inverse overflows
+    # Below a few steps of float64 it is rounding; below 1e-300 its inverse overflows.
+    varies = deviation > (_STEPS * torch.finfo(x.dtype).eps * center.abs()).clamp_min(1e-300)
     if not varies.any(-1).all():
+        if (deviation[~varies.any(-1)] > 0).any():
+            raise ValueError(
+                "samples has no variance to speak of: no column varies by more than a few steps of float64; subtract an offset "
+                "from the columns before they are rounded, or bring them to another unit"
+            )
         raise ValueError("samples has no variance: all its rows are the same; at least two distinct rows are needed")
     # A constant column has no scale of its own: it takes the geometric mean of the others'.
     scale = ((deviation.log() * varies).nan_to_num(neginf=0.0).sum(-1) / varies.sum(-1)).exp()
@@ -131,7 +153,9 @@ def whiten(samples: Tensor, counts: Tensor | None = None, *, clusters: bool = Fa
     weight = _SHRINKAGE * (1 - count.squeeze(1) / (ENOUGH_ROWS * x.shape[-1])).clamp_min(0.0)
     if clusters and x.shape[-1] >= MANY_COLUMNS and weight.min() < _BETWEEN:
         weight = weight.maximum(_BETWEEN * between_clusters(z, rows > 0, correlation))
-    correlation = _shrink(correlation, weight, count.squeeze(1), varies)
+    constant = torch.diag_embed((~varies).double())
+    own = ridged(z, rows, correlation + constant) if clusters or weight.any() else torch.zeros_like(weight)
+    correlation = _shrink(correlation, weight, count.squeeze(1), constant, own)
     values, vectors = eigh(correlation)
     kept = values > RANK_TOLERANCE
     rank = int(kept[0].sum())
@@ -142,7 +166,9 @@ def whiten(samples: Tensor, counts: Tensor | None = None, *, clusters: bool = Fa
             "do not have); condition such sets on their own"
         )
     values = torch.where(kept, values, NULL_SCALE**2)
-    root, inverse = vectors * values.rsqrt()[:, None], vectors * values.sqrt()[:, None]
+    # Where correlation is the law's own, columns say nothing of whitened coordinates: a frame of uncorrelated ones is shown.
+    shown = values + (1 - values) * own[:, None] if clusters else values
+    root, inverse = vectors * values.rsqrt()[:, None], vectors * shown.sqrt()[:, None]
     # eigh sorts upwards, so the null directions come first. A full-rank root is turned back towards the columns' axes.
     full = rank == x.shape[-1]
     root = root @ vectors.mT if full else root.flip(-1)
@@ -152,21 +178,32 @@ def whiten(samples: Tensor, counts: Tensor | None = None, *, clusters: bool = Fa
     return Whitening(center[:, None], matrix, log_det, rank, inverse)
 
 
-def _shrink(correlation: Tensor, weight: Tensor, count: Tensor, varies: Tensor) -> Tensor:
+def _shrink(correlation: Tensor, weight: Tensor, count: Tensor, constant: Tensor, own: Tensor) -> Tensor:
     """Shrinks the correlation by a weight (b,) towards the identity on the directions of variance, ridges by less."""
     if not weight.any():
         return correlation
-    d, weight = correlation.shape[-1], weight[:, None]
+    d = correlation.shape[-1]
+    weight = (weight + own * (_noise(correlation, count) - weight).clamp_max(0.0))[:, None]
     values, vectors = eigh(correlation)
     # With n <= d every set of columns is dependent, so only a constant column counts as one without variance.
     many = (count > d)[:, None]
     shrunk = (1 - weight) * values + weight * torch.where(many, (values > RANK_TOLERANCE).double(), 1.0)
-    edge = (1 - (d / count[:, None]).sqrt()).clamp_min(0.0).square()
-    surely = torch.where(edge > 0, values / (_NARROWEST * edge), math.inf)
+    ratio = (d / count[:, None]).clamp_max(1.0)
+    size = values / (1 - ratio.sqrt()).square()
+    # An eigenvalue far below the others' edge is too small by d/n on average.
+    known = values / (1 - ratio) * (1 + (size / _NARROWEST).square())
+    surely = torch.where(ratio < 1, (size / _NARROWEST) ** (1 - own[:, None]) * known ** own[:, None], math.inf)
     shrunk = shrunk.minimum(surely.maximum(values))
-    constant = torch.diag_embed((~varies).double())
     full = (vectors * shrunk[:, None]) @ vectors.mT
     return torch.where(many[..., None], full, full - weight[..., None] * constant)
+
+
+def _noise(correlation: Tensor, count: Tensor) -> Tensor:
+    """The weight (b,) by which a normal law's correlation is best shrunk: Chen et al., *Shrinkage algorithms*, 2010 (OAS)."""
+    d = correlation.shape[-1]
+    squares = correlation.square().sum((-2, -1))
+    spread = (squares - d).clamp_min(torch.finfo(squares.dtype).tiny)
+    return (((1 - 2 / d) * squares + d**2) / ((count + 1 - 2 / d) * spread)).clamp_max(1.0)
 
 
 def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
+from disco_samplers.draws import evenly
+from disco_samplers.estimators import mean
 from disco_samplers.reference import Gaussian
 
 _BATCHES = 16
@@ -31,6 +33,7 @@ class Edgeworth:
 
     Arguments:
         draws: (n, d), n > d.
+        counts: (n,), how many independent draws each is worth; moments are weighted by them.
 
     References:
         McCullagh, *Tensor Methods in Statistics*, 1987, section 5.3, the expansion; James, Stein, *Estimation with quadratic
@@ -45,22 +48,25 @@ class Edgeworth:
         True
     """
 
-    def __init__(self, draws: Tensor) -> None:
-        covariance = draws.T.cov(correction=0).reshape([draws.shape[1]] * 2)
+    def __init__(self, draws: Tensor, counts: Tensor | None = None) -> None:
+        covariance = draws.T.cov(correction=0, aweights=counts).reshape([draws.shape[1]] * 2)
         lower, failed = torch.linalg.cholesky_ex(covariance)
         singular = failed or (lower.diagonal().square() <= _SINGULAR * covariance.diagonal()).any()
-        self.lower = preconditioners.factor(draws) if singular else lower
-        self.mean = draws.mean(0)
+        self.lower = preconditioners.factor(evenly(draws, counts)) if singular else lower
+        self.mean = mean(draws, counts)
         self.gaussian = Gaussian(self.mean, self.lower @ self.lower.T)
         z = self.white(draws)
         self.radius = float(z.norm(dim=1).max())
-        parts = z.tensor_split(min(_BATCHES, len(z)))
-        found, squares = z.new_zeros(()), z.new_zeros(2)
-        for part in parts:
-            cumulants = _split(_hermite(part))
-            found = found + cumulants / len(parts)
-            squares = squares + cumulants.square().sum((1, 2, 3)) / len(parts)
-        noise = (squares - found.square().sum((1, 2, 3))) / (len(parts) - 1)
+        worth = z.new_ones(len(z)) if counts is None else counts.to(z)
+        batches = min(_BATCHES, len(z))
+        found, squares, shares = z.new_zeros(()), z.new_zeros(2), 0.0
+        for part, weights in zip(z.tensor_split(batches), worth.tensor_split(batches), strict=True):
+            share = 1 / batches if counts is None else float(weights.sum() / worth.sum())
+            cumulants = _split(_hermite(part, None if counts is None else weights))
+            found = found + cumulants * share
+            squares = squares + cumulants.square().sum((1, 2, 3)) * share
+            shares += share**2
+        noise = (squares - found.square().sum((1, 2, 3))) * (shares / (1 - shares))
         kept = (1 - noise / found.square().sum((1, 2, 3)).clamp_min(1e-300)).clamp_min(0.0)
         self.cumulants = (kept[:, None, None, None] * found).sum(0)
         self.trace = self.cumulants.diagonal(dim1=1, dim2=2).sum(-1)
@@ -105,10 +111,11 @@ class Edgeworth:
         return value, shrink * torch.where(shrink < 1, slope - radial, slope) - pull
 
 
-def _hermite(u: Tensor) -> Tensor:
+def _hermite(u: Tensor, counts: Tensor | None = None) -> Tensor:
     """The mean of the third Hermite polynomials of rows (n, d), (d, d, d): E[u u u] less what a shift of the mean does."""
-    third = torch.stack([(u * column[:, None]).T @ u for column in u.T]) / len(u)
-    return third - _symmetric(u.mean(0))
+    share = u.new_full((len(u),), 1 / len(u)) if counts is None else counts / counts.sum()
+    third = torch.stack([(u * (share * column)[:, None]).T @ u for column in u.T])
+    return third - _symmetric(mean(u, counts))
 
 
 def _split(third: Tensor) -> Tensor:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_points, check_count, device_of
+from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
-from disco_samplers.estimators import DEFAULTS
+from disco_samplers.estimators import DEFAULTS, draw_rows
+from disco_samplers.posteriors.shard import Shard
 from disco_samplers.posteriors.subposterior import Subposterior, subposterior
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import Gaussian
@@ -50,7 +52,7 @@ class MergedPosterior:
         product = self.gaussian_product()
         candidates = torch.cat(
             [product.sample(_CANDIDATES // 2, generator=generator)]
-            + [_rows(s.estimate.samples, _CANDIDATES // (2 * len(self.shards)), generator) for s in self.shards]
+            + [_rows(s.estimate, _CANDIDATES // (2 * len(self.shards)), generator) for s in self.shards]
         )
         log_shards = torch.stack([s.estimate.log_prob(candidates) for s in self.shards])
         shards = log_shards.logsumexp(0) - math.log(len(self.shards))
@@ -64,7 +66,7 @@ class MergedPosterior:
 
 
 def merge_subposteriors(
-    shards: Sequence[ArrayLike],
+    shards: Sequence[ArrayLike | Draws],
     *,
     prior: Any = None,
     prior_power: float = 1.0,
@@ -90,8 +92,8 @@ def merge_subposteriors(
     draws each to be as good as a run on all data (``benchmarks/merging.py``).
 
     Arguments:
-        shards: draws (n_k, d) of each subposterior, a chain's in their order; lengths may differ, columns must be the same
-            parameters in the same order.
+        shards: draws (n_k, d) of each subposterior, a chain's in their order, or :class:`~disco_samplers.Draws` with weights or
+            chains; lengths may differ, columns must be the same parameters, in the same order where they have no names.
         prior: the prior that the shards used, a differentiable log-density (m, d) -> (m,) or a density with ``log_prob`` and
             ``score``; not needed where each shard used the prior to the power 1/K.
         prior_power: power of the prior in each shard: 1 where each used all of it, 1/K where they shared it.
@@ -103,7 +105,7 @@ def merge_subposteriors(
         adapt: steps of on-the-fly adaptation of each shard's estimate.
         seed: of the randomness; give this or ``generator``.
         generator: source of randomness, on the device of the shards.
-        names: of the parameters.
+        names: of the parameters; those of the shards' draws if not given.
         callback: called after each step, as in :meth:`LangevinSampler.run`.
         progress: whether to show progress bars.
 
@@ -131,14 +133,14 @@ def merge_subposteriors(
         num_warmup=num_warmup,
         thinning=thinning,
         generator=generator,
-        names=names,
+        names=_named(shards)[1] if names is None else names,
         callback=callback,
         progress=progress,
     )
 
 
 def merged_posterior(
-    shards: Sequence[ArrayLike],
+    shards: Sequence[ArrayLike | Draws],
     *,
     prior: Any = None,
     prior_power: float = 1.0,
@@ -152,28 +154,52 @@ def merged_posterior(
     if not (math.isfinite(prior_power) and prior_power >= 0):
         raise ValueError(f"prior_power must be finite and not negative, got {prior_power}")
     device = device_of(model, *shards)
-    draws = [as_points(x, f"shards[{k}]", device=device).double() for k, x in enumerate(shards)]
-    generator = generator_on(draws[0].device, generator=generator)
-    d = draws[0].shape[-1]
-    for k, x in enumerate(draws):
+    draws = [_shard(x, f"shards[{k}]", device) for k, x in enumerate(_named(shards)[0])]
+    here = draws[0].rows.device
+    generator = generator_on(here, generator=generator)
+    d = draws[0].rows.shape[-1]
+    for k, (x, _, _) in enumerate(draws):
         if x.ndim != 2 or x.shape[1] != d:
             raise ValueError(f"shards must hold draws (n, {d}) of the same parameters, shards[{k}] has shape {tuple(x.shape)}")
         if len(x) <= d:
             raise ValueError(f"shards[{k}] has {len(x)} draws of {d} parameters: more draws than parameters are needed")
     if model is None:
-        model = DiScoFormer.from_pretrained(DEFAULTS["shard"], map_location=str(draws[0].device))
+        model = DiScoFormer.from_pretrained(DEFAULTS["shard"], map_location=str(here))
     parts = [subposterior(x, model, adapt=adapt, generator=generator) for x in draws]
     terms: list[tuple[float, Any]] = [(1.0, part.score) for part in parts]
     repeated = len(draws) * prior_power - 1
     if prior is not None and repeated:
         density = Score(prior) if hasattr(prior, "score") else from_log_prob(prior)
-        _check_prior(density, draws[0])
+        _check_prior(density, draws[0].rows)
         terms.append((-repeated, density))
     return MergedPosterior(combine(terms), parts)
 
 
-def _rows(x: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    return x[torch.randint(len(x), (count,), generator=generator, device=x.device)]
+def _rows(estimate: Any, count: int, generator: torch.Generator | None) -> Tensor:
+    x: Tensor = estimate.samples
+    return x[draw_rows(x, estimate.counts, count, generator, replacement=True)]
+
+
+def _named(shards: Sequence[ArrayLike | Draws]) -> tuple[list[ArrayLike | Draws], list[str] | None]:
+    """The shards with their columns in the order of the first that has names, and these."""
+    names = next((x.names for x in shards if isinstance(x, Draws) and x.has_names), None)
+    found: list[ArrayLike | Draws] = []
+    for k, x in enumerate(shards):
+        if isinstance(x, Draws) and x.has_names and names is not None and x.names != names:
+            if sorted(x.names) != sorted(names):
+                raise ValueError(f"shards[{k}] has the columns {', '.join(x.names)}; another has {', '.join(names)}")
+            found.append(x.columns(names))
+        else:
+            found.append(x)
+    return found, names
+
+
+def _shard(x: ArrayLike | Draws, name: str, device: torch.device | None) -> Shard:
+    if not isinstance(x, Draws):
+        return Shard(as_points(x, name, device=device).double())
+    rows, counts, blocks = Shard.of(x)
+    rows = as_points(rows if x.is_tensor else rows.numpy(), name, device=device)
+    return Shard(rows, None if counts is None else counts.to(rows.device), blocks)
 
 
 def _check_prior(prior: Score, points: Tensor) -> None:

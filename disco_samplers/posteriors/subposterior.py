@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
+from disco_samplers.draws import Draws, evenly, part_worth
 from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimators import deviation, draw_rows, mean, shuffled
 from disco_samplers.posteriors.edgeworth import Edgeworth
+from disco_samplers.posteriors.shard import Shard
 from disco_samplers.reference import KDE
 from disco_samplers.scores import Score, combine
 
 _FOLDS = 4
 _MOST_JUDGED = 256
 """Rows of a fold by which an estimate is judged."""
-
-_MOST_CONTEXT = 2048
-"""Rows on which the network is conditioned; of a longer run so many drawn from it."""
 
 _PROPOSALS = 8192
 _NEWTON_STEPS = 20
@@ -45,9 +45,9 @@ class Subposterior:
 
 
 def subposterior(
-    draws: Tensor, model: DiScoFormer, *, adapt: int = 0, generator: torch.Generator | None = None
+    draws: Tensor | Draws | Shard, model: DiScoFormer, *, adapt: int = 0, generator: torch.Generator | None = None
 ) -> Subposterior:
-    """The density of a shard's draws (n, d), n > d.
+    """The density of a shard's draws (n, d), n > d, or of :class:`~disco_samplers.Draws`, which count by what they are worth.
 
     Example:
         >>> from disco_samplers import DiScoFormer
@@ -56,20 +56,21 @@ def subposterior(
         >>> 0 <= shard.weight <= 1
         True
     """
-    base = Edgeworth(draws)
-    estimate = model.condition(_thinned(draws))
+    shard = Shard.of(draws)
+    base = Edgeworth(shard.rows, shard.counts)
+    estimate = shard.condition(model)
     if adapt:
         estimate = estimate.adapt(adapt)
-    weight = trust(draws, base, model)
+    weight = trust(shard, base, model)
     mixed = combine([(1 - weight, base), (weight, estimate)])
     if weight == 0:
         return Subposterior(mixed, estimate, base, weight)
-    slope = tilt(draws, mixed, generator)
+    slope = tilt(shard, mixed, generator)
     linear = Score(slope.expand_as, lambda y: (y - base.mean) @ slope)
     return Subposterior(mixed + linear, estimate, base, weight)
 
 
-def tilt(draws: Tensor, density: Score, generator: torch.Generator | None) -> Tensor:
+def tilt(draws: Tensor | Shard, density: Score, generator: torch.Generator | None) -> Tensor:
     r"""The slope a (d,) with which :math:`f(\theta)\, e^{a \cdot \theta}` has the mean of the draws.
 
     An estimate that takes two modes for a little more alike than they are is wrong in the same way on every shard, and the
@@ -80,7 +81,7 @@ def tilt(draws: Tensor, density: Score, generator: torch.Generator | None) -> Te
     whose right side is the draws' mean; Newton's method solves it.
 
     Arguments:
-        draws: (n, d).
+        draws: (n, d), or with what they are worth.
         density: f, with ``log_prob``.
         generator: source of the proposals.
 
@@ -91,40 +92,44 @@ def tilt(draws: Tensor, density: Score, generator: torch.Generator | None) -> Te
         >>> abs(float(slope) + 0.5) < 0.1
         True
     """
-    lower = preconditioners.factor(draws)
-    centre = draws.mean(0)
-    white = torch.linalg.solve_triangular(lower, (draws - centre).T, upper=False).T
-    kept = _thinned(white)
+    rows, counts, _ = Shard.of(draws)
+    lower = preconditioners.factor(evenly(rows, counts))
+    centre = mean(rows, counts)
+    white = torch.linalg.solve_triangular(lower, (rows - centre).T, upper=False).T
+    kept = Shard(white).thinned().rows
+    if counts is not None:  # the more of them where there is weight, and none twice
+        some = min(_PROPOSALS // 4, max(2, round(float(counts.sum()))))
+        kept = white[draw_rows(white, counts, some, generator, replacement=False)]
     kernels = KDE(kept, "loo")
     # Every row equally often, with its noise and the opposite: their mean is the rows', and most of the noise cancels.
-    rows = kept.repeat(max(1, _PROPOSALS // (2 * len(kept))), 1)
-    noise = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * kernels.bandwidth
-    y = torch.cat([rows + noise, rows - noise])
+    many = kept.repeat(max(1, _PROPOSALS // (2 * len(kept))), 1)
+    noise = torch.randn(many.shape, dtype=many.dtype, device=many.device, generator=generator) * kernels.bandwidth
+    y = torch.cat([many + noise, many - noise])
     log_weight = density.log_prob(y @ lower.T + centre) - kernels.evaluate(y)
-    slope, wanted = torch.zeros_like(centre), white.mean(0)
+    slope, wanted = torch.zeros_like(centre), mean(white, counts)
     for _ in range(_NEWTON_STEPS):
         w = (log_weight + y @ slope).softmax(0)[:, None]
-        mean = (w * y).sum(0)
-        covariance = (w * (y - mean)).T @ (y - mean)
-        ridge = 1e-3 * torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
-        change = torch.linalg.solve(covariance + ridge, wanted - mean)
+        found = (w * y).sum(0)
+        covariance = (w * (y - found)).T @ (y - found)
+        ridge = 1e-3 * torch.eye(len(found), dtype=found.dtype, device=found.device)
+        change = torch.linalg.solve(covariance + ridge, wanted - found)
         slope = slope + change / change.norm().clamp_min(1.0)  # at most one standard deviation at a time
     unwhitened: Tensor = torch.linalg.solve_triangular(lower.T, slope[:, None], upper=True)
     return unwhitened[:, 0]
 
 
-def trust(draws: Tensor, base: Edgeworth, model: DiScoFormer) -> float:
+def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
     r"""How far a shard's estimate is to be followed beyond the moments of its draws, between 0 and 1.
 
     .. math:: \lambda = -\frac{E[g \cdot r + \nabla \cdot r]}{E |r|^2}, \qquad r = \hat s - g
 
     with g the score of ``base`` minimises the score's squared error :math:`E |g + \lambda r - \nabla \log p|^2` (by implicit
-    score matching, so without knowing :math:`\nabla \log p`). The means are over held-out folds of the draws, in whitened
-    coordinates, with one probe for the divergence, and the numerator's standard error is taken off: an estimate that differs
-    from the base by noise only gets 0, and K such noises do not add up.
+    score matching, so without knowing :math:`\nabla \log p`). The means are over held-out folds of the draws, runs of a chain
+    as a whole, in whitened coordinates, with one probe for the divergence, and the numerator's standard error is taken off: an
+    estimate that differs from the base by noise only gets 0, and K such noises do not add up.
 
     Arguments:
-        draws: (n, d).
+        draws: (n, d), or with what they are worth.
         base: of the draws.
         model: that estimates.
 
@@ -138,30 +143,30 @@ def trust(draws: Tensor, base: Edgeworth, model: DiScoFormer) -> float:
         >>> trust(x, Edgeworth(x), DiScoFormer.from_pretrained()) > 0.8
         True
     """
-    z = base.white(draws)
+    shard = Shard.of(draws)
+    z, counts = base.white(shard.rows), shard.counts
     generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(z), generator=generator, device=generator.device).to(z.device)
-    gains, denominator = [], 0.0
+    order = shuffled(len(z), generator, shard.blocks, z.device)
+    gains, judges, squares = [], [], []
     for fold in order.tensor_split(_FOLDS):
-        held = fold[:_MOST_JUDGED]
+        held = fold[:_MOST_JUDGED] if counts is None else fold[:: -(-len(fold) // _MOST_JUDGED)]  # runs are of one place
         rest = torch.ones(len(z), dtype=torch.bool, device=z.device).index_fill(0, fold, False)
         x = z[held].requires_grad_()
         probe = (torch.randint(0, 2, x.shape, generator=generator, device=generator.device) * 2 - 1).to(x)
         with torch.enable_grad():
             known = base.white_score(x)
             # In the draws' own coordinates, for the network need not be equivariant to the whitening.
-            estimated = model.condition(_thinned(draws[rest])).score(x @ base.lower.T + base.mean)
+            estimated = shard.part(rest).condition(model).score(x @ base.lower.T + base.mean)
             residual = estimated @ base.lower - known
             (product,) = torch.autograd.grad((residual * probe).sum(), x)
         gains.append(-((known * residual).detach() + product * probe).sum(1))
-        denominator += float(residual.detach().square().sum())
-    gain = torch.cat(gains)
-    certain = float(gain.sum() - len(gain) ** 0.5 * gain.std())
+        squares.append(residual.detach().square().sum(1))
+        judges.append(held)
+    gain, held = torch.cat(gains), torch.cat(judges)
+    if counts is None:
+        certain, denominator = float(gain.sum() - len(gain) ** 0.5 * gain.std()), float(torch.cat(squares).sum())
+    else:
+        share = counts[held] if shard.blocks is None else part_worth(counts, held)
+        error = deviation(gain, share) / share.sum().sqrt()
+        certain, denominator = float(mean(gain, share) - error), float(mean(torch.cat(squares), share))
     return min(max(certain / max(denominator, 1e-300), 0.0), 1.0)
-
-
-def _thinned(draws: Tensor) -> Tensor:
-    # Drawn, for every so many-th row may be in step with the chains that the rows are of.
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(draws), generator=generator, device=generator.device)[:_MOST_CONTEXT]
-    return draws[order.sort().values.to(draws.device)]

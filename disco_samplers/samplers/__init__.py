@@ -1,7 +1,7 @@
 """Samplers: many chains of any method from any score. The front, its driver and results; :mod:`steps` has the algorithms."""
 
 from disco_samplers.samplers.algorithms import ALGORITHMS, Algorithm, Method
-from disco_samplers.samplers.diagnostics import Summary, spreading, summarise
+from disco_samplers.samplers.diagnostics import NotMixedWarning, Summary, not_mixed, spreading, summarise, unmixed
 from disco_samplers.samplers.driver import Callback, Checkpoint, Driver, Learn, Progress
 from disco_samplers.samplers.flow import integrate, relax
 from disco_samplers.samplers.langevin import LangevinSampler
@@ -23,13 +23,16 @@ __all__ = [
     "LangevinSampler",
     "Learn",
     "Method",
+    "NotMixedWarning",
     "Policy",
     "Progress",
     "SamplerResult",
     "Summary",
     "integrate",
+    "not_mixed",
     "relax",
     "spreading",
     "summarise",
+    "unmixed",
     "windows",
 ]

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
-from disco_samplers.samplers.steps import annealed, baoab, mala, malt, particle_flow, ula
+from disco_samplers.samplers.steps import annealed, baoab, independence, mala, malt, particle_flow, ula
 
-Method = Literal["mala", "ula", "baoab", "malt", "annealed", "flow", "exact"]
+Method = Literal["mala", "ula", "baoab", "malt", "annealed", "flow", "exact", "jumps"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,7 @@ def _flow_step(state: Any, score: Any, *, step_size: float, factor: Any, generat
 
 
 ALGORITHMS: dict[str, Algorithm] = {
+    "jumps": Algorithm(independence.init, independence.step, adjusted=True, acceptance=0.8),
     "mala": Algorithm(mala.init, mala.step, adjusted=True, acceptance=0.574),
     "ula": Algorithm(ula.init, ula.step),
     "baoab": Algorithm(baoab.init, baoab.step, order=2),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
+from disco_samplers.convergence import pareto_k
 from disco_samplers.estimators import DEFAULTS, NetworkEstimator, shipped_network
 from disco_samplers.samplers.algorithms import Algorithm
 from disco_samplers.samplers.driver import Driver, Learn
 from disco_samplers.samplers.options import BIAS, TRAJECTORY, Options
 from disco_samplers.samplers.step_size import ByAcceptance, ByBias, Fixed, Policy
-from disco_samplers.samplers.steps import Condition, Guided
+from disco_samplers.samplers.steps import Condition, Guided, Proposal
 from disco_samplers.samplers.target import Target
 from disco_samplers.scores import ladder
 from disco_samplers.types import LogDensity
@@ -26,6 +28,15 @@ _MOST_CONTEXT = 1000
 
 _LEVELS = 10
 """Noise levels of annealing where none are given."""
+
+_PILOTS = 1000
+_MOST_CANDIDATES = 16
+_FEW_CANDIDATES = 4
+_TOGETHER = 256
+"""Proposals of all chains in a step, where that leaves each chain one."""
+
+_PERIOD = 4
+"""Steps between two local moves where jumps alone mix: a batch of proposals costs less than one move of a few chains."""
 
 
 def target_of(
@@ -68,10 +79,53 @@ def levels_of(options: Options, draws: Tensor | None) -> Sequence[Any]:
     return [draws.std(0) * 20 ** (-i / (_LEVELS - 1)) for i in range(_LEVELS)]
 
 
-def algorithm_of(options: Options, target: Any, num_warmup: int, device: torch.device) -> Algorithm:
+class Jumps(NamedTuple):
+    r"""How the method "jumps" jumps.
+
+    Arguments:
+        proposal: what is proposed.
+        candidates: proposals a step.
+        period: steps between two local moves.
+        pareto_k: of the proposals' importance weights; above 0.7 some regions have too few proposals.
+    """
+
+    proposal: Proposal
+    candidates: int
+    period: int
+    pareto_k: float
+
+
+def jumps_of(options: Options, estimate: Any, target: Target, num_chains: int, rng: torch.Generator | None) -> Jumps | None:
+    r"""Proposals from an estimate's rows, tried before the run: as many a step as make two effective, :math:`k = 2 / e`.
+
+    With e the effective share of the proposals by Kish's formula. Where one effective takes more than 16 there are four, for
+    what no local move reaches, and a local move at every step. Of many chains each has fewer, 256 among them or one each.
+
+    References:
+        Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, JMLR 2024
+        (https://arxiv.org/abs/1507.02646), for k.
+    """
+    if options.method != "jumps":
+        return None
+    proposal = estimate.proposal(generator=rng)
+    points = proposal.sample(_PILOTS, generator=rng)
+    log_weight = target(points)[0].double() - proposal.log_prob(points)
+    log_weight = torch.where(torch.isfinite(log_weight), log_weight, -torch.inf)
+    share = torch.softmax(log_weight, 0)
+    needed = math.ceil(_PILOTS * float(share.square().sum())) if bool(torch.isfinite(share).all()) else _PILOTS
+    few = needed > _MOST_CANDIDATES
+    candidates, period = (_FEW_CANDIDATES, 1) if few else (max(_FEW_CANDIDATES, 2 * needed), _PERIOD)
+    candidates = min(candidates, max(1, _TOGETHER // num_chains))
+    return Jumps(proposal, candidates, period, pareto_k(log_weight[torch.isfinite(log_weight)].cpu().numpy()))
+
+
+def algorithm_of(options: Options, target: Any, num_warmup: int, device: torch.device, jumps: Jumps | None = None) -> Algorithm:
     """The table's algorithm with these options."""
     algorithm = options.algorithm
     told: dict[str, Any] = {}
+    if jumps is not None:
+        algorithm = dataclasses.replace(algorithm, init=partial(algorithm.init, proposal=jumps.proposal))
+        told |= {"proposal": jumps.proposal, "candidates": jumps.candidates, "period": jumps.period, "local": num_warmup}
     if options.friction is not None:
         told["friction"] = options.friction
     if options.method == "malt":

@@ -13,24 +13,41 @@ from disco_samplers.convergence import diagnostic
 QUANTILES = (0.05, 0.5, 0.95)
 
 _JUDGED = 100
-"""Draws a chain must have before its spreading is judged."""
+"""Draws a chain must have before it is judged, and before R-hat, ESS and MCSE are shown: of shorter ones they mean nothing."""
+
+_R_HAT, _ESS = 1.01, 400
+_LONG, _MANY, _FEW_R_HAT = 400, 1600, 1.1
+"""Draws of a chain and in all from which on chains that mix keep those limits, and the limit of R-hat for fewer."""
+
+
+class NotMixedWarning(RuntimeWarning):
+    """Chains that have not mixed: their draws are not yet draws of the target."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
     """A row for each variable: mean, sd, 5 %, 50 % and 95 % quantiles, Monte Carlo standard error, ESS (bulk and tail), R-hat.
 
-    ``str()`` gives the table. R-hat, ESS and MCSE are NaN where there are too few draws (fewer than four a chain).
+    ``str()`` gives the table, with a mark at the variables that have not mixed. R-hat, ESS and MCSE are NaN, and shown as a
+    dash, for chains of fewer than 100 draws.
+
+    Arguments:
+        names: of the variables.
+        columns: of the table, each (d,).
+        unmixed: numbers of the variables that have not mixed.
     """
 
     names: Sequence[str]
     columns: dict[str, np.ndarray]
+    unmixed: Sequence[int] = ()
 
     def __str__(self) -> str:
         width = max(8, *(len(name) for name in self.names))
         head = " " * width + "".join(f" {name:>10}" for name in self.columns)
         rows = [
-            f"{name:<{width}}" + "".join(f" {_cell(values[i], column)}" for column, values in self.columns.items())
+            f"{name:<{width}}"
+            + "".join(f" {_cell(values[i], column)}" for column, values in self.columns.items())
+            + "  not mixed" * (i in self.unmixed)
             for i, name in enumerate(self.names)
         ]
         return "\n".join([head, *rows])
@@ -62,13 +79,44 @@ def summarise(draws: Tensor | np.ndarray, names: Sequence[str], *, independent: 
     sd = flat.std(0, ddof=1) if len(flat) > 1 else np.full(x.shape[-1], np.nan)
     columns = {"mean": flat.mean(0), "sd": sd, "5%": low, "50%": median, "95%": high}
     if not independent:
-        columns |= {
-            "mcse": diagnostic("mcse", x),
-            "ess_bulk": diagnostic("ess_bulk", x),
-            "ess_tail": diagnostic("ess_tail", x),
-            "r_hat": diagnostic("rhat", x),
-        }
-    return Summary(list(names), columns)
+        kinds = {"mcse": "mcse", "ess_bulk": "ess_bulk", "ess_tail": "ess_tail", "r_hat": "rhat"}
+        nothing = np.full(x.shape[-1], np.nan)
+        columns |= {name: nothing if x.shape[1] < _JUDGED else diagnostic(kind, x) for name, kind in kinds.items()}
+    return Summary(list(names), columns, () if independent else unmixed(x))
+
+
+def unmixed(draws: np.ndarray) -> list[int]:
+    r"""The variables that chains have not mixed in: R-hat above 1.01, or fewer than 400 effective draws in bulk or tails.
+
+    Chains of fewer than 100 draws are not judged, chains of fewer than 400, or fewer than 1600 draws in all, by an R-hat above
+    1.1 alone: such short ones miss the other limits also where they mix.
+
+    Arguments:
+        draws: (chain, draw, d).
+
+    References:
+        Vehtari, Gelman, Simpson, Carpenter, Burkner, *Rank-normalization, folding, and localization: an improved R-hat*,
+        Bayesian Analysis 2021 (https://arxiv.org/abs/1903.08008), section 4, for the limits.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=(4, 1000, 1))
+        >>> unmixed(np.concatenate([noise, noise.cumsum(1)], -1))
+        [1]
+    """
+    chains, n = draws.shape[:2]
+    if n < _JUDGED:
+        return []
+    if n < _LONG or chains * n < _MANY:
+        return [int(i) for i in np.flatnonzero(diagnostic("rhat", draws) > _FEW_R_HAT)]
+    ess = np.minimum(diagnostic("ess_bulk", draws), diagnostic("ess_tail", draws))
+    return [int(i) for i in np.flatnonzero((diagnostic("rhat", draws) > _R_HAT) | (ess < _ESS))]
+
+
+def not_mixed(names: Sequence[str], method: str) -> str:
+    """One line on what has not mixed, and what to do."""
+    some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    say = "run longer (num_samples, thinning)" + ("" if method == "jumps" else ', or an estimate by the method "jumps"')
+    return f"chains have not mixed (R-hat above {_R_HAT}, or fewer than {_ESS} effective draws) in {some}: {say}"
 
 
 def spreading(draws: np.ndarray) -> list[int]:

@@ -211,8 +211,8 @@ class Driver:
         return info
 
 
-def warn(record: Record) -> None:
-    """Warns of divergences, of chains that never moved and of chains that never stopped spreading."""
+def warn(record: Record) -> bool:
+    """Warns of divergences, of chains that never moved and of chains that never stopped spreading: whether of any."""
     count, total = int(record.divergences.sum()), record.divergences.numel()
     if count:
         often = (record.divergences.double().mean(1) > 0.5).nonzero().flatten().tolist()
@@ -239,3 +239,4 @@ def warn(record: Record) -> None:
             RuntimeWarning,
             stacklevel=4,
         )
+    return bool(count or stuck or wide)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import check_count, column_names, device_of
+from disco_samplers.draws import Draws
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
-from disco_samplers.samplers.assembly import algorithm_of, guided, learn_of, levels_of, policy_of, target_of
+from disco_samplers.samplers.assembly import Jumps, algorithm_of, guided, jumps_of, learn_of, levels_of, policy_of, target_of
+from disco_samplers.samplers.diagnostics import NotMixedWarning, not_mixed
 from disco_samplers.samplers.driver import Callback, Checkpoint, Driver, warn
 from disco_samplers.samplers.options import Options, differences
 from disco_samplers.samplers.result import SamplerResult
@@ -32,6 +35,8 @@ class LangevinSampler:
     ==========  =====================================================================================================
     method      what it is
     ==========  =====================================================================================================
+    "auto"      "jumps" for an estimate and its own density, else "mala" where there is a log-density, else "ula"
+    "jumps"     of an estimate: between all parts of it, by independent proposals made of its rows, with local "mala" moves
     "ula"       unadjusted Langevin, order one; its step size follows from ``bias``
     "baoab"     underdamped Langevin by the BAOAB splitting, order two; its step size follows from ``bias``
     "mala"      Metropolis-adjusted Langevin; its step size is adapted to an acceptance of 0.574
@@ -49,11 +54,11 @@ class LangevinSampler:
         score: a callable (m, d) -> (m, d); an estimate or any density with ``score`` and ``log_prob``; or an unconditioned
             model, then give ``context`` to :meth:`run` ("exact" can do without).
         log_prob: log-density (m, d) -> (m,), normalised or not; taken from ``score`` where that has one, except by "exact".
-        method: "mala" where there is a log-density, else "ula".
+        method: see the table.
         preconditioner: "dense" (the default), "diagonal" or "identity", of all but "flow"; taken from the context, from
             ``initial`` where there is none and it has many chains, or from warm-up.
-        target_acceptance: of the adjusted methods; that of the table if not given ("exact": 0.4; "mala" with an estimate: 0.8,
-            since where its two heads disagree, as in the neck of a funnel, large steps leave chains stuck).
+        target_acceptance: of the adjusted methods; that of the table if not given ("exact": 0.4; "mala" of an estimate and
+            "jumps": 0.8, since where its two heads disagree, as in the neck of a funnel, large steps leave chains stuck).
         bias: relative bias of a Gaussian's variance that the unadjusted methods may have; 0.05 if not given.
         friction: of "baoab" (2 if not given) and "malt" (1).
         trajectory: of "malt": whitened time between two decisions; 1.5 if not given.
@@ -84,7 +89,7 @@ class LangevinSampler:
         score: ScoreFunction,
         *,
         log_prob: LogDensity | None = None,
-        method: Method | None = None,
+        method: Method | Literal["auto"] | None = None,
         preconditioner: preconditioners.Kind | None = None,
         target_acceptance: float | None = None,
         bias: float | None = None,
@@ -96,8 +101,10 @@ class LangevinSampler:
         if not callable(score):
             raise TypeError(f"score must be callable, (m, d) -> (m, d), got {type(score).__name__}")
         known = log_prob is not None or hasattr(score, "log_prob") or hasattr(score, "condition")
+        jumps = log_prob is None and (hasattr(score, "proposal") or hasattr(score, "condition"))
+        chosen: Any = ("jumps" if jumps else "mala" if known else "ula") if method in (None, "auto") else method
         self.options = Options(
-            method=method or ("mala" if known else "ula"),
+            method=chosen,
             preconditioner=preconditioner,
             target_acceptance=target_acceptance,
             bias=bias,
@@ -108,9 +115,11 @@ class LangevinSampler:
         )
         adjusted = self.options.algorithm.adjusted
         if adjusted and not known:
-            raise ValueError(f'method "{method}" needs a log-density: give log_prob=, or use method="ula"')
+            raise ValueError(f'method "{self.method}" needs a log-density: give log_prob=, or use method="ula"')
         if self.method == "exact" and log_prob is None:
             raise ValueError('method "exact" needs log_prob=, the target\'s own log-density; with an estimate\'s use "mala"')
+        if self.method == "jumps" and not jumps:
+            raise ValueError('method "jumps" needs an estimate as score, and no log_prob=: for any other use "mala"')
         if log_prob is not None and not adjusted:
             raise ValueError(f'log_prob is not an option of method "{method}", only of mala, malt, exact: leave it out')
         self.score, self.log_prob = score, log_prob
@@ -128,7 +137,7 @@ class LangevinSampler:
         self,
         num_samples: int = 1000,
         *,
-        context: ArrayLike | None = None,
+        context: ArrayLike | Draws | None = None,
         initial: ArrayLike | None = None,
         num_chains: int | None = None,
         num_warmup: int | None = None,
@@ -146,18 +155,19 @@ class LangevinSampler:
 
         Arguments:
             num_samples: draws kept of each chain.
-            context: draws (n, d): conditions an unconditioned model, gives the preconditioner and the starting points. A
-                numpy array goes to the score's device, a tensor must be there already.
+            context: draws (n, d), or :class:`~disco_samplers.Draws` with weights, chains and names: conditions an unconditioned
+                model, gives the preconditioner and the starting points. A numpy array goes to the score's device, a tensor
+                must be there already.
             initial: starting points (num_chains, d), as the context is; rows of it, drawn at random, if not given.
             num_chains: number of chains; as many as ``initial`` has, or 4.
-            num_warmup: discarded steps before; 500 if not given.
+            num_warmup: discarded steps before; 500 if not given, 200 of "jumps".
             thinning: steps between two draws.
             step_size: fixes the step size instead of adapting it.
             adapt: gradient steps of the estimate's on-the-fly adaptation before sampling, and in exact mode whenever the
                 estimate is refreshed; 0 for none.
             seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the device of the chains.
-            names: of the variables.
+            names: of the variables; those of the context's columns if not given.
             callback: called with a :class:`~disco_samplers.samplers.Progress` after each step; a true answer ends the
                 run, with what it has drawn so far, in warm-up nothing, as its result.
             resume: a result of this sampler, complete or not, to go on from: same chains, step size and randomness, no
@@ -190,7 +200,8 @@ class LangevinSampler:
         if step_size is not None and self.options.target_acceptance is not None:
             raise ValueError("target_acceptance has no effect where step_size is given: leave one out")
         check_seed(seed, generator)
-        warmup = 500 if num_warmup is None else num_warmup
+        warmup = num_warmup if num_warmup is not None else 200 if self.method == "jumps" else 500
+        jumps: Jumps | None = None
         if resume is not None:
             fixed: dict[str, Any] = {"context": context, "initial": initial, "num_chains": num_chains, "num_warmup": num_warmup}
             fixed |= {"names": names, "step_size": step_size, "adapt": adapt or None}
@@ -200,16 +211,17 @@ class LangevinSampler:
         else:
             estimate = self._estimate(context, adapt)
             device = device_of(self.score, getattr(self.options.condition, "__self__", None), context, initial)
-            draws = context_of(estimate, context, device)
-            x, rng = start(initial, draws, num_chains, seed, generator, device)
-            names = column_names(names, x.shape[1])
+            draws, counts = context_of(estimate, context, device, conditioned=estimate is not self.score)
+            x, rng = start(initial, draws, counts, num_chains, seed, generator, device)
+            names = column_names(context.names if names is None and isinstance(context, Draws) else names, x.shape[1])
             options = self.options
             levels = levels_of(options, draws)
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
             target = target_of(options, estimate, self.log_prob, levels, x, rng)
-            algorithm = algorithm_of(options, target, warmup, x.device)
-            state, factor = algorithm.init(x, target), factor_of(draws, x, options.preconditioner or "dense")
+            jumps = jumps_of(options, estimate, target, len(x), rng)
+            algorithm = algorithm_of(options, target, warmup, x.device, jumps)
+            state, factor = algorithm.init(x, target), factor_of(draws, counts, x, options.preconditioner or "dense")
             policy = policy_of(options, self.target_acceptance, step_size, x.shape[1]).start(state, factor)
             driver = Driver(algorithm, target, state, policy, factor=factor, generator=rng)
         driver.show(self.method, callback, progress)
@@ -217,9 +229,14 @@ class LangevinSampler:
             learn = learn_of(self.options, driver, known=draws is not None, refresh=self._refreshed(adapt))
             driver.warm_up(warmup, learn)
         record = driver.draw(num_samples, thinning)
-        warn(record)
+        warned = warn(record)
         checkpoint = driver.checkpoint()._replace(sampler=self)
-        return SamplerResult.of(record, checkpoint, self.method, names, before=resume)
+        pareto_k = None if jumps is None else jumps.pareto_k
+        result = SamplerResult.of(record, checkpoint, self.method, names, pareto_k=pareto_k, before=resume)
+        # What has diverged, stood still or spread was said already.
+        if not warned and (unmixed := result.unmixed):
+            warnings.warn(not_mixed(unmixed, self.method), NotMixedWarning, stacklevel=3)
+        return result
 
     def _resumed(self, result: SamplerResult, seed: int | None, generator: torch.Generator | None) -> Driver:
         if result.checkpoint is None:
@@ -265,7 +282,7 @@ class LangevinSampler:
                 different.append(name)
         return different
 
-    def _estimate(self, context: ArrayLike | None, adapt: int) -> Any:
+    def _estimate(self, context: ArrayLike | Draws | None, adapt: int) -> Any:
         estimate: Any = self.score
         if hasattr(estimate, "condition"):
             if context is None and self.method == "exact":

@@ -19,7 +19,7 @@ _DEFAULTS = {"preconditioner": "dense", "bias": BIAS, "trajectory": TRAJECTORY}
 
 _HEEDED: dict[str, tuple[str, ...]] = {
     "preconditioner": tuple(name for name in ALGORITHMS if name != "flow"),
-    "target_acceptance": ("mala", "malt", "exact"),
+    "target_acceptance": ("jumps", "mala", "malt", "exact"),
     "bias": ("ula", "baoab", "annealed"),
     "friction": ("baoab", "malt"),
     "trajectory": ("malt",),

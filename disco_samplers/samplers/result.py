@@ -14,7 +14,7 @@ from torch import Tensor
 from disco_samplers.convergence import diagnostic
 from disco_samplers.files import to_arviz, write_draws
 from disco_samplers.pictures import plot_pairs, plot_ranks, plot_traces
-from disco_samplers.samplers.diagnostics import Summary, summarise
+from disco_samplers.samplers.diagnostics import Summary, summarise, unmixed
 from disco_samplers.samplers.driver import Checkpoint, Record
 
 Reference = Tensor | np.ndarray | Sequence[np.ndarray]
@@ -32,6 +32,7 @@ class SamplerResult:
         method: name of the sampler.
         names: of the d variables.
         complete: False if the run was interrupted and this is what it had drawn.
+        pareto_k: of the importance weights of the proposals of "jumps": above 0.7 parts of the target get too few of them.
         checkpoint: where the chains stand, for ``LangevinSampler.run(resume=result)``; not in copies and pickles.
 
     Example:
@@ -50,6 +51,7 @@ class SamplerResult:
     method: str
     names: Sequence[str]
     complete: bool = True
+    pareto_k: float | None = None
     checkpoint: Checkpoint | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -58,16 +60,25 @@ class SamplerResult:
 
     @classmethod
     def of(
-        cls, record: Record, checkpoint: Checkpoint, method: str, names: Sequence[str], *, before: SamplerResult | None = None
+        cls,
+        record: Record,
+        checkpoint: Checkpoint,
+        method: str,
+        names: Sequence[str],
+        *,
+        pareto_k: float | None = None,
+        before: SamplerResult | None = None,
     ) -> SamplerResult:
         """The result of a run's record, after the draws that it went on from."""
         draws, acceptance, divergences = record.draws, record.acceptance, record.divergences
         if before is not None:
+            pareto_k = before.pareto_k
             share = before.draws.shape[1] / (before.draws.shape[1] + draws.shape[1])
             acceptance = share * before.acceptance + (1 - share) * acceptance
             draws = torch.cat([before.draws, draws], 1)
             divergences = torch.cat([before.divergences, divergences], 1)
-        return cls(draws, acceptance, divergences, checkpoint.step_size, method, names, record.complete, checkpoint)
+        found = (draws, acceptance, divergences, checkpoint.step_size, method, names)
+        return cls(*found, complete=record.complete, pareto_k=pareto_k, checkpoint=checkpoint)
 
     @property
     def rhat(self) -> np.ndarray:
@@ -78,6 +89,14 @@ class SamplerResult:
     def ess(self) -> np.ndarray:
         """Bulk effective sample size of each variable, (d,)."""
         return diagnostic("ess_bulk", self.numpy())
+
+    @property
+    def unmixed(self) -> list[str]:
+        """Names of the variables that have not mixed: R-hat above 1.01, or fewer than 400 effective draws in bulk or tails.
+
+        Chains of fewer than 100 draws are not judged, nor is the cloud of the method "flow".
+        """
+        return [] if self.method == "flow" else [self.names[i] for i in unmixed(self.numpy())]
 
     @property
     def flat(self) -> Tensor:
@@ -132,6 +151,8 @@ class SamplerResult:
     def __repr__(self) -> str:
         chains, draws, d = self.draws.shape
         return (
-            f"SamplerResult({self.method}, chains={chains}, draws={draws}, d={d}, "
-            f"acceptance={float(self.acceptance.mean()):.2f}, divergences={int(self.divergences.sum())})"
+            f"SamplerResult({self.method}, num_chains={chains}, num_samples={draws}, d={d}, "
+            f"acceptance={float(self.acceptance.mean()):.2f}, divergences={int(self.divergences.sum())}"
+            + ("" if self.pareto_k is None else f", pareto_k={self.pareto_k:.2f}")
+            + ")"
         )

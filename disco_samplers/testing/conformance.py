@@ -131,6 +131,21 @@ class DensityConformance:
         outward = ((y - centre) * score).sum(-1)
         assert (outward < 0).all(), f"the score points outwards at {int((outward >= 0).sum())} of {len(y)} points far out"
 
+    def test_falls_along_rays(self) -> None:
+        """Along 1000 random rays from the centre the log-density falls from the outermost of 500 draws on, to 30 times as far.
+
+        A density that has no draws beyond must not rise there: a sampler would stay out, an outlier score as more usual.
+        """
+        f = self.make()
+        centre, scale = self.location(f)
+        outermost = ((self._draws(f, 500) - centre) / scale).norm(dim=-1).max()
+        rays = torch.randn(1000, f.dim, dtype=torch.float64, generator=_generator(8))
+        rays = rays / rays.norm(dim=-1, keepdim=True)
+        steps = torch.logspace(0, math.log10(30), 25, dtype=torch.float64)
+        log_prob = torch.stack([_tensor(f.log_prob(centre + scale * (outermost * step * rays))).double() for step in steps])
+        rising = (log_prob.diff(dim=0) > 1e-6 * log_prob[:-1].abs().clamp_min(1.0)).any(0)
+        assert not rising.any(), f"log_prob rises outwards, beyond all draws, along {int(rising.sum())} of {len(rays)} rays"
+
     def test_score_is_the_gradient(self) -> None:
         """The score agrees with finite differences of ``log_prob`` at draws."""
         f = self.make()

@@ -40,7 +40,7 @@ def checked_data(data: ArrayLike) -> Tensor:
         raise ValueError(f"data must have shape (N, d), (N, C, L) or (N, C, H, W), got {tuple(x.shape)}")
     if pixels and x.ndim > 3:
         raise ValueError("data holds pixels as uint8: give data / 127.5 - 1, which lies in [-1, 1]")
-    if x.ndim == 4 and x.shape[3] in _COLOURS and x.shape[1] not in _COLOURS:
+    if x.ndim == 4 and x.shape[3] in _COLOURS and min(x.shape[1:3]) > max(_COLOURS):
         height, width, channels = x.shape[1:]
         warnings.warn(
             f"data of shape {tuple(x.shape)} are read as {height} channels of {width} x {channels} pixels: pictures have their "

@@ -93,8 +93,8 @@ def check_scheduler(
             can serve it.
 
     Example:
-        >>> from diffusers import EulerDiscreteScheduler
-        >>> check_scheduler(EulerDiscreteScheduler(timestep_spacing="leading")).right
+        >>> from diffusers import FlowMatchHeunDiscreteScheduler
+        >>> check_scheduler(FlowMatchHeunDiscreteScheduler(), 20).right
         True
     """
     check_count("num_samples", num_samples, 16)

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers.arrays import check_count, device_of, placed
+from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.types import ArrayLike
@@ -130,7 +131,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     @classmethod
     def from_data(
         cls,
-        data: ArrayLike,
+        data: ArrayLike | Draws,
         *,
         labels: ArrayLike | None = None,
         share: float | None = None,
@@ -144,7 +145,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
         Arguments:
             data: (N, d) vectors, (N, C, L) series, (N, C, H, W) images or latents, scaled to a standard deviation of about one
-                (images to [-1, 1]). A numpy array goes to the device of ``model``, a tensor must be there already.
+                (images to [-1, 1]). A numpy array goes to the device of ``model``, a tensor must be there already. Of
+                :class:`~disco_samplers.Draws` only independent rows of equal weight are taken.
             labels: (N,) classes, whole numbers from zero on.
             share: of the variance that the basis keeps. By default everything up to 16 dimensions; above, 0.99 of it, or what
                 one direction for every four samples keeps, where that is less.
@@ -158,11 +160,12 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
         Raises:
             TypeError: if data or labels are not numbers.
-            ValueError: if data hold NaN, are not scaled, are too few for their dimension or on another device than ``model``,
-                or a class has too few.
+            ValueError: if data are weighted or correlated draws (``resample`` them), hold NaN, are not scaled, are too few for
+                their dimension or on another device than ``model``, or a class has too few.
         """
-        x = checked_data(data)
-        x = placed(x, "data", device_of(model), free=not isinstance(data, Tensor))
+        given = data.independent() if isinstance(data, Draws) else data
+        x = checked_data(given)
+        x = placed(x, "data", device_of(model), free=not isinstance(given, Tensor))
         flat = x.flatten(1)
         if share is None and flat.shape[1] > _SMALL:
             share, most = _SHARE, len(flat) // _ROWS_A_DIRECTION
@@ -356,8 +359,9 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         if not size <= 10 * expected:
             raise ValueError(
                 f"sample has a root mean square of {float(size):.3g} in units where noise level {float(sigma.mean()):.3g} has "
-                f"{float(expected):.3g}. The scheduler works with scaled samples (init_noise_sigma, scale_model_input), and "
-                "the pipeline does not scale them: use DiscoPipeline, or DDIMScheduler or DDPMScheduler in this pipeline"
+                f"{float(expected):.3g}. Either the scheduler works with scaled samples (init_noise_sigma, scale_model_input) "
+                "and the pipeline does not scale them: use DiscoPipeline, or DDIMScheduler or DDPMScheduler in this pipeline; "
+                "or its steps are too few"
             )
 
 

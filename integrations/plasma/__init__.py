@@ -5,7 +5,7 @@ from .checks import Check, startup_checks
 from .collisions import Dougherty, Landau
 from .grid import Grid
 from .homogeneous import Homogeneous
-from .loading import Beam, load
+from .loading import Beam, load, load_draws
 from .openpmd import OpenPMDWriter
 from .result import History, PlasmaResult
 from .scores import Blob, DiscoScore, Exact, Maxwellian
@@ -32,5 +32,6 @@ __all__ = [
     "Species",
     "VelocityScore",
     "load",
+    "load_draws",
     "startup_checks",
 ]

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers.arrays import as_points, as_tensor, check_count
+from disco_samplers.draws import Draws
 from disco_samplers.files import write
 from disco_samplers.types import ArrayLike
 
@@ -32,10 +33,10 @@ class Homogeneous:
     r"""Particles of a uniform plasma that collide: no grid, no field, any number of velocity components.
 
     Arguments:
-        v: velocities (n, d).
+        v: velocities (n, d), or :class:`~disco_samplers.Draws` of them.
         operator: the collisions.
         dt: time step.
-        w: weights (n,), whose sum is the density; equal and of sum one by default.
+        w: weights (n,), whose sum is the density; those of the draws, or equal, and of sum one by default.
         seed: of the operator's randomness.
 
     Attributes:
@@ -59,8 +60,14 @@ class Homogeneous:
     """
 
     def __init__(
-        self, v: ArrayLike, operator: CollisionOperator, *, dt: float, w: ArrayLike | None = None, seed: int = 0
+        self, v: ArrayLike | Draws, operator: CollisionOperator, *, dt: float, w: ArrayLike | None = None, seed: int = 0
     ) -> None:
+        if isinstance(v, Draws):
+            if w is not None and v.weights is not None:
+                raise ValueError("w is given twice: the draws have weights of their own")
+            w = v.weights if w is None else w
+            kept = slice(None) if v.weights is None else v.weights > 0
+            v, w = v.values[kept], None if w is None else w[kept]
         self.v = as_points(v, "v").clone()
         if self.v.ndim != 2 or len(self.v) < 2:
             raise ValueError(f"v must have shape (n, d) with n >= 2, got {tuple(self.v.shape)}")

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import check_count
+from disco_samplers.draws import Draws
+from disco_samplers.types import ArrayLike
 
 from .grid import Grid
 from .types import Species
@@ -122,6 +124,59 @@ def load(
     x, v, w = (torch.cat(column) for column in zip(*parts, strict=True))
     w *= grid.length
     return Species(name, grid.wrap(x.to(dtype)).to(device), v.to(device, dtype), w.to(device, dtype), charge, mass)
+
+
+def load_draws(
+    grid: Grid,
+    velocities: ArrayLike | Draws,
+    *,
+    density: float = 1.0,
+    seed: int = 0,
+    name: str = "electrons",
+    charge: float = -1.0,
+    mass: float = 1.0,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Species:
+    """Particles that have the velocities of some draws, with their weights, at random places of a uniform plasma.
+
+    Arguments:
+        grid: periodic grid.
+        velocities: (n, dv), one to three components; draws of equal or of other weight. Repeated draws stay particles of their
+            own: what moves them apart are the fields.
+        density: particles per length.
+        seed: of the places.
+        name: of the species.
+        charge: of one particle.
+        mass: of one particle.
+        dtype: precision.
+        device: where the particles go.
+
+    Raises:
+        TypeError: if velocities are not numeric.
+        ValueError: if they are not (n, dv) with one to three components, or the density is not positive.
+
+    Example:
+        >>> v = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+        >>> ions = load_draws(Grid(12.0, 32), Draws(v, weights=torch.arange(1.0, 101.0)), density=0.5)
+        >>> ions.v.shape, round(float(ions.w.sum()), 6), round(float(ions.w[99] / ions.w[0]))
+        (torch.Size([100, 2]), 6.0, 100)
+    """
+    if not 0 < density < math.inf:
+        raise ValueError(f"density must be positive, got {density}")
+    draws = velocities if isinstance(velocities, Draws) else Draws(velocities)
+    if draws.dim > 3:
+        raise ValueError(f"velocities must have one to three components, got {draws.dim}")
+    generator = torch.Generator().manual_seed(seed)
+    n = len(draws)
+    place = torch.rand(n, generator=generator, dtype=torch.float64, device=generator.device)
+    share = torch.full((n,), 1 / n, dtype=torch.float64, device="cpu") if draws.weights is None else draws.weights
+    kept = share > 0
+    w = share * density * grid.length
+    x = grid.wrap((place * grid.length).to(dtype))
+    return Species(
+        name, x[kept.cpu()].to(device), draws.values[kept].to(device, dtype), w[kept].to(device, dtype), charge, mass
+    )
 
 
 def _random(_grid: Grid, count: int, dim: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,8 +15,9 @@ from torch.distributions.transforms import ComposeTransform, ReshapeTransform
 
 from disco_samplers import DiScoFormer, preconditioners
 from disco_samplers.arrays import as_tensor, check_count, check_finite, device_of, placed
+from disco_samplers.draws import Draws, evenly
 from disco_samplers.estimate import DensityEstimate, Gradient
-from disco_samplers.estimators import DEFAULTS, TransformedEstimator
+from disco_samplers.estimators import DEFAULTS, TransformedEstimator, deviation, draw_rows, mean
 from disco_samplers.modes import recorded
 from disco_samplers.samplers.steps import mala
 from disco_samplers.types import ArrayLike
@@ -40,8 +41,9 @@ class SampleDistribution(TorchDistribution):
     Shapes: ``batch_shape`` is () until expanded, ``event_shape`` that of one draw.
 
     Arguments:
-        draws: (n, *event_shape); for instance (n,) for a scalar, (n, d) for a vector. Each evaluation costs O(n):
-            a thousand or two are plenty. A numpy array goes to the model's device, a tensor must be there already.
+        draws: (n, *event_shape); for instance (n,) for a scalar, (n, d) for a vector; or :class:`~disco_samplers.Draws` of
+            vectors, with weights and chains. Each evaluation costs O(n): a thousand or two are plenty. A numpy array goes to
+            the model's device, a tensor must be there already.
         support: a Pyro constraint; one of a scalar (``positive``, ``interval(a, b)``) holds for every entry of an event, and
             ``constraints.cat`` or ``constraints.stack`` tell the columns apart.
         gradient: what differentiating ``log_prob`` gives: "score", the score head, is cheaper and works under
@@ -71,7 +73,7 @@ class SampleDistribution(TorchDistribution):
 
     def __init__(
         self,
-        draws: ArrayLike,
+        draws: ArrayLike | Draws,
         support: constraints.Constraint = constraints.real,
         *,
         gradient: Gradient = "score",
@@ -82,11 +84,17 @@ class SampleDistribution(TorchDistribution):
         if gradient not in ("density", "score"):
             raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
         check_count("adapt", adapt, 0)
-        x = as_tensor(draws, "draws").detach()
+        known = draws if isinstance(draws, Draws) else None
+        x = as_tensor(draws.values if isinstance(draws, Draws) else draws, "draws").detach()
         if x.ndim == 0 or len(x) < 2:
             raise ValueError(f"draws must have shape (n, *event_shape) with n >= 2, got {tuple(x.shape)}")
         check_finite(x.reshape(len(x), -1), "draws")
-        x = placed(x, "draws", device_of(model), free=not isinstance(draws, Tensor))
+        x = placed(
+            x,
+            "draws",
+            device_of(model),
+            free=draws.device is None if isinstance(draws, Draws) else not isinstance(draws, Tensor),
+        )
         self._support = _of_event(support, x.ndim - 1)
         self._bijection, self._free_shape = _bijection(self._support, x.shape[1:])
         free = self._unconstrain(x)
@@ -95,7 +103,9 @@ class SampleDistribution(TorchDistribution):
             raise ValueError(f"draws must be more than their dimensions, got {n} of {k} dimensions: take more draws")
         model = DiScoFormer.from_pretrained(DEFAULTS["posterior"], map_location=str(x.device)) if model is None else model
         self.draws, self.gradient = x, gradient
-        self.estimate: DensityEstimate = model.condition(free).adapt(adapt) if adapt else model.condition(free)
+        self._share = None if known is None or known.weights is None else known.weights.to(x)
+        estimate = model.condition(free if known is None else known.replaced(free))
+        self.estimate: DensityEstimate = estimate.adapt(adapt) if adapt else estimate
         self._resample = _Resampler(self.estimate)
         super().__init__(torch.Size(), x.shape[1:], validate_args=validate_args)
 
@@ -119,12 +129,15 @@ class SampleDistribution(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """Mean of the draws."""
-        return self.draws.mean(0).expand(self.shape())
+        return mean(self.draws, self._share).expand(self.shape())
 
     @property
     def variance(self) -> Tensor:
         """Unbiased variance of the draws, entry by entry."""
-        return self.draws.var(0).expand(self.shape())
+        if self._share is None:
+            return self.draws.var(0).expand(self.shape())
+        variance = deviation(self.draws, self._share).square() / (1 - 1 / self.estimate.effective_size)
+        return variance.expand(self.shape())
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of values (..., *event_shape)."""
@@ -196,9 +209,9 @@ class _Resampler:
         self.estimate = estimate
 
     def __call__(self, count: int) -> Tensor:
-        rows = torch.randint(self.estimate.num_samples, (count,), device=self.estimate.device)
+        rows = draw_rows(self.estimate.samples, self.estimate.counts, count, None, replacement=True)
         start = mala.State(*(part[rows] for part in self.rows))
-        evaluate, n, d = self.estimate.log_prob_and_score, self.estimate.num_samples, self.estimate.dim
+        evaluate, n, d = self.estimate.log_prob_and_score, self.estimate.effective_size, self.estimate.dim
         bandwidth = n ** (-1 / (d + 4))  # Scott's rule, in units of the draws' covariance
         return mala.step(start, evaluate, step_size=0.5 * bandwidth**2, factor=self.factor, generator=None)[0].position
 
@@ -210,7 +223,7 @@ class _Resampler:
     @functools.cached_property
     def factor(self) -> Tensor:
         """Root of their covariance."""
-        return preconditioners.factor(self.estimate.samples)
+        return preconditioners.factor(evenly(self.estimate.samples, self.estimate.counts))
 
 
 class _Vectors:

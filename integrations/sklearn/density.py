@@ -17,10 +17,11 @@ from torch import Tensor
 
 from disco_samplers import DiScoFormer
 from disco_samplers.arrays import check_double
+from disco_samplers.draws import Draws
 from disco_samplers.estimate import MAX_KEYS
-from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
+from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit, quantile
 
-from .table import checked, dequantized, resolutions
+from .table import checked, dequantized, resolutions, weighed
 
 _LONG = 4096
 """Rows from which on scoring takes long enough for a progress bar."""
@@ -68,8 +69,10 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         Log Z in nats, which was taken off; 0 where it was not estimated.
     resolution_ : ndarray of shape (n_features_in_,)
         Width of each column's cells; 0 where there are none.
+    effective_size_ : float
+        How many independent rows of equal weight the estimate's rows are worth.
     support_ : ndarray of shape (n_samples,)
-        False for the rows that ``trim`` kept out.
+        False for the rows that ``trim``, or a weight of zero, kept out.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -129,30 +132,38 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any = None, **unsupported: Any) -> DiscoDensity:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DiscoDensity:
         """Conditions the model on a table (n_samples, n_features); ``y`` is ignored.
+
+        Rows of weight w count as w rows that are the same do; all are worth ``effective_size_`` independent rows.
 
         Raises
         ------
         ValueError
             If the table holds strings, NaN or infinite values, has fewer than two rows or no variance; or if sample weights
-            are given.
+            are negative, not one a row, or zero but for one row.
         """
-        refuse_weights(unsupported)
         check_double(self.device, "device")
-        X = checked(self, X, reset=True, least=2)
+        table = checked(self, X, reset=True, least=2)
+        X, weight, self._own = weighed(table, sample_weight)
         rng = check_random_state(self.random_state)
         self.resolution_ = resolutions(X)
         self._seed = int(rng.randint(2**31))
-        self._rows = torch.from_numpy(X).to(self.device)
+        self._rows, self._unseen = (torch.from_numpy(rows).to(self.device) for rows in (X, table[self._own < 0]))
         self._context = torch.from_numpy(dequantized(X, self.resolution_, rng)).to(self.device)
         self._weights = weights(self.model, self.device, double=len(X) <= self.keys)
+        self._counts = None if weight is None else torch.from_numpy(weight).to(self.device)
         keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
         if self.trim:
             scores = self._crossfitted(keep, 5)
-            keep = scores >= scores.sort().values[int(self.trim * len(X))]
-        self.support_ = keep.cpu().numpy()
-        self.estimate_ = self._condition(self._context[keep])
+            if self._counts is None:
+                keep = scores >= scores.sort().values[int(self.trim * len(X))]
+            else:
+                keep = scores >= quantile(scores[:, None], self._counts, scores.new_tensor([self.trim]))[0]
+        self._keep = keep
+        self.support_ = (self._own >= 0) & keep.cpu().numpy()[self._own]
+        self.estimate_ = self._condition(self._context[keep], *([] if self._counts is None else [self._counts[keep]]))
+        self.effective_size_ = self.estimate_.effective_size
         self.log_normalizer_ = 0.0
         if self.normalize and X.shape[1] <= MAX_DIM:
             generator = torch.Generator(self._rows.device).manual_seed(int(rng.randint(2**31)))
@@ -181,8 +192,9 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         Not normalised: one constant is missing, that of the estimates of the folds.
         """
         check_is_fitted(self)
-        keep = torch.from_numpy(self.support_).to(self._rows.device)
-        scores: np.ndarray = self._crossfitted(keep, folds).cpu().numpy()
+        scores: np.ndarray = self._crossfitted(self._keep, folds).cpu().numpy()[self._own]
+        if len(self._unseen):
+            scores[self._own < 0] = self.estimate_.log_prob(self._unseen).cpu().numpy()
         return scores
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
@@ -217,13 +229,18 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return torch.from_numpy(checked(self, X, reset=False)).to(self._rows.device)
 
-    def _condition(self, rows: Tensor) -> Any:
+    def _condition(self, rows: Tensor, counts: Tensor | None = None) -> Any:
         if len(rows) > self.context_size:
-            order = torch.randperm(len(rows), generator=self._generator(), device="cpu")
-            rows = rows[order[: self.context_size].to(rows.device)]
+            order = torch.randperm(len(rows), generator=self._generator(), device="cpu")[: self.context_size].to(rows.device)
+            rows, counts = rows[order], None if counts is None else counts[order]
         keys = self.keys if len(rows) > self.keys else None
-        transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows)
-        return self._weights.condition(rows, keys=keys, transform=transform)
+        if counts is None:
+            transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows)
+            return self._weights.condition(rows, keys=keys, transform=transform)
+        draws = Draws(rows, weights=counts)
+        worth = draws.counts()[1]
+        transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows, worth)
+        return self._weights.condition(draws, keys=keys, transform=transform)
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed)
@@ -237,6 +254,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             generator=self._generator(),
             keep=keep,
             queries=self._rows,
+            counts=self._counts,
             progress=self.verbose and len(self._rows) > _LONG,
         )
 
@@ -246,13 +264,3 @@ def weights(model: Any, device: str, *, double: bool) -> DiScoFormer:
     own = isinstance(model, DiScoFormer)
     loaded = copy.deepcopy(model) if own else DiScoFormer.from_pretrained(model or DEFAULTS["table"], map_location=device)
     return loaded.to(device).double() if double else loaded.to(device)
-
-
-def refuse_weights(unsupported: dict[str, Any]) -> None:
-    """Raises ValueError for sample weights, TypeError for any other argument that is not known."""
-    if unsupported.pop("sample_weight", None) is not None:
-        raise ValueError(
-            "sample_weight is not supported: the model reads every row once; resample rows by their weights instead"
-        )
-    if unsupported:
-        raise TypeError(f"fit got unexpected argument(s) {', '.join(unsupported)}")

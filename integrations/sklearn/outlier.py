@@ -7,14 +7,16 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from disco_samplers import DiScoFormer
 from disco_samplers.estimate import MAX_KEYS
+from disco_samplers.estimators import quantile
 
-from .density import DiscoDensity, refuse_weights
+from .density import DiscoDensity
 from .table import checked
 
 
@@ -105,16 +107,17 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any = None, **unsupported: Any) -> DiscoOutlierDetector:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DiscoOutlierDetector:
         """Conditions the model on a table (n_samples, n_features) and scores its rows; ``y`` is ignored.
+
+        Rows of weight w count as w rows that are the same do, in the estimate and in the share that is flagged.
 
         Raises
         ------
         ValueError
             If the table holds strings, NaN or infinite values, has fewer than three rows or no variance; or if sample
-            weights are given.
+            weights are negative, not one a row, or zero but for one row.
         """
-        refuse_weights(unsupported)
         X = checked(self, X, reset=True, least=3)
         self.density_ = DiscoDensity(
             model=self.model,
@@ -126,14 +129,21 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
             device=self.device,
             random_state=self.random_state,
             verbose=self.verbose,
-        ).fit(X)
+        ).fit(X, sample_weight=sample_weight)
         scores = self.density_.score_training_samples(self.folds)
         # Rows that are the same share a score, whatever folds they fell into.
         _, first, group = np.unique(X, axis=0, return_index=True, return_inverse=True)
         shared = np.bincount(group.ravel(), scores) / np.bincount(group.ravel())
         self.training_scores_ = shared[group.ravel()]
         self._known = {X[i].tobytes(): float(self.training_scores_[i]) for i in first}
-        self.offset_ = float(np.quantile(self.training_scores_, self.contamination))
+        if self.density_._counts is None:
+            self.offset_ = float(np.quantile(self.training_scores_, self.contamination))
+        else:
+            weight = (
+                np.ones(len(X)) if sample_weight is None else np.broadcast_to(np.asarray(sample_weight, np.float64), len(X))
+            )
+            column, level = torch.from_numpy(self.training_scores_)[:, None], torch.tensor([self.contamination]).double()
+            self.offset_ = float(quantile(column, torch.from_numpy(weight.copy()), level))
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:

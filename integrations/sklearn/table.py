@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from disco_samplers.arrays import check_unmasked
 
 
 def checked(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> np.ndarray:
@@ -14,6 +16,7 @@ def checked(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> np.ndarra
     Raises:
         ValueError: naming the columns that hold strings, NaN or infinite values; or if rows or columns are not as they must be.
     """
+    check_unmasked(X, "X")
     try:
         table: np.ndarray = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_min_samples=least)
     except ValueError as error:
@@ -21,6 +24,34 @@ def checked(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> np.ndarra
             raise ValueError(f"{error}\nColumns with such values: {', '.join(columns)}; encode, drop or impute them") from None
         raise
     return table + 0.0  # minus zero becomes zero, so that equal rows have equal bytes
+
+
+def weighed(X: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The rows that count, their weights if there are some, and which of them each row of X is, -1 for none.
+
+    Copies of a row become one row of their number: with weights, or where a column of other than whole numbers says that they
+    are copies, having a value of its own in each distinct row. Else rows that are the same stay what they are, ties.
+
+    Raises:
+        ValueError: if weights are not one a row, negative or not finite, or fewer than two distinct rows have one.
+    """
+    index = np.arange(len(X))
+    rows, own = np.unique(X, axis=0, return_inverse=True)
+    own = own.ravel()
+    alone = len(rows) == len(X) or (X.shape[1] > 1 and len(rows) > 1)
+    copies = alone and any(len(np.unique(c)) == len(c) and not np.array_equal(c, np.round(c)) for c in rows.T)
+    if sample_weight is None and (len(rows) == len(X) or not copies):
+        return X, None, index
+    weight = np.ones(len(X)) if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    if copies:
+        weight = np.bincount(own, weight)
+    else:
+        rows, own = X, index
+    kept = weight > 0
+    if len(np.unique(rows[kept], axis=0)) < 2:
+        raise ValueError("sample_weight leaves fewer than two distinct rows: all weights, or all but one, are zero")
+    place = np.where(kept, np.cumsum(kept) - 1, -1)
+    return rows[kept], weight[kept], place[own]
 
 
 def resolutions(X: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from disco_samplers.estimators.transforms.base import ClosedForm, log_volume, pull_back, settled
 from disco_samplers.estimators.transforms.johnson import JohnsonTransform
 from disco_samplers.estimators.transforms.linear import LinearTransform
+from disco_samplers.estimators.transforms.quantiles import quantile
 from disco_samplers.estimators.transforms.tails import TailTransform, heavy_tails
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "heavy_tails",
     "log_volume",
     "pull_back",
+    "quantile",
     "settled",
 ]

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disco_samplers.estimators.transforms.base import ClosedForm
+from disco_samplers.estimators.transforms.quantiles import quantile
 
 _QUANTILES = 256
 """A longer column is fitted through this many of its quantiles."""
@@ -55,14 +56,15 @@ class JohnsonTransform(ClosedForm):
 
     @classmethod
     @torch.inference_mode(False)  # or what is made of it could not be differentiated
-    def fit(cls, samples: Tensor) -> JohnsonTransform:
-        """Fits each column of samples (n, d), in float64. A constant column is left alone."""
+    def fit(cls, samples: Tensor, counts: Tensor | None = None) -> JohnsonTransform:
+        """Fits each column of samples (n, d), in float64, by what each row is worth. A constant column is left alone."""
         x = samples.detach().double()
-        if len(x) > _QUANTILES:
-            levels = (torch.arange(_QUANTILES, dtype=x.dtype, device=x.device) + 0.5) / _QUANTILES
-            quantiles = x.sort(0).values[(levels * len(x)).long()]
+        worth = float(len(x)) if counts is None else float(counts.sum())
+        levels = (torch.arange(_QUANTILES, dtype=x.dtype, device=x.device) + 0.5) / _QUANTILES
+        if counts is not None:
+            x = quantiles = quantile(x, counts, levels)
         else:
-            quantiles = x
+            quantiles = x.sort(0).values[(levels * len(x)).long()] if len(x) > _QUANTILES else x
         median = x.median(0).values
         lower, upper = (x.kthvalue(1 + round(q * (len(x) - 1)), 0).values for q in (0.25, 0.75))
         scale = (upper - lower) / 1.349
@@ -70,7 +72,7 @@ class JohnsonTransform(ClosedForm):
         scale = torch.where(scale > 0, scale, (x - median).abs().mean(0))
         constant = ~(scale > 1e-12 * median.abs())
         scale = torch.where(constant, 1.0, scale)
-        location, log_width = _search((quantiles - median) / scale, len(x))
+        location, log_width = _search((quantiles - median) / scale, worth)
         width = torch.where(constant, torch.inf, scale * log_width.exp())
         return cls(torch.where(constant, median, median + scale * location), width)
 
@@ -97,7 +99,7 @@ class JohnsonTransform(ClosedForm):
         return torch.where(self.width.isinf(), 1.0, 1 / torch.hypot(u, self.width.nan_to_num(posinf=1.0)))
 
 
-def _search(u: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _search(u: Tensor, count: float) -> tuple[Tensor, Tensor]:
     """Location and log width (d,) of highest likelihood for standardised columns (n, d): a grid, then finer ones."""
     n, d = u.shape
     steps = torch.linspace(-_SPAN, _SPAN, _GRID, dtype=u.dtype, device=u.device)
@@ -111,7 +113,7 @@ def _search(u: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return best[0], best[1]
 
 
-def _log_likelihood(u: Tensor, count: int, tried: Tensor) -> Tensor:
+def _log_likelihood(u: Tensor, count: float, tried: Tensor) -> Tensor:
     """The criterion of :meth:`JohnsonTransform.fit`, over n, for location and log width (grid, 2, d): (grid, d)."""
     location, log_width = tried[:, 0], tried[:, 1]
     v = (u - location[:, None]) / log_width[:, None].exp()

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disco_samplers.estimators.judge import mean
 from disco_samplers.estimators.transforms.base import ClosedForm
+from disco_samplers.estimators.transforms.quantiles import quantile
 from disco_samplers.model import whiten
 
 _FAR = 1e150
@@ -54,8 +56,8 @@ class TailTransform(ClosedForm):
 
     @classmethod
     @torch.inference_mode(False)  # or what is made of it could not be differentiated
-    def fit(cls, samples: Tensor, strength: float, *, radial: bool) -> TailTransform:
-        r"""Fits centre and matrix to samples (n, d) of full rank.
+    def fit(cls, samples: Tensor, strength: float, *, radial: bool, counts: Tensor | None = None) -> TailTransform:
+        r"""Fits centre and matrix to samples (n, d) of full rank, each worth so many independent draws (n,), or one.
 
         For columns they are medians and median deviations. For the radius they are those of the elliptical Student-t law of
         :math:`\nu = 1/\tau` degrees of freedom and highest likelihood, by rounds of
@@ -68,15 +70,17 @@ class TailTransform(ClosedForm):
         """
         x = samples.detach().double()
         if radial:
+            worth = x.new_ones(len(x), 1) if counts is None else counts.double()[:, None]
             weights = x.new_ones(len(x), 1)
             for _ in range(_ROUNDS):
-                center = (weights * x).sum(0) / weights.sum()
-                matrix = whiten((weights.sqrt() * (x - center))[None]).matrix[0]
+                center = (worth * weights * x).sum(0) / (worth * weights).sum()
+                counted = None if counts is None else counts[None]
+                matrix = whiten((weights.sqrt() * (x - center))[None], counted).matrix[0]
                 r2 = ((x - center) @ matrix).square().sum(-1, keepdim=True)
                 weights = (1 + strength * x.shape[1]) / (1 + strength * r2)
             return cls(center, matrix, strength, radial)
-        center = x.median(0).values
-        scale = (x - center).abs().median(0).values / 0.6745
+        center = _median(x, counts)
+        scale = _median((x - center).abs(), counts) / 0.6745
         # Most values of a column may be the same one.
         scale = torch.where(scale > 0, scale, x.std(0))
         return cls(center, torch.diag(1 / scale), strength, radial)
@@ -129,13 +133,18 @@ class TailTransform(ClosedForm):
         return torch.where(t > 1e-12, t.log1p() / t.clamp_min(1e-12), 1.0).sqrt()
 
 
-def heavy_tails(samples: Tensor, *, radial: bool) -> float:
+def _median(x: Tensor, counts: Tensor | None) -> Tensor:
+    return x.median(0).values if counts is None else quantile(x, counts, x.new_tensor([0.5]))[0]
+
+
+def heavy_tails(samples: Tensor, *, radial: bool, counts: Tensor | None = None) -> float:
     r"""By how many standard errors the fourth moments of samples (n, d) exceed those of a normal law.
 
     .. math:: \frac{\frac1n \sum_i |u_i|^4 - d (d + 2)}{\sqrt{8 d (d + 2) / n}}
         \quad\text{or}\quad \sum_k \frac{\frac1n \sum_i v_{ik}^4 - 3}{\sqrt{24 d / n}}
 
-    with u the whitened samples, for the radius, and v the standardised ones, for columns.
+    with u the whitened samples, for the radius, and v the standardised ones, for columns. Where rows are worth ``counts`` (n,)
+    independent draws, the means and n are over these.
 
     References:
         Mardia, *Measures of multivariate skewness and kurtosis with applications*, Biometrika 1970, eq. 3.12 and 3.20.
@@ -145,10 +154,11 @@ def heavy_tails(samples: Tensor, *, radial: bool) -> float:
         >>> abs(heavy_tails(x, radial=True)) < 3, heavy_tails(x.pow(3), radial=False) > 100
         (True, True)
     """
-    n, d = samples.shape
+    d = samples.shape[1]
+    n = len(samples) if counts is None else float(counts.sum())
     if radial:
-        r2 = whiten(samples[None])(samples[None])[0].square().sum(-1)
-        return float((r2.square().mean() - d * (d + 2)) / math.sqrt(8 * d * (d + 2) / n))
-    x = samples.double() - samples.double().mean(0)
-    excess = (x / x.square().mean(0).sqrt()).pow(4).mean(0) - 3
+        r2 = whiten(samples[None], None if counts is None else counts[None])(samples[None])[0].square().sum(-1)
+        return float((mean(r2.square(), counts) - d * (d + 2)) / math.sqrt(8 * d * (d + 2) / n))
+    x = samples.double() - mean(samples.double(), counts)
+    excess = mean((x / mean(x.square(), counts).sqrt()).pow(4), counts) - 3
     return float(excess.sum() / math.sqrt(24 * d / n))

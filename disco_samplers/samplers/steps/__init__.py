@@ -1,7 +1,19 @@
 """Algorithms, one a file: ``init`` and ``step``, pure functions of states, callables and a generator."""
 
-from disco_samplers.samplers.steps import annealed, baoab, birth_death, exact, kernel, mala, malt, particle_flow, ula
+from disco_samplers.samplers.steps import (
+    annealed,
+    baoab,
+    birth_death,
+    exact,
+    independence,
+    kernel,
+    mala,
+    malt,
+    particle_flow,
+    ula,
+)
 from disco_samplers.samplers.steps.exact import Guided
+from disco_samplers.samplers.steps.independence import Proposal
 from disco_samplers.samplers.steps.kernel import Info, LogProbAndScore, accept, noise, where
 from disco_samplers.samplers.steps.particle_flow import Condition
 
@@ -10,11 +22,13 @@ __all__ = [
     "Guided",
     "Info",
     "LogProbAndScore",
+    "Proposal",
     "accept",
     "annealed",
     "baoab",
     "birth_death",
     "exact",
+    "independence",
     "kernel",
     "mala",
     "malt",

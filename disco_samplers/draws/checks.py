@@ -1,0 +1,94 @@
+"""What users say of draws, checked: weights, names, supports and sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disco_samplers.arrays import as_tensor, check_finite, first
+from disco_samplers.types import ArrayLike
+
+Bounds = Sequence[tuple[float | None, float | None]]
+
+
+def stacked(chains: Sequence[Any]) -> Any:
+    """Chains of a list as one array, or what else it is as it is."""
+    shapes = [tuple(getattr(chain, "shape", ())) for chain in chains]
+    if not all(len(shape) == 2 for shape in shapes):
+        return chains
+    if len(set(shapes)) > 1:
+        lengths = [shape[0] for shape in shapes]
+        raise ValueError(
+            f"chains differ in shape: {', '.join(map(str, shapes))}; cut them to the shortest, "
+            f"[chain[:{min(lengths)}] for chain in chains]"
+        )
+    return torch.stack(list(chains)) if all(isinstance(chain, Tensor) for chain in chains) else np.stack(chains)
+
+
+def column_of(values: ArrayLike, name: str, n: int) -> Tensor:
+    """One number for each of n rows."""
+    tensor = as_tensor(values, name).double().flatten()
+    if len(tensor) != n:
+        raise ValueError(f"{name} must have one value for each of the {n} rows, got {len(tensor)}")
+    return tensor
+
+
+def weights_of(values: ArrayLike, n: int, rows: Tensor) -> Tensor:
+    """Weights that sum to one."""
+    weights = column_of(values, "weights", n)
+    if torch.isinf(weights).any():
+        raise ValueError("weights holds infinite values: exponentiate log-weights as (w - w.max()).exp()")
+    check_finite(weights[:, None], "weights")
+    low, high = float(weights.min()), float(weights.max())
+    if low < 0:
+        hint = "exponentiate log-weights first, as (w - w.max()).exp()" if high <= 0 or low < -5 else "leave such rows out"
+        raise ValueError(f"weights must not be negative, got {low:.4g} in row {int(weights.argmin())}: {hint}")
+    if high == 0:
+        raise ValueError("weights are all zero: nothing is left")
+    weights = weights / high
+    return (weights / weights.sum()).to(rows.device)
+
+
+def support_of(support: Bounds, values: Tensor, names: list[str]) -> list[tuple[float | None, float | None]]:
+    """Bounds of the columns, inside which all values (n, d) lie."""
+    bounds = [(low, high) for low, high in support]
+    if len(bounds) != len(names):
+        raise ValueError(f"support must give (low, high) for each of the {len(names)} columns, got {len(bounds)}")
+    for column, name, (low, high) in zip(values.unbind(1), names, bounds, strict=True):
+        outside = torch.zeros_like(column, dtype=torch.bool)
+        if low is not None:
+            outside |= column < low
+        if high is not None:
+            outside |= column > high
+        if outside.any():
+            rows = outside.nonzero()[:, 0].tolist()
+            raise ValueError(
+                f"{len(rows)} rows lie outside the support ({low}, {high}) of column {name}: {first(rows)}, the first with "
+                f"{float(column[rows[0]]):.6g}"
+            )
+    return bounds
+
+
+def size_of(value: float, distinct: int) -> float:
+    """An effective size that so many distinct rows may have."""
+    if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 1):
+        raise ValueError(f"effective_size must be a number of at least 1, got {value!r}")
+    if value > distinct:
+        raise ValueError(f"effective_size must not exceed the number of distinct rows, {distinct}, got {value}")
+    return float(value)
+
+
+def index_of(column: str | int, names: list[str]) -> int:
+    """The number of a column."""
+    if isinstance(column, str):
+        if column not in names:
+            raise ValueError(f"there is no column {column!r}: there are {', '.join(names)}")
+        return names.index(column)
+    if not 0 <= column < len(names):
+        raise ValueError(f"there is no column {column}: there are {len(names)}")
+    return column

@@ -1,0 +1,46 @@
+"""Draws docs/_static/picture.png, the picture of README.md and of the first page: ``python docs/picture.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from disco_samplers import DiScoFormer
+
+BLUE, DARK, ORANGE = "#2166ac", "#222222", "#d95f0e"
+
+
+def main() -> None:
+    """Draws it."""
+    generator = torch.Generator().manual_seed(0)
+    angle = 5 * torch.rand(800, generator=generator)
+    samples = torch.stack([2 * angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(800, 2, generator=generator)
+    estimate = DiScoFormer.from_pretrained().condition(samples)
+    new = estimate.sample(800, generator=generator)
+
+    x, y = torch.linspace(-2.7, 2.7, 140), torch.linspace(-1.5, 1.5, 90)
+    log_prob = estimate.log_prob(torch.cartesian_prod(x, y)).reshape(len(x), len(y)).T
+    arrows = torch.cartesian_prod(torch.linspace(-2.5, 2.5, 15), torch.linspace(-1.35, 1.35, 11))
+    score = estimate.score(arrows)
+    score = score / score.norm(dim=1, keepdim=True) * (score.norm(dim=1, keepdim=True) / 12).clamp(max=1) ** 0.5
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    panels = figure.subplots(1, 3, sharex=True, sharey=True)
+    panels[0].scatter(*samples.T, s=7, color=DARK, alpha=0.6, linewidths=0)
+    panels[1].contourf(x, y, log_prob.clamp_min(-8), 16, cmap="Blues")
+    panels[1].quiver(*arrows.T, *score.T, color=ORANGE, scale=17, width=0.006)
+    panels[2].scatter(*new.T, s=7, color=BLUE, alpha=0.6, linewidths=0)
+    titles = ("800 samples", "log-density and score", "800 new draws")
+    for panel, title in zip(panels, titles, strict=True):
+        panel.set_title(title, fontsize=16)
+        panel.set(xlim=(-2.7, 2.7), ylim=(-1.5, 1.5))
+        panel.set_xlabel("x", fontsize=13)
+        panel.tick_params(labelsize=11)
+    panels[0].set_ylabel("y", fontsize=13)
+    figure.savefig(Path(__file__).parent / "_static" / "picture.png", dpi=100)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""Independent proposals from an estimate's rows: exact on known laws, and chains that mix where local moves do not.
+
+Each statistical test states the probability of a false alarm that it was set up with; generators are fixed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from disco_samplers import Draws, LangevinSampler, preconditioners
+from disco_samplers.convergence import diagnostic, pareto_k
+from disco_samplers.estimators import NeighbourMixture
+from disco_samplers.reference import Gaussian, GaussianMixture
+from disco_samplers.samplers import NotMixedWarning, SamplerResult, summarise, unmixed
+from disco_samplers.samplers.steps import independence
+
+ALARM = 1e-5
+DOUBLE = {"dtype": torch.float64}
+QUIET = {"progress": False}
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(n, d, seed=0):
+    return torch.randn(n, d, generator=seeded(seed), **DOUBLE)
+
+
+class Coins:
+    """Independent proposals on the states 0, 1, 2, all alike."""
+
+    def sample(self, num_samples, *, generator=None):
+        return torch.randint(3, (num_samples, 1), generator=generator).double()
+
+    def log_prob(self, points):
+        return torch.full((len(points),), -np.log(3.0), **DOUBLE)
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_jumps_leave_a_law_of_three_states_as_it_is(candidates):
+    """Counts after three jumps from exact draws, by chi-squared. False alarm 1e-5 a case."""
+    law = torch.tensor([0.7, 0.25, 0.05], **DOUBLE)
+    start = torch.multinomial(law, 60_000, replacement=True, generator=seeded(1))[:, None].double()
+
+    def target(x):
+        return law.log()[x[:, 0].long()], torch.zeros_like(x)
+
+    state = independence.init(start, target, proposal=Coins())._replace(steps=1)
+    rng = seeded(2)
+    for _ in range(3):
+        # The period is never over: there are no local moves among the states.
+        state, info = independence.step(
+            state, target, step_size=1.0, factor=torch.eye(1), generator=rng, proposal=Coins(), candidates=candidates, period=99
+        )
+    assert 0.1 < float(info.acceptance.mean()) < 0.9
+    counts = torch.bincount(state.position[:, 0].long(), minlength=3)
+    assert stats.chisquare(counts.numpy(), 60_000 * law.numpy()).pvalue > ALARM
+    assert bool((state.position != start).any())
+
+
+@pytest.mark.parametrize("period", [1, 2])
+def test_jumps_and_local_moves_leave_a_mixture_as_it_is(period):
+    """Exact draws stay so, by Kolmogorov-Smirnov for each column. False alarm 1e-5 a case."""
+    target = GaussianMixture(
+        torch.tensor([0.3, 0.7], **DOUBLE), torch.tensor([[-4.0, 0.0], [4.0, 1.0]], **DOUBLE), torch.ones(2, 2, **DOUBLE)
+    )
+    wide = Gaussian(torch.zeros(2, **DOUBLE), torch.tensor([25.0, 4.0], **DOUBLE))
+    x, exact = target.sample(10_000, generator=seeded(1)), target.sample(40_000, generator=seeded(2))
+    state, rng = independence.init(x, target.log_prob_and_score, proposal=wide), seeded(3)
+    for _ in range(4):
+        state, _ = independence.step(
+            state,
+            target.log_prob_and_score,
+            step_size=0.3,
+            factor=torch.eye(2, **DOUBLE),
+            generator=rng,
+            proposal=wide,
+            candidates=3,
+            period=period,
+        )
+    assert float((state.position[:, 0].sign() != x[:, 0].sign()).double().mean()) > 0.2
+    for i in range(2):
+        assert stats.ks_2samp(state.position[:, i].numpy(), exact[:, i].numpy()).pvalue > ALARM / 2
+    torch.testing.assert_close(state.log_weight, target.log_prob(state.position) - wide.log_prob(state.position))
+
+
+def test_a_state_without_weight_is_left():
+    target = Gaussian(torch.zeros(1, **DOUBLE), torch.eye(1, **DOUBLE))
+    state = independence.init(torch.full((5, 1), 1e200, **DOUBLE), lambda x: (x[:, 0] * torch.nan, x), proposal=target)
+    state, _ = independence.step(
+        state,
+        target.log_prob_and_score,
+        step_size=0.1,
+        factor=torch.eye(1, **DOUBLE),
+        generator=seeded(0),
+        proposal=target,
+    )
+    assert bool((state.position.abs() < 10).all())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("flat", [False, True])
+def test_log_density_of_the_mixture(small, weighted, flat):
+    """Against scipy's, one component after another; a column of no variance has the estimate's Gaussian."""
+    x = normal(120, 2) @ torch.tensor([[1.0, 0.8], [0.0, 0.3]], **DOUBLE)
+    x = torch.cat([x, torch.ones(120, 1, **DOUBLE)], 1) if flat else x
+    estimate = small.condition(x, weights=torch.linspace(0, 2, 120) if weighted else None)
+    mixture = NeighbourMixture(estimate.estimator.core)
+    points = mixture.sample(50, generator=seeded(1))
+    white = mixture.whitening(points[None])[0].numpy()
+    terms = [
+        np.log(w) + stats.multivariate_t(m, f @ f.T, df=7).logpdf(white[:, :2])
+        for w, m, f in zip(mixture.weights.numpy(), mixture.means.numpy(), mixture.factors.numpy(), strict=True)
+    ]
+    expected = np.logaddexp.reduce(terms) + stats.norm.logpdf(white[:, 2:]).sum(1) + float(mixture.whitening.log_det)
+    np.testing.assert_allclose(mixture.log_prob(points).numpy(), expected, rtol=1e-9)
+    assert float(mixture.weights.sum()) == pytest.approx(1)
+
+
+def test_the_mixture_is_drawn_as_its_density_says(small):
+    """The mean of p / q over draws of q is one for a normal p, within 4.5 standard errors: false alarm 1e-5."""
+    x = normal(400, 3)
+    q = small.condition(x).proposal()
+    p = Gaussian(torch.zeros(3, **DOUBLE), 0.5 * torch.eye(3, **DOUBLE))
+    y = q.sample(20_000, generator=seeded(2))
+    ratio = (p.log_prob(y) - q.log_prob(y)).exp()
+    assert float((ratio.mean() - 1).abs()) < 4.5 * float(ratio.std()) / len(y) ** 0.5
+    assert float(ratio.std()) < 5
+
+
+def test_a_transformed_estimate_proposes_in_its_support(small):
+    x = normal(200, 2).exp()
+    estimate = small.condition(x, transform=torch.distributions.ExpTransform().inv)
+    q = estimate.proposal()
+    y = q.sample(2000, generator=seeded(0))
+    assert bool((y > 0).all())
+    p = torch.distributions.LogNormal(torch.zeros(2, **DOUBLE), 0.8)
+    ratio = (p.log_prob(y).sum(1) - q.log_prob(y)).exp()
+    assert float((ratio.mean() - 1).abs()) < 4.5 * float(ratio.std()) / len(y) ** 0.5
+
+
+def test_proposals_and_starts_follow_the_weights(small):
+    """A tenth of the weight, half of the rows: within 4.5 standard errors, false alarm 1e-5."""
+    x = torch.cat([normal(300, 2), 10 + normal(300, 2, seed=1)])
+    weights = torch.cat([torch.full((300,), 0.9), torch.full((300,), 0.1)])
+    estimate = small.condition(Draws(x, weights=weights))
+    result = LangevinSampler(estimate).run(1, num_chains=2000, num_warmup=0, seed=0, **QUIET)
+    start = LangevinSampler(estimate, method="mala").run(1, num_chains=2000, num_warmup=0, step_size=1e-12, seed=0, **QUIET)
+    drawn = estimate.proposal().sample(2000, generator=seeded(1))
+    # One component in five has the moments of all rows; it may propose anywhere.
+    for rows, share, spread in ((start.flat, 0.1, 0.0), (drawn, 0.1, 0.2)):
+        far = float((rows[:, 0] > 5).double().mean())
+        assert abs(far - share) < spread * 0.5 + 4.5 * (share * (1 - share) / 2000) ** 0.5
+    assert result.draws.shape == (2000, 1, 2)
+
+
+def mixes(estimate, **options):
+    result = LangevinSampler(estimate).run(1000, seed=0, **QUIET, **options)
+    assert result.method == "jumps"
+    assert not result.unmixed
+    assert np.max(result.rhat) <= 1.01
+    assert min(result.ess.min(), diagnostic("ess_tail", result.numpy()).min()) >= 400
+    return result
+
+
+def test_modes_far_apart(rotations):
+    """Ten standard deviations apart, three tenths of the mass in one of them; local moves would never cross."""
+    x = normal(300, 2)
+    x[:90, 0] += 10
+    result = mixes(rotations.condition(x))
+    assert 0.2 < float((result.flat[:, 0] > 5).double().mean()) < 0.4
+    assert result.pareto_k < 0.7
+
+
+def test_a_funnel_and_no_copies_of_its_rows(rotations):
+    v = 1.5 * normal(1100, 1)
+    x = torch.cat([v, normal(1100, 1, seed=1) * (v / 2).exp()], 1)
+    context, fresh = x[:1000], x[1000:]
+    result = mixes(rotations.condition(context))
+    assert float((result.flat[:, 0] < -2).double().mean()) > 0.03  # the neck, .09 of the mass
+    nearest = torch.cdist(result.flat[::40] / x.std(0), context / x.std(0)).min(1).values
+    among = torch.cdist(fresh / x.std(0), context / x.std(0)).min(1).values
+    assert float(nearest.median()) > 0.7 * float(among.median())
+    assert float(nearest.min()) > 0
+
+
+@pytest.mark.parametrize("d", [2, 10])
+def test_the_preconditioner_follows_a_ridge(d):
+    """Smallest eigenvalue 1e-5, ten rows a column: local moves of the factor mix."""
+    turn = torch.linalg.qr(normal(d, d, seed=5))[0]
+    covariance = turn @ torch.diag(torch.logspace(-5, 0, d, **DOUBLE)) @ turn.T
+    scale = covariance.diagonal().sqrt()
+    target = Gaussian(torch.zeros(d, **DOUBLE), covariance / scale / scale[:, None])
+    rows = target.sample(10 * d, generator=seeded(6))
+    factor = preconditioners.factor(rows)
+    white = torch.linalg.solve_triangular(factor, torch.linalg.cholesky(covariance / scale / scale[:, None]), upper=False)
+    values = torch.linalg.svdvals(white).square()
+    assert float(values.max() / values.min()) < 30
+    result = LangevinSampler(target, method="malt").run(500, context=rows, seed=0, **QUIET)
+    assert np.max(result.rhat) < 1.01
+    assert result.ess.min() >= 400
+
+
+def test_weighted_rows_of_a_factor_are_repeated_rows():
+    x = normal(50, 3)
+    counts = torch.arange(50) % 3
+    repeated = preconditioners.factor(x.repeat_interleave(counts, 0))
+    weighted = preconditioners.factor(x, counts=counts)
+    torch.testing.assert_close(weighted, repeated, rtol=0.05, atol=0.01)
+
+
+def test_a_run_goes_on_as_if_it_had_not_ended(small):
+    sampler = LangevinSampler(small.condition(normal(60, 2)))
+    options = {"num_warmup": 5, "seed": 3, **QUIET}
+    whole, part = sampler.run(40, **options), sampler.run(13, **options)
+    for _ in range(2):
+        resumed = sampler.run(27, resume=part, **QUIET)
+        assert torch.equal(whole.draws, resumed.draws)
+    assert resumed.pareto_k == whole.pareto_k
+
+
+def test_what_has_not_mixed_says_so(small):
+    walk = normal(4 * 1000, 2).view(4, 1000, 2)
+    walk[..., 1] = walk[..., 1].cumsum(1)
+    assert unmixed(walk.numpy()) == [1]
+    lines = str(summarise(walk, ["a", "b"])).splitlines()
+    assert lines[2].endswith("not mixed")
+    assert not lines[1].endswith("not mixed")
+    modes = GaussianMixture(torch.tensor([0.5, 0.5]), torch.tensor([[-8.0], [8.0]]), torch.ones(2, 1))
+    start = torch.tensor([[-8.0], [8.0]]).repeat(4, 1)
+    with pytest.warns(NotMixedWarning, match=r"have not mixed .* in x0: run longer"):
+        result = LangevinSampler(modes).run(200, initial=start, num_warmup=50, seed=0, **QUIET)
+    assert result.unmixed == ["x0"]
+
+
+def test_independent_draws_are_not_accused():
+    """Of a hundred variables of independent draws none is flagged."""
+    for chains, n in ((4, 400), (4, 100), (16, 100), (1, 1600)):
+        draws = normal(chains * n, 25, seed=chains + n).view(chains, n, 25).numpy()
+        assert not unmixed(draws)
+
+
+def test_short_chains_are_not_judged():
+    draws = torch.zeros(4, 99, 1).cumsum(1) + torch.arange(4.0)[:, None, None]
+    table = summarise(draws, ["a"])
+    assert np.isnan(table.columns["r_hat"]).all()
+    assert unmixed(draws.numpy()) == []
+    assert not SamplerResult(draws, torch.ones(4), torch.zeros(4, 99, dtype=torch.bool), 0.1, "ula", ["a"]).unmixed
+
+
+def test_pareto_k_of_weights():
+    """Of a Pareto tail with shape .8, and of bounded weights."""
+    uniform = torch.rand(4000, generator=seeded(0), **DOUBLE)
+    assert 0.65 < pareto_k((-0.8 * uniform.log()).numpy()) < 0.95
+    assert pareto_k(uniform.log().numpy()) < 0.1
+    assert np.isnan(pareto_k(np.zeros(100)))
+
+
+@pytest.mark.parametrize("options", [{}, {"log_prob": lambda x: -x.square().sum(-1)}])
+def test_jumps_need_an_estimate(options):
+    with pytest.raises(ValueError, match='"jumps" needs an estimate'):
+        LangevinSampler(lambda x: -x, method="jumps", **({"log_prob": lambda x: -x.square().sum(-1)} | options))
+
+
+def test_the_choice_of_the_method(small):
+    x = normal(30, 1)
+    estimate = small.condition(x)
+    assert LangevinSampler(estimate).method == LangevinSampler(small).method == "jumps"
+    assert LangevinSampler(estimate, method="auto").method == "jumps"
+    assert LangevinSampler(estimate, log_prob=estimate.log_prob).method == "mala"
+    assert LangevinSampler(lambda x: -x, method="auto").method == "ula"
+    with pytest.raises(ValueError, match="one data set"):
+        small.condition(x.view(2, 15, 1)).proposal()

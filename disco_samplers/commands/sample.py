@@ -19,6 +19,7 @@ _PRINTED = {
     "r_hat": "1 where the chains agree; larger is worse, above 1.01 they have not mixed",
     "acceptance": "share of accepted proposals; near 0 is worse",
     "divergences": "steps that left for nowhere; more is worse",
+    "pareto_k": "of the proposals' weights, for jumps; above 0.7 is worse: the density is hard to propose for",
     "as close, times as far": "distance of the new draws to the input, by that of its halves; more times is worse",
 }
 

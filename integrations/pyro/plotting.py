@@ -35,7 +35,7 @@ def plot_guide(losses: Sequence[float], draws: Mapping[str, np.ndarray], path: s
     figure = figure_of(2.6 * columns, 2.1 * rows, path)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     axes[0].plot(losses, color=ORANGE, lw=1.2)
-    axes[0].set(title="loss (nats)", xlabel="step")
+    axes[0].set(title="loss", xlabel="step", ylabel="nats")
     if len(losses) > 5:  # the first steps come from far away
         low, high = np.quantile(losses[2:], (0.0, 0.95))
         axes[0].set_ylim(low - 0.1 * (high - low) - 1e-3, high + 0.3 * (high - low) + 1e-3)

@@ -317,3 +317,20 @@ def test_rows_in_parts_are_the_rows(capsys):
     assert "rows: 100%" in capsys.readouterr().err
     assert in_parts(lambda part: part[:, 0], rows[:5], "rows", quiet=False).tolist() == rows[:5, 0].tolist()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", ["detect", "density", "plot", "sample"])
+def test_a_warning_is_one_line_whatever_the_command(command, here, capsys):
+    x = files.read_table("draws.csv").values
+    files.write_table("w.csv", {"mu": x[:, 0], "theta": x[:, 1], "weights": np.ones(60)})
+    quick = SMALL if command == "sample" else ["--quiet"]
+    out = ["--out", "o.png" if command == "plot" else "o.csv"]
+    for needed in {"plot": ["matplotlib"], "detect": ["sklearn"], "density": ["sklearn"]}.get(command, []):
+        pytest.importorskip(needed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert cli.main([command, "w.csv", *out, *quick, "--model", "small"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith("disco: warning: ") for line in lines)
+    assert "the column weights is read as a variable" in lines[0]

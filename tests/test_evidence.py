@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -201,7 +202,7 @@ def test_pareto_k():
     assert math.isnan(pareto_k(np.zeros(100)))
 
 
-def test_the_command(tmp_path, capsys):
+def test_the_command(tmp_path, capsys, monkeypatch):
     """Two models of one column; the better one has the higher evidence by what the closed form says."""
     for name, scale in (("a", 1.0), ("b", 2.0)):
         x = scale * torch.randn(4, 200, generator=seeded(1)).double()
@@ -215,6 +216,22 @@ def test_the_command(tmp_path, capsys):
     assert "log evidence = " in said
     assert "800 draws of 4 chains" in said
     assert abs(float(said.split("log Bayes factor = ")[1].split()[0]) + math.log(2)) < 0.1
+    from disco_samplers import posteriors
+
+    log_evidence, calls = posteriors.log_evidence, iter(range(2))
+
+    def interrupted(*arguments, **options):
+        if next(calls):
+            raise KeyboardInterrupt
+        return log_evidence(*arguments, **options)
+
+    monkeypatch.setattr(posteriors, "log_evidence", interrupted)
+    assert cli.main(["evidence", *paths, "--log-posterior", "lp", "--proposal", "mixture", "--quiet", "--json"]) == 130
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert err == "interrupted: these are 1 of 2 models\n"
+    assert ([model["file"] for model in told["models"]], told["log_bayes_factors"]) == ([paths[0]], {})
+    monkeypatch.undo()
     assert cli.main(["evidence", paths[0], "--log-posterior", "nothing"]) == 1
     assert "has no column nothing: it has m, lp" in capsys.readouterr().err
 

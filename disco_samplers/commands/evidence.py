@@ -54,12 +54,17 @@ def run(options: argparse.Namespace) -> int:
     output = Output(options)
     model = None if options.proposal == "mixture" else load_model(options)
     lines, models, found = [], [], []
-    for path in tqdm(options.chains, desc="models", disable=options.quiet or len(options.chains) == 1):
-        draws = _with_log_prob(path, options)
-        found.append(log_evidence(draws, proposal=options.proposal, model=model, seed=options.seed))
-        lines.append(f"{path}: {found[-1]} from {draws!r}")
-        models.append({"file": path, "evidence": found[-1], "from": told(draws)})
-    factors = {path: found[0] - other for path, other in zip(options.chains[1:], found[1:], strict=True)}
+    try:
+        for path in tqdm(options.chains, desc="models", disable=options.quiet or len(options.chains) == 1):
+            draws = _with_log_prob(path, options)
+            found.append(log_evidence(draws, proposal=options.proposal, model=model, seed=options.seed))
+            lines.append(f"{path}: {found[-1]} from {draws!r}")
+            models.append({"file": path, "evidence": found[-1], "from": told(draws)})
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        output.interrupted(f"these are {len(found)} of {len(options.chains)} models")
+    factors = {path: found[0] - other for path, other in zip(options.chains[1 : len(found)], found[1:], strict=True)}
     lines += [f"{options.chains[0]} against {path}: {factor}" for path, factor in factors.items()]
     return output.tell("\n".join(lines), models=models, log_bayes_factors=factors)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import os
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from disco_samplers.training.grow import deepen
 from disco_samplers.training.loss import Losses
 from disco_samplers.training.muon import Muon
 from disco_samplers.training.passes import is_consistent, work_of
+from disco_samplers.training.records import append, tried
 from disco_samplers.training.stream import Batch, Batches, Stream, make_batch
 
 CHECKPOINT = "checkpoint.pt"
@@ -151,17 +150,17 @@ class Trainer:
                 bar.update(round(elapsed) - bar.n)
                 self.minutes = first_minutes + elapsed / 60
                 if decay and elapsed >= end - decay and not decaying:
-                    _tried(self._save)
+                    tried(self._save)
                     decaying = True
                 rate = min(1.0, (self.step + 1) / config.warmup_steps)
                 rate *= (end - elapsed) / decay if decaying else 1.0
                 losses, name = self._step(work, stream, rate)
                 if distributed.rank() == 0:
                     if self.step % log_every == 0:
-                        _tried(partial(self._log, name, losses, rate))
+                        tried(partial(self._log, name, losses, rate))
                         bar.set_postfix(step=self.step, loss=f"{losses.total:.3f}", refresh=False)
                     if time.monotonic() - saved > 60 * config.save_minutes:
-                        _tried(partial(self._save, checkpoint=not decaying))
+                        tried(partial(self._save, checkpoint=not decaying))
                         saved = time.monotonic()
             complete = True
         except KeyboardInterrupt:
@@ -226,7 +225,7 @@ class Trainer:
     def _log(self, family: str, losses: Losses, rate: float) -> None:
         row = {"step": self.step, "minutes": round(self.minutes, 3), "family": family, "rate": f"{rate:.3g}"}
         values = {name: f"{float(value):.5g}" for name, value in losses._asdict().items()}
-        _append(self.out / LOSSES, row | values | {"skipped": self.skipped})
+        append(self.out / LOSSES, row | values | {"skipped": self.skipped})
 
     def _save(self, checkpoint: bool = True) -> None:
         if distributed.rank() != 0:
@@ -234,7 +233,7 @@ class Trainer:
         state = {f"network.{name}": value for name, value in self.averaged.module.state_dict().items()}
         save_weights(self.out / WEIGHTS, state, self.model_config.to_dict())
         validation = {name: f"{value:.4f}" for name, value in self.validate().items()}
-        _append(self.out / VALIDATION, {"step": self.step, "minutes": round(self.minutes, 2)} | validation)
+        append(self.out / VALIDATION, {"step": self.step, "minutes": round(self.minutes, 2)} | validation)
         if checkpoint:
             save_checkpoint(self.out / CHECKPOINT, self._state())
 
@@ -261,21 +260,3 @@ def _optimizers(network: Network, config: TrainingConfig) -> tuple[torch.optim.O
         Muon(hidden, lr=config.matrix_rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)),
     )
-
-
-def _tried(write: Callable[[], None]) -> None:
-    """Writes in the middle of a training, which goes on where it cannot be done."""
-    try:
-        write()
-    except OSError as error:
-        warnings.warn(f"{error.filename} could not be written: {error.strerror or error}; the training goes on", stacklevel=2)
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)

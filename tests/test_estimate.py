@@ -564,7 +564,7 @@ def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkey
     rows = torch.rand(200, 2, dtype=torch.float64, generator=rng)
     gains = iter([0.0, 1.0])  # of the samples as they are, then of parts, which are better
 
-    def judge(x, fit, evaluate, *, generator, queries):
+    def judge(x, fit, evaluate, **_):
         return rows - next(gains)
 
     monkeypatch.setattr("disco_samplers.estimators.choosing.crossfit", interrupting(judge, kinds_tried + 1))

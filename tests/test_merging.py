@@ -8,7 +8,8 @@ import torch
 
 from disco_samplers import cli, files
 from disco_samplers.posteriors import Edgeworth, merge_subposteriors, merged_posterior
-from disco_samplers.posteriors.subposterior import _thinned, tilt, trust
+from disco_samplers.posteriors.shard import Shard
+from disco_samplers.posteriors.subposterior import tilt, trust
 from disco_samplers.reference import Gaussian, GaussianMixture
 from disco_samplers.samplers import SamplerResult
 
@@ -94,7 +95,7 @@ def test_trust_is_for_shape(disco):
 def test_rows_in_step_with_their_chains_are_read_as_shuffled():
     """Of two interleaved chains around different places every second row is one chain alone."""
     chains = torch.randn(2048, 2, 1, generator=seeded(0)) + torch.tensor([[-3.0], [3.0]])
-    context = _thinned(chains.flatten(0, 1))
+    context = Shard.of(chains.flatten(0, 1)).thinned().rows
     assert len(context) == 2048
     assert abs(float((context > 0).double().mean()) - 0.5) < 0.05  # five standard deviations of such a share
 

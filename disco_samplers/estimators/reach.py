@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+_JUST = 1 + 1e-5
+"""The edge lies just beyond the outermost sample, or rounding would say on which side of it that is."""
+
 
 class Reach(NamedTuple):
     r"""The whitened radius r of the outermost sample, beyond which a log-density T with score S goes on along rays.
@@ -38,7 +41,7 @@ class Reach(NamedTuple):
     def of(cls, z: Tensor, counts: Tensor | None = None) -> Reach:
         """The reach of whitened samples (b, n, d), each worth so many draws (b, n), or none."""
         r2 = z.square().sum(-1)
-        return cls((r2 if counts is None else torch.where(counts > 0, r2, 0.0)).amax(1).sqrt()[:, None, None])
+        return cls((r2 if counts is None else torch.where(counts > 0, r2, 0.0)).amax(1).sqrt()[:, None, None] * _JUST)
 
     def continued(self, z: Tensor, asked: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Log-density (b, m) and score (b, m, d) at points (b, m, d), of what gives them within the reach."""

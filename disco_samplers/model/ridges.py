@@ -109,13 +109,9 @@ def _normal_rows(worth: Tensor, correlation: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh((share * x).mT @ x)
     target, axes = torch.linalg.eigh(correlation)
     tiny = 1e-12 * values[:, -1:]
-    return (
-        x
-        @ (vectors * values.maximum(tiny).rsqrt()[:, None])
-        @ vectors.mT
-        @ (axes * target.clamp_min(0).sqrt()[:, None])
-        @ axes.mT
-    )
+    whitened = x @ (vectors * values.maximum(tiny).rsqrt()[:, None]) @ vectors.mT
+    rows: Tensor = whitened @ (axes * target.clamp_min(0).sqrt()[:, None]) @ axes.mT
+    return rows
 
 
 def _near_correlation(x: Tensor, worth: Tensor) -> Tensor:

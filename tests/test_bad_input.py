@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 from disco_samplers import DiScoFormer, cli, files
 from disco_samplers.files import load_checkpoint
 
+# What is read with a warning is read.
+pytestmark = pytest.mark.filterwarnings("ignore::disco_samplers.draws.DrawsWarning")
+
 X = np.random.default_rng(0).normal(size=(40, 3))
 
 thorough = settings(

@@ -19,6 +19,9 @@ _GAP = 10.0
 _FEW = 0.01
 """Most far rows, as a share."""
 
+_MANY = 10
+"""Rows from which on some can be said to be far from the others."""
+
 _STEPS = 16.0
 """Least standard deviation of a column, in steps of its numbers' precision."""
 
@@ -35,16 +38,16 @@ def warn_of_risks(samples: Tensor, counts: Tensor | None, names: Sequence[str] |
     r"""Warns of rows (n, d) that an estimate would suffer from, each of them worth so many draws (n,).
 
     A row is far if it is more than 50 robust standard deviations :math:`\operatorname{med} |x - \operatorname{med} x| / 0.6745`
-    from the median of a column, and ten times as far as all others but one in a hundred. A column is granular where its
+    from the median of a column, and ten times as far as all others but one in a hundred; of fewer than ten rows none is. A column is granular where its
     standard deviation is less than 16 steps between neighbouring numbers of its precision.
 
     Example:
-        >>> x = torch.tensor([[-2.0], [-1.0], [0.0], [1.0], [2.0], [1e4]])
+        >>> x = torch.tensor([*range(-5, 6), 1e4])[:, None]
         >>> with warnings.catch_warnings(record=True) as caught:
         ...     warnings.simplefilter("always")
         ...     warn_of_risks(x, None, None)
-        >>> print(str(caught[0].message)[:63])
-        samples: row 5 is 6745 robust standard deviations from column 0
+        >>> print(str(caught[0].message).partition(",")[0])
+        samples: row 11 is 2.25e+03 robust standard deviations from column 0's median
     """
     rows = samples if counts is None else samples[counts > 0]
     x = rows.double()
@@ -67,6 +70,8 @@ def warn_of_risks(samples: Tensor, counts: Tensor | None, names: Sequence[str] |
             GranularColumnWarning,
             stacklevel=4,
         )
+    if len(x) < _MANY:
+        return
     most = distance.topk(min(max(1, int(_FEW * len(x))) + 1, len(x)), dim=0).values
     gap = (most[:-1] > _GAP * most[1:]) & (most[:-1] > _FAR * robust) & (robust > 0)
     least = torch.where(gap, most[:-1], torch.inf).amin(0)
@@ -78,7 +83,7 @@ def warn_of_risks(samples: Tensor, counts: Tensor | None, names: Sequence[str] |
         place = row if counts is None else int((counts > 0).nonzero()[row])
         others = f" (and {many - 1} more rows are far out)" if many > 1 else ""
         warnings.warn(
-            f"samples: row {place} is {float(ratio[row, k]):.0f} robust standard deviations from {name(k)}'s median{others}, "
+            f"samples: row {place} is {float(ratio[row, k]):.3g} robust standard deviations from {name(k)}'s median{others}, "
             "and makes the others look like one point: leave it out, or transform the column, if it is an error; "
             "estimate.adapt() reads heavy tails",
             FarRowsWarning,

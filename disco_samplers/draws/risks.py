@@ -38,8 +38,8 @@ def warn_of_risks(samples: Tensor, counts: Tensor | None, names: Sequence[str] |
     r"""Warns of rows (n, d) that an estimate would suffer from, each of them worth so many draws (n,).
 
     A row is far if it is more than 50 robust standard deviations :math:`\operatorname{med} |x - \operatorname{med} x| / 0.6745`
-    from the median of a column, and ten times as far as all others but one in a hundred; of fewer than ten rows none is. A column is granular where its
-    standard deviation is less than 16 steps between neighbouring numbers of its precision.
+    from the median of a column, and ten times as far as all others but one in a hundred; of fewer than ten rows none is. A
+    column is granular where its standard deviation is less than 16 steps between neighbouring numbers of its precision.
 
     Example:
         >>> x = torch.tensor([*range(-5, 6), 1e4])[:, None]

@@ -73,6 +73,7 @@ def page():
         assert process.wait(60) == 0
 
 
+@pytest.mark.slow  # starts the command, and two clients
 # Gradio's client leaves its sockets to the garbage collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_page_answers_two_users_and_says_what_is_wrong(page, path, tmp_path):

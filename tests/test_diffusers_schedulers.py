@@ -50,7 +50,8 @@ CANNOT_RUN = (
 """What diffusers says of options that a class takes and does not have, and what we say of those that give NaN."""
 
 
-@pytest.mark.parametrize("name", SERVED)
+# Every class always, their options with the slow tests.
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if "," in name else []) for name in SERVED])
 def test_every_scheduler_and_option_gives_the_exact_law(name):
     """Within a quarter of the data's scale after 16 steps, or after 256 where they are spaced coarsely at the end.
 

@@ -79,7 +79,7 @@ def test_a_callback_ends_the_run_at_any_step(ends, draws):
     assert not result.complete
     assert result.draws.shape == (4, draws, 2)
     assert result.divergences.shape == (4, draws)
-    assert f"draws={draws}" in repr(result)
+    assert f"num_samples={draws}" in repr(result)
     assert sampler("mala").run(3, resume=result, **QUIET).draws.shape == (4, draws + 3, 2)
 
 

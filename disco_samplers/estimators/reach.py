@@ -31,7 +31,7 @@ class Reach(NamedTuple):
     Example:
         >>> z = torch.tensor([[[3.0], [-4.0], [1.0]]])
         >>> log_prob, score = Reach.of(z).continued(torch.tensor([[[16.0]]]), lambda z: (-0.5 * z.square().sum(-1), -z))
-        >>> log_prob, score  # at 4 it is -8 with a slope of -16 for each time as far
+        >>> log_prob.round(), score.round()  # at 4 it is -8 with a slope of -16 for each time as far
         (tensor([[-56.]]), tensor([[[-4.]]]))
     """
 

@@ -9,6 +9,9 @@ import disco_samplers.model.network
 from disco_samplers.model import Frame, log_standard_normal
 from disco_samplers.reference import KDE
 
+# Odd samples are what is tested here.
+pytestmark = pytest.mark.filterwarnings("ignore::disco_samplers.draws.DrawsWarning")
+
 DIMENSIONS = [1, 2, 7, 30]
 
 

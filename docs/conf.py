@@ -65,3 +65,9 @@ def setup(app):
     """Adds formulas as MathML, and docstrings as they are written."""
     mathml.setup(app)
     docstrings.setup(app)
+    app.connect("autodoc-skip-member", without_requests)
+
+
+def without_requests(app, what, name, member, skip, options):
+    """Leaves out the methods that scikit-learn makes for its metadata routing: their text refers to its own site."""
+    return True if name.startswith("set_") and name.endswith("_request") else None

@@ -224,7 +224,9 @@ def batches(h: Here) -> Any:
 
 def loss(h: Here) -> Any:
     batch = make_batch("paper", 2, 3, 32, 16, h.generator(), far=4, columns=True).to(h.device)
-    network = h.model("axes").network.requires_grad_()
+    wide = {name: value.double() for name, value in batch._asdict().items() if isinstance(value, torch.Tensor)}
+    batch = batch._replace(frame=type(batch.frame)(*(value.double() for value in batch.frame)), **wide)
+    network = h.model("axes").network.double().requires_grad_()  # rounding of second derivatives is not what is looked at
     log_prob, score = network(batch.context, batch.query, batch.counts, None, batch.frame)
     total = training_loss(log_prob, score, batch.log_prob, batch.score, context=32, far=4).total
     total = total + consistency_loss(network, batch.context, batch.query[:, :4], None, batch.frame, batch.counts)

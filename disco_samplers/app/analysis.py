@@ -47,10 +47,13 @@ def chosen(draws: Draws, columns: Sequence[str]) -> Draws:
     return some.resample(MOST_ROWS) if len(some) > MOST_ROWS else some
 
 
-def summary(draws: Draws) -> Table:
+def summary(draws: Draws | SamplerResult) -> Table:
     """Mean, spread and quantiles of each column, with ESS and R-hat where the draws are of chains."""
-    x = np.asarray(draws.values, dtype=float).reshape(draws.num_chains or 1, -1, draws.dim)
-    table = summarise(x, draws.names, independent=draws.num_chains is None)
+    if isinstance(draws, SamplerResult):
+        table = draws.summary()
+    else:
+        x = np.asarray(draws.values, dtype=float).reshape(draws.num_chains or 1, -1, draws.dim)
+        table = summarise(x, draws.names, independent=draws.num_chains is None)
     rows = [[name, *(f"{column[i]:.4g}" for column in table.columns.values())] for i, name in enumerate(table.names)]
     return ["column", *table.columns], rows
 
@@ -72,7 +75,7 @@ def new_draws(draws: Draws, count: int, seed: int) -> SamplerResult:
     """New draws from the estimated density, of four chains."""
     estimate = DiScoFormer.from_pretrained(DEFAULTS["posterior"]).condition(draws)
     sampler = LangevinSampler(score=estimate)
-    return sampler.run(-(-count // 4), num_chains=4, num_warmup=500, thinning=5, seed=seed, names=draws.names, progress=False)
+    return sampler.run(-(-count // 4), num_chains=4, seed=seed, names=draws.names, progress=False)
 
 
 def unusual(draws: Draws) -> Table:

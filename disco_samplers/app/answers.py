@@ -49,7 +49,7 @@ class Answers:
         result = self._tried(lambda: analysis.new_draws(some, int(count), int(seed)))
         path = self._file("new_draws.csv")
         self._tried(lambda: result.save(path))
-        return str(result.summary()), analysis.corner(some, result), self.gradio.update(value=path, interactive=True)
+        return _table(analysis.summary(result)), analysis.corner(some, result), self.gradio.update(value=path, interactive=True)
 
     def found(self, draws: Draws | None, columns: list[str]) -> tuple[Any, Any]:
         """The most unusual rows, and their file."""

@@ -35,20 +35,20 @@ def build(folder: str) -> Any:
                 columns = gr.Dropdown([], label="columns", multiselect=True, elem_id="columns")
             with gr.Column(scale=2), gr.Tabs():
                 with gr.Tab("Draws"):
-                    corner = gr.Plot(label="every two columns")
+                    corner = gr.Plot(label="every two columns", show_label=False)
                     summary = gr.Dataframe(label="summary", interactive=False)
                 with gr.Tab("Density and score"):
                     with gr.Row():
                         across = gr.Dropdown([], label="across", elem_id="across")
                         up = gr.Dropdown([], label="up", elem_id="up")
-                    picture = gr.Plot(label="density and score of these two columns")
+                    picture = gr.Plot(label="density and score of these two columns", show_label=False)
                 with gr.Tab("New draws"):
                     with gr.Row():
                         count = gr.Slider(400, 8000, 4000, step=400, label="number")
                         seed = gr.Number(0, label="seed", precision=0, minimum=0)
                     draw = gr.Button("draw", variant="primary", elem_id="draw")
-                    result = gr.Code(label="summary of the new draws", interactive=False)
-                    compared = gr.Plot(label="new draws on the input")
+                    result = gr.Dataframe(label="summary of the new draws", interactive=False)
+                    compared = gr.Plot(label="new draws on the input", show_label=False)
                     get_draws = gr.DownloadButton("download new draws", interactive=False)
                 with gr.Tab("Unusual rows"):
                     find = gr.Button("find them", variant="primary", elem_id="find")

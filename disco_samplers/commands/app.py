@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from typing import Any
 
 from disco_samplers.commands.shared.options import ending
@@ -25,3 +27,6 @@ def run(options: argparse.Namespace) -> None:
     from disco_samplers.app import serve
 
     serve(options.port, browser=options.browser)
+    # An answer may still be computed in a thread; an interpreter that ends in its midst is aborted.
+    sys.stdout.flush()
+    os._exit(0)

@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "evidence",
         help="log evidence from chains that hold the log-posterior; Bayes factors",
-        **ending("disco evidence 'one_*.csv' 'two_*.csv' --log-posterior lp__", _PRINTED),
+        **ending("disco evidence 'one_*.csv' 'two_*.csv' --log-posterior log_posterior", _PRINTED),
     )
     command.add_argument("chains", metavar="FILE", nargs="+", help="each model's draws; a pattern stands for a model's chains")
     command.add_argument(

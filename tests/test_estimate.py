@@ -1,5 +1,6 @@
 import contextlib
 import copy
+import functools
 import gc
 import itertools
 import math
@@ -21,6 +22,12 @@ from disco_samplers.testing import assert_same_distribution
 def points(rng, n=60, d=3):
     x = torch.randn(n, d, generator=rng)
     return x + torch.sign(x[:, :1])
+
+
+@pytest.fixture
+def heads_alone(monkeypatch):
+    """No coordinates are tried: what is tested are the steps."""
+    monkeypatch.setattr("disco_samplers.estimators.choosing._FEWEST", 10_000)
 
 
 @pytest.fixture
@@ -435,12 +442,21 @@ def answers(model, x, y, mask):
     return found, asked
 
 
+def asked_of(symmetry):
+    rng = torch.Generator().manual_seed(0)
+    return perturbed(symmetry), points(rng), points(rng, 7), torch.rand(2, 60, generator=rng) < 0.7
+
+
+@functools.cache
+def plain_answers(symmetry):
+    return answers(*asked_of(symmetry))[0]
+
+
 @pytest.mark.parametrize("name", SURROUNDINGS)
-def test_answers_do_not_depend_on_what_surrounds_them(model, rng, name):
-    data = points(rng), points(rng, 7), torch.rand(2, 60, generator=rng) < 0.7
-    expected, _ = answers(model, *data)
+def test_answers_do_not_depend_on_what_surrounds_them(symmetry, name):
+    expected, asking = plain_answers(symmetry), asked_of(symmetry)
     with SURROUNDINGS[name]():
-        found, asked = answers(model, *data)
+        found, asked = answers(*asking)
     for kind, values in expected.items():
         assert [v.dtype for v in found[kind]] == [v.dtype for v in values]
         assert all(torch.equal(a, b) for a, b in zip(found[kind], values, strict=True)), kind
@@ -454,8 +470,8 @@ def state(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def test_adapt_gives_a_new_estimate_and_leaves_the_model(small, rng, monkeypatch):
-    monkeypatch.setattr("disco_samplers.estimators.choosing._FEWEST", 10_000)  # the heads alone
+@pytest.mark.usefixtures("heads_alone")
+def test_adapt_gives_a_new_estimate_and_leaves_the_model(small, rng):
     model, x = small, points(rng, 120)
     estimate = model.condition(x)
     before, answer = state(model), estimate.log_prob(x)
@@ -478,6 +494,7 @@ def test_adapt_gives_a_new_estimate_and_leaves_the_model(small, rng, monkeypatch
     assert not torch.equal(adapted.log_prob(x), answer)
 
 
+@pytest.mark.usefixtures("heads_alone")
 def test_adapt_keeps_the_start_unless_a_step_is_clearly_better(small, rng, monkeypatch):
     calls = iter(range(100))
 
@@ -487,25 +504,25 @@ def test_adapt_keeps_the_start_unless_a_step_is_clearly_better(small, rng, monke
         noise = torch.randn(len(rows), dtype=torch.float64, generator=torch.Generator().manual_seed(step))
         return noise - noise.mean() - 0.01 * step
 
-    for module in ("choosing", "heads"):
-        monkeypatch.setattr(f"disco_samplers.estimators.{module}.criterion", judge)
+    monkeypatch.setattr("disco_samplers.estimators.heads.criterion", judge)
     report = small.condition(points(rng, 120)).adapt(num_steps=4).report
     assert report.criterion == sorted(report.criterion, reverse=True)
     assert report.chosen == 0
 
 
+@pytest.mark.usefixtures("heads_alone")
 def test_adapt_is_reproducible_and_the_seed_matters(small, rng):
-    estimate = small.condition(points(rng, 120))
+    estimate = small.condition(points(rng))
+    before = torch.get_rng_state()
     one, two, other = (estimate.adapt(num_steps=3, learning_rate=1e-2, seed=s) for s in (0, 0, 1))
     assert one.report.losses == two.report.losses
     assert all(torch.equal(value, state(two.model)[name]) for name, value in state(one.model).items())
     assert one.report.losses != other.report.losses
     # The global random state is neither used nor changed.
-    before = torch.get_rng_state()
-    estimate.adapt(num_steps=1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.usefixtures("heads_alone")
 def test_adapt_that_makes_things_worse_gives_the_start(small, rng):
     estimate = small.condition(points(rng, 120))
     adapted = estimate.adapt(num_steps=3, learning_rate=1e3)
@@ -514,22 +531,23 @@ def test_adapt_that_makes_things_worse_gives_the_start(small, rng):
     assert all(torch.equal(value, before[name]) for name, value in adapted.model.state_dict().items())
 
 
+@pytest.mark.usefixtures("heads_alone")
 def test_adapt_whose_criterion_is_never_finite_gives_the_start(small, rng, monkeypatch):
-    for module in ("choosing", "heads"):
-        monkeypatch.setattr(
-            f"disco_samplers.estimators.{module}.criterion", lambda e, rows, p, s: torch.full((len(rows),), math.inf)
-        )
+    never = torch.full((1,), math.inf)
+    monkeypatch.setattr("disco_samplers.estimators.heads.criterion", lambda e, rows, p, s: never.expand(len(rows)))
     adapted = small.condition(points(rng, 120)).adapt(num_steps=2)
     assert adapted.report.chosen == 0
     before = state(small)
     assert all(torch.equal(value, before[name]) for name, value in adapted.model.state_dict().items())
 
 
+@pytest.mark.usefixtures("heads_alone")
 def test_adapt_lowers_the_inconsistency(small, rng):
     report = small.condition(points(rng, 120)).adapt(num_steps=30, learning_rate=3e-3).report
     assert min(report.losses) < 0.9 * report.losses[0]
 
 
+@pytest.mark.usefixtures("heads_alone")
 def test_adapt_stops_in_time(small, rng):
     estimate = small.condition(points(rng, 120))
     report = estimate.adapt(num_steps=1000, max_seconds=0.0).report
@@ -563,9 +581,10 @@ def test_an_interrupt_of_the_steps_keeps_those_made(small, rng, monkeypatch, ste
 def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkeypatch, kinds_tried):
     rows = torch.rand(200, 2, dtype=torch.float64, generator=rng)
     gains = iter([0.0, 1.0])  # of the samples as they are, then of parts, which are better
+    kinds = iter([1, 2])
 
     def judge(x, fit, evaluate, **_):
-        return rows - next(gains)
+        return torch.stack([rows - next(gains), rows], 1)[:, : next(kinds)]  # the second way is as the samples as they are
 
     monkeypatch.setattr("disco_samplers.estimators.choosing.crossfit", interrupting(judge, kinds_tried + 1))
     monkeypatch.setattr(
@@ -614,7 +633,7 @@ def test_wrong_options_of_adapt(small, rng, options, match):
 
 
 def test_units_do_not_change_an_adaptation(small, rng):
-    x = points(rng, 120).double()
+    x = points(rng, 60, 1).double()
     plain, scaled = (small.condition(s * x).adapt(num_steps=3) for s in (1.0, 1e6))
     torch.testing.assert_close(torch.tensor(scaled.report.losses), torch.tensor(plain.report.losses), rtol=1e-3, atol=0)
     torch.testing.assert_close(1e6 * scaled.score(1e6 * x), plain.score(x), rtol=1e-2, atol=1e-3)

@@ -12,7 +12,7 @@ from torch.distributions.transforms import Transform
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, check_count, check_double, like
 from disco_samplers.draws import align
-from disco_samplers.estimate.adaptation import AdaptationReport, adapt
+from disco_samplers.estimate.adaptation import AdaptationReport, adapt, check_options
 from disco_samplers.estimate.gradients import WithDifferentiableGradient, WithGradient
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
@@ -86,9 +86,14 @@ class DensityEstimate:
         names: list[str] | None = None,
         blocks: Tensor | None = None,
     ) -> None:
-        self.model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
+        self._model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
         self.report, self.names, self.blocks = report, names, blocks
         self._numpy = numpy
+
+    @property
+    def model(self) -> Model:
+        """A copy of the model that reads the samples: what becomes of it changes no estimate."""
+        return copy.deepcopy(self._model)
 
     @property
     def dim(self) -> int:
@@ -130,7 +135,7 @@ class DensityEstimate:
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the network."""
-        return next(self.model.network.parameters()).dtype
+        return next(self._model.network.parameters()).dtype
 
     def log_prob(self, points: ArrayLike, *, gradient: Gradient = "density") -> Any:
         """Log-density in nats at points (m, d), as (m,).
@@ -206,7 +211,7 @@ class DensityEstimate:
         rows = draw_rows(core.samples, core.counts, num_samples, generator, replacement=True)
         noise = torch.randn(num_samples, d, generator=generator, device=self.device, dtype=matrix.dtype)
         start = core.samples[rows].double() + 0.5 * worth ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
-        sampler = LangevinSampler(score=DensityEstimate(self.model, core.samples, core), method="mala")
+        sampler = LangevinSampler(score=DensityEstimate(self._model, core.samples, core), method="mala")
         with full_precision(self.device):
             result = sampler.run(
                 1,
@@ -240,13 +245,21 @@ class DensityEstimate:
         return proposal(self.estimator, generator_on(self.device, generator=generator))
 
     @torch.inference_mode(False)
-    def adapt(self, num_steps: int = 8, **options: Any) -> DensityEstimate:
+    def adapt(
+        self,
+        num_steps: int = 8,
+        *,
+        learning_rate: float = 1e-4,
+        seed: int = 0,
+        max_seconds: float | None = None,
+        progress: bool = False,
+    ) -> DensityEstimate:
         """A new estimate whose heads were adapted to these samples, and which reads them as suits them, without labels.
 
-        See :func:`disco_samplers.estimate.adapt` for what is done and the ``options``: learning_rate, seed, max_seconds and
-        progress. The shared model is untouched; ``report`` tells what was tried. No steps change nothing. How an earlier
-        adaptation read the samples is chosen anew. The result is normalised if this one is. An interrupt gives the best one
-        found so far, at once, and is passed on before there is anything to keep.
+        See :func:`disco_samplers.estimate.adapt` for what is done and the options. The shared model is untouched; ``report``
+        tells what was tried. No steps change nothing. How an earlier adaptation read the samples is chosen anew. The result is
+        normalised if this one is. An interrupt gives the best one found so far, at once, and is passed on before there is
+        anything to keep.
 
         Raises:
             ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.
@@ -259,11 +272,12 @@ class DensityEstimate:
             2
         """
         check_count("num_steps", num_steps, 0)
+        check_options(learning_rate, seed, max_seconds)
         check_single(self.samples, "adapt")
         if not num_steps:
             return self._replaced(report=AdaptationReport([], [], 0, 0.0))
         rows = self.samples if self.transform is None else self.transform(self.samples)
-        model = copy.deepcopy(self.model)
+        model = self.model
         estimator, report = adapt(
             model.network,
             rows,
@@ -271,8 +285,11 @@ class DensityEstimate:
             blocks=self.blocks,
             keys=self.keys,
             num_steps=num_steps,
+            learning_rate=learning_rate,
+            seed=seed,
+            max_seconds=max_seconds,
             normalize=self.is_normalized,
-            **options,
+            progress=progress,
         )
         if self.transform is not None:
             normalized = isinstance(estimator, NormalizedEstimator)
@@ -287,7 +304,7 @@ class DensityEstimate:
             raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
         if device is not None:
             check_double(device, "device")
-        model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
+        model = self.model.to(device=device, dtype=dtype)
         return self._read_by(model, self.estimator)
 
     def with_model(self, model: Model) -> DensityEstimate:

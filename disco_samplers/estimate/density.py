@@ -379,5 +379,6 @@ class DensityEstimate:
         y = as_points(points, "points", self.dim, self.device)
         if y.ndim != self.samples.ndim or (y.ndim == 3 and y.shape[0] != self.samples.shape[0]):
             expected = "(m, d)" if self.samples.ndim == 2 else f"({self.samples.shape[0]}, m, d)"
-            raise ValueError(f"points must have shape {expected} for this estimate, got {tuple(y.shape)}")
+            batch = "" if self.samples.ndim == 2 else " (of a batch of data sets; the chains of one are given as Draws(x))"
+            raise ValueError(f"points must have shape {expected} for this estimate{batch}, got {tuple(y.shape)}")
         return y

@@ -30,7 +30,7 @@ def build(folder: str) -> Any:
         draws = gr.State(None)
         with gr.Row():
             with gr.Column(scale=1):
-                file = gr.File(label=f"table of draws (at most {MAX_FILE_SIZE})", elem_id="file")
+                file = gr.File(label=f"table of draws (at most {MAX_FILE_SIZE.replace('mb', ' MB')})", elem_id="file")
                 worth = gr.Textbox(label="what they are", interactive=False, elem_id="worth")
                 columns = gr.Dropdown([], label="columns", multiselect=True, elem_id="columns")
             with gr.Column(scale=2), gr.Tabs():

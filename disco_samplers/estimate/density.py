@@ -177,7 +177,13 @@ class DensityEstimate:
         return self.score(points)
 
     def sample(
-        self, num_samples: int, *, generator: torch.Generator | None = None, num_steps: int = 30, progress: bool = False
+        self,
+        num_samples: int,
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        num_steps: int = 30,
+        progress: bool = False,
     ) -> Any:
         """New draws (num_samples, d) from the estimate.
 
@@ -186,6 +192,7 @@ class DensityEstimate:
 
         Arguments:
             num_samples: how many.
+            seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the estimate's device.
             num_steps: Langevin steps; more give draws that depend less on the rows they came from.
             progress: whether to show a progress bar.
@@ -198,13 +205,13 @@ class DensityEstimate:
         Example:
             >>> from disco_samplers import DiScoFormer
             >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
-            >>> DiScoFormer.from_pretrained().condition(x).sample(5, generator=torch.Generator().manual_seed(1)).shape
+            >>> DiScoFormer.from_pretrained().condition(x).sample(5, seed=1).shape
             torch.Size([5, 2])
         """
         check_count("num_samples", num_samples, 1)
         check_count("num_steps", num_steps, 1)
         check_single(self.samples, "sample")
-        generator = generator_on(self.device, generator=generator)
+        generator = generator_on(self.device, seed=seed, generator=generator)
         # Where the estimator works: chains move in the coordinates that the samples are read in.
         core = self.estimator.core
         d, matrix, worth = core.samples.shape[1], core.whitening.matrix[0], self.effective_size
@@ -332,21 +339,26 @@ class DensityEstimate:
         """
         return plot_estimate(self.estimator, self.samples, dims, path, names=self.names)
 
-    def log_normalizer(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:
+    def log_normalizer(
+        self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> LogNormalizer:
         """Log of the density's integral and its standard error; see :func:`disco_samplers.estimators.log_normalizer`."""
+        generator = generator_on(self.device, seed=seed, generator=generator)
         return log_normalizer(self.estimator, num_samples=num_samples, generator=generator)
 
-    def normalized(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> DensityEstimate:
+    def normalized(
+        self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> DensityEstimate:
         """The same estimate with its log-density brought to integrate to one, as well as :meth:`log_normalizer` knows.
 
         Example:
             >>> from disco_samplers import DiScoFormer
             >>> x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
-            >>> estimate = DiScoFormer.from_pretrained().condition(x).normalized(generator=torch.Generator().manual_seed(1))
-            >>> abs(estimate.log_normalizer(generator=torch.Generator().manual_seed(2)).value) < 0.05
+            >>> estimate = DiScoFormer.from_pretrained().condition(x).normalized(seed=1)
+            >>> abs(estimate.log_normalizer(seed=2).value) < 0.05
             True
         """
-        value = self.log_normalizer(num_samples=num_samples, generator=generator).value
+        value = self.log_normalizer(num_samples=num_samples, seed=seed, generator=generator).value
         return self._replaced(estimator=NormalizedEstimator(self.estimator, value))
 
     def whiten(self, points: Tensor) -> Tensor:
@@ -384,5 +396,6 @@ class DensityEstimate:
         y = as_points(points, "points", self.dim, self.device)
         if y.ndim != self.samples.ndim or (y.ndim == 3 and y.shape[0] != self.samples.shape[0]):
             expected = "(m, d)" if self.samples.ndim == 2 else f"({self.samples.shape[0]}, m, d)"
-            raise ValueError(f"points must have shape {expected} for this estimate, got {tuple(y.shape)}")
+            batch = "" if self.samples.ndim == 2 else " (of a batch of data sets; the chains of one are given as Draws(x))"
+            raise ValueError(f"points must have shape {expected} for this estimate{batch}, got {tuple(y.shape)}")
         return y

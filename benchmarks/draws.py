@@ -139,11 +139,12 @@ def kde(draws: Draws, y: Tensor, true: Tensor) -> float:
     deviation = (share[:, None] * (rows - mean).square()).sum(0).sqrt()
     x, z = (rows - mean) / deviation, (y - mean) / deviation
     scott = draws.effective_size ** (-1 / (draws.dim + 4))
-    leave_one_out = []
-    for factor in torch.logspace(-0.7, 0.3, 9).tolist():
-        logits = share.log() - 0.5 * torch.cdist(x, x).square().fill_diagonal_(math.inf) / (factor * scott) ** 2
-        likelihood = logits.logsumexp(1) - (1 - share).log() - draws.dim * math.log(factor * scott)
-        leave_one_out.append((float((share * likelihood).sum()), factor * scott))
+    # Distances once, and in single precision: it chooses the same of nine bandwidths.
+    squared, leave_one_out = torch.cdist(x, x).square_().fill_diagonal_(math.inf).float(), []
+    for h in (scott * torch.logspace(-0.7, 0.3, 9)).tolist():
+        logits = (squared * (-0.5 / h**2)).add_(share.log().float())
+        likelihood = logits.logsumexp(1) - (1 - share).log() - draws.dim * math.log(h)
+        leave_one_out.append((float((share * likelihood).sum()), h))
     return min(relative(weighted_kde(x, share, z, h)[1] / deviation, true) for h in (scott, max(leave_one_out)[1]))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 _JUST = 1 + 1e-5
 """The edge lies just beyond the outermost sample, or rounding would say on which side of it that is."""
 
-_FEW = 1000.0
+_FEW = 200.0
 """Draws of which the slope at the edge tells half as much of the tail's power as it says."""
 
 
@@ -21,7 +21,7 @@ class Reach(NamedTuple):
     With e the point of the ray at the edge, :math:`z = \beta e`, and its slope there,
 
     .. math:: \log f(z) = T(e) + k \frac{\beta^p - 1}{p}, \qquad k = \min(e \cdot S(e), -d - 1), \qquad
-        p = 2 \min(1, -k / r^2)\, \frac{N}{N + 1000}, \qquad
+        p = 2 \min(1, -k / r^2)\, \frac{N^2}{N^2 + 200^2}, \qquad
         s(z) = \beta^{p - 1} \Big[ S(e) + \frac{k - e \cdot S(e)}{r^2} e \Big].
 
     So log f falls along every ray, at the edge by no less than a Cauchy law's, and has an integral. The power p of the tail is
@@ -48,7 +48,7 @@ class Reach(NamedTuple):
         r2 = z.square().sum(-1)
         worth = torch.ones_like(r2) if counts is None else counts.to(r2)
         radius, size = torch.where(worth > 0, r2, 0.0).amax(1).sqrt() * _JUST, worth.sum(1)
-        return cls(radius[:, None, None], (size / (size + _FEW))[:, None, None])
+        return cls(radius[:, None, None], (size**2 / (size**2 + _FEW**2))[:, None, None])
 
     def continued(self, z: Tensor, asked: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Log-density (b, m) and score (b, m, d) at points (b, m, d), of what gives them within the reach."""

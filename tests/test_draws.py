@@ -368,6 +368,7 @@ def test_what_is_known_of_draws_goes_along(rng):
     assert draws.thin().num_chains == 4
     one = draws.columns(["b"])
     assert (one.support, one.names, one.num_chains, one.log_prob) == ([(0.0, 9.0)], ["b"], 4, None)
+    assert torch.equal(draws.columns(["b", "a"]).log_prob, draws.log_prob)
     assert torch.equal(draws.resample(50, seed=3).values, draws.resample(50, seed=3).values)
 
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from conftest import perturbed, points
 
+from disco_samplers import DiScoFormer
+from disco_samplers.estimators import draw_rows
 from disco_samplers.testing import assert_same_distribution
 
 
@@ -264,6 +266,27 @@ def test_input_is_kept_and_not_changed(small, rng):
     estimate.log_prob(x)
     assert torch.equal(x, before)
     assert torch.equal(estimate.samples, x)
+
+
+def test_draws_leave_the_rows_they_start_from(rng):
+    """A ridge of a hundred-thousandth, ten rows a column: 500 independent draws correlate by 4.5 / sqrt(500) once in 1e5."""
+    turn = torch.linalg.qr(torch.randn(10, 10, dtype=torch.float64, generator=rng))[0]
+    root = turn * torch.tensor([1.0] * 9 + [1e-5], dtype=torch.float64).sqrt()
+    x = torch.randn(100, 10, dtype=torch.float64, generator=rng) @ root.T
+    estimate = DiScoFormer.from_pretrained().condition(x)
+    start = draw_rows(x, None, 500, rng.manual_seed(1), replacement=True)
+    draws = estimate.sample(500, generator=rng.manual_seed(1))
+    before, after = (torch.linalg.solve(root, rows.T).T for rows in (x[start], draws))
+    assert np.abs(np.corrcoef(before.T, after.T)[:10, 10:].diagonal()).max() < 4.5 / math.sqrt(500)
+
+
+def test_draws_of_a_funnel_are_no_nearer_to_its_rows_than_fresh_ones(rng):
+    v = 1.5 * torch.randn(1200, 1, dtype=torch.float64, generator=rng)
+    points = torch.cat([v, torch.randn(1200, 2, dtype=torch.float64, generator=rng) * (v / 2).exp()], 1)
+    x, fresh = points[:400], points[400:]
+    draws = DiScoFormer.from_pretrained().condition(x).sample(400, generator=rng)
+    nearest, expected = (torch.cdist(rows / x.std(0), x / x.std(0)).amin(1).median() for rows in (draws, fresh))
+    assert nearest > 0.8 * expected
 
 
 def test_later_changes_of_the_samples_do_not_matter(small, rng):

@@ -2,7 +2,7 @@
 
 from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table
-from disco_samplers.draws.inference import inference_data
+from disco_samplers.draws.inference import from_labelled, inference_data
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
 from disco_samplers.draws.worth import (
     DrawsWarning,
@@ -33,6 +33,7 @@ __all__ = [
     "chains_effective_size",
     "distinct_rows",
     "evenly",
+    "from_labelled",
     "inference_data",
     "kish_effective_size",
     "part_worth",

@@ -273,7 +273,7 @@ class Draws:
         return self._of(index[order])
 
     def columns(self, which: Sequence[str | int]) -> Draws:
-        """The same draws of some of the columns, by name or number; without ``log_prob``, which is that of all of them.
+        """The same draws of some of the columns, by name or number; ``log_prob`` stays where they are all of them.
 
         Raises:
             ValueError: if there is no such column.
@@ -281,7 +281,10 @@ class Draws:
         index = [index_of(column, self.names) for column in which]
         bounds = None if self.support is None else [self.support[i] for i in index]
         names = [self.names[i] for i in index] if self.has_names else None
-        return self.replaced(self.values[:, index], names=names, support=bounds)
+        found = self.replaced(self.values[:, index], names=names, support=bounds)
+        if sorted(index) == list(range(self.dim)):
+            found.log_prob = self.log_prob
+        return found
 
     def replaced(self, values: Tensor, *, names: Sequence[str] | None = None, support: Bounds | None = None) -> Draws:
         """Other values (n, k) with the weights and chains of these, row by row.

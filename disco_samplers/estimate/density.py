@@ -64,7 +64,8 @@ class DensityEstimate:
     It holds an ``estimator``, tensors in, tensors out, and adds what users want: checks, arrays, draws, adaptation, pictures.
 
     In directions of no variance (constant or dependent columns) the estimate is a Gaussian of standard deviation 1e-3
-    times the data's scale. Very far from the samples, beyond 1000 sqrt(d) standard deviations, it goes on as a Gaussian tail.
+    times the data's scale. Beyond the outermost row it falls along every ray: as the slope there says, the more rows the more,
+    and as a power law from few rows, which cannot tell that a tail is light.
 
     Example:
         >>> from disco_samplers import DiScoFormer

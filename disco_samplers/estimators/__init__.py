@@ -4,7 +4,7 @@ from disco_samplers.estimators.base import Estimator, check_single, draw_rows
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.heads import adapt_heads
-from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
+from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent, midranks
 from disco_samplers.estimators.judge import consistency, deviation, mean
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
@@ -66,6 +66,7 @@ __all__ = [
     "log_volume",
     "may_be_independent",
     "mean",
+    "midranks",
     "proposal",
     "pull_back",
     "quantile",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.convergence import diagnostic
+from disco_samplers.draws import Draws
 from disco_samplers.files import to_arviz, write_draws
 from disco_samplers.pictures import plot_pairs, plot_ranks, plot_traces
 from disco_samplers.samplers.diagnostics import Summary, summarise, unmixed
@@ -89,6 +90,11 @@ class SamplerResult:
     def ess(self) -> np.ndarray:
         """Bulk effective sample size of each variable, (d,)."""
         return diagnostic("ess_bulk", self.numpy())
+
+    @property
+    def effective_size(self) -> float:
+        """How many independent draws these are worth, as :attr:`Draws.effective_size` of the chains says."""
+        return Draws(self.draws).effective_size
 
     @property
     def unmixed(self) -> list[str]:

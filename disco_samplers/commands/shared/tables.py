@@ -30,7 +30,7 @@ def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others
 
 def points_from(options: argparse.Namespace, path: str) -> files.Table:
     """A table of points, read as the options say, with all its columns; the index may be missing."""
-    plain: dict[str, Any] = {"columns": None, "exclude": [], "row_weights": None, "burn_in": 0, "thinning": 1}
+    plain: dict[str, Any] = {"columns": None, "exclude": [], "row_weights": None, "burn_in": 0, "thinning": 1, "axes": None}
     try:
         return table_from(options, path, **plain)
     except ValueError:

@@ -218,6 +218,8 @@ class LangevinSampler:
             levels = levels_of(options, draws)
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
+            if self.method == "jumps":
+                estimate = estimate.calibrated(generator=rng)
             target = target_of(options, estimate, self.log_prob, levels, x, rng)
             jumps = jumps_of(options, estimate, target, len(x), rng)
             algorithm = algorithm_of(options, target, warmup, x.device, jumps)

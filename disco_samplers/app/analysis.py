@@ -54,8 +54,8 @@ def summary(draws: Draws | SamplerResult) -> Table:
     else:
         x = np.asarray(draws.values, dtype=float).reshape(draws.num_chains or 1, -1, draws.dim)
         table = summarise(x, draws.names, independent=draws.num_chains is None)
-    rows = [[name, *(f"{column[i]:.4g}" for column in table.columns.values())] for i, name in enumerate(table.names)]
-    return ["column", *table.columns], rows
+    rows = [[name, *(f"{column[i]:.4g}" for column in table.shown.values())] for i, name in enumerate(table.names)]
+    return ["column", *table.shown], rows
 
 
 def corner(draws: Draws, new: SamplerResult | None = None) -> Any:

@@ -66,8 +66,8 @@ def step(
 ) -> tuple[State, Info]:
     r"""Jumps of each chain, and at every so many steps a Metropolis-adjusted Langevin move from there.
 
-    .. math:: x \leftarrow y_j \ \text{ with probability } \min\big(1, w(y_j) / w(x)\big), \qquad j = 1 \dots k, \qquad w = \frac{f}{q},
-        \quad y_j \sim q \text{ independent}
+    .. math:: x \leftarrow y_j \ \text{ with probability } \min\big(1, w(y_j) / w(x)\big), \qquad j = 1 \dots k, \qquad
+        w = \frac{f}{q}, \quad y_j \sim q \text{ independent}
 
     These k steps of an independence sampler leave f invariant and are uniformly ergodic where the weights are bounded; the
     local moves carry chains away from where f is far above q. Proposals are drawn and evaluated many steps ahead.

@@ -35,7 +35,7 @@ def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.nda
 
     of normal scores of the ranks. The chains m of a super-chain k started alike: for each variable they are ranked by its
     starting values ``start`` (chain, d) and dealt in ``groups`` parts of M, those left over at the end not counted. Chains that
-    have forgotten give :math:`\hat R_\nu^2 = 1 + 1/M` about; ArviZ has none for chains of fewer than four draws.
+    have forgotten give :math:`\hat R_\nu^2 = 1 + 1/M` about. ArviZ has none for chains of fewer than four draws.
 
     References:
         Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari, Gelman, *Nested R-hat: assessing the convergence of Markov chain
@@ -53,10 +53,9 @@ def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.nda
     order = start.argsort(0, kind="stable")[: groups * members]
     parts = np.stack([scores[order[:, i], :, i] for i in range(d)], -1).reshape(groups, members, n, d)
     means = parts.mean(2)
-    between = means.var(1, ddof=1) if members > 1 else 0.0
-    within = parts.var(2, ddof=1).mean(1) if n > 1 else 0.0
+    within = means.var(1, ddof=1) + (parts.var(2, ddof=1).mean(1) if n > 1 else 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.sqrt(1 + means.mean(1).var(0, ddof=1) / (between + within).mean(0))
+        found = np.sqrt(1 + means.mean(1).var(0, ddof=1) / within.mean(0))
     return np.where((draws == draws[:1, :1]).all((0, 1)), np.nan, found)
 
 

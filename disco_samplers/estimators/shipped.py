@@ -26,8 +26,8 @@ DEFAULTS: dict[Use, str] = {
     # Draws of a posterior, too, but an estimate of them is followed only as far as it beats their moments. In a small trial
     # (four shards of 500 draws, skewed in 2 to 10 parameters or of two modes in 2) the merged scores of both erred alike.
     "shard": "axes",
-    # In which parameters a model is written is arbitrary; yet over ten posteriors held-out rows were likelier by this network, and
-    # no farther from its draws.
+    # In which parameters a model is written is arbitrary; yet over ten posteriors held-out rows were likelier by this network,
+    # and no farther from its draws.
     "posterior": "axes",
     # An affine map of the samples changes these quantities in a known way, and must be seen to.
     "information": "rotations",

@@ -32,6 +32,12 @@ def perturbed(symmetry="rotations", seed=0):
     return model.eval().requires_grad_(False)
 
 
+def points(rng, n=60, d=3):
+    """Two clusters."""
+    x = torch.randn(n, d, generator=rng)
+    return x + torch.sign(x[:, :1])
+
+
 @pytest.fixture(autouse=True)
 def _same_draws_in_any_order():
     """Global generators start every test alike: which tests a worker ran before must not matter."""

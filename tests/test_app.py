@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytest.importorskip("gradio")
+if not find_spec("gradio"):  # to import it takes seconds, for the slow tests only
+    pytest.skip("needs gradio", allow_module_level=True)
 from disco_samplers.app import analysis
 
 

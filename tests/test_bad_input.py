@@ -289,6 +289,7 @@ def killed(command, ready, folder):
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_validation")
 def test_killed_while_training(tmp_path):
     config = {
@@ -312,6 +313,7 @@ def test_killed_while_training(tmp_path):
     assert cli.main([*resumed, "--config", str(tmp_path / "tiny.json")]) == 0
 
 
+@pytest.mark.slow
 def test_killed_while_writing_draws(tmp_path):
     np.save(tmp_path / "draws.npy", X)
     out = tmp_path / "out.csv"

@@ -170,6 +170,7 @@ def test_heads_without_kernels_do_not_see_them():
     torch.testing.assert_close(first, second)
 
 
+@pytest.mark.slow
 def test_trained_estimators_learn_a_normal():
     x = torch.tensor([3.0, -1.0]) + 2 * torch.randn(1000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     axis = torch.linspace(-12, 12, 121, dtype=torch.float64)

@@ -87,6 +87,7 @@ def test_scaling_shifting_and_order_of_columns_change_nothing(rng):
     torch.testing.assert_close(one[..., order], other, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_many_samples_of_clusters_in_fifty_dimensions_are_read_well(rng):
     """On ten other such sets 1.0 to 1.2 % and .6 to 1.1; with exact whitening 3.0 to 4.0 % and 2.1 to 7.0."""
     target = mixture(rng, 50)

@@ -191,6 +191,7 @@ def test_a_full_disk_costs_no_table(here, capsys, full_disk):
     assert sorted(os.listdir()) == sorted([*before, "p.png"])
 
 
+@pytest.mark.slow
 def test_a_real_limit_of_the_system(here):
     """Files of more than a kilobyte are refused by the system itself."""
     resource = pytest.importorskip("resource")
@@ -220,6 +221,7 @@ def test_an_interrupt_while_writing_costs_that_file_only(here, capsys, monkeypat
     assert "new draws: " in out
 
 
+@pytest.mark.slow
 def test_an_interrupted_chain_is_kept_and_told_of(here):
     """A real Ctrl-C in the middle of the draws: they are written, their table printed, and the exit status is 130."""
     command = [sys.executable, "-m", "disco_samplers.cli", "sample", "draws.csv", "--model", "small", "--out", "new.csv"]

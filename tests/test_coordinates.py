@@ -72,6 +72,7 @@ def error(estimate, y, exact):
     return float((estimate.score(y) - exact).square().sum() / exact.square().sum())
 
 
+@pytest.mark.slow
 def test_adapting_halves_the_error_on_laplace_laws(disco, rng):
     x, y = (torch.distributions.Laplace(0.0, 1.0).icdf(torch.rand(n, 10, generator=rng)) for n in (400, 200))
     estimate = disco.condition(x)
@@ -84,6 +85,7 @@ def test_adapting_halves_the_error_on_laplace_laws(disco, rng):
     assert mse[1] < mse[0]
 
 
+@pytest.mark.slow
 def test_adapting_hardly_touches_light_tails(rotations, rng):
     mixture = GaussianMixture(torch.full((3,), 1 / 3), torch.tensor([[2.0, 0], [-2, 0], [0, 3]]), torch.eye(2).expand(3, 2, 2))
     x, y = mixture.sample(250, generator=rng), mixture.sample(300, generator=rng)

@@ -59,7 +59,9 @@ def check_on_cuda(answer: Any) -> None:
     assert all(leaf.device.type == "cuda" for leaf in leaves(answer) if isinstance(leaf, torch.Tensor))
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "long" in tags else ()) for name, (tags, _) in ENTRIES.items()]
+)
 def test_all_on_the_device(name):
     on_the_cpu(name)
     with pretend_cuda():

@@ -66,6 +66,7 @@ def test_rest_of_the_basis_is_exact():
     torch.testing.assert_close(a - b, 0.5 * ((rest @ precision) * rest).sum(), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_normalised_and_close_to_the_truth(disco):
     """On a mixture: the flow's density integrates to one, and is nearer to the exact one than the memoriser's.
 

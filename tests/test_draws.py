@@ -47,7 +47,7 @@ def metropolis(n, d, step, rng):
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("d", [2, 5, 10])
+@pytest.mark.parametrize("d", [2, 5, pytest.param(10, marks=pytest.mark.slow)])
 def test_importance_weights_are_worth_their_effective_size(disco, rng, d):
     """Means of six sets; over other seeds the ratio is .5 to .8, and single sets scatter by a factor of two."""
     weighted, alone = [], []
@@ -126,6 +126,7 @@ def test_new_draws_follow_the_weights(disco, rng):
     assert abs(float((draws > 0).float().mean()) - 0.9) < 6 * math.sqrt(0.09 / 2000)
 
 
+@pytest.mark.slow
 def test_weighted_estimates_are_normalised_and_adapted(disco, rng):
     x = 1.5 * normal(600, 2, rng)
     estimate = disco.condition(x, weights=(-0.5 * x.square().sum(1) * (1 - 1 / 1.5**2)).exp())

@@ -95,6 +95,7 @@ def test_conjugate_regression():
     assert abs(float(factor) - (exact[1] - exact[0])) < 5 * factor.standard_error
 
 
+@pytest.mark.slow
 def test_the_error_is_the_scatter():
     """Of 12 repeats: the mean square of (log Z - truth) / error is chi-squared over 12, outside these bounds once in 5,000."""
     law = normal(2)
@@ -115,6 +116,7 @@ def test_chains_and_weights():
     assert far(weighted, math.log(2 * math.pi)) < 5
 
 
+@pytest.mark.slow
 def test_bounds():
     """An exponential and a uniform column, whose densities have edges: a normal fit of them as they are would be poor."""
     x = torch.stack([torch.rand(800, generator=seeded(0)).log().neg(), torch.rand(800, generator=seeded(1))], 1).double()

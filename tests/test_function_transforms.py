@@ -77,7 +77,8 @@ def test_compiled(shallow, y, what, monkeypatch):
     torch.testing.assert_close(gradient(compiled, y), gradient(function, y))
 
 
-@pytest.mark.parametrize("what", [Answers, pytest.param(Decoder, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [Answers, Decoder])
 def test_exported(shallow, y, what):
     function, y = what(shallow), y.float()
     y = y if what is Answers else y[None]

@@ -292,7 +292,11 @@ def plain(values):
     }
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def marks(case):
+    return pytest.mark.slow if case.__name__.startswith("adapted") else ()
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=marks(case), id=case.__name__) for case in CASES])
 def test_golden(case):
     expected = json.loads(FILE.read_text())[case.__name__]
     found = plain(case())

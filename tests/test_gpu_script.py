@@ -54,6 +54,7 @@ def test_training_brings_back_weights_and_curves(config, tmp_path):
     assert len((out / "losses.csv").read_text().splitlines()) > 2
 
 
+@pytest.mark.slow
 def test_timings_are_written(tmp_path):
     _run("time", "--out", str(tmp_path))
     (row,) = json.loads((tmp_path / "gpu_times.json").read_text())

@@ -60,6 +60,7 @@ def test_it_is_normalised_sampled_moved_and_adapted_as_any_estimate(disco, colum
     assert adapted.report.tried["independent", 0.0] < adapted.report.tried["plain", 0.0]
 
 
+@pytest.mark.slow
 def test_dependent_columns_are_not_even_tried(disco, rng):
     x = torch.randn(300, 2, generator=rng)
     x[:, 1] = x[:, 0].square() + 0.3 * x[:, 1]  # not correlated

@@ -53,7 +53,7 @@ def integral(values):
     return float((MIXTURE.evaluate(GRID).exp() * values).sum() * (GRID[1, 0] - GRID[0, 0]))
 
 
-@pytest.mark.parametrize("d", [1, 2, 10])
+@pytest.mark.parametrize("d", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(10, marks=pytest.mark.slow)])
 def test_gaussian_closed_forms(d, disco):
     p, q = gaussian(d), gaussian(d, 5)
     x, y = draw(p), draw(q, seed=2)
@@ -72,6 +72,7 @@ def test_gaussian_closed_forms(d, disco):
     check(relative_fisher_information(x, q_score=q.score, model=disco), exact, 0.15 * information)
 
 
+@pytest.mark.slow
 def test_mixture_by_quadrature(disco):
     x = draw(MIXTURE, 1000)
     check(entropy(x, model=disco), -integral(MIXTURE.evaluate(GRID)), 0.02)
@@ -83,13 +84,14 @@ def test_mixture_by_quadrature(disco):
     check(relative_fisher_information(x, draw(q, 1000, 3), model=disco), relative, 0.15)
 
 
-@pytest.mark.parametrize("rho", [0.0, 0.8])
+@pytest.mark.parametrize("rho", [pytest.param(0.0, marks=pytest.mark.slow), 0.8])
 def test_mutual_information_of_gaussians(rho, disco):
     z = torch.randn(800, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x, y = z[:, :2], rho * z[:, :2] + math.sqrt(1 - rho**2) * z[:, 2:]
     check(mutual_information(x, y, model=disco), -math.log(1 - rho**2), 0.05)
 
 
+@pytest.mark.slow
 def test_mutual_information_does_not_see_monotone_marginals(disco):
     z = torch.randn(600, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x, y = z[:, 0], 0.7 * z[:, 0] + 0.7 * z[:, 1]
@@ -97,6 +99,7 @@ def test_mutual_information_does_not_see_monotone_marginals(disco):
     assert abs(plain.value - bent.value) < 0.06
 
 
+@pytest.mark.slow
 def test_same_distribution_has_no_divergence(disco):
     f = gaussian(2)
     x, y = draw(f), draw(f, seed=3)

@@ -230,6 +230,7 @@ def mixes(estimate, **options):
     return result
 
 
+@pytest.mark.slow
 def test_modes_far_apart(rotations):
     """Ten standard deviations apart, three tenths of the mass in one of them; local moves would never cross."""
     x = normal(300, 2)
@@ -251,7 +252,7 @@ def test_a_funnel_and_no_copies_of_its_rows(rotations):
     assert float(nearest.min()) > 0
 
 
-@pytest.mark.parametrize("d", [2, 10])
+@pytest.mark.parametrize("d", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_the_preconditioner_follows_a_ridge(d):
     """Smallest eigenvalue 1e-5, ten rows a column: local moves of the factor mix."""
     turn = torch.linalg.qr(normal(d, d, seed=5))[0]

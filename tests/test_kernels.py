@@ -222,6 +222,7 @@ class BlackBox:
         return torch.from_numpy(self.log_prob(x).numpy().copy())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*came after a step that diverged.*:RuntimeWarning")  # from far out on the banana's arms
 def test_exact_mode_is_exact_and_learns(disco, monkeypatch) -> None:
     """A banana from its log-density alone: the draws have its law (DKW bound, false alarm 1e-6)."""

@@ -58,6 +58,7 @@ def test_two_modes_keep_their_mass():
     assert float(x.abs().mean()) == pytest.approx(float(weight @ grid[:, 0].abs()), abs=0.3)
 
 
+@pytest.mark.slow
 def test_repeated_prior_is_taken_out():
     """Shards that each used all of N(0, 1): the product has it once, as the exact posterior."""
     d = 2
@@ -78,6 +79,7 @@ def test_repeated_prior_is_taken_out():
     torch.testing.assert_close(merged.score(points), plain.score(points))
 
 
+@pytest.mark.slow
 def test_same_seed_same_draws():
     shards, _ = gaussian_shards(100, 2)
     first, second = (merge_subposteriors(shards, **FEW).draws for _ in range(2))

@@ -26,7 +26,7 @@ def quadrature(estimate, half=12.0, points=801):
     return float(estimate.log_prob(grid).exp().sum() * (2 * half / (points - 1)) ** estimate.dim)
 
 
-@pytest.mark.parametrize(("d", "points"), [(1, 4001), (2, 401)])
+@pytest.mark.parametrize(("d", "points"), [(1, 4001), (2, 201)])
 def test_agrees_with_quadrature(disco, d, points):
     estimate = disco.condition(mixture(d, 300))
     value, error = estimate.log_normalizer(num_samples=20_000, generator=torch.Generator().manual_seed(1))
@@ -35,7 +35,7 @@ def test_agrees_with_quadrature(disco, d, points):
     assert abs(value - math.log(quadrature(estimate, points=points))) < 4.5 * error + 1e-3
 
 
-@pytest.mark.parametrize(("d", "points"), [(1, 4001), (2, 401)])
+@pytest.mark.parametrize(("d", "points"), [(1, 4001), (2, 201)])
 def test_normalized_integrates_to_one_within_two_percent(disco, d, points):
     estimate = disco.condition(mixture(d, 300, seed=2))
     normalized = estimate.normalized(num_samples=20_000, generator=torch.Generator().manual_seed(1))

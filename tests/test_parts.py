@@ -106,6 +106,7 @@ def test_density_in_whitened_coordinates_and_its_gradient_agree_with_those_of_th
     )
 
 
+@pytest.mark.slow
 def test_it_is_normalised_sampled_and_moved_as_any_estimate(disco, flat, rng):
     _, x = flat
     estimate = read(WhitenedPartsEstimator, disco, x)

@@ -38,7 +38,7 @@ def test_bkw_with_the_exact_score(d):
 
 
 @pytest.mark.parametrize("d", [2, 3])
-@pytest.mark.parametrize("n", [500, 1000])
+@pytest.mark.parametrize("n", [500, pytest.param(1000, marks=pytest.mark.slow)])
 def test_bkw_with_disco_beside_the_blob(d, n, velocities):
     ours, blob = relax_bkw(d, n, DiscoScore(velocities)), relax_bkw(d, n, Blob())
     gap = {run: np.abs(run.column("fourth moment") / run.column("exact") - 1).max() for run in (ours, blob)}
@@ -59,6 +59,7 @@ def test_bkw_with_disco_beside_the_blob(d, n, velocities):
     assert ours.column("entropy") == pytest.approx(exact, abs=0.08)
 
 
+@pytest.mark.slow
 def test_bkw_far_on_is_a_maxwellian(velocities):
     start = BKW(2).sample(500, generator=torch.Generator().manual_seed(0))
     run = Homogeneous(start, Landau(DiscoScore(velocities), strength=1 / 16, exponent=0), dt=0.8).run(40, progress=False)

@@ -116,7 +116,10 @@ def of_along_times_maxwellian(v, w, cell, num_cells):
     return along if v.shape[1] == 1 else torch.cat([along, Maxwellian()(v[:, 1:], w, cell, num_cells)], 1)
 
 
-@pytest.mark.parametrize(("dim", "frequency"), DOUGHERTY)
+@pytest.mark.parametrize(
+    ("dim", "frequency"),
+    [pytest.param(*case, marks=() if case in {(1, 0.1), (3, 0.05)} else pytest.mark.slow) for case in DOUGHERTY],
+)
 def test_landau_damping_with_dougherty_collisions(dim, frequency):
     grid = Grid(4 * math.pi, 128)
     electrons = load(grid, [Beam()], 128 * 48, start="lattice", amplitude=0.05)

@@ -12,7 +12,9 @@ from posterior_as_prior import METHODS, Saturation, Square, Study, grid
 
 
 @pytest.mark.parametrize(
-    ("model", "sets", "most"), [(Saturation(), 8, 0.12), (Square(), 4, 0.25)], ids=["correlated", "bimodal"]
+    ("model", "sets", "most"),
+    [pytest.param(Saturation(), 8, 0.12, marks=pytest.mark.slow), (Square(), 4, 0.25)],
+    ids=["correlated", "bimodal"],
 )
 def test_three_batches(model, sets, most):
     # 1,000 draws leave the prior open at random: single data sets scatter by 0.02 about means of 0.08 and 0.16 of DiScoFormer,

@@ -228,6 +228,7 @@ def conjugate(prior: SampleDistribution) -> Tensor:
     return z
 
 
+@pytest.mark.slow
 def test_prior_under_nuts() -> None:
     """With draws of N(0, 1) as the prior and y = 1 with noise 0.5 the posterior is N(0.8, 0.2); 0.3 is five standard errors at
     60 effective draws."""
@@ -241,6 +242,7 @@ def test_prior_under_nuts() -> None:
     assert not mcmc.diagnostics()["divergences"]["chain 0"]
 
 
+@pytest.mark.slow
 def test_prior_in_vectorised_chains() -> None:
     """200 chains at once of the same posterior; false alarm 1e-6 plus the prior's own error, which the tolerance covers."""
     density = ModelDensity.of(conjugate, SampleDistribution(normal(800)))

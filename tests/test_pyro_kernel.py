@@ -67,6 +67,7 @@ def test_posterior(method: str) -> None:
     assert 0.35 < found["acceptance rate"]["chain 0"] < 0.99
 
 
+@pytest.mark.slow
 def test_estimate_proposes_and_the_model_decides(disco) -> None:
     """The posterior stays that of the model, N(1, 1/2), though the score comes from draws of another, N(1.3, 0.7)."""
     draws = 1.3 + 0.7**0.5 * torch.randn(200, 1)

@@ -70,6 +70,7 @@ def test_falls_however_samples_are_read(rng, kind):
     assert rises(estimator, x, 1000, rng, farthest=10.0) == 0
 
 
+@pytest.mark.slow
 def test_an_adapted_estimate_falls(rng):
     x = rows("heavy", 120, 2, rng)
     adapted = DiScoFormer.from_pretrained().condition(x).adapt(1, seed=0)

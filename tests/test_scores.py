@@ -49,6 +49,7 @@ def test_log_prob_is_there_exactly_where_all_parts_have_one():
     assert LangevinSampler(score=Score(ONE) + OTHER).method == "mala"
 
 
+@pytest.mark.slow
 def test_posterior_from_prior_draws_and_likelihood(disco):
     """A prior known by draws, times a likelihood: the posterior's mean and variance are those of conjugate Gaussians.
 

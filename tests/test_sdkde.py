@@ -71,6 +71,7 @@ def test_leave_one_out_rule_by_brute_force():
     assert best > max(likelihood(0.9 * debiased.bandwidth), likelihood(1.1 * debiased.bandwidth))
 
 
+@pytest.mark.slow
 def test_a_better_score_gives_a_smaller_error(disco):
     """Integrated squared error at n = 1000 for the mixture, mean of four sets, every bandwidth by leave-one-out."""
     y = torch.linspace(-5, 5, 500, dtype=torch.float64)[:, None]

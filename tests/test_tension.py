@@ -66,6 +66,7 @@ def test_a_mixture_is_no_normal():
     assert abs(found.shift.value - sigmas_of(math.log(exact))) < 5 * found.shift.standard_error + 0.05
 
 
+@pytest.mark.slow
 def test_the_network_for_the_density_of_differences():
     found = tension(*normals(80, 1, 2.0), proposal="estimate", seed=0)
     assert found.kind == "estimate"
@@ -73,7 +74,7 @@ def test_the_network_for_the_density_of_differences():
 
 
 def test_names_are_matched_and_others_refused():
-    a, b = normals(300, 2, 4.0)
+    a, b = normals(80, 2, 4.0)
     one = tension(pd.DataFrame(a, columns=["m", "s"]), pd.DataFrame(b, columns=["m", "s"]), **MIXTURE)
     swapped = tension(pd.DataFrame(a, columns=["m", "s"]), pd.DataFrame(b, columns=["m", "s"])[["s", "m"]], **MIXTURE)
     assert swapped == one
@@ -100,6 +101,7 @@ def test_correlated_draws_are_less_sure():
     assert chains > 1.5 * free
 
 
+@pytest.mark.slow
 def test_false_alarms():
     """At 20 % over 24 pairs of one law: more than 12 alarms once in 4,000 times."""
     alarms = 0

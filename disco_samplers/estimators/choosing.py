@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -13,7 +14,7 @@ from disco_samplers.draws import part_worth
 from disco_samplers.estimators.base import check_single
 from disco_samplers.estimators.crossfit import crossfit
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
-from disco_samplers.estimators.judge import both_improve, criterion, deviation, fall, mean, probes_of
+from disco_samplers.estimators.judge import both_improve, criterion_and_log_prob, deviation, fall, mean, probes_of
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, log_normalizer
@@ -90,71 +91,100 @@ def choose(
     check_single(samples, "adapt")
     generator = torch.Generator().manual_seed(seed)
     x, worth, blocks = _part(samples, counts, blocks, generator)
-    tried: dict[Kind, float] = {}
     n, d = x.shape
     few = (n if worth is None else float(worth.sum())) < _FEWEST
     unfit = few or d > MAX_DIM or whiten(samples[None], None if counts is None else counts[None]).rank < d
     if time.monotonic() > deadline or unfit or _commonest(x, worth) > 1 - _VARIED:
-        return tried, PLAIN, False
-    probes, chosen = probes_of(n, d, generator).to(x), PLAIN
-
-    def judge(kind: Kind) -> Tensor:
-        bar.update()
-        offset = torch.Generator(x.device).manual_seed(seed)
-        whole = log_normalizer(read(network, x, kind, counts=worth, keys=keys), num_samples=_INTEGRAL, generator=offset).value
-
-        def evaluate(fitted: tuple[Any, Tensor], part: Tensor) -> Tensor:
-            (estimator, scale), points = fitted, part[:, 0]
-            log_prob = estimator.log_prob(points).to(points.dtype).double()
-            return torch.stack([criterion(estimator, points, part[:, 1:], scale), whole - log_prob], 1)
-
-        rows = crossfit(
-            x,
-            lambda rows, own=None: (read(network, rows, kind, counts=own, keys=keys), deviation(rows, own)),
-            evaluate,
-            generator=torch.Generator().manual_seed(seed),
-            queries=torch.cat([x[:, None], probes], 1),
-            counts=worth,
-            blocks=blocks,
-        )
-        tried[kind] = float(mean(rows[:, 1], worth))
-        return rows
-
-    def consider(kind: Kind, least: float, *, daring: bool = False) -> None:
-        """Chooses coordinates if they are likelier than the chosen ones or, daring, than all by a standard error."""
-        nonlocal chosen
-        rows = judge(kind)
-        gains = [float(fall(rows, judged[rival], worth)[1]) for rival in (judged if daring else [chosen])]
-        if min(gains) > (1.0 if daring else 0.0) and both_improve(rows, judged[PLAIN], least, worth):
-            chosen = kind
-        judged[kind] = rows
-
-    try:
-        with tqdm(disable=not progress, desc="coordinates") as bar:
-            judged = {PLAIN: judge(PLAIN)}
-            apart = d > 1 and may_be_independent(x, counts=worth)
-            if apart and float(fall(judge(INDEPENDENT), judged[PLAIN], worth)[1]) > _CLEAR:
-                return tried, INDEPENDENT, False
-            for kind in (PARTS, WHITENED_PARTS) if len(fit_mixture(x, counts=worth).weights) > 1 else ():
-                if time.monotonic() > deadline:
-                    return tried, chosen, False
-                consider(kind, _APART, daring=kind == WHITENED_PARTS)
+        return {}, PLAIN, False
+    chosen = PLAIN
+    with tqdm(disable=not progress, desc="coordinates") as bar:
+        trial = _Trial(network, x, worth, blocks, keys, seed, probes_of(n, d, generator).to(x), bar)
+        try:
+            trial.judge(PLAIN)
+            if d > 1 and may_be_independent(x, counts=worth):
+                trial.judge(INDEPENDENT)
+                if trial.gain(INDEPENDENT, PLAIN) > _CLEAR:
+                    return trial.tried, INDEPENDENT, False
+            if time.monotonic() < deadline and len(fit_mixture(x, counts=worth).weights) > 1:
+                trial.judge(PARTS, WHITENED_PARTS)
+                chosen = trial.better(PARTS, chosen, _APART)
+                chosen = trial.better(WHITENED_PARTS, chosen, _APART, daring=True)
             for name in ("radius", "columns"):
-                previous = tried[PLAIN]
+                previous = trial.tried[PLAIN]
                 heavy = heavy_tails(x, radial=name == "radius", counts=worth) > _HEAVY
                 for strength in _STRENGTHS:
                     if time.monotonic() > deadline:
-                        return tried, chosen, False
+                        return trial.tried, chosen, False
                     full = strength == _STRENGTHS[-1]
-                    consider((name, strength), 0.0 if heavy and not full else 1.0, daring=full)
-                    if not (heavy and strength == _STRENGTHS[0]) and not tried[name, strength] < previous:
+                    trial.judge((name, strength))
+                    chosen = trial.better((name, strength), chosen, 0.0 if heavy and not full else 1.0, daring=full)
+                    if not (heavy and strength == _STRENGTHS[0]) and not trial.tried[name, strength] < previous:
                         break
-                    previous = tried[name, strength]
-    except KeyboardInterrupt:
-        if chosen == PLAIN:
-            raise
-        return tried, chosen, True
-    return tried, chosen, False
+                    previous = trial.tried[name, strength]
+        except KeyboardInterrupt:
+            if chosen == PLAIN:
+                raise
+            return trial.tried, chosen, True
+    return trial.tried, chosen, False
+
+
+@dataclasses.dataclass
+class _Trial:
+    """Ways to read rows x (n, d), each judged by cross-fitting at the rows, with the probes (n, k, d) of the divergence."""
+
+    network: Network
+    x: Tensor
+    worth: Tensor | None
+    blocks: Tensor | None
+    keys: int | None
+    seed: int
+    probes: Tensor
+    bar: Any
+    judged: dict[Kind, Tensor] = dataclasses.field(default_factory=dict)
+    """The criterion and minus the log-density of each row, (n, 2), where it was held out."""
+    tried: dict[Kind, float] = dataclasses.field(default_factory=dict)
+    """Means of the latter."""
+
+    def judge(self, *kinds: Kind) -> None:
+        """Judges ways; several at once share the mixture of their parts, which is dear."""
+        self.bar.update(len(kinds))
+        wholes = []
+        for whole in self._readings(kinds, self.x, self.worth):
+            offset = torch.Generator(self.x.device).manual_seed(self.seed)
+            wholes.append(log_normalizer(whole, num_samples=_INTEGRAL, generator=offset).value)
+
+        def evaluate(fitted: tuple[list[Any], Tensor], part: Tensor) -> Tensor:
+            (estimators, scale), found = fitted, []
+            for estimator, whole in zip(estimators, wholes, strict=True):
+                loss, log_prob = criterion_and_log_prob(estimator, part[:, 0], part[:, 1:], scale)
+                found.append(torch.stack([loss, whole - log_prob], 1))
+            return torch.stack(found, 1)
+
+        rows = crossfit(
+            self.x,
+            lambda rows, own=None: (self._readings(kinds, rows, own), deviation(rows, own)),
+            evaluate,
+            generator=torch.Generator().manual_seed(self.seed),
+            queries=torch.cat([self.x[:, None], self.probes], 1),
+            counts=self.worth,
+            blocks=self.blocks,
+        )
+        for kind, own in zip(kinds, rows.unbind(1), strict=True):
+            self.judged[kind], self.tried[kind] = own, float(mean(own[:, 1], self.worth))
+
+    def gain(self, kind: Kind, rival: Kind) -> float:
+        """By how many standard errors rows are likelier in one way than in another."""
+        return float(fall(self.judged[kind], self.judged[rival], self.worth)[1])
+
+    def better(self, kind: Kind, chosen: Kind, least: float, *, daring: bool = False) -> Kind:
+        """A way, if it is likelier than the chosen one or, daring, than all judged before by a standard error; else that."""
+        rivals = list(self.judged)[: list(self.judged).index(kind)] if daring else [chosen]
+        likelier = min(self.gain(kind, rival) for rival in rivals) > (1.0 if daring else 0.0)
+        return kind if likelier and both_improve(self.judged[kind], self.judged[PLAIN], least, self.worth) else chosen
+
+    def _readings(self, kinds: tuple[Kind, ...], rows: Tensor, own: Tensor | None) -> list[Any]:
+        first = read(self.network, rows, kinds[0], counts=own, keys=self.keys)
+        return [first, *(WhitenedPartsEstimator(self.network, rows, self.keys, own, dealt=first.dealt) for _ in kinds[1:])]
 
 
 def _part(

@@ -80,30 +80,38 @@ def _fit(z: Tensor, worth: Tensor | None, k: int, generator: torch.Generator) ->
         _spread(z, worth, k, generator),
         z[torch.randperm(len(z), generator=generator, device=generator.device)[:k].to(z.device)],
     ]
-    return max((_rounds(z, worth, centers) for centers in (starts if k > 1 else starts[:1])), key=lambda found: found[1])
+    return max(_rounds(z, worth, torch.stack(starts if k > 1 else starts[:1])), key=lambda found: found[1])
 
 
-def _rounds(z: Tensor, worth: Tensor | None, centers: Tensor) -> tuple[GaussianMixture, float]:
-    """A mixture and its mean log-density before the last round, from centres (k, d) of clusters."""
+def _rounds(z: Tensor, worth: Tensor | None, centers: Tensor) -> list[tuple[GaussianMixture, float]]:
+    """Mixtures and their mean log-densities before the last round, from each start's centres (starts, k, d) of clusters."""
     mixture = _maximise(z, worth, _clusters(z, worth, centers))
-    previous = -math.inf
-    for _ in range(_ROUNDS):
-        log_prob = float(mean(mixture.evaluate(z), worth))
-        if log_prob - previous < _TOLERANCE:
+    previous = z.new_full((len(centers),), -math.inf)
+    found: list[tuple[GaussianMixture, float]] = []
+    for number in range(_ROUNDS):
+        shares, densities = mixture.shares(z)
+        log_prob = mean(densities.mT, worth)
+        ended = (log_prob - previous < _TOLERANCE) | (number == _ROUNDS - 1)
+        for i in ended.nonzero()[:, 0].tolist():
+            own = GaussianMixture(mixture.weights[i], mixture.means[i], mixture.covariances[i])
+            found.append((own, float(log_prob[i])))
+        if ended.all():
             break
-        previous = log_prob
-        mixture = _maximise(z, worth, mixture.responsibilities(z))
-    return mixture, log_prob
+        previous = log_prob[~ended]
+        mixture = _maximise(z, worth, shares[~ended])
+    return found
 
 
 def _maximise(z: Tensor, worth: Tensor | None, responsibilities: Tensor) -> GaussianMixture:
-    """The mixture of the highest likelihood for rows that belong to each component by such shares (n, k)."""
+    """The mixture of the highest likelihood for rows that belong to each component by such shares (..., n, k)."""
     responsibilities = responsibilities if worth is None else worth[:, None] * responsibilities
-    count = responsibilities.sum(0).clamp_min(_LEAST)
-    means = responsibilities.mT @ z / count[:, None]
-    shifts = z[:, None] - means
-    covariances = torch.einsum("nk,nkd,nke->kde", responsibilities, shifts, shifts) / count[:, None, None]
-    floor = _FLOOR * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    count = responsibilities.sum(-2).clamp_min(_LEAST)
+    means = responsibilities.mT @ z / count[..., None]
+    n, d = z.shape
+    # From the moments about zero, which is near every mean in units of the columns' deviations: a single product.
+    moments = responsibilities.mT @ (z[:, :, None] * z[:, None]).view(n, d * d) / count[..., None]
+    covariances = moments.unflatten(-1, (d, d)) - means[..., :, None] * means[..., None, :]
+    floor = _FLOOR * torch.eye(d, dtype=z.dtype, device=z.device)
     return GaussianMixture(count, means, covariances + floor)
 
 
@@ -121,10 +129,14 @@ def _spread(z: Tensor, worth: Tensor | None, k: int, generator: torch.Generator)
 
 
 def _clusters(z: Tensor, worth: Tensor | None, centers: Tensor) -> Tensor:
-    """Which centre each row is nearest to, as (n, k) of ones and zeros, after moving them ten times to their rows' means."""
+    """Which centre (..., k, d) each row is nearest to, as (..., n, k) of ones and zeros, after ten moves to rows' means."""
     for _ in range(10):
-        member = torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(1), len(centers)).to(z)
+        member = _nearest(z, centers)
         member = member if worth is None else worth[:, None] * member
-        count = member.sum(0)[:, None]
+        count = member.sum(-2)[..., None]
         centers = torch.where(count > 0, member.mT @ z / count.clamp_min(_LEAST), centers)
-    return torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(1), len(centers)).to(z)
+    return _nearest(z, centers)
+
+
+def _nearest(z: Tensor, centers: Tensor) -> Tensor:
+    return torch.nn.functional.one_hot(torch.cdist(z, centers).argmin(-1), centers.shape[-2]).to(z)

@@ -54,6 +54,7 @@ class PartsEstimator(Estimator):
         samples: (n, d), without constant columns.
         keys: as of :class:`NetworkEstimator`.
         counts: (n,), as of :class:`NetworkEstimator`.
+        dealt: the mixture and each row's component, of another estimator of the same samples; found if not given.
 
     Raises:
         ValueError: if samples are of a batch.
@@ -67,14 +68,23 @@ class PartsEstimator(Estimator):
     """
 
     @torch.inference_mode(False)  # or what is made of it could not be differentiated
-    def __init__(self, network: Network, samples: Tensor, keys: int | None = None, counts: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        samples: Tensor,
+        keys: int | None = None,
+        counts: Tensor | None = None,
+        *,
+        dealt: tuple[GaussianMixture, Tensor] | None = None,
+    ) -> None:
         check_single(samples, "reading rows in parts")
         self.network, self.samples, self.keys, self.counts = network, samples, keys, counts
         with torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(samples[None], None if counts is None else counts[None])
             self._reach = Reach.of(self.whiten(samples[None]), None if counts is None else counts[None])
             x = samples.double()
-            mixture, labels = _deal(x, counts)
+            self.dealt = dealt or _deal(x, counts)
+        mixture, labels = self.dealt
         worth = x.new_ones(len(x)) if counts is None else counts
         self.parts: list[Part] = []
         for k in range(len(mixture.weights)):

@@ -213,4 +213,6 @@ _operator.register_vmap(partial(_map, _operator))
 
 @_operator.register_fake
 def _fake(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    return _tile_forward(q, k, v) if _fused(q) == "tiled" else _forward(q, k, v)
+    out, lse = _tile_forward(q, k, v) if _fused(q) == "tiled" else _forward(q, k, v)
+    # PyTorch before 2.10 takes the log-normaliser of doubles for single precision here.
+    return out, lse.to(torch.promote_types(lse.dtype, q.dtype))

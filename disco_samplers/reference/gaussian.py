@@ -66,12 +66,20 @@ class GaussianMixture(ReferenceDensity):
             return shift * self._inverse[..., None, :, :]
         return torch.einsum("...mkd,...ked->...mke", shift, self._inverse)
 
+    def _joint(self, y: Tensor) -> Tensor:
+        return self._offset[..., None, :] - 0.5 * self._whitened(y).square().sum(-1)
+
     def responsibilities(self, y: Tensor) -> Tensor:
         """The probability (..., m, K) that each of the points (..., m, d) came from each component."""
-        return (self._offset[..., None, :] - 0.5 * self._whitened(y).square().sum(-1)).softmax(-1)
+        return self._joint(y).softmax(-1)
+
+    def shares(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Responsibilities (..., m, K) and log-density (..., m) together, for half the time."""
+        joint = self._joint(y)
+        return joint.softmax(-1), joint.logsumexp(-1)
 
     def evaluate(self, y: Tensor) -> Tensor:
-        return (self._offset[..., None, :] - 0.5 * self._whitened(y).square().sum(-1)).logsumexp(-1)
+        return self._joint(y).logsumexp(-1)
 
     def evaluate_score(self, y: Tensor) -> Tensor:
         z = self._whitened(y)

@@ -329,14 +329,26 @@ def test_an_estimate_is_not_changed_with_its_model(model, rng, change):
         torch.testing.assert_close(fresh.log_prob(y), copy.deepcopy(model).condition(x).log_prob(y), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("change", [in_place, lambda model: model.double(), lambda model: model.to("meta")])
+def test_what_becomes_of_an_estimates_model_changes_no_estimate(small, rng, change):
+    x, y = points(rng, 40), points(rng, 7)
+    estimate, other = small.condition(x), small.condition(x + 1)
+    before = estimate.score(y), other.score(y)
+    change(estimate.model)
+    change(estimate.normalized(num_samples=100, generator=rng).model)
+    assert torch.equal(estimate.score(y), before[0])
+    assert torch.equal(other.score(y), before[1])
+    assert torch.equal(small.condition(x).score(y), before[0])
+
+
 def test_estimates_share_their_weights(small, rng):
     x = points(rng)
     one, two = small.condition(x), small.condition(2 * x)
-    assert one.model is two.model is one.with_model(small).model
+    assert one._model is two._model is one.with_model(small)._model
     in_place(small)
     three = small.condition(x)
-    assert three.model is not one.model
-    kept = weakref.ref(three.model)
+    assert three._model is not one._model
+    kept = weakref.ref(three._model)
     del three
     small.double().condition(x)
     gc.collect()

@@ -232,6 +232,11 @@ def test_three_dimensions(tmp_path):
     assert read(tmp_path / "t.npy", axes=("draw", "chain", "variable")).num_chains == 4
     with pytest.raises(ValueError, match="axes must be chain, draw, variable in some order, got a, b, c"):
         read(tmp_path / "t.npy", axes="abc")
+    np.save(tmp_path / "flat.npy", np.eye(3))
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n")
+    for name in ("flat.npy", "t.csv"):
+        with pytest.raises(ValueError, match="axes are of a"):
+            read(tmp_path / name, axes=("draw", "chain", "variable"))
 
 
 def test_arviz_coordinates(tmp_path):

@@ -28,6 +28,10 @@ _AS_CLOSE = 1.2
 """Ratio of the distances up to which both count as the same: that of halves itself varies by so much."""
 
 
+_SPLITS = 4
+"""Ways to halve the input that the distances are means over."""
+
+
 def add(commands: Any) -> None:
     """Declares the subcommand."""
     command = commands.add_parser(
@@ -62,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import Output, rows_of, told
     from disco_samplers.commands.shared.tables import equal_rows, table_from
+    from disco_samplers.draws import blocks_of
     from disco_samplers.estimators import DEFAULTS
     from disco_samplers.samplers import LangevinSampler, NotMixedWarning, not_mixed
 
@@ -101,7 +106,9 @@ def run(options: argparse.Namespace) -> int:
     old, new = torch.from_numpy(rows), torch.from_numpy(result.numpy()).flatten(0, 1)
     far = apart = None
     if len(old) >= 4:
-        far, apart = _distances(old, new, torch.Generator().manual_seed(options.seed))
+        chains = draws.num_chains if draws.weights is None else None
+        runs = torch.arange(len(old)) if chains is None else blocks_of(chains, len(old) // chains, draws.effective_size)
+        far, apart = _distances(old, runs, new, torch.Generator().manual_seed(options.seed))
         said.append("\n" + _closeness(far, apart))
     unmixed = result.unmixed
     if unmixed:
@@ -138,18 +145,27 @@ def _side_by_side(old: np.ndarray, result: Any) -> str:
     return "\n".join(rows)
 
 
-def _distances(old: torch.Tensor, new: torch.Tensor, generator: torch.Generator) -> tuple[float, float]:
-    """How far the new draws are from the input, and one half of it from the other."""
+def _distances(old: torch.Tensor, runs: torch.Tensor, new: torch.Tensor, generator: torch.Generator) -> tuple[float, float]:
+    """How far the new draws are from the input, and one half of it from the other: means over some ways to halve it.
+
+    A half is made of whole runs of successive draws: halves that share every wiggle of a slow chain are closer to each other
+    than the chain is to its target.
+    """
     import torch
 
     from disco_samplers.measures import sliced_wasserstein
 
-    order = torch.randperm(len(old), generator=generator, device=old.device)
-    half = len(old) // 2
-    first, second = old[order[:half]], old[order[half : 2 * half]]
-    # The same number of draws on both sides, or the comparison would be of sample sizes.
-    some = new[torch.linspace(0, len(new) - 1, min(half, len(new)), device=new.device).round().long()]
-    return (sliced_wasserstein(some, first) + sliced_wasserstein(some, second)) / 2, sliced_wasserstein(first, second)
+    far, apart = [], []
+    for _ in range(_SPLITS):
+        order = torch.randperm(int(runs.max()) + 1, generator=generator)
+        first = torch.isin(runs, order[: len(order) // 2])
+        parts = [old[first], old[~first], new]
+        # The same number of draws on all sides, or the comparison would be of sample sizes.
+        count = min(map(len, parts))
+        a, b, c = (part[torch.linspace(0, len(part) - 1, count).round().long()] for part in parts)
+        far += [sliced_wasserstein(c, a), sliced_wasserstein(c, b)]
+        apart.append(sliced_wasserstein(a, b))
+    return sum(far) / len(far), sum(apart) / len(apart)
 
 
 def _closeness(far: float, apart: float) -> str:

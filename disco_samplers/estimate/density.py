@@ -12,7 +12,7 @@ from torch.distributions.transforms import Transform
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, check_count, check_double, like
 from disco_samplers.draws import align
-from disco_samplers.estimate.adaptation import AdaptationReport, adapt
+from disco_samplers.estimate.adaptation import AdaptationReport, adapt, check_options
 from disco_samplers.estimate.gradients import WithDifferentiableGradient, WithGradient
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
@@ -90,9 +90,14 @@ class DensityEstimate:
         names: list[str] | None = None,
         blocks: Tensor | None = None,
     ) -> None:
-        self.model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
+        self._model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
         self.report, self.names, self.blocks = report, names, blocks
         self._numpy = numpy
+
+    @property
+    def model(self) -> Model:
+        """A copy of the model that reads the samples: what becomes of it changes no estimate."""
+        return copy.deepcopy(self._model)
 
     @property
     def dim(self) -> int:
@@ -139,7 +144,7 @@ class DensityEstimate:
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the network."""
-        return next(self.model.network.parameters()).dtype
+        return next(self._model.network.parameters()).dtype
 
     def log_prob(self, points: ArrayLike, *, gradient: Gradient = "density") -> Any:
         """Log-density in nats at points (m, d), as (m,).
@@ -181,7 +186,13 @@ class DensityEstimate:
         return self.score(points)
 
     def sample(
-        self, num_samples: int, *, generator: torch.Generator | None = None, num_steps: int = 30, progress: bool = False
+        self,
+        num_samples: int,
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        num_steps: int = 30,
+        progress: bool = False,
     ) -> Any:
         """New draws (num_samples, d) from the estimate.
 
@@ -190,6 +201,7 @@ class DensityEstimate:
 
         Arguments:
             num_samples: how many.
+            seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the estimate's device.
             num_steps: Langevin steps; more give draws that depend less on the rows they came from.
             progress: whether to show a progress bar.
@@ -202,20 +214,20 @@ class DensityEstimate:
         Example:
             >>> from disco_samplers import DiScoFormer
             >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
-            >>> DiScoFormer.from_pretrained().condition(x).sample(5, generator=torch.Generator().manual_seed(1)).shape
+            >>> DiScoFormer.from_pretrained().condition(x).sample(5, seed=1).shape
             torch.Size([5, 2])
         """
         check_count("num_samples", num_samples, 1)
         check_count("num_steps", num_steps, 1)
         check_single(self.samples, "sample")
-        generator = generator_on(self.device, generator=generator)
+        generator = generator_on(self.device, seed=seed, generator=generator)
         # Where the estimator works: chains move in the coordinates that the samples are read in.
         core = self.estimator.core
         d, matrix, worth = core.samples.shape[1], core.whitening.matrix[0], self.effective_size
         rows = draw_rows(core.samples, core.counts, num_samples, generator, replacement=True)
         noise = torch.randn(num_samples, d, generator=generator, device=self.device, dtype=matrix.dtype)
         start = core.samples[rows].double() + 0.5 * worth ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
-        sampler = LangevinSampler(score=DensityEstimate(self.model, core.samples, innermost(self.estimator)), method="mala")
+        sampler = LangevinSampler(score=DensityEstimate(self._model, core.samples, innermost(self.estimator)), method="mala")
         with full_precision(self.device):
             result = sampler.run(
                 1,
@@ -249,13 +261,21 @@ class DensityEstimate:
         return proposal(self.estimator, generator_on(self.device, generator=generator))
 
     @torch.inference_mode(False)
-    def adapt(self, num_steps: int = 8, **options: Any) -> DensityEstimate:
+    def adapt(
+        self,
+        num_steps: int = 8,
+        *,
+        learning_rate: float = 1e-4,
+        seed: int = 0,
+        max_seconds: float | None = None,
+        progress: bool = False,
+    ) -> DensityEstimate:
         """A new estimate whose heads were adapted to these samples, and which reads them as suits them, without labels.
 
-        See :func:`disco_samplers.estimate.adapt` for what is done and the ``options``: learning_rate, seed, max_seconds and
-        progress. The shared model is untouched; ``report`` tells what was tried. No steps change nothing. How an earlier
-        adaptation read the samples is chosen anew. The result is normalised if this one is. An interrupt gives the best one
-        found so far, at once, and is passed on before there is anything to keep.
+        See :func:`disco_samplers.estimate.adapt` for what is done and the options. The shared model is untouched; ``report``
+        tells what was tried. No steps change nothing. How an earlier adaptation read the samples is chosen anew. The result is
+        normalised if this one is. An interrupt gives the best one found so far, at once, and is passed on before there is
+        anything to keep.
 
         Raises:
             ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.
@@ -268,11 +288,12 @@ class DensityEstimate:
             2
         """
         check_count("num_steps", num_steps, 0)
+        check_options(learning_rate, seed, max_seconds)
         check_single(self.samples, "adapt")
         if not num_steps:
             return self._replaced(report=AdaptationReport([], [], 0, 0.0))
         rows = self.samples if self.transform is None else self.transform(self.samples)
-        model = copy.deepcopy(self.model)
+        model = self.model
         estimator, report = adapt(
             model.network,
             rows,
@@ -280,8 +301,11 @@ class DensityEstimate:
             blocks=self.blocks,
             keys=self.keys,
             num_steps=num_steps,
+            learning_rate=learning_rate,
+            seed=seed,
+            max_seconds=max_seconds,
             normalize=self.is_normalized,
-            **options,
+            progress=progress,
         )
         if self.transform is not None:
             normalized = isinstance(estimator, NormalizedEstimator)
@@ -297,7 +321,7 @@ class DensityEstimate:
             raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
         if device is not None:
             check_double(device, "device")
-        model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
+        model = self.model.to(device=device, dtype=dtype)
         return self._read_by(model, self.estimator)
 
     def with_model(self, model: Model) -> DensityEstimate:
@@ -327,30 +351,38 @@ class DensityEstimate:
         """
         return plot_estimate(self.estimator, self.samples, dims, path, names=self.names)
 
-    def log_normalizer(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:
+    def log_normalizer(
+        self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> LogNormalizer:
         """Log of the density's integral and its standard error; see :func:`disco_samplers.estimators.log_normalizer`."""
+        generator = generator_on(self.device, seed=seed, generator=generator)
         return log_normalizer(self.estimator, num_samples=num_samples, generator=generator)
 
-    def normalized(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> DensityEstimate:
+    def normalized(
+        self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> DensityEstimate:
         """The same estimate with its log-density brought to integrate to one, as well as :meth:`log_normalizer` knows.
 
         Example:
             >>> from disco_samplers import DiScoFormer
             >>> x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
-            >>> estimate = DiScoFormer.from_pretrained().condition(x).normalized(generator=torch.Generator().manual_seed(1))
-            >>> abs(estimate.log_normalizer(generator=torch.Generator().manual_seed(2)).value) < 0.05
+            >>> estimate = DiScoFormer.from_pretrained().condition(x).normalized(seed=1)
+            >>> abs(estimate.log_normalizer(seed=2).value) < 0.05
             True
         """
-        value = self.log_normalizer(num_samples=num_samples, generator=generator).value
+        value = self.log_normalizer(num_samples=num_samples, seed=seed, generator=generator).value
         return self._replaced(estimator=NormalizedEstimator(self.estimator, value))
 
-    def calibrated(self, *, num_samples: int = 8192, generator: torch.Generator | None = None) -> DensityEstimate:
+    def calibrated(
+        self, *, num_samples: int = 8192, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> DensityEstimate:
         """The same estimate tilted until each column is distributed as that of the rows; its integral stays.
 
         See :func:`disco_samplers.estimators.calibrate`; for draws that are to be as close to the rows as other rows are.
 
         Arguments:
             num_samples: proposals by which the estimate's columns are told.
+            seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the estimate's device.
 
         Raises:
@@ -365,7 +397,7 @@ class DensityEstimate:
         """
         check_single(self.samples, "calibrated")
         check_count("num_samples", num_samples, 100)
-        generator = generator_on(self.device, generator=generator)
+        generator = generator_on(self.device, seed=seed, generator=generator)
         with full_precision(self.device):
             estimator = calibrate(self.estimator, num_samples=num_samples, generator=generator)
         return self._replaced(estimator=estimator)
@@ -405,5 +437,6 @@ class DensityEstimate:
         y = as_points(points, "points", self.dim, self.device)
         if y.ndim != self.samples.ndim or (y.ndim == 3 and y.shape[0] != self.samples.shape[0]):
             expected = "(m, d)" if self.samples.ndim == 2 else f"({self.samples.shape[0]}, m, d)"
-            raise ValueError(f"points must have shape {expected} for this estimate, got {tuple(y.shape)}")
+            batch = "" if self.samples.ndim == 2 else " (of a batch of data sets; the chains of one are given as Draws(x))"
+            raise ValueError(f"points must have shape {expected} for this estimate{batch}, got {tuple(y.shape)}")
         return y

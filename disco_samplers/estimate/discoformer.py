@@ -208,7 +208,8 @@ class DiScoFormer(
                 structure along the columns, as parameters and measured quantities have; "rotations" gives the same estimate in
                 any frame, as vectors in space want; "velocities" does too, and is better in up to five dimensions.
             map_location: device to load on.
-            hub_options: of the hub: ``revision``, ``token``, ``cache_dir``, ``force_download``, ``local_files_only``.
+            hub_options: of the hub: ``revision``, and how to get there, which nothing local asks for: ``token``, ``cache_dir``,
+                ``force_download``, ``local_files_only``.
 
         Raises:
             FileNotFoundError: if a folder holds no weights, or there is neither such a folder nor such a model on the hub.

@@ -50,7 +50,10 @@ def from_arrays(arrays: dict[str, np.ndarray], labels: dict[str, np.ndarray] | N
     for name, array in arrays.items():
         values = numeric(array, name)
         if values.ndim not in (1, 2):
-            raise ValueError(f"array {name} must have one or two dimensions, got shape {array.shape}")
+            raise ValueError(
+                f"array {name} must have one or two dimensions beside other arrays, got shape {array.shape}: save it alone"
+                + (f", np.save({name + '.npy'!r}, {name}), and name its axes" if values.ndim == 3 else "")
+            )
         parts.append(values if values.ndim == 2 else values[:, None])
         width = parts[-1].shape[1]
         if name == UNNAMED:

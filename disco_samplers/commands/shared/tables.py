@@ -22,7 +22,7 @@ def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others
         "row_weights": options.row_weights,
         "burn_in": options.burn_in,
         "thinning": options.every,
-        "axes": options.axes.split(",") if options.axes else files.AXES,
+        "axes": options.axes.split(",") if options.axes else None,
         "header": _header(options),
     }
     return files.read_table(paths, **(reading | others))

@@ -54,8 +54,8 @@ def summary(draws: Draws | SamplerResult) -> Table:
     else:
         x = np.asarray(draws.values, dtype=float).reshape(draws.num_chains or 1, -1, draws.dim)
         table = summarise(x, draws.names, independent=draws.num_chains is None)
-    rows = [[name, *(_cell(kind, column[i]) for kind, column in table.columns.items())] for i, name in enumerate(table.names)]
-    return ["column", *table.columns], rows
+    rows = [[name, *(_cell(kind, column[i]) for kind, column in table.shown.items())] for i, name in enumerate(table.names)]
+    return ["column", *table.shown], rows
 
 
 def _cell(kind: str, value: float) -> str:

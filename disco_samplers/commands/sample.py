@@ -17,6 +17,7 @@ _PRINTED = {
     "mean, sd, 5%, 50%, 95%": "of the input and of the new draws; the farther apart, the worse",
     "ess_bulk, ess_tail": "independent draws that these are worth, for means and for tails; fewer is worse, below 400 too few",
     "r_hat": "1 where the chains agree; larger is worse, above 1.01 they have not mixed",
+    "r_hat_nested": "of many chains of under 100 draws, instead: larger is worse, well above 1 they still tell their start",
     "acceptance": "share of accepted proposals; near 0 is worse",
     "divergences": "steps that left for nowhere; more is worse",
     "pareto_k": "of the proposals' weights, for jumps; above 0.7 is worse: the density is hard to propose for",
@@ -111,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
         said.append("\n" + _closeness(far, apart))
     unmixed = result.unmixed
     if unmixed:
-        said.append("warning: " + not_mixed(unmixed, result.method))
+        said.append("warning: " + not_mixed(unmixed, result.method, result.draws.shape[1]))
     status = output.tell(
         "\n".join(said),
         input=told(draws),
@@ -129,19 +130,17 @@ def run(options: argparse.Namespace) -> int:
 
 def _side_by_side(old: np.ndarray, result: Any) -> str:
     """The table of a run beside what it was made of, a line for each variable: mean, deviation and quantiles of both."""
-    import numpy as np
-
     from disco_samplers.samplers import summarise
 
     new = result.summary()
     before = summarise(old[None], result.names, independent=True).columns
     width = max(8, *(len(name) for name in result.names))
-    shown = [name for name in ("ess_bulk", "ess_tail", "r_hat") if np.isfinite(new.columns[name]).any()]
-    head = f"{'':<{width}}" + "".join(f"{name:>22}" for name in before) + "".join(f"{name:>11}" for name in shown)
+    shown = [name for name in ("ess_bulk", "ess_tail", "r_hat", "r_hat_nested") if name in new.shown]
+    head = f"{'':<{width}}" + "".join(f"{name:>22}" for name in before) + "".join(f"{name:>13}" for name in shown)
     rows = [head, f"{'':<{width}}" + f"{'input':>12} {'new':>9}" * len(before)]
     for i, name in enumerate(result.names):
         pairs = "".join(f"{before[column][i]:>12.4g} {new.columns[column][i]:>9.4g}" for column in before)
-        told = "".join(f"{new.columns[column][i]:>11.{3 if column == 'r_hat' else 0}f}" for column in shown)
+        told = "".join(f"{new.columns[column][i]:>13.{3 if column.startswith('r_hat') else 0}f}" for column in shown)
         rows.append(f"{name:<{width}}{pairs}{told}" + "  not mixed" * (i in new.unmixed))
     return "\n".join(rows)
 

@@ -16,15 +16,19 @@ from disco_samplers.estimate.adaptation import AdaptationReport, adapt, check_op
 from disco_samplers.estimate.gradients import WithDifferentiableGradient, WithGradient
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
+    CalibratedEstimator,
     LogNormalizer,
     NetworkEstimator,
     NormalizedEstimator,
     TransformedEstimator,
+    calibrate,
     check_single,
     draw_rows,
+    innermost,
     log_normalizer,
     proposal,
     settled,
+    uncalibrated,
 )
 from disco_samplers.model import Network
 from disco_samplers.modes import forward_mode, transformed
@@ -129,6 +133,11 @@ class DensityEstimate:
         return isinstance(self.estimator, NormalizedEstimator)
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether its columns were brought to those of the rows; see :meth:`calibrated`."""
+        return isinstance(innermost(self.estimator), CalibratedEstimator)
+
+    @property
     def device(self) -> torch.device:
         """Where the estimate is evaluated."""
         return self.samples.device
@@ -219,7 +228,7 @@ class DensityEstimate:
         rows = draw_rows(core.samples, core.counts, num_samples, generator, replacement=True)
         noise = torch.randn(num_samples, d, generator=generator, device=self.device, dtype=matrix.dtype)
         start = core.samples[rows].double() + 0.5 * worth ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
-        sampler = LangevinSampler(score=DensityEstimate(self._model, core.samples, core), method="mala")
+        sampler = LangevinSampler(score=DensityEstimate(self._model, core.samples, innermost(self.estimator)), method="mala")
         with full_precision(self.device):
             result = sampler.run(
                 1,
@@ -303,7 +312,8 @@ class DensityEstimate:
             normalized = isinstance(estimator, NormalizedEstimator)
             read = TransformedEstimator(estimator.base if normalized else estimator, self.transform)
             estimator = NormalizedEstimator(read, estimator.log_z) if normalized else read
-        return self._replaced(model=model, estimator=estimator, report=report)
+        adapted = self._replaced(model=model, estimator=estimator, report=report)
+        return adapted.calibrated(generator=torch.Generator(self.device).manual_seed(0)) if self.is_calibrated else adapted
 
     @torch.inference_mode(False)
     def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DensityEstimate:
@@ -316,12 +326,14 @@ class DensityEstimate:
         return self._read_by(model, self.estimator)
 
     def with_model(self, model: Model) -> DensityEstimate:
-        """The estimate that another model gives for the same samples, brought to integrate to one if this one was."""
-        estimator = self.estimator
+        """The estimate that another model gives for the same samples, normalised and calibrated if this one was."""
+        estimator = uncalibrated(self.estimator)
         while isinstance(estimator, NormalizedEstimator):
             estimator = estimator.base
         other = self._read_by(model.frozen(), estimator, report=None)
-        return other.normalized(generator=torch.Generator(self.device).manual_seed(0)) if self.is_normalized else other
+        generator = torch.Generator(self.device).manual_seed(0)
+        other = other.calibrated(generator=generator) if self.is_calibrated else other
+        return other.normalized(generator=generator) if self.is_normalized else other
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; needs matplotlib.
@@ -361,6 +373,35 @@ class DensityEstimate:
         """
         value = self.log_normalizer(num_samples=num_samples, seed=seed, generator=generator).value
         return self._replaced(estimator=NormalizedEstimator(self.estimator, value))
+
+    def calibrated(
+        self, *, num_samples: int = 8192, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> DensityEstimate:
+        """The same estimate tilted until each column is distributed as that of the rows; its integral stays.
+
+        See :func:`disco_samplers.estimators.calibrate`; for draws that are to be as close to the rows as other rows are.
+
+        Arguments:
+            num_samples: proposals by which the estimate's columns are told.
+            seed: of the randomness; give this or ``generator``.
+            generator: source of randomness, on the estimate's device.
+
+        Raises:
+            ValueError: if the estimate is of a batch of data sets, the generator is on another device, or ``num_samples`` is
+                below 100.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(300, 1, generator=torch.Generator().manual_seed(0)).square()
+            >>> DiScoFormer.from_pretrained().condition(x).calibrated(num_samples=1000).is_calibrated
+            True
+        """
+        check_single(self.samples, "calibrated")
+        check_count("num_samples", num_samples, 100)
+        generator = generator_on(self.device, seed=seed, generator=generator)
+        with full_precision(self.device):
+            estimator = calibrate(self.estimator, num_samples=num_samples, generator=generator)
+        return self._replaced(estimator=estimator)
 
     def whiten(self, points: Tensor) -> Tensor:
         """Whitened coordinates (b, m, rank) of points (b, m, d), in float64; directions of no variance are left out."""

@@ -1,6 +1,7 @@
 """Estimators: tensors in, tensors out. What a network reads off samples, through transforms, in parts, normalised."""
 
 from disco_samplers.estimators.base import Estimator, check_single, draw_rows
+from disco_samplers.estimators.calibrated import CalibratedEstimator, calibrate, innermost, uncalibrated
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.heads import adapt_heads
@@ -38,6 +39,7 @@ __all__ = [
     "PLAIN",
     "SHIPPED",
     "WEIGHTS_NAME",
+    "CalibratedEstimator",
     "ClosedForm",
     "Estimator",
     "IndependentEstimator",
@@ -53,6 +55,7 @@ __all__ = [
     "TransformedEstimator",
     "WhitenedPartsEstimator",
     "adapt_heads",
+    "calibrate",
     "check_single",
     "choose",
     "consistency",
@@ -61,6 +64,7 @@ __all__ = [
     "draw_rows",
     "fit_mixture",
     "heavy_tails",
+    "innermost",
     "load_network",
     "log_normalizer",
     "log_volume",
@@ -74,5 +78,6 @@ __all__ = [
     "settled",
     "shipped_network",
     "shuffled",
+    "uncalibrated",
     "weights_path",
 ]

@@ -94,10 +94,14 @@ class TransformedEstimator:
         log_prob: Tensor = self.base.white_log_prob(z)
         return log_prob
 
+    def with_base(self, base: Any) -> TransformedEstimator:
+        """Another estimator read through the same transform."""
+        transform = settled(self.transform, base.core.samples.device)
+        return TransformedEstimator(base, transform, validate_args=self.validate_args)
+
     def with_network(self, network: Network) -> TransformedEstimator:
         """The same reading by another network, where that is."""
-        base = self.base.with_network(network)
-        return TransformedEstimator(base, settled(self.transform, base.core.samples.device), validate_args=self.validate_args)
+        return self.with_base(self.base.with_network(network))
 
     def _image(self, points: Tensor) -> Tensor:
         z: Tensor = self.transform(points)

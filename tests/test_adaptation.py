@@ -187,7 +187,7 @@ def test_wrong_options_of_adapt(small, rng, options, match):
 
 
 def test_units_do_not_change_an_adaptation(small, rng):
-    x = points(rng, 60, 1).double()
+    x = torch.randn(60, 1, generator=rng).double()
     plain, scaled = (small.condition(s * x).adapt(num_steps=3) for s in (1.0, 1e6))
     torch.testing.assert_close(torch.tensor(scaled.report.losses), torch.tensor(plain.report.losses), rtol=1e-3, atol=0)
     torch.testing.assert_close(1e6 * scaled.score(1e6 * x), plain.score(x), rtol=1e-2, atol=1e-3)

@@ -135,6 +135,8 @@ def test_classes():
     ("options", "message"),
     [
         ({"divergence": "none"}, "divergence must be"),
+        ({"probes": 7}, "leave them out"),
+        ({"seed": 5}, "leave them out"),
         ({"num_steps": 0}, "num_steps must be at least 1"),
         ({"sigma_min": 50.0}, "sigma_min must lie between"),
         ({"sigma_min": 0.0}, "sigma_min must lie between"),

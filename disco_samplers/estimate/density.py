@@ -21,6 +21,7 @@ from disco_samplers.estimators import (
     NetworkEstimator,
     NormalizedEstimator,
     TransformedEstimator,
+    as_it_is,
     calibrate,
     check_single,
     draw_rows,
@@ -192,19 +193,19 @@ class DensityEstimate:
         *,
         seed: int | None = None,
         generator: torch.Generator | None = None,
-        num_steps: int = 30,
+        num_steps: int = 15,
         progress: bool = False,
     ) -> Any:
         """New draws (num_samples, d) from the estimate.
 
-        Rows of the context, drawn with replacement and jittered, are moved by ``num_steps`` Metropolis-adjusted Langevin steps
-        of the estimate, so that mass between separated modes stays as it is in the samples.
+        Rows of the context, drawn with replacement and jittered, are moved by ``num_steps`` steps of the sampler "jumps", which
+        leaves the rows behind and brings each mode the estimate's mass.
 
         Arguments:
             num_samples: how many.
             seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the estimate's device.
-            num_steps: Langevin steps; more give draws that depend less on the rows they came from.
+            num_steps: of the sampler; more give draws that depend less on the rows they came from.
             progress: whether to show a progress bar.
 
         Raises:
@@ -228,7 +229,9 @@ class DensityEstimate:
         rows = draw_rows(core.samples, core.counts, num_samples, generator, replacement=True)
         noise = torch.randn(num_samples, d, generator=generator, device=self.device, dtype=matrix.dtype)
         start = core.samples[rows].double() + 0.5 * worth ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
-        sampler = LangevinSampler(score=DensityEstimate(self._model, core.samples, innermost(self.estimator)), method="mala")
+        # As it is: "jumps" would calibrate it, and these are draws of this estimate.
+        sampled = as_it_is(innermost(self.estimator))
+        sampler = LangevinSampler(score=DensityEstimate(self._model, core.samples, sampled), method="jumps")
         with full_precision(self.device):
             result = sampler.run(
                 1,

@@ -1,7 +1,7 @@
 """Estimators: tensors in, tensors out. What a network reads off samples, through transforms, in parts, normalised."""
 
 from disco_samplers.estimators.base import Estimator, check_single, draw_rows
-from disco_samplers.estimators.calibrated import CalibratedEstimator, calibrate, innermost, uncalibrated
+from disco_samplers.estimators.calibrated import CalibratedEstimator, as_it_is, calibrate, innermost, uncalibrated
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.heads import adapt_heads
@@ -55,6 +55,7 @@ __all__ = [
     "TransformedEstimator",
     "WhitenedPartsEstimator",
     "adapt_heads",
+    "as_it_is",
     "calibrate",
     "check_single",
     "choose",

@@ -173,8 +173,8 @@ class _Trial:
             self.judged[kind], self.tried[kind] = own, float(mean(own[:, 1], self.worth))
 
     def gain(self, kind: Kind, rival: Kind) -> float:
-        """By how many standard errors rows are likelier in one way than in another."""
-        return float(fall(self.judged[kind], self.judged[rival], self.worth)[1])
+        """By how many standard errors rows are likelier in one way than in another; 0 where they are equally likely."""
+        return float(fall(self.judged[kind], self.judged[rival], self.worth)[1].nan_to_num(0.0))
 
     def better(self, kind: Kind, chosen: Kind, least: float, *, daring: bool = False) -> Kind:
         """A way, if it is likelier than the chosen one or, daring, than all judged before by a standard error; else that."""

@@ -64,14 +64,19 @@ def target_of(
     return target if options.algorithm.adjusted else target.score
 
 
-def levels_of(options: Options, draws: Tensor | None) -> Sequence[Any]:
+def levels_of(options: Options, draws: Tensor | None, num_warmup: int) -> Sequence[Any]:
     """The levels of annealing: those given, or from the draws' standard deviations down to a twentieth of them.
 
     Raises:
-        ValueError: if there are neither levels nor draws.
+        ValueError: if there are neither levels nor draws, or fewer steps of warm-up than levels, which it is to go through.
     """
     if options.method != "annealed":
         return []
+    number = _LEVELS if options.levels is None else len(options.levels)
+    if not number:
+        raise ValueError("levels must not be empty")
+    if num_warmup < number:
+        raise ValueError(f"num_warmup must be at least the number of levels, {number}, got {num_warmup}")
     if options.levels is not None:
         return list(options.levels)
     if draws is None:

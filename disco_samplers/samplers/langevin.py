@@ -197,8 +197,9 @@ class LangevinSampler:
                 check_count(name, value, least)
         if step_size is not None and not (step_size > 0 and np.isfinite(step_size)):
             raise ValueError(f"step_size must be positive, got {step_size}")
-        if step_size is not None and self.options.target_acceptance is not None:
-            raise ValueError("target_acceptance has no effect where step_size is given: leave one out")
+        for name in ("target_acceptance", "bias"):
+            if step_size is not None and getattr(self.options, name) is not None:
+                raise ValueError(f"{name} has no effect where step_size is given: leave one out")
         check_seed(seed, generator)
         warmup = num_warmup if num_warmup is not None else 200 if self.method == "jumps" else 500
         jumps: Jumps | None = None
@@ -216,7 +217,7 @@ class LangevinSampler:
             x, rng = start(initial, draws, counts, num_chains, seed, generator, device)
             names = column_names(context.names if names is None and isinstance(context, Draws) else names, x.shape[1])
             options = self.options
-            levels = levels_of(options, draws)
+            levels = levels_of(options, draws, warmup)
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
             if self.method == "jumps":

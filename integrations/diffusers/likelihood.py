@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from disco_samplers.arrays import check_count
 from disco_samplers.extras import optional
+from disco_samplers.randomness import check_seed
 
 from .noised_data import NoisedData
 from .score_model import DiscoScoreModel
@@ -29,9 +30,9 @@ def probability_flow_log_prob(
     num_steps: int = 24,
     method: str = "heun2",
     divergence: Divergence = "exact",
-    probes: int = 1,
+    probes: int | None = None,
     class_labels: Any = None,
-    seed: int = 0,
+    seed: int | None = None,
     progress: bool = False,
     **solver: Any,
 ) -> Tensor:
@@ -51,9 +52,9 @@ def probability_flow_log_prob(
         num_steps: of a solver with fixed steps, equal in log sigma; each takes a noise level's contexts.
         method: of ``torchdiffeq.odeint``; "heun2" and "euler", which ask at the ends of steps only, encode fewest levels.
         divergence: "exact" takes k differentiations for a basis of k dimensions, "hutchinson" one for each probe.
-        probes: random directions of Hutchinson's estimate.
+        probes: random directions of Hutchinson's estimate, 1 if not given.
         class_labels: class of each sample, or one for all.
-        seed: of the probes.
+        seed: of the probes, 0 if not given.
         progress: whether to show a progress bar.
         solver: passed to ``torchdiffeq.odeint`` (rtol, atol, options).
 
@@ -74,9 +75,13 @@ def probability_flow_log_prob(
     """
     odeint = optional("torchdiffeq", "flow").odeint
     check_count("num_steps", num_steps, 1)
-    check_count("probes", probes, 1)
     if divergence not in ("exact", "hutchinson"):
         raise ValueError(f'divergence must be "exact" or "hutchinson", got {divergence!r}')
+    if divergence == "exact" and (probes is not None or seed is not None):
+        raise ValueError('probes and their seed are of divergence="hutchinson": leave them out')
+    probes, seed = 1 if probes is None else probes, 0 if seed is None else seed
+    check_count("probes", probes, 1)
+    check_seed(seed, None)
     y = model.flat(samples)
     z, rest = model.basis.project(y)
     log_prob = model.basis.rest_log_prob(rest, sigma_min)

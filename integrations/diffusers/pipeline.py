@@ -131,6 +131,8 @@ class DiscoPipeline(DiffusionPipeline):
         if isinstance(generator, list) and len(generator) != num_samples:
             raise ValueError(f"generator must be one, or one a sample: got {len(generator)} for {num_samples} samples")
         self._model = _matched(self.unet, self.scheduler)  # either may have been exchanged since
+        if class_labels is None and guidance_scale != 1.0:
+            raise ValueError("guidance_scale needs class_labels: guidance is towards a class")
         self._conditions = {} if class_labels is None else self._condition(class_labels, guidance_scale)
         self._generator = generator
         self._set_timesteps(num_inference_steps, mu)

@@ -19,6 +19,8 @@ MAX_DIM = 20
 
 _CENTERS, _FEWEST = 1024, 16
 _WIDE = 0.25
+_TAIL = 1.0
+"""Degrees of freedom of the wide part: no estimate has a heavier tail than a Cauchy law (:mod:`.reach`)."""
 
 
 class LogNormalizer(NamedTuple):
@@ -71,8 +73,7 @@ def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.
     .. math:: Z = \int \hat f(y)\,dy \approx \frac1N \sum_i \frac{\hat f(y_i)}{q(y_i)}, \qquad y_i \sim q
 
     The proposal q, in whitened coordinates, is a kernel density estimate of up to 1024 of the samples with the bandwidth of
-    highest leave-one-out likelihood, and for a quarter a Student-t with three degrees of freedom, which keeps the weights
-    bounded in the tails.
+    highest leave-one-out likelihood, and for a quarter a Cauchy law, which keeps the weights bounded in the tails.
 
     Arguments:
         estimator: of one data set, in at most 20 dimensions.
@@ -108,7 +109,7 @@ def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.
     centers = _CENTERS if counts is None else min(_CENTERS, max(_FEWEST, round(float(counts.sum()))))
     rows = draw_rows(samples, counts, centers, generator, replacement=False)
     center = torch.zeros(d, dtype=context.dtype, device=context.device)
-    narrow, wide = KDE(context[rows], "loo"), StudentT(center, torch.eye(d, dtype=context.dtype, device=context.device), 3.0)
+    narrow, wide = KDE(context[rows], "loo"), StudentT(center, torch.eye(d, dtype=context.dtype, device=context.device), _TAIL)
     many = round(_WIDE * num_samples)
     z = torch.cat([narrow.draw(num_samples - many, generator), wide.draw(many, generator)])
     log_q = torch.logaddexp(narrow.evaluate(z) + math.log1p(-_WIDE), wide.evaluate(z) + math.log(_WIDE))

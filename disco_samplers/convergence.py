@@ -9,8 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import rankdata
+import torch
 
 from disco_samplers.extras import optional
 
@@ -48,8 +47,8 @@ def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.nda
     """
     chains, n, d = draws.shape
     members = chains // groups
-    ranks = rankdata(draws.reshape(-1, d), axis=0)
-    scores = ndtri((ranks - 3 / 8) / (chains * n + 1 / 4)).reshape(draws.shape)
+    ranks = np.stack([_midranks(column) for column in draws.reshape(-1, d).T], 1)
+    scores = torch.special.ndtri(torch.from_numpy((ranks - 3 / 8) / (chains * n + 1 / 4))).numpy().reshape(draws.shape)
     order = start.argsort(0, kind="stable")[: groups * members]
     parts = np.stack([scores[order[:, i], :, i] for i in range(d)], -1).reshape(groups, members, n, d)
     means = parts.mean(2)
@@ -57,6 +56,13 @@ def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.nda
     with np.errstate(invalid="ignore", divide="ignore"):
         found = np.sqrt(1 + means.mean(1).var(0, ddof=1) / within.mean(0))
     return np.where((draws == draws[:1, :1]).all((0, 1)), np.nan, found)
+
+
+def _midranks(column: np.ndarray) -> np.ndarray:
+    """Ranks from 1; equal values share the middle of theirs."""
+    _, own, count = np.unique(column, return_inverse=True, return_counts=True)
+    middle: np.ndarray = count.cumsum() - (count - 1) / 2
+    return middle[own]
 
 
 def pareto_k(log_weights: np.ndarray) -> float:

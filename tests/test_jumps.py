@@ -143,6 +143,7 @@ def test_a_transformed_estimate_proposes_in_its_support(small):
     assert float((ratio.mean() - 1).abs()) < 4.5 * float(ratio.std()) / len(y) ** 0.5
 
 
+@pytest.mark.filterwarnings("ignore:chains have not mixed")  # one step, to see the starts
 def test_proposals_and_starts_follow_the_weights(small):
     """A tenth of the weight, half of the rows: within 4.5 standard errors, false alarm 1e-5."""
     x = torch.cat([normal(300, 2), 10 + normal(300, 2, seed=1)])

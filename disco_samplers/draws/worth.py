@@ -67,8 +67,8 @@ def chains_effective_size(values: Tensor) -> float:
     return float(found.min()) if len(found) else float("nan")
 
 
-def blocks_of(chains: int, length: int, effective_size: float) -> Tensor:
-    """Runs of successive draws, numbered, for the rows of chains one after the other: (chains * length,).
+def blocks_of(num_chains: int, length: int, effective_size: float) -> Tensor:
+    """Runs of successive draws, numbered, for the rows of chains one after the other: (num_chains * length,).
 
     A run is worth ten independent draws, so that few rows of it are neighbours of another run's; but there are ten at least.
 
@@ -79,9 +79,9 @@ def blocks_of(chains: int, length: int, effective_size: float) -> Tensor:
         >>> blocks_of(2, 100, 20.0).unique(return_counts=True)
         (tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), tensor([20, 20, 20, 20, 20, 20, 20, 20, 20, 20]))
     """
-    each = min(length, max(math.ceil(_BLOCKS / chains), math.floor(effective_size / (_SPAN * chains))))
+    each = min(length, max(math.ceil(_BLOCKS / num_chains), math.floor(effective_size / (_SPAN * num_chains))))
     draw = torch.arange(length, device="cpu") * each // length
-    return (torch.arange(chains, device="cpu")[:, None] * each + draw).flatten()
+    return (torch.arange(num_chains, device="cpu")[:, None] * each + draw).flatten()
 
 
 def part_worth(counts: Tensor, rows: Tensor) -> Tensor:

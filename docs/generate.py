@@ -147,7 +147,7 @@ def plot_draws(path: Path) -> None:
     """Score errors of draws that are not independent, read in three ways."""
     looks = {"as rows": ("as an array", "C1", "x"), "as Draws": ("Draws", "black", "o"), "independent": ("equal", "C0", "_")}
     found = json.loads((RESULTS / "draws.json").read_text())["results"]
-    cells = {(row["kind"], row["target"], row["d"], row["method"]): row["errors"] for row in found}
+    cells = {(row["kind"], row["target"], row["d"], row["method"]): row["errors"] for row in found if "errors" in row}
     cases = list(dict.fromkeys((kind, target, d) for kind, target, d, _ in cells))
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()

@@ -11,7 +11,7 @@ from torch.distributions.transforms import Transform
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, check_count, check_double, like
-from disco_samplers.draws import align
+from disco_samplers.draws import Support, align, rounded_inside
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
 from disco_samplers.estimate.gradients import WithDifferentiableGradient, WithGradient
 from disco_samplers.estimate.views import plot_estimate
@@ -19,7 +19,6 @@ from disco_samplers.estimators import (
     LogNormalizer,
     NetworkEstimator,
     NormalizedEstimator,
-    TransformedEstimator,
     check_single,
     draw_rows,
     log_normalizer,
@@ -81,13 +80,14 @@ class DensityEstimate:
         estimator: Any,
         *,
         transform: Transform | None = None,
+        support: list[Support] | None = None,
         numpy: bool = False,
         report: AdaptationReport | None = None,
         names: list[str] | None = None,
         blocks: Tensor | None = None,
     ) -> None:
         self.model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
-        self.report, self.names, self.blocks = report, names, blocks
+        self.support, self.report, self.names, self.blocks = support, report, names, blocks
         self._numpy = numpy
 
     @property
@@ -215,7 +215,9 @@ class DensityEstimate:
                 generator=generator,
                 progress=progress,
             )
-        draws = self.estimator.from_core(result.draws[:, 0]).to(self.samples.dtype)
+        draws = self.estimator.from_core(result.draws[:, 0])
+        dtype = self.samples.dtype
+        draws = draws.to(dtype) if self.support is None else rounded_inside(draws, dtype, self.support)
         return draws.cpu().numpy() if self._numpy else draws
 
     def proposal(self, *, generator: torch.Generator | None = None) -> Any:
@@ -276,7 +278,7 @@ class DensityEstimate:
         )
         if self.transform is not None:
             normalized = isinstance(estimator, NormalizedEstimator)
-            read = TransformedEstimator(estimator.base if normalized else estimator, self.transform)
+            read = self._plain.reading(estimator.base if normalized else estimator)
             estimator = NormalizedEstimator(read, estimator.log_z) if normalized else read
         return self._replaced(model=model, estimator=estimator, report=report)
 
@@ -292,10 +294,7 @@ class DensityEstimate:
 
     def with_model(self, model: Model) -> DensityEstimate:
         """The estimate that another model gives for the same samples, brought to integrate to one if this one was."""
-        estimator = self.estimator
-        while isinstance(estimator, NormalizedEstimator):
-            estimator = estimator.base
-        other = self._read_by(model.frozen(), estimator, report=None)
+        other = self._read_by(model.frozen(), self._plain, report=None)
         return other.normalized(generator=torch.Generator(self.device).manual_seed(0)) if self.is_normalized else other
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
@@ -313,7 +312,7 @@ class DensityEstimate:
                 picture.
             ImportError: if matplotlib is not installed.
         """
-        return plot_estimate(self.estimator, self.samples, dims, path, names=self.names)
+        return plot_estimate(self.estimator, self.samples, dims, path, names=self.names, support=self.support)
 
     def log_normalizer(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:
         """Log of the density's integral and its standard error; see :func:`disco_samplers.estimators.log_normalizer`."""
@@ -352,7 +351,7 @@ class DensityEstimate:
         )
 
     def _replaced(self, **changes: Any) -> DensityEstimate:
-        fields = ("model", "samples", "estimator", "transform", "report", "names", "blocks")
+        fields = ("model", "samples", "estimator", "transform", "support", "report", "names", "blocks")
         values = {name: getattr(self, name) for name in fields} | {"numpy": self._numpy} | changes
         return DensityEstimate(**values)
 
@@ -362,6 +361,14 @@ class DensityEstimate:
         transform = None if self.transform is None else settled(self.transform, device)
         samples = self.samples.to(device)
         return self._replaced(model=model, samples=samples, estimator=estimator, transform=transform, **changes)
+
+    @property
+    def _plain(self) -> Any:
+        """The estimator without the constants that bring it to integrate to one."""
+        estimator = self.estimator
+        while isinstance(estimator, NormalizedEstimator):
+            estimator = estimator.base
+        return estimator
 
     def _points(self, points: ArrayLike) -> Tensor:
         y = as_points(points, "points", self.dim, self.device)

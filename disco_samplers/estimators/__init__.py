@@ -19,11 +19,13 @@ from disco_samplers.estimators.shipped import (
     shipped_network,
     weights_path,
 )
+from disco_samplers.estimators.supported import Edges, SupportedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
     ClosedForm,
     JohnsonTransform,
     LinearTransform,
+    SupportTransform,
     TailTransform,
     heavy_tails,
     log_volume,
@@ -39,6 +41,7 @@ __all__ = [
     "SHIPPED",
     "WEIGHTS_NAME",
     "ClosedForm",
+    "Edges",
     "Estimator",
     "IndependentEstimator",
     "JohnsonTransform",
@@ -49,6 +52,8 @@ __all__ = [
     "NetworkEstimator",
     "NormalizedEstimator",
     "PartsEstimator",
+    "SupportTransform",
+    "SupportedEstimator",
     "TailTransform",
     "TransformedEstimator",
     "WhitenedPartsEstimator",

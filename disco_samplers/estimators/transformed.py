@@ -72,6 +72,10 @@ class TransformedEstimator:
         draws: Tensor = self.transform.inv(self.base.sample(num_samples, generator=generator))
         return draws
 
+    def reading(self, base: Any) -> TransformedEstimator:
+        """The same transform around another estimator."""
+        return TransformedEstimator(base, self.transform, validate_args=self.validate_args)
+
     @property
     def core(self) -> Estimator:
         """The estimator inside."""

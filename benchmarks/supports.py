@@ -100,15 +100,26 @@ def one_set(name: str, n: int, index: int) -> dict[str, tuple[float, float, floa
         f"DiScoFormer {weights}": partial(DiScoFormer.from_pretrained(weights).condition, x, support=[support] * d)
         for weights in WEIGHTS
     }
-    made |= {"KDE reflected": partial(Reflected, x, support), "KDE logs": partial(transformed, partial(KDE, bandwidth="loo"), x, support)}
+    made |= {
+        "KDE reflected": partial(Reflected, x, support),
+        "KDE logs": partial(transformed, partial(KDE, bandwidth="loo"), x, support),
+    }
     made |= {"EM logs": partial(transformed, fit_mixture, x, support)}
     found = {}
     for method, make in made.items():
-        asked = y if method.startswith("Di") or method == "KDE reflected" else y.clamp(1e-9, None if support[1] is None else 1 - 1e-9)
+        asked = (
+            y
+            if method.startswith("Di") or method == "KDE reflected"
+            else y.clamp(1e-9, None if support[1] is None else 1 - 1e-9)
+        )
         log = make().log_prob(asked) - true
         density, off = true[: len(inner)].exp(), (log.exp() - 1)[: len(inner)]
         error = float((off.square() * density).mean() / density.mean())
-        found[method] = error, float(log[: len(inner)].square().mean()), float((log[len(inner) :].exp() - 1).square().mean().sqrt())
+        found[method] = (
+            error,
+            float(log[: len(inner)].square().mean()),
+            float((log[len(inner) :].exp() - 1).square().mean().sqrt()),
+        )
     return found
 
 
@@ -141,7 +152,15 @@ def main() -> None:
             print(*rows[-1], sep=" | ", flush=True)
     told = "Means over data sets, with the standard error of the first: error / log / edge."
     name = "supports_quick" if options.quick else "supports"
-    write(name, "Supports", f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{told}", ["law", "n", "sets", *METHODS], rows, raw, started)
+    write(
+        name,
+        "Supports",
+        f"{__doc__.split(chr(10), 1)[1].strip()}\n\n{told}",
+        ["law", "n", "sets", *METHODS],
+        rows,
+        raw,
+        started,
+    )
 
 
 if __name__ == "__main__":

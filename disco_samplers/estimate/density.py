@@ -133,7 +133,7 @@ class DensityEstimate:
         return next(self.model.network.parameters()).dtype
 
     def log_prob(self, points: ArrayLike, *, gradient: Gradient = "density") -> Any:
-        """Log-density in nats at points (m, d), as (m,).
+        """Log-density in nats at points (m, d), as (m,); minus infinity outside the support.
 
         Arguments:
             points: (m, d), or (b, m, d) for a batch of data sets.
@@ -149,12 +149,12 @@ class DensityEstimate:
         points = align(points, "points", self.names)
         y = self._points(points)
         if gradient == "score" and (transformed() or forward_mode()):
-            return like(WithDifferentiableGradient.apply(y, *self.estimator.log_prob_and_score(y)), points)
+            return self._like(WithDifferentiableGradient.apply(y, *self.estimator.log_prob_and_score(y)), points)
         if gradient == "score" and y.requires_grad:
             with torch.no_grad():
                 log_prob, score = self.estimator.log_prob_and_score(y)
-            return like(WithGradient.apply(y, log_prob, score), points)
-        return like(self.estimator.log_prob(y), points)
+            return self._like(WithGradient.apply(y, log_prob, score), points)
+        return self._like(self.estimator.log_prob(y), points)
 
     def score(self, points: ArrayLike) -> Any:
         """Score, the gradient of the log-density, at points (m, d), as (m, d). Raises as :meth:`log_prob` does."""
@@ -165,7 +165,7 @@ class DensityEstimate:
         """Both for the price of one. Raises as :meth:`log_prob` does."""
         points = align(points, "points", self.names)
         log_prob, score = self.estimator.log_prob_and_score(self._points(points))
-        return like(log_prob, points), like(score, points)
+        return self._like(log_prob, points), like(score, points)
 
     def __call__(self, points: ArrayLike) -> Any:
         """The score."""
@@ -369,6 +369,9 @@ class DensityEstimate:
         while isinstance(estimator, NormalizedEstimator):
             estimator = estimator.base
         return estimator
+
+    def _like(self, log_prob: Tensor, points: ArrayLike) -> Any:
+        return like(log_prob, points, infinite=self.support is not None)
 
     def _points(self, points: ArrayLike) -> Tensor:
         y = as_points(points, "points", self.dim, self.device)

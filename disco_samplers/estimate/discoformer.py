@@ -170,7 +170,7 @@ class DiScoFormer(
             x = off_edges(x, supports, about["names"] or default_names(x.shape[1]))
             transform = SupportTransform.fit(x, supports, counts)
             inner = NetworkEstimator(model.network, transform(x), counts, keys, progress=progress)
-            bounded = SupportedEstimator(inner, transform, Edges.of(x, supports, counts))
+            bounded = SupportedEstimator(inner, transform, Edges.of(x, supports, transform, counts))
             return DensityEstimate(model, x, bounded, transform=transform, support=supports, numpy=numpy, **about)
         if transform is None:
             estimator: Any = NetworkEstimator(model.network, x, counts, keys, progress=progress)

@@ -35,7 +35,9 @@ class Slopes(NamedTuple):
 
 
 class Form(ABC):
-    """One column's change of variables, from its support to the real line."""
+    """One column's change of variables, from its support to the real line; ``log`` where it is by logarithms."""
+
+    log: bool
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from conftest import perturbed
 from torch.distributions import constraints
 
-from disco_samplers import Draws
+from disco_samplers import Draws, LangevinSampler
 from disco_samplers.draws import EdgeRowsWarning, Support, rounded_inside, supports_of
 from disco_samplers.estimators import Edges, SupportedEstimator, SupportTransform, TransformedEstimator
 from disco_samplers.estimators.transforms.supports import HalfLine, Interval
@@ -146,7 +146,8 @@ def test_draws_stay_inside(small, rng):
     estimate = small.condition(x, support=[(0, 0.1), "positive"])
     draws = estimate.sample(300, generator=rng, num_steps=2)
     assert draws.dtype == x.dtype
-    assert (draws.double() >= 0).all() and (draws[:, 0].double() <= 0.1).all()
+    assert (draws.double() >= 0).all()
+    assert (draws[:, 0].double() <= 0.1).all()
     assert torch.isfinite(estimate.log_prob(draws)).all()
     found = rounded_inside(torch.tensor([[0.1], [0.0]]).double(), torch.float32, [Support(0.0, 0.1)])
     assert float(found[0]) <= 0.1
@@ -247,3 +248,19 @@ def test_constraints_of_torch():
     assert all(tuple(Support.of(given)) == expected for given, expected in found.items())
     with pytest.raises(ValueError, match="one lower bound"):
         Support.of(constraints.greater_than(torch.zeros(2)), "tau")
+
+
+@pytest.mark.parametrize("method", ["mala", "malt", "jumps"])
+def test_chains_stay_inside_and_do_not_diverge(small, square, method):
+    """Steps out of the support are rejected, and are no divergences."""
+    estimate = small.condition(square[:100], support=["unit", "unit"])
+    sampler = LangevinSampler(score=estimate, method=method)
+    result = sampler.run(40, num_chains=4, num_warmup=20, context=square[:100], seed=0, progress=False)
+    assert ((result.draws > 0) & (result.draws < 1)).all()
+    assert not result.divergences.any()
+
+
+def test_methods_that_reject_nothing_are_refused(small, square):
+    sampler = LangevinSampler(score=small.condition(square[:50], support=["unit", "unit"]), method="ula")
+    with pytest.raises(ValueError, match='method "ula" rejects no step, and would leave the support: use mala'):
+        sampler.run(5, initial=square[:2], progress=False)

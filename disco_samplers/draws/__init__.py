@@ -4,6 +4,7 @@ from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table
 from disco_samplers.draws.inference import inference_data
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
+from disco_samplers.draws.suggestions import suggest_supports
 from disco_samplers.draws.supports import EdgeRowsWarning, Support, inside, off_edges, rounded_inside, supports_of
 from disco_samplers.draws.worth import (
     DrawsWarning,
@@ -34,12 +35,13 @@ __all__ = [
     "chains_effective_size",
     "distinct_rows",
     "evenly",
-    "inside",
     "inference_data",
+    "inside",
     "kish_effective_size",
     "off_edges",
     "part_worth",
     "rounded_inside",
+    "suggest_supports",
     "supports_of",
     "warn_of_risks",
 ]

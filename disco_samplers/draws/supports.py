@@ -128,8 +128,8 @@ def inside(values: Tensor, supports: Sequence[Support], names: Sequence[str]) ->
             if beyond.any():
                 rows = beyond.nonzero()[:, 0].tolist()
                 raise ValueError(
-                    f"{len(rows)} rows lie outside the support {tuple(support)} of column {name}: {first(rows)}, the first with "
-                    f"{float(column[rows[0]]):.6g}"
+                    f"{len(rows)} rows lie outside the support {tuple(support)} of column {name}: {first(rows)}, "
+                    f"the first with {float(column[rows[0]]):.6g}"
                 )
         columns.append(moved)
     return torch.stack(columns, -1)
@@ -165,7 +165,8 @@ def off_edges(values: Tensor, supports: Sequence[Support], names: Sequence[str])
 def rounded_inside(values: Tensor, dtype: torch.dtype, supports: Sequence[Support]) -> Tensor:
     """Values (n, d) in a precision in which rounding would lead some outside."""
     columns = []
-    for column, (low, high) in zip(values.to(dtype).unbind(-1), supports, strict=True):
+    for given, (low, high) in zip(values.to(dtype).unbind(-1), supports, strict=True):
+        column = given
         for edge, sign in ((low, 1), (high, -1)):
             if edge is not None:
                 nearest = column.new_tensor(edge)

@@ -29,10 +29,11 @@ class Edges(NamedTuple):
     r"""Where columns end, and how the estimate goes on next to their ends, where there are no rows to tell the density by.
 
     It goes as a power of the distance p from the edge, from the point e on beyond which few rows lie:
-    :math:`f(p) = f(e) (p / e)^\alpha`. Where f goes so, the mean of :math:`\log(p_{(k)} / p_{(i)})` over the k nearest rows is
-    :math:`1 / (1 + \alpha)`, give or take :math:`1/\sqrt k` of it. With :math:`k = n^{2/3}`, alpha is zero where that mean is
-    one within three standard errors, unless a column is read by logarithms: the density neither vanishes nor diverges, and is level over the nearer half of these
-    rows. (Over all of them it would have fallen or risen, and over fewer these are too few to tell its level by.)
+    :math:`f(p) = f(e) (p / e)^\alpha`. Where f goes so, the mean of :math:`\log(p_{(k)} / p_{(i)})` over the k nearest rows
+    is :math:`1 / (1 + \alpha)`, give or take :math:`1/\sqrt k` of it. With :math:`k = n^{2/3}`, alpha is zero where that mean
+    is one within three standard errors, unless a column is read by logarithms: the density neither vanishes nor diverges, and
+    is level over the nearer half of these rows. (Over all of them it would have fallen or risen, and over fewer these are too
+    few to tell its level by.)
 
     Arguments:
         low, high: of each column, (d,), infinite where there is no bound.

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from disco_samplers import DensityEstimate, DiScoFormer, LangevinSampler, SamplerResult
 from disco_samplers.convergence import diagnostic
+from disco_samplers.estimators import DEFAULTS
 from disco_samplers.files import read_table
 from disco_samplers.measures import sliced_wasserstein
 from disco_samplers.reference import StudentT
@@ -91,11 +92,17 @@ def copied(x: Tensor, rows: Tensor) -> tuple[float, float]:
     return float((near[:, 0] < near[:, 1] / 3).double().mean()), float(near[:, 0].median())
 
 
+def longest_run(result: SamplerResult) -> int:
+    """Most draws in a row of a chain that are all the same."""
+    still = (result.draws[:, 1:] == result.draws[:, :-1]).all(-1).cpu().numpy()
+    return 1 + max(len(part) for chain in still for part in "".join(map(str, chain.astype(int))).split("0"))
+
+
 def told(result: SamplerResult, seconds: float) -> dict[str, Any]:
     """Of a run: the worst of its variables, and effective draws a second."""
     ess = float(min(result.ess.min(), diagnostic("ess_tail", result.numpy()).min()))
     worst = float(np.max(result.rhat))
-    return {"r_hat": worst, "ess": ess, "seconds": seconds, "ess a second": ess / seconds, "unmixed": result.unmixed}
+    return {"r_hat": worst, "ess": ess, "seconds": seconds, "ess a second": ess / seconds, "longest run": longest_run(result)}
 
 
 def run(estimate: DensityEstimate, seed: int, num_samples: int, **options: Any) -> tuple[SamplerResult, float]:
@@ -117,11 +124,13 @@ def one(name: str, seed: int, model: DiScoFormer) -> dict[str, Any]:
     new = result.flat[torch.linspace(0, len(result.flat) - 1, len(fresh)).round().long()]
     copies, near = copied(new, context)
     fresh_copies, fresh_near = copied(fresh, context)
+    redrawn = context[torch.randint(len(context), (10, len(context)), generator=torch.Generator().manual_seed(seed))]
     return {
-        "jumps": told(result, seconds) | {"pareto_k": result.pareto_k},
+        "jumps": told(result, seconds) | {"pareto_k": result.pareto_k, "unmixed": result.unmixed},
         "mala": told(local, local_seconds),
         "distance": sliced_wasserstein(new, held),
         "distance of independent rows": sliced_wasserstein(fresh, held),
+        "distance of rows drawn again": float(np.mean([sliced_wasserstein(again, held) for again in redrawn])),
         "copied": copies,
         "copied of independent rows": fresh_copies,
         "nearest row": near / fresh_near,
@@ -134,7 +143,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="*", default=list(TARGETS))
     parser.add_argument("--cache", type=Path)
     options = parser.parse_args()
-    started, model = time.time(), DiScoFormer.from_pretrained("rotations")
+    started, model = time.time(), DiScoFormer.from_pretrained(DEFAULTS["posterior"])
     raw: dict[str, list[dict[str, Any]]] = {}
     rows = []
     for name in options.targets:
@@ -157,7 +166,9 @@ def main() -> None:
                 f"{max(part['r_hat'] for part in mala):.2f}",
                 f"{np.mean([a['ess a second'] / b['ess a second'] for a, b in zip(jumps, mala, strict=True)]):.0f}",
                 f"{max(part['pareto_k'] for part in jumps):.2f}",
+                f"{max(part['longest run'] for part in jumps)} / {max(part['longest run'] for part in mala)}",
                 f"{mean('distance') / mean('distance of independent rows'):.2f}",
+                f"{mean('distance of rows drawn again') / mean('distance of independent rows'):.2f}",
                 f"{mean('copied'):.3f} / {mean('copied of independent rows'):.3f}",
                 f"{mean('nearest row'):.2f}",
             ]
@@ -165,14 +176,16 @@ def main() -> None:
     write(
         "mixing",
         "Chains that mix",
-        f"Draws from the estimate of {ROWS} rows (of eight schools 666), weights rotations, by "
+        f"Draws from the estimate of {ROWS} rows (of eight schools 666), weights {DEFAULTS['posterior']}, by "
         "`LangevinSampler(estimate).run(1000)`: four chains of 1000 draws. R-hat is the largest, ESS the smallest of bulk and "
         "tails, of all variables, over seeds; s is processor time. Gain: effective draws a second of it, over those of the "
-        'method "mala" (250 draws after 125 steps of warm-up). Distance: sliced Wasserstein distance of new draws to rows held '
-        "out, over that of as many independent rows. Copied: share of draws less than a third as far from the nearest row of "
-        "the context as from the next, of new draws / of independent rows. Nearest: median distance to the nearest row over "
-        "that of independent rows, 1 for draws that know no row.",
-        ["target", "R-hat", "ESS", "s", "R-hat, mala", "gain", "Pareto k", "distance", "copied", "nearest"],
+        'method "mala" (250 draws after 125 steps of warm-up). Longest: most draws in a row that are all the same, of it / of '
+        '"mala". Distance: sliced Wasserstein distance of new draws to rows held out, over that of as many independent rows. '
+        "Again: the same of the context's rows drawn with replacement, 1.22 in expectation: new draws are no farther from the "
+        "rows held out if the estimate errs no more than its rows do. Copied: share of draws less than a third as far from the "
+        "nearest row of the context as from the next, of new draws / of independent rows. Nearest: median distance to the "
+        "nearest row over that of independent rows, 1 for draws that know no row.",
+        ["target", "R-hat", "ESS", "s", "R-hat, mala", "gain", "Pareto k", "longest", "distance", "again", "copied", "nearest"],
         rows,
         raw,
         started,

@@ -77,6 +77,7 @@ def one_set(law: str, d: int, n: int, index: int) -> dict[str, tuple[float, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--laws", nargs="+", default=LAWS, choices=LAWS)
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 5, 10, 20, 30])
     parser.add_argument("--rows", type=int, nargs="+", default=[2, 5, 20, 64, 200], help="a column (default: %(default)s)")
     parser.add_argument("--sets", type=int, default=8, help="data sets a cell (default: %(default)s)")
@@ -91,7 +92,7 @@ def main() -> None:
     rows, raw = [], []
     methods = [*WEIGHTS, "normal", "Ledoit-Wolf", "KDE"]
     with multiprocessing.get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
-        for law in LAWS:
+        for law in options.laws:
             for d in options.dims:
                 for n in sorted({max(k * d, 10) for k in options.rows}):
                     measure = partial(_cell, pool, law, d, n, options.sets)

@@ -1,12 +1,12 @@
 """Density of columns with a support, at its edges and between them, beside reflected and transformed estimators.
 
 "DiScoFormer" reads the rows with `support=`, by either set of weights. "KDE reflected" has the bandwidth of highest
-leave-one-out likelihood (of 2000 rows, scaled by n^(-1/(d + 4)) for more) and is mirrored at every edge, "KDE logs" and "EM logs" are of the logarithms of positive columns and
-the logits of those in an interval, EM with the number of components by Schwarz's criterion. Error: integrated squared error
-of the density in % of the integral of its square, over the middle 99.9 % of the mass. Log: mean squared error of the
-log-density there, in nats. Edge: root mean square of the relative error, in %, at the edges where the density is finite and not
-zero and at the points that cut off a thousandth and a hundredth of the mass next to each edge (of the square along its middle
-and along its diagonal, its corners).
+leave-one-out likelihood (of 2000 rows, scaled by n^(-1/(d + 4)) for more) and is mirrored at every edge, "KDE logs" and "EM
+logs" are of the logarithms of positive columns and the logits of those in an interval, EM with the number of components by
+Schwarz's criterion. Error: integrated squared error of the density in % of the integral of its square, over the middle 99.9 %
+of the mass. Log: mean squared error of the log-density there, in nats squared. Edge: root mean square of the relative error, in
+%, at the edges where the density is finite and not zero and at the points that cut off a thousandth and a hundredth of the mass
+next to each edge (of the square along its middle and along its diagonal, its corners).
 """
 
 from __future__ import annotations

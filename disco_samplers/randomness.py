@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import numbers
+from typing import Any
+
 import torch
 
 
-def check_seed(seed: int | None, generator: torch.Generator | None) -> None:
-    """Raises ValueError if a seed and a generator are given, or the seed is out of range."""
+def check_seed(seed: Any, generator: Any) -> None:
+    """Raises ValueError if both are given or the seed is out of range, TypeError if one is of another kind."""
     if seed is not None and generator is not None:
         raise ValueError("give seed or generator, not both")
-    if seed is not None and not 0 <= seed < 2**63:
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, numbers.Integral)):
+        raise TypeError(f"seed must be an integer, got {seed!r}")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}; a number is a seed=")
+    if seed is not None and not 0 <= int(seed) < 2**63:
         raise ValueError(f"seed must lie in 0 .. 2^63 - 1, got {seed}")
 
 

@@ -134,10 +134,12 @@ def from_log_prob(log_prob: LogDensity) -> Score:
         >>> from_log_prob(lambda x: -0.5 * x.square().sum(-1))(torch.ones(1, 2))
         tensor([[-1., -1.]])
     """
+    if not callable(log_prob):
+        raise TypeError(f"log_prob must be callable, (m, d) -> (m,), got {type(log_prob).__name__}")
 
     def both(points: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            y = points.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            y = points.detach().clone().requires_grad_()  # what was made in inference mode cannot be differentiated
             values = log_prob(y)
             return values.detach(), torch.autograd.grad(values.sum(), y)[0]
 

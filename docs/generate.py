@@ -49,10 +49,12 @@ MODULES = {
     "disco_samplers.estimators": "Estimators and transforms",
     "disco_samplers.reference": "Exact and classical estimators",
     "disco_samplers.measures": "Measures",
-    "disco_samplers.posteriors": "Merging posteriors",
+    "disco_samplers.posteriors": "Posteriors: merging, evidence, tension",
     "disco_samplers.files": "Files",
     "disco_samplers.testing": "Testing your own estimator",
     "disco_samplers.training": "Training",
+    "disco_samplers.solvers": "Solvers of differential equations",
+    "disco_samplers.app": "The page in the browser",
     "disco_samplers.integrations.sklearn": "scikit-learn and PyOD",
     "disco_samplers.integrations.pyro": "Pyro",
     "disco_samplers.integrations.diffusers": "diffusers",
@@ -188,9 +190,9 @@ def command(page: Path) -> None:
     text = [
         "# The command",
         "",
-        "`disco` does from the shell what the library does from Python. An error is one line,",
-        "and the exit status is then not zero. The input of a command is never changed.",
+        "`disco` does from the shell what the library does from Python. The input of a command is never changed.",
         "Every command takes `--help`, which is what stands here.",
+        "Exit status, JSON, pictures and completion: [the command in scripts](scripts.md).",
         "",
     ]
     for name in ["", *names]:

@@ -35,11 +35,24 @@ def main() -> int:
             print(f"{path.name}: {error}", file=sys.stderr)
             return 1
         if not options.check:
-            for cell in notebook.cells:  # times of execution would change with every run
-                cell.metadata.pop("execution", None)
+            for cell in notebook.cells:
+                tidy(cell)
             nbformat.write(notebook, path)
         print(f"{path.name}: executed")
     return 0 if notebooks else 1
+
+
+def tidy(cell: nbformat.NotebookNode) -> None:
+    """Drops what would change with every run: times of execution, and where a stream of text was cut into parts."""
+    cell.metadata.pop("execution", None)
+    outputs: list[nbformat.NotebookNode] = []
+    for output in cell.get("outputs", []):
+        if outputs and output.output_type == outputs[-1].output_type == "stream" and output.name == outputs[-1].name:
+            outputs[-1].text += output.text
+        else:
+            outputs.append(output)
+    if cell.cell_type == "code":
+        cell.outputs = outputs
 
 
 if __name__ == "__main__":

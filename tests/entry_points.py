@@ -307,6 +307,7 @@ CORE: dict[str, Entry] = {
     "gradient by the score": ("", lambda h: gradient(h, "score")),
     "sample": ("data generator random", lambda h: h.estimate().sample(3, generator=h.generator(), num_steps=2)),
     "normalized": ("data generator random", lambda h: at(h, h.estimate().normalized(generator=h.generator(), **FEW))),
+    "calibrated": ("data generator random", lambda h: at(h, h.estimate().calibrated(generator=h.generator(), **FEW))),
     "to": ("", moved),
     "with_model": ("data", lambda h: at(h, h.estimate().with_model(h.model("axes")))),
     "adapt": ("data random", lambda h: adapted(h, X)),

@@ -176,6 +176,9 @@ def test_adapt_of_no_steps_and_of_columns_without_variance(small, rng):
         ({"num_steps": -1}, "num_steps"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": math.nan}, "learning_rate"),
+        ({"num_steps": 0, "learning_rate": -3.0}, "learning_rate"),
+        ({"seed": -1}, "seed"),
+        ({"max_seconds": -1.0}, "max_seconds"),
     ],
 )
 def test_wrong_options_of_adapt(small, rng, options, match):

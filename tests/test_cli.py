@@ -90,6 +90,18 @@ def test_closeness_in_words(here, capsys):
     assert "new draws are as close to the input as half of it is to the other half (sliced" in out
 
 
+def test_halves_of_a_slow_chain_are_far_apart(here, capsys):
+    """Rows drawn at random share every wiggle of a chain, so that halves of them look alike whatever the chain is worth."""
+    rng = np.random.default_rng(0)
+    chains = np.zeros((4, 300, 1))
+    for t in range(1, 300):
+        chains[:, t] = 0.97 * chains[:, t - 1] + 0.24 * rng.normal(size=(4, 1))
+    np.save("slow.npy", chains)
+    options = ["--num-samples", "100", "--num-chains", "4", "--num-warmup", "6", "--quiet", "--json"]
+    apart = [json.loads(run(capsys, "sample", "slow.npy", *options, *more))["distance_of_halves"] for more in ([], ["--iid"])]
+    assert apart[0] > 2 * apart[1]
+
+
 def test_chains_that_have_not_mixed(here, capsys):
     """Two modes that local moves do not cross: a line, marks in the table, and with --strict an exit status of its own."""
     rows = np.random.default_rng(0).normal(size=(60, 1))

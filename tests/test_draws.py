@@ -288,6 +288,10 @@ def test_what_can_be_read_but_is_risky(small, rng):
         small.condition(normal(100, 10, rng), effective_size=15)
     with pytest.warns(TransposedWarning, match="2 rows of 40 columns"):
         small.condition(normal(2, 40, rng))
+    steps = torch.randn(10, 8, 2, generator=rng).repeat_interleave(3, 0)  # (draw, chain, d), three draws each
+    with pytest.warns(TransposedWarning, match=r"read as 30 chains of 8 draws.*swapaxes\(0, 1\)"):
+        small.condition(Draws(steps))
+    small.condition(Draws(steps.swapaxes(0, 1)), effective_size=80)
 
 
 @pytest.mark.parametrize("use", ["sampler", "merging", "entropy"])
@@ -364,6 +368,7 @@ def test_what_is_known_of_draws_goes_along(rng):
     assert draws.thin().num_chains == 4
     one = draws.columns(["b"])
     assert (one.support, one.names, one.num_chains, one.log_prob) == ([(0.0, 9.0)], ["b"], 4, None)
+    assert torch.equal(draws.columns(["b", "a"]).log_prob, draws.log_prob)
     assert torch.equal(draws.resample(50, seed=3).values, draws.resample(50, seed=3).values)
 
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from conftest import perturbed, points
 
+from disco_samplers import DiScoFormer
+from disco_samplers.estimators import draw_rows
 from disco_samplers.testing import assert_same_distribution
 
 
@@ -266,6 +268,27 @@ def test_input_is_kept_and_not_changed(small, rng):
     assert torch.equal(estimate.samples, x)
 
 
+def test_draws_leave_the_rows_they_start_from(rng):
+    """A ridge of a hundred-thousandth, ten rows a column: 500 independent draws correlate by 4.5 / sqrt(500) once in 1e5."""
+    turn = torch.linalg.qr(torch.randn(10, 10, dtype=torch.float64, generator=rng))[0]
+    root = turn * torch.tensor([1.0] * 9 + [1e-5], dtype=torch.float64).sqrt()
+    x = torch.randn(100, 10, dtype=torch.float64, generator=rng) @ root.T
+    estimate = DiScoFormer.from_pretrained().condition(x)
+    start = draw_rows(x, None, 500, rng.manual_seed(1), replacement=True)
+    draws = estimate.sample(500, generator=rng.manual_seed(1))
+    before, after = (torch.linalg.solve(root, rows.T).T for rows in (x[start], draws))
+    assert np.abs(np.corrcoef(before.T, after.T)[:10, 10:].diagonal()).max() < 4.5 / math.sqrt(500)
+
+
+def test_draws_of_a_funnel_are_no_nearer_to_its_rows_than_fresh_ones(rng):
+    v = 1.5 * torch.randn(1200, 1, dtype=torch.float64, generator=rng)
+    points = torch.cat([v, torch.randn(1200, 2, dtype=torch.float64, generator=rng) * (v / 2).exp()], 1)
+    x, fresh = points[:400], points[400:]
+    draws = DiScoFormer.from_pretrained().condition(x).sample(400, generator=rng)
+    nearest, expected = (torch.cdist(rows / x.std(0), x / x.std(0)).amin(1).median() for rows in (draws, fresh))
+    assert nearest > 0.8 * expected
+
+
 def test_later_changes_of_the_samples_do_not_matter(small, rng):
     x = points(rng, 120)
     changed = x.clone()
@@ -329,14 +352,26 @@ def test_an_estimate_is_not_changed_with_its_model(model, rng, change):
         torch.testing.assert_close(fresh.log_prob(y), copy.deepcopy(model).condition(x).log_prob(y), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("change", [in_place, lambda model: model.double(), lambda model: model.to("meta")])
+def test_what_becomes_of_an_estimates_model_changes_no_estimate(small, rng, change):
+    x, y = points(rng, 40), points(rng, 7)
+    estimate, other = small.condition(x), small.condition(x + 1)
+    before = estimate.score(y), other.score(y)
+    change(estimate.model)
+    change(estimate.normalized(num_samples=100, generator=rng).model)
+    assert torch.equal(estimate.score(y), before[0])
+    assert torch.equal(other.score(y), before[1])
+    assert torch.equal(small.condition(x).score(y), before[0])
+
+
 def test_estimates_share_their_weights(small, rng):
     x = points(rng)
     one, two = small.condition(x), small.condition(2 * x)
-    assert one.model is two.model is one.with_model(small).model
+    assert one._model is two._model is one.with_model(small)._model
     in_place(small)
     three = small.condition(x)
-    assert three.model is not one.model
-    kept = weakref.ref(three.model)
+    assert three._model is not one._model
+    kept = weakref.ref(three._model)
     del three
     small.double().condition(x)
     gc.collect()

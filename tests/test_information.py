@@ -18,8 +18,12 @@ from disco_samplers.measures import (
     fisher_information,
     kernel_stein_discrepancy,
     kl_divergence,
+    maximum_mean_discrepancy,
     mutual_information,
+    nearest_distances,
+    precision_recall,
     relative_fisher_information,
+    sliced_wasserstein,
     stein,
 )
 from disco_samplers.reference import Gaussian, GaussianMixture
@@ -159,6 +163,30 @@ def test_result(tmp_path):
 
 
 X = np.random.default_rng(0).normal(size=(20, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: maximum_mean_discrepancy(X * np.nan, X), "x holds NaN"),
+        (lambda: maximum_mean_discrepancy(X[:1], X), "x must have at least 2 rows"),
+        (lambda: maximum_mean_discrepancy(X, X, bandwidth=0.0), "bandwidth must be positive"),
+        (lambda: sliced_wasserstein(X, X[:, :1]), "x and y must have the same columns, got 2 and 1"),
+        (lambda: sliced_wasserstein(X, X, seed=-1), "seed must lie in"),
+        (lambda: precision_recall(X, X * np.nan), "real holds NaN"),
+        (lambda: nearest_distances(X[0], X), "points must have shape"),
+    ],
+)
+def test_bad_input_of_distances(call, error):
+    with pytest.raises(ValueError, match=error):
+        call()
+
+
+def test_distances_take_arrays_and_lists():
+    assert sliced_wasserstein(X, X.tolist()) == sliced_wasserstein(torch.from_numpy(X), X) == 0.0
+    assert isinstance(nearest_distances(X, X + 1), np.ndarray)
+    with pytest.raises(TypeError, match="seed must be an integer"):
+        sliced_wasserstein(X, X, seed=1.5)
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,7 @@ def test_pickles_are_refused(suffix, tmp_path):
         ({"a": np.ones(2), "b": np.ones(3)}, "differ in length"),
         ({"a": np.ones(2), "b": np.ones((2, 2, 2))}, "must have one or two dimensions"),
         ({"a": np.ones((2, 2, 2, 2))}, "must have one or two dimensions"),
+        ({"chain": np.ones((9, 2, 2)), "log_prob": np.ones((9, 2))}, r"np.save\('chain.npy', chain\), and name its axes"),
         ({"a": np.float64(1)}, "must have one or two dimensions"),
         ({"a": np.ones((0, 2))}, "holds no rows"),
         ({"a": np.ones((2, 0))}, "holds no rows"),

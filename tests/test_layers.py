@@ -52,6 +52,8 @@ def imports(module, text):
         elif isinstance(node, ast.ImportFrom):
             base = module.split(".")[: -node.level] if node.level else []
             found += [(".".join(filter(None, [*base, node.module])), alias.name) for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")) and node.args:
+            found += [(node.args[0].value, "")] if isinstance(node.args[0], ast.Constant) else []
     return found
 
 
@@ -70,6 +72,8 @@ def faults(modules):
     for module, text in modules.items():
         graph[module] = set()
         for base, name in imports(module, text):
+            if base.partition(".")[0] == "integrations":
+                yield f"{module}: integrations are imported as disco_samplers.integrations"
             if base.partition(".")[0] != "disco_samplers":
                 continue
             target = next(m for m in (f"{base}.{name}", f"{base}.{name}.__init__", f"{base}.__init__", base) if m in modules)
@@ -104,6 +108,8 @@ def test_nothing_imports_what_stands_above_it():
             "def f():\n    from disco_samplers import samplers",
             "must not import samplers",
         ),
+        ("disco_samplers.model.config", "import_module('disco_samplers.estimate')", "model must not import estimate"),
+        ("disco_samplers.integrations.pyro.cloud", "from integrations.sklearn import DiscoDensity", "disco_samplers.integ"),
         ("disco_samplers.samplers.steps.mala", "from disco_samplers.model import Network", "steps must not import model"),
         (
             "disco_samplers.integrations.pyro.cloud",

@@ -41,7 +41,9 @@ def operators():
         for method in ("pairs", "batches", "moments"):
             if method != "moments" or exponent == 0:
                 yield pytest.param(
-                    lambda score, e=exponent, m=method: Landau(score, strength=0.3, exponent=e, method=m, batch_size=16),
+                    lambda score, e=exponent, m=method: Landau(
+                        score, strength=0.3, exponent=e, method=m, batch_size=16 if m == "batches" else None
+                    ),
                     id=f"landau{exponent:+g}-{method}",
                 )
     yield pytest.param(lambda score: Dougherty(score, frequency=0.3), id="dougherty")
@@ -216,7 +218,10 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="method must be"):
         Landau(Blob(), strength=1.0, method="magic")
     with pytest.raises(ValueError, match="batch_size must be at least 2"):
-        Landau(Blob(), strength=1.0, batch_size=1)
+        Landau(Blob(), strength=1.0, method="batches", batch_size=1)
+    for ignored in ({"method": "pairs"}, {"exponent": 0.0}):
+        with pytest.raises(ValueError, match='only of "batches"'):
+            Landau(Blob(), strength=1.0, batch_size=8, **ignored)
     with pytest.raises(ValueError, match="frequency must be zero or positive"):
         Dougherty(Blob(), frequency=-1.0)
     with pytest.raises(ValueError, match="one velocity component; use Dougherty"):

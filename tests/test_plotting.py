@@ -52,6 +52,15 @@ def test_planes(dims, disco, tmp_path):
     assert is_a_picture(tmp_path / "p.png")
 
 
+def test_samples_of_all_chains_are_shown(disco):
+    chains = torch.arange(4.0)[:, None, None] + 0.1 * torch.randn(4, 450, 2, generator=torch.Generator().manual_seed(0))
+    axis = disco.condition(Draws(chains), effective_size=1800).plot().axes[0]
+    assert axis.get_title().startswith("1,500 of 1,800 samples")
+    shown = axis.collections[1].get_offsets().data[:, 0]
+    assert len(shown) == 1500
+    assert np.bincount(shown.round().astype(int)).min() > 300  # 375 of each chain, which lie a standard deviation apart
+
+
 @pytest.mark.parametrize("samples", [np.ones((40, 3)) * [[0.0, 1.0, 2.0]], data(40, 3).double().numpy(), data(40, 3) * 1e4])
 def test_awkward_samples(samples, disco, tmp_path):
     samples[:, 0] = data(40, 1)[:, 0]
@@ -214,6 +223,20 @@ def test_an_estimate_of_named_columns_names_its_axes(small):
     figure = small.condition(Draws(data(40, 1), names=["mu"])).plot()
     assert figure.axes[1].get_xlabel() == "mu"
     assert figure.axes[0].get_title() == "density and score of mu"
+
+
+def test_ranks_of_one_chain_say_nothing():
+    with pytest.raises(ValueError, match="at least two are needed"):
+        result(2, chains=1).plot(kind="rank")
+
+
+@pytest.mark.parametrize("kind", ["trace", "pair", "rank"])
+def test_long_names_are_shortened(kind):
+    values = data(100, 2).view(2, 50, 2)
+    names = ["mu", "log_relaxation_time[12]"]
+    made = SamplerResult(values, torch.ones(2), torch.zeros(2, 50, dtype=torch.bool), 0.1, "ula", names).plot(kind=kind)
+    labels = {axis.get_ylabel() for axis in made.axes}
+    assert {"mu", "log_rela…ime[12]"} <= labels
 
 
 @pytest.mark.parametrize("kind", ["trace", "pair", "rank"])

@@ -98,11 +98,28 @@ def law(z):
     return -0.5 * z.square().sum(-1), -z
 
 
-def test_the_law_of_the_tail_goes_on_as_it_is(rng):
-    reach = Reach.of(rows("normal", 400, 3, rng)[None])
+def cauchy(z):
+    """The log-density of a tail like that of a Cauchy law, and its score."""
+    k = z.shape[-1] + 1
+    return -k * z.norm(dim=-1).log(), -k * z / z.square().sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(("tail", "each"), [(law, 1e6), (cauchy, 1e-6)])
+def test_the_law_of_the_tail_goes_on_as_it_is(rng, tail, each):
+    """A normal law of as many draws as tell of one, a power law of as few as tell of none."""
+    reach = Reach.of(rows("normal", 400, 3, rng)[None], torch.full((1, 400), each))
     far = 50 * rows("normal", 40, 3, rng)[None]
-    for found, true in zip(reach.continued(far, law), law(far), strict=True):
-        torch.testing.assert_close(found, true)
+    for found, true in zip(reach.continued(far, tail), tail(far), strict=True):
+        torch.testing.assert_close(found, true, rtol=1e-4, atol=0)
+
+
+def test_a_few_draws_do_not_tell_that_a_tail_is_light(rng):
+    far = 5 * rows("normal", 40, 3, rng)[None]
+    z = rows("normal", 400, 3, rng)[None]
+    few, many = (Reach.of(z, torch.full((1, 400), each)).continued(far, law)[0] for each in (0.1, 10.0))
+    beyond = far.norm(dim=-1) > Reach.of(z).radius[0, 0]
+    assert (few >= many).all()
+    assert (few > many)[beyond].all()
 
 
 def test_nothing_changes_within(rng):

@@ -232,6 +232,11 @@ def test_three_dimensions(tmp_path):
     assert read(tmp_path / "t.npy", axes=("draw", "chain", "variable")).num_chains == 4
     with pytest.raises(ValueError, match="axes must be chain, draw, variable in some order, got a, b, c"):
         read(tmp_path / "t.npy", axes="abc")
+    np.save(tmp_path / "flat.npy", np.eye(3))
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n")
+    for name in ("flat.npy", "t.csv"):
+        with pytest.raises(ValueError, match="axes are of a"):
+            read(tmp_path / name, axes=("draw", "chain", "variable"))
 
 
 def test_arviz_coordinates(tmp_path):
@@ -254,8 +259,12 @@ def test_arviz_coordinates(tmp_path):
         np.testing.assert_array_equal(draws.values.view(2, 5, 7)[..., 2:6], z.reshape(2, 5, 4))
         np.testing.assert_array_equal(draws.log_prob.view(2, 5), theta[..., 1])
     assert read(data.posterior[["theta"]]).names == names[:2]
-    with pytest.raises(ValueError, match="variable y has no chain and draw"):
+    with pytest.raises(ValueError, match='variable y has the dimensions a, and no "draw"'):
         read(importlib.import_module("xarray").Dataset({"y": ("a", [1.0, 2.0])}))
+    with pytest.raises(ValueError, match='some variables have a dimension "chain" and others have not'):
+        read(data.posterior.assign(one=("draw", np.zeros(5))))
+    repeated = data.posterior[["theta"]].assign_coords(school=["a", "a"])
+    assert read(repeated).names == Draws(repeated).names == ["theta[0]", "theta[1]"]
     with pytest.raises(TypeError, match="not from dict"):
         read({"a": [1.0]})
 
@@ -429,7 +438,8 @@ def test_draws_come_back(suffix, weighted, chains, tmp_path):
     weights[0, 1] = 0
     shape = (2, 6) if chains else (12,)
     names = ["mu", "theta[0]", "theta[1]"]
-    draws = Draws(values.view(*shape, 3), weights=weights.view(shape) if weighted else None, names=names)
+    known = {"log_prob": values[..., 0].reshape(shape), "support": [(None, 9.0), (-9.0, 9.0), (None, None)]}
+    draws = Draws(values.view(*shape, 3), weights=weights.view(shape) if weighted else None, names=names, **known)
     path = tmp_path / f"t{suffix}"
     if suffix == ".npy" and weighted:
         with pytest.raises(ValueError, match="no place for weights"):
@@ -442,8 +452,20 @@ def test_draws_come_back(suffix, weighted, chains, tmp_path):
     assert found.num_chains == draws.num_chains
     assert torch.equal(found.values, draws.values)
     assert (found.weights is None) == (not weighted)
+    assert suffix == ".npy" or torch.equal(found.log_prob, draws.log_prob)
+    assert found.support == (draws.support if suffix == ".nc" else None)
     if weighted:
         np.testing.assert_allclose(found.weights, draws.weights, rtol=1e-12)
+
+
+def test_a_support_that_is_none(tmp_path):
+    arviz()
+    save(tmp_path / "t.nc", Draws(np.eye(3), support=[(0, None)] * 3))
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "t.nc", "a") as file:
+        file["posterior"].attrs["support"] = "none"
+    with pytest.raises(ValueError, match=r't\.nc: its attribute "support" is not \(low, high\) of columns by name, in JSON'):
+        read(tmp_path / "t.nc")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".npz", ".parquet", ".feather", ".nc"])
@@ -466,6 +488,7 @@ def test_any_name_comes_back(suffix, tmp_path):
         ("t.nc", "a/b", "a variable of a netCDF file cannot be called 'a/b'"),
         ("t.csv", "chain", "a variable cannot be called chain"),
         ("t.npz", ".log_weight", "a variable cannot be called .log_weight"),
+        ("t.csv", ".log_prob", "a variable cannot be called .log_prob"),
     ],
 )
 def test_names_that_a_format_cannot_keep(name, variable, message, tmp_path):

@@ -296,3 +296,15 @@ def test_no_warnings_and_no_output(capsys):
     assert capsys.readouterr() == ("", "")
     sampler().run(5, initial=START, num_warmup=5)
     assert "mala" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["ula", "mala", "malt"])
+def test_a_score_may_ask_for_gradients_in_place(method):
+    def both(x):
+        x.requires_grad_()
+        log_prob = -0.5 * x.square().sum(-1)
+        return log_prob, torch.autograd.grad(log_prob.sum(), x)[0]
+
+    log_prob = {} if method == "ula" else {"log_prob": lambda x: both(x)[0]}
+    result = LangevinSampler(score=lambda x: both(x)[1], method=method, **log_prob).run(3, initial=START, num_warmup=2, **QUIET)
+    assert not result.draws.requires_grad

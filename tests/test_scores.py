@@ -126,3 +126,13 @@ def test_wrong_parts(disco):
         transform(ONE, torch.exp)
     with pytest.raises(ValueError, match="outside"):
         transform(ONE, biject_to(constraints.positive).inv)(-X.abs())
+
+
+def test_a_log_density_is_differentiated_in_inference_mode():
+    score = from_log_prob(lambda x: -0.5 * x.square().sum(-1))
+    with torch.inference_mode():
+        y = torch.ones(2, 3)
+        assert torch.equal(score(y), -y)
+        assert torch.equal((score + score).log_prob_and_score(y)[1], -2 * y)
+    with pytest.raises(TypeError, match="log_prob must be callable"):
+        from_log_prob(3)

@@ -140,6 +140,7 @@ def test_the_gradient_of_the_log_density(square):
     assert score[2, 1] == 0
 
 
+@pytest.mark.filterwarnings("ignore::disco_samplers.samplers.NotMixedWarning")  # two steps of a network that knows nothing
 def test_draws_stay_inside(small, rng):
     """Also where rounding to the precision of the rows would lead out."""
     x = 0.1 * torch.rand(200, 2, generator=rng).clamp(1e-3, 0.999)
@@ -250,6 +251,7 @@ def test_constraints_of_torch():
         Support.of(constraints.greater_than(torch.zeros(2)), "tau")
 
 
+@pytest.mark.filterwarnings("ignore::disco_samplers.samplers.NotMixedWarning")  # chains too short to mix
 @pytest.mark.parametrize("method", ["mala", "malt", "jumps"])
 def test_chains_stay_inside_and_do_not_diverge(small, square, method):
     """Steps out of the support are rejected, and are no divergences."""

@@ -54,8 +54,15 @@ def summary(draws: Draws | SamplerResult) -> Table:
     else:
         x = np.asarray(draws.values, dtype=float).reshape(draws.num_chains or 1, -1, draws.dim)
         table = summarise(x, draws.names, independent=draws.num_chains is None)
-    rows = [[name, *(f"{column[i]:.4g}" for column in table.columns.values())] for i, name in enumerate(table.names)]
-    return ["column", *table.columns], rows
+    rows = [[name, *(_cell(kind, column[i]) for kind, column in table.shown.items())] for i, name in enumerate(table.names)]
+    return ["column", *table.shown], rows
+
+
+def _cell(kind: str, value: float) -> str:
+    """A number of the summary; a dash where it means nothing."""
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:.3f}" if kind == "r_hat" else f"{value:.0f}" if kind.startswith("ess") else f"{value:.4g}"
 
 
 def corner(draws: Draws, new: SamplerResult | None = None) -> Any:

@@ -10,6 +10,8 @@ from disco_samplers.app.answers import Answers
 from disco_samplers.extras import optional
 
 MAX_FILE_SIZE = "50mb"
+_WIDTHS: list[str | int] = ["14%", *["9.5%"] * 9]
+"""Of a summary's columns: its last, R-hat, must be seen without scrolling."""
 
 _HEAD = """# DiScoFormer
 Drop a table of draws: a posterior's chains, a sample, any table of numbers. One pretrained transformer reads it and answers
@@ -30,13 +32,13 @@ def build(folder: str) -> Any:
         draws = gr.State(None)
         with gr.Row():
             with gr.Column(scale=1):
-                file = gr.File(label=f"table of draws (at most {MAX_FILE_SIZE})", elem_id="file")
+                file = gr.File(label=f"table of draws (at most {MAX_FILE_SIZE.replace('mb', ' MB')})", elem_id="file")
                 worth = gr.Textbox(label="what they are", interactive=False, elem_id="worth")
                 columns = gr.Dropdown([], label="columns", multiselect=True, elem_id="columns")
             with gr.Column(scale=2), gr.Tabs():
                 with gr.Tab("Draws"):
                     corner = gr.Plot(label="every two columns", show_label=False)
-                    summary = gr.Dataframe(label="summary", interactive=False)
+                    summary = gr.Dataframe(label="summary", interactive=False, column_widths=_WIDTHS)
                 with gr.Tab("Density and score"):
                     with gr.Row():
                         across = gr.Dropdown([], label="across", elem_id="across")
@@ -47,7 +49,7 @@ def build(folder: str) -> Any:
                         count = gr.Slider(400, 8000, 4000, step=400, label="number")
                         seed = gr.Number(0, label="seed", precision=0, minimum=0)
                     draw = gr.Button("draw", variant="primary", elem_id="draw")
-                    result = gr.Dataframe(label="summary of the new draws", interactive=False)
+                    result = gr.Dataframe(label="summary of the new draws", interactive=False, column_widths=_WIDTHS)
                     compared = gr.Plot(label="new draws on the input", show_label=False)
                     get_draws = gr.DownloadButton("download new draws", interactive=False)
                 with gr.Tab("Unusual rows"):

@@ -58,14 +58,15 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--prior-sd must be positive, got {options.prior_sd}")
     tables = [table_from(options, path) for path in options.shards]
     names = tables[0].names
-    draws = []
+    shards = []
     for path, table in zip(options.shards, tables, strict=True):
         if set(table.names) != set(names):
             raise ValueError(f"{path} has variables {', '.join(table.names)}, {options.shards[0]} has {', '.join(names)}")
-        draws.append(equal_rows(table.select(names), options.seed))
+        shards.append(table.select(names))
     files.writable(options.out, draws=True, names=names)
     model = load_model(options)
     scale = options.prior_sd
+    draws = [table.draws() for table in shards]
     result = merge_subposteriors(
         draws,
         prior=None if scale is None else lambda x: -0.5 * (x / scale).square().sum(-1),
@@ -80,14 +81,15 @@ def run(options: argparse.Namespace) -> int:
         progress=not options.quiet,
     )
     output.write(options.out, result.save)
-    output.write(options.plot, lambda path: result.plot(path, reference=draws))
+    rows = [equal_rows(table, options.seed) for table in shards]
+    output.write(options.plot, lambda path: result.plot(path, reference=rows))
     if not result.complete:
         output.interrupted("these are the draws made until then")
-    shards, summary = {path: table.draws() for path, table in zip(options.shards, tables, strict=True)}, result.summary()
-    lines = [f"{path}: {shard}" for path, shard in shards.items()]
+    summary = result.summary()
+    lines = [f"{path}: {shard}" for path, shard in zip(options.shards, draws, strict=True)]
     return output.tell(
         "\n".join([*lines, f"merged: {result} of {len(draws)} shards", str(summary)]),
-        shards={path: told(shard) for path, shard in shards.items()},
+        shards={path: told(shard) for path, shard in zip(options.shards, draws, strict=True)},
         acceptance=float(result.acceptance.mean()),
         divergences=int(result.divergences.sum()),
         complete=result.complete,

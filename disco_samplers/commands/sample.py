@@ -17,6 +17,7 @@ _PRINTED = {
     "mean, sd, 5%, 50%, 95%": "of the input and of the new draws; the farther apart, the worse",
     "ess_bulk, ess_tail": "independent draws that these are worth, for means and for tails; fewer is worse, below 400 too few",
     "r_hat": "1 where the chains agree; larger is worse, above 1.01 they have not mixed",
+    "r_hat_nested": "of many chains of under 100 draws, instead: larger is worse, well above 1 they still tell their start",
     "acceptance": "share of accepted proposals; near 0 is worse",
     "divergences": "steps that left for nowhere; more is worse",
     "pareto_k": "of the proposals' weights, for jumps; above 0.7 is worse: the density is hard to propose for",
@@ -25,6 +26,10 @@ _PRINTED = {
 
 _AS_CLOSE = 1.2
 """Ratio of the distances up to which both count as the same: that of halves itself varies by so much."""
+
+
+_SPLITS = 4
+"""Ways to halve the input that the distances are means over."""
 
 
 def add(commands: Any) -> None:
@@ -61,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import Output, rows_of, told
     from disco_samplers.commands.shared.tables import equal_rows, table_from
+    from disco_samplers.draws import blocks_of
     from disco_samplers.estimators import DEFAULTS
     from disco_samplers.samplers import LangevinSampler, NotMixedWarning, not_mixed
 
@@ -100,11 +106,13 @@ def run(options: argparse.Namespace) -> int:
     old, new = torch.from_numpy(rows), torch.from_numpy(result.numpy()).flatten(0, 1)
     far = apart = None
     if len(old) >= 4:
-        far, apart = _distances(old, new, torch.Generator().manual_seed(options.seed))
+        chains = draws.num_chains if draws.weights is None else None
+        runs = torch.arange(len(old)) if chains is None else blocks_of(chains, len(old) // chains, draws.effective_size)
+        far, apart = _distances(old, runs, new, torch.Generator().manual_seed(options.seed))
         said.append("\n" + _closeness(far, apart))
     unmixed = result.unmixed
     if unmixed:
-        said.append("warning: " + not_mixed(unmixed, result.method))
+        said.append("warning: " + not_mixed(unmixed, result.method, result.draws.shape[1]))
     status = output.tell(
         "\n".join(said),
         input=told(draws),
@@ -122,35 +130,42 @@ def run(options: argparse.Namespace) -> int:
 
 def _side_by_side(old: np.ndarray, result: Any) -> str:
     """The table of a run beside what it was made of, a line for each variable: mean, deviation and quantiles of both."""
-    import numpy as np
-
     from disco_samplers.samplers import summarise
 
     new = result.summary()
     before = summarise(old[None], result.names, independent=True).columns
     width = max(8, *(len(name) for name in result.names))
-    shown = [name for name in ("ess_bulk", "ess_tail", "r_hat") if np.isfinite(new.columns[name]).any()]
-    head = f"{'':<{width}}" + "".join(f"{name:>22}" for name in before) + "".join(f"{name:>11}" for name in shown)
+    shown = [name for name in ("ess_bulk", "ess_tail", "r_hat", "r_hat_nested") if name in new.shown]
+    head = f"{'':<{width}}" + "".join(f"{name:>22}" for name in before) + "".join(f"{name:>13}" for name in shown)
     rows = [head, f"{'':<{width}}" + f"{'input':>12} {'new':>9}" * len(before)]
     for i, name in enumerate(result.names):
         pairs = "".join(f"{before[column][i]:>12.4g} {new.columns[column][i]:>9.4g}" for column in before)
-        told = "".join(f"{new.columns[column][i]:>11.{3 if column == 'r_hat' else 0}f}" for column in shown)
+        told = "".join(f"{new.columns[column][i]:>13.{3 if column.startswith('r_hat') else 0}f}" for column in shown)
         rows.append(f"{name:<{width}}{pairs}{told}" + "  not mixed" * (i in new.unmixed))
     return "\n".join(rows)
 
 
-def _distances(old: torch.Tensor, new: torch.Tensor, generator: torch.Generator) -> tuple[float, float]:
-    """How far the new draws are from the input, and one half of it from the other."""
+def _distances(old: torch.Tensor, runs: torch.Tensor, new: torch.Tensor, generator: torch.Generator) -> tuple[float, float]:
+    """How far the new draws are from the input, and one half of it from the other: means over some ways to halve it.
+
+    A half is made of whole runs of successive draws: halves that share every wiggle of a slow chain are closer to each other
+    than the chain is to its target.
+    """
     import torch
 
     from disco_samplers.measures import sliced_wasserstein
 
-    order = torch.randperm(len(old), generator=generator, device=old.device)
-    half = len(old) // 2
-    first, second = old[order[:half]], old[order[half : 2 * half]]
-    # The same number of draws on both sides, or the comparison would be of sample sizes.
-    some = new[torch.linspace(0, len(new) - 1, min(half, len(new)), device=new.device).round().long()]
-    return (sliced_wasserstein(some, first) + sliced_wasserstein(some, second)) / 2, sliced_wasserstein(first, second)
+    far, apart = [], []
+    for _ in range(_SPLITS):
+        order = torch.randperm(int(runs.max()) + 1, generator=generator)
+        first = torch.isin(runs, order[: len(order) // 2])
+        parts = [old[first], old[~first], new]
+        # The same number of draws on all sides, or the comparison would be of sample sizes.
+        count = min(map(len, parts))
+        a, b, c = (part[torch.linspace(0, len(part) - 1, count).round().long()] for part in parts)
+        far += [sliced_wasserstein(c, a), sliced_wasserstein(c, b)]
+        apart.append(sliced_wasserstein(a, b))
+    return sum(far) / len(far), sum(apart) / len(apart)
 
 
 def _closeness(far: float, apart: float) -> str:

@@ -2,7 +2,7 @@
 
 from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table
-from disco_samplers.draws.inference import inference_data
+from disco_samplers.draws.inference import from_labelled, inference_data
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
 from disco_samplers.draws.suggestions import suggest_supports
 from disco_samplers.draws.supports import EdgeRowsWarning, Support, inside, off_edges, rounded_inside, supports_of
@@ -12,6 +12,7 @@ from disco_samplers.draws.worth import (
     LowEffectiveSizeWarning,
     RepeatedRowsWarning,
     TransposedWarning,
+    blocks_of,
     chains_effective_size,
     distinct_rows,
     evenly,
@@ -32,9 +33,11 @@ __all__ = [
     "TransposedWarning",
     "align",
     "as_table",
+    "blocks_of",
     "chains_effective_size",
     "distinct_rows",
     "evenly",
+    "from_labelled",
     "inference_data",
     "inside",
     "kish_effective_size",

@@ -198,6 +198,14 @@ class Draws:
                 RepeatedRowsWarning,
                 stacklevel=_CALLER,
             )
+        if self.num_chains is not None and self._looks_like_walkers():
+            warnings.warn(
+                f"read as {self.num_chains} chains of {len(self) // self.num_chains} draws, but each repeats draws of the "
+                "chain before it, as if draws were the first axis (as in emcee's get_chain()): pass x.swapaxes(0, 1), or of a "
+                "file --axes draw,chain,variable",
+                TransposedWarning,
+                stacklevel=_CALLER,
+            )
         if self.dim >= _MANY_COLUMNS * len(self):
             warnings.warn(
                 f"{len(self)} rows of {self.dim} columns: draws are rows here; transpose the array if yours are columns",
@@ -269,7 +277,7 @@ class Draws:
         return self._of(index[order])
 
     def columns(self, which: Sequence[str | int]) -> Draws:
-        """The same draws of some of the columns, by name or number; without ``log_prob``, which is that of all of them.
+        """The same draws of some of the columns, by name or number; ``log_prob`` stays where they are all of them.
 
         Raises:
             ValueError: if there is no such column.
@@ -277,7 +285,10 @@ class Draws:
         index = [index_of(column, self.names) for column in which]
         bounds = None if self.support is None else [self.support[i] for i in index]
         names = [self.names[i] for i in index] if self.has_names else None
-        return self.replaced(self.values[:, index], names=names, support=bounds)
+        found = self.replaced(self.values[:, index], names=names, support=bounds)
+        if sorted(index) == list(range(self.dim)):
+            found.log_prob = self.log_prob
+        return found
 
     def replaced(self, values: Tensor, *, names: Sequence[str] | None = None, support: Any = None) -> Draws:
         """Other values (n, k) with the weights and chains of these, row by row.
@@ -346,6 +357,11 @@ class Draws:
         """What the chains, or the rows as one chain, are worth by their autocorrelation; as many as they are if unknown."""
         found = chains_effective_size(self.values.view(self.num_chains or 1, -1, self.dim))
         return float(len(self)) if math.isnan(found) else found
+
+    def _looks_like_walkers(self) -> bool:
+        chains = self.values.view(self.num_chains or 1, -1, self.dim)
+        same = (chains[1:] == chains[:-1]).all(2)
+        return same.numel() >= _LONG and bool(same.double().mean() > _LIKE_A_CHAIN)
 
     def _looks_like_a_chain(self) -> bool:
         stood = (self.values[1:] == self.values[:-1]).all(1).double().mean()

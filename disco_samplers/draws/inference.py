@@ -21,10 +21,11 @@ def is_labelled(values: Any) -> bool:
 def from_labelled(values: Any) -> tuple[np.ndarray, list[str]]:
     """Draws (chain, draw, d), or (draw, d) where there is no dimension "chain", and their columns' names.
 
-    A variable with more dimensions becomes a column for each of its entries, named by their coordinates: ``theta[Choate]``.
+    A variable with more dimensions becomes a column for each of its entries, named by their coordinates: ``theta[Choate]``,
+    or by their numbers where coordinates are missing or repeated.
 
     Raises:
-        ValueError: if a variable has no dimension "draw", or there is none.
+        ValueError: if a variable has no dimension "draw" or no chains where others have, is not numeric, or there is none.
     """
     data = getattr(values, "posterior", values)
     data = data.data_vars if hasattr(data, "data_vars") else {str(values.name or "x"): values}
@@ -37,12 +38,21 @@ def from_labelled(values: Any) -> tuple[np.ndarray, list[str]]:
         lead = [dim for dim in ("chain", "draw") if dim in variable.dims]
         rest = [dim for dim in variable.dims if dim not in lead]
         array = np.asarray(variable.transpose(*lead, *rest).values)
-        labels = [variable.coords[dim].values if dim in variable.coords else range(variable.sizes[dim]) for dim in rest]
-        names += [f"{name}[{','.join(map(str, at))}]" if at else str(name) for at in product(*labels)]
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"variable {name} is not numeric (dtype {array.dtype})")
+        names += [f"{name}[{','.join(at)}]" if at else str(name) for at in product(*(_labels(variable, dim) for dim in rest))]
         parts.append(array.reshape(*array.shape[: len(lead)], -1))
     if not parts:
         raise ValueError("there are no variables")
+    if len({part.ndim for part in parts}) > 1:
+        raise ValueError('some variables have a dimension "chain" and others have not')
     return np.concatenate(parts, -1), names
+
+
+def _labels(variable: Any, dim: str) -> list[str]:
+    size = variable.sizes[dim]
+    own = [str(label) for label in variable.coords[dim].values] if dim in variable.coords else []
+    return own if len(set(own)) == size else [str(i) for i in range(size)]
 
 
 def inference_data(draws: np.ndarray, names: Sequence[str], stats: Mapping[str, np.ndarray]) -> Any:

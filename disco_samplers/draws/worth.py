@@ -33,7 +33,7 @@ class LowEffectiveSizeWarning(DrawsWarning):
 
 
 class TransposedWarning(DrawsWarning):
-    """Far more columns than rows, as an array has that is the wrong way round."""
+    """An array that looks the wrong way round: far more columns than rows, or draws where chains should be."""
 
 
 def kish_effective_size(weights: Tensor) -> float:

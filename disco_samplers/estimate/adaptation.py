@@ -15,6 +15,7 @@ from disco_samplers.arrays import check_count
 from disco_samplers.estimators import PLAIN, NormalizedEstimator, adapt_heads, choose, log_normalizer, read
 from disco_samplers.model import Network
 from disco_samplers.pictures import plot_adaptation
+from disco_samplers.randomness import check_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,8 @@ def adapt(
         Its estimator of the samples, and the report. An interrupt gives the best one found so far, at once.
 
     Raises:
-        ValueError: if ``num_steps`` or ``learning_rate`` is not positive, or the samples are of a batch.
+        ValueError: if ``num_steps`` or ``learning_rate`` is not positive, ``max_seconds`` or ``seed`` is negative, or the
+            samples are of a batch.
         KeyboardInterrupt: if interrupted before there is anything to keep.
 
     References:
@@ -118,8 +120,7 @@ def adapt(
         non-normalized statistical models by score matching*, JMLR 2005, theorem 1, for the held-out criterion.
     """
     check_count("num_steps", num_steps, 1)
-    if not (learning_rate > 0 and math.isfinite(learning_rate)):
-        raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+    check_options(learning_rate, seed, max_seconds)
     started = time.monotonic()
     deadline = started + (math.inf if max_seconds is None else max_seconds)
     losses: list[float] = []
@@ -148,3 +149,12 @@ def adapt(
         generator = torch.Generator(samples.device).manual_seed(seed)
         estimator = NormalizedEstimator(estimator, log_normalizer(estimator, generator=generator).value)
     return estimator, AdaptationReport(losses, criterion, chosen, time.monotonic() - started, tried, kind)
+
+
+def check_options(learning_rate: float, seed: int, max_seconds: float | None) -> None:
+    """Raises ValueError or TypeError where an option of an adaptation is out of range."""
+    check_seed(seed, None)
+    if not (learning_rate > 0 and math.isfinite(learning_rate)):
+        raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+    if max_seconds is not None and not max_seconds >= 0:
+        raise ValueError(f"max_seconds must not be negative, got {max_seconds}")

@@ -12,18 +12,22 @@ from torch.distributions.transforms import Transform
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, check_count, check_double, like
 from disco_samplers.draws import Support, align, rounded_inside
-from disco_samplers.estimate.adaptation import AdaptationReport, adapt
+from disco_samplers.estimate.adaptation import AdaptationReport, adapt, check_options
 from disco_samplers.estimate.gradients import WithDifferentiableGradient, WithGradient
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
+    CalibratedEstimator,
     LogNormalizer,
     NetworkEstimator,
     NormalizedEstimator,
+    calibrate,
     check_single,
     draw_rows,
+    innermost,
     log_normalizer,
     proposal,
     settled,
+    uncalibrated,
 )
 from disco_samplers.model import Network
 from disco_samplers.modes import forward_mode, transformed
@@ -63,7 +67,8 @@ class DensityEstimate:
     It holds an ``estimator``, tensors in, tensors out, and adds what users want: checks, arrays, draws, adaptation, pictures.
 
     In directions of no variance (constant or dependent columns) the estimate is a Gaussian of standard deviation 1e-3
-    times the data's scale. Very far from the samples, beyond 1000 sqrt(d) standard deviations, it goes on as a Gaussian tail.
+    times the data's scale. Beyond the outermost row it falls along every ray: as the slope there says, the more rows the more,
+    and as a power law from few rows, which cannot tell that a tail is light.
 
     Example:
         >>> from disco_samplers import DiScoFormer
@@ -86,9 +91,14 @@ class DensityEstimate:
         names: list[str] | None = None,
         blocks: Tensor | None = None,
     ) -> None:
-        self.model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
+        self._model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
         self.support, self.report, self.names, self.blocks = support, report, names, blocks
         self._numpy = numpy
+
+    @property
+    def model(self) -> Model:
+        """A copy of the model that reads the samples: what becomes of it changes no estimate."""
+        return copy.deepcopy(self._model)
 
     @property
     def dim(self) -> int:
@@ -123,6 +133,11 @@ class DensityEstimate:
         return isinstance(self.estimator, NormalizedEstimator)
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether its columns were brought to those of the rows; see :meth:`calibrated`."""
+        return isinstance(innermost(self.estimator), CalibratedEstimator)
+
+    @property
     def device(self) -> torch.device:
         """Where the estimate is evaluated."""
         return self.samples.device
@@ -130,7 +145,7 @@ class DensityEstimate:
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the network."""
-        return next(self.model.network.parameters()).dtype
+        return next(self._model.network.parameters()).dtype
 
     def log_prob(self, points: ArrayLike, *, gradient: Gradient = "density") -> Any:
         """Log-density in nats at points (m, d), as (m,); minus infinity outside the support.
@@ -172,7 +187,13 @@ class DensityEstimate:
         return self.score(points)
 
     def sample(
-        self, num_samples: int, *, generator: torch.Generator | None = None, num_steps: int = 30, progress: bool = False
+        self,
+        num_samples: int,
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        num_steps: int = 30,
+        progress: bool = False,
     ) -> Any:
         """New draws (num_samples, d) from the estimate.
 
@@ -181,6 +202,7 @@ class DensityEstimate:
 
         Arguments:
             num_samples: how many.
+            seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the estimate's device.
             num_steps: Langevin steps; more give draws that depend less on the rows they came from.
             progress: whether to show a progress bar.
@@ -193,20 +215,20 @@ class DensityEstimate:
         Example:
             >>> from disco_samplers import DiScoFormer
             >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
-            >>> DiScoFormer.from_pretrained().condition(x).sample(5, generator=torch.Generator().manual_seed(1)).shape
+            >>> DiScoFormer.from_pretrained().condition(x).sample(5, seed=1).shape
             torch.Size([5, 2])
         """
         check_count("num_samples", num_samples, 1)
         check_count("num_steps", num_steps, 1)
         check_single(self.samples, "sample")
-        generator = generator_on(self.device, generator=generator)
+        generator = generator_on(self.device, seed=seed, generator=generator)
         # Where the estimator works: chains move in the coordinates that the samples are read in.
         core = self.estimator.core
         d, matrix, worth = core.samples.shape[1], core.whitening.matrix[0], self.effective_size
         rows = draw_rows(core.samples, core.counts, num_samples, generator, replacement=True)
         noise = torch.randn(num_samples, d, generator=generator, device=self.device, dtype=matrix.dtype)
         start = core.samples[rows].double() + 0.5 * worth ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
-        sampler = LangevinSampler(score=DensityEstimate(self.model, core.samples, core), method="mala")
+        sampler = LangevinSampler(score=DensityEstimate(self._model, core.samples, innermost(self.estimator)), method="mala")
         with full_precision(self.device):
             result = sampler.run(
                 1,
@@ -242,13 +264,21 @@ class DensityEstimate:
         return proposal(self.estimator, generator_on(self.device, generator=generator))
 
     @torch.inference_mode(False)
-    def adapt(self, num_steps: int = 8, **options: Any) -> DensityEstimate:
+    def adapt(
+        self,
+        num_steps: int = 8,
+        *,
+        learning_rate: float = 1e-4,
+        seed: int = 0,
+        max_seconds: float | None = None,
+        progress: bool = False,
+    ) -> DensityEstimate:
         """A new estimate whose heads were adapted to these samples, and which reads them as suits them, without labels.
 
-        See :func:`disco_samplers.estimate.adapt` for what is done and the ``options``: learning_rate, seed, max_seconds and
-        progress. The shared model is untouched; ``report`` tells what was tried. No steps change nothing. How an earlier
-        adaptation read the samples is chosen anew. The result is normalised if this one is. An interrupt gives the best one
-        found so far, at once, and is passed on before there is anything to keep.
+        See :func:`disco_samplers.estimate.adapt` for what is done and the options. The shared model is untouched; ``report``
+        tells what was tried. No steps change nothing. How an earlier adaptation read the samples is chosen anew. The result is
+        normalised if this one is. An interrupt gives the best one found so far, at once, and is passed on before there is
+        anything to keep.
 
         Raises:
             ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.
@@ -261,11 +291,12 @@ class DensityEstimate:
             2
         """
         check_count("num_steps", num_steps, 0)
+        check_options(learning_rate, seed, max_seconds)
         check_single(self.samples, "adapt")
         if not num_steps:
             return self._replaced(report=AdaptationReport([], [], 0, 0.0))
         rows = self.samples if self.transform is None else self.transform(self.samples)
-        model = copy.deepcopy(self.model)
+        model = self.model
         estimator, report = adapt(
             model.network,
             rows,
@@ -273,14 +304,18 @@ class DensityEstimate:
             blocks=self.blocks,
             keys=self.keys,
             num_steps=num_steps,
+            learning_rate=learning_rate,
+            seed=seed,
+            max_seconds=max_seconds,
             normalize=self.is_normalized,
-            **options,
+            progress=progress,
         )
         if self.transform is not None:
             normalized = isinstance(estimator, NormalizedEstimator)
-            read = self._plain.reading(estimator.base if normalized else estimator)
+            read = self._plain.with_base(estimator.base if normalized else estimator)
             estimator = NormalizedEstimator(read, estimator.log_z) if normalized else read
-        return self._replaced(model=model, estimator=estimator, report=report)
+        adapted = self._replaced(model=model, estimator=estimator, report=report)
+        return adapted.calibrated(generator=torch.Generator(self.device).manual_seed(0)) if self.is_calibrated else adapted
 
     @torch.inference_mode(False)
     def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DensityEstimate:
@@ -289,13 +324,15 @@ class DensityEstimate:
             raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
         if device is not None:
             check_double(device, "device")
-        model = copy.deepcopy(self.model).to(device=device, dtype=dtype)
+        model = self.model.to(device=device, dtype=dtype)
         return self._read_by(model, self.estimator)
 
     def with_model(self, model: Model) -> DensityEstimate:
-        """The estimate that another model gives for the same samples, brought to integrate to one if this one was."""
-        other = self._read_by(model.frozen(), self._plain, report=None)
-        return other.normalized(generator=torch.Generator(self.device).manual_seed(0)) if self.is_normalized else other
+        """The estimate that another model gives for the same samples, normalised and calibrated if this one was."""
+        other = self._read_by(model.frozen(), uncalibrated(self._plain), report=None)
+        generator = torch.Generator(self.device).manual_seed(0)
+        other = other.calibrated(generator=generator) if self.is_calibrated else other
+        return other.normalized(generator=generator) if self.is_normalized else other
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; needs matplotlib.
@@ -314,22 +351,56 @@ class DensityEstimate:
         """
         return plot_estimate(self.estimator, self.samples, dims, path, names=self.names, support=self.support)
 
-    def log_normalizer(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:
+    def log_normalizer(
+        self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> LogNormalizer:
         """Log of the density's integral and its standard error; see :func:`disco_samplers.estimators.log_normalizer`."""
+        generator = generator_on(self.device, seed=seed, generator=generator)
         return log_normalizer(self.estimator, num_samples=num_samples, generator=generator)
 
-    def normalized(self, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> DensityEstimate:
+    def normalized(
+        self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> DensityEstimate:
         """The same estimate with its log-density brought to integrate to one, as well as :meth:`log_normalizer` knows.
 
         Example:
             >>> from disco_samplers import DiScoFormer
             >>> x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
-            >>> estimate = DiScoFormer.from_pretrained().condition(x).normalized(generator=torch.Generator().manual_seed(1))
-            >>> abs(estimate.log_normalizer(generator=torch.Generator().manual_seed(2)).value) < 0.05
+            >>> estimate = DiScoFormer.from_pretrained().condition(x).normalized(seed=1)
+            >>> abs(estimate.log_normalizer(seed=2).value) < 0.05
             True
         """
-        value = self.log_normalizer(num_samples=num_samples, generator=generator).value
+        value = self.log_normalizer(num_samples=num_samples, seed=seed, generator=generator).value
         return self._replaced(estimator=NormalizedEstimator(self.estimator, value))
+
+    def calibrated(
+        self, *, num_samples: int = 8192, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> DensityEstimate:
+        """The same estimate tilted until each column is distributed as that of the rows; its integral stays.
+
+        See :func:`disco_samplers.estimators.calibrate`; for draws that are to be as close to the rows as other rows are.
+
+        Arguments:
+            num_samples: proposals by which the estimate's columns are told.
+            seed: of the randomness; give this or ``generator``.
+            generator: source of randomness, on the estimate's device.
+
+        Raises:
+            ValueError: if the estimate is of a batch of data sets, the generator is on another device, or ``num_samples`` is
+                below 100.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(300, 1, generator=torch.Generator().manual_seed(0)).square()
+            >>> DiScoFormer.from_pretrained().condition(x).calibrated(num_samples=1000).is_calibrated
+            True
+        """
+        check_single(self.samples, "calibrated")
+        check_count("num_samples", num_samples, 100)
+        generator = generator_on(self.device, seed=seed, generator=generator)
+        with full_precision(self.device):
+            estimator = calibrate(self.estimator, num_samples=num_samples, generator=generator)
+        return self._replaced(estimator=estimator)
 
     def whiten(self, points: Tensor) -> Tensor:
         """Whitened coordinates (b, m, rank) of points (b, m, d), in float64; directions of no variance are left out."""
@@ -377,5 +448,6 @@ class DensityEstimate:
         y = as_points(points, "points", self.dim, self.device)
         if y.ndim != self.samples.ndim or (y.ndim == 3 and y.shape[0] != self.samples.shape[0]):
             expected = "(m, d)" if self.samples.ndim == 2 else f"({self.samples.shape[0]}, m, d)"
-            raise ValueError(f"points must have shape {expected} for this estimate, got {tuple(y.shape)}")
+            batch = "" if self.samples.ndim == 2 else " (of a batch of data sets; the chains of one are given as Draws(x))"
+            raise ValueError(f"points must have shape {expected} for this estimate{batch}, got {tuple(y.shape)}")
         return y

@@ -14,6 +14,9 @@ from disco_samplers.draws import Support, evenly
 from disco_samplers.estimators import check_single
 from disco_samplers.pictures import plot_line, plot_plane, widened
 
+_SHOWN = 1500
+"""Most samples in a picture of a plane."""
+
 
 def plot_estimate(
     estimator: Any,
@@ -51,9 +54,10 @@ def plot_estimate(
         grid = torch.linspace(*ends, 400, dtype=x.dtype, device=x.device)
         log_prob, score = estimator.log_prob_and_score(grid[:, None])
         return plot_line(_plain(x[:, 0]), _plain(grid), _plain(log_prob), _plain(score[:, 0]), names[0], path)
-    best = x[int(estimator.log_prob(x[:2000]).argmax())]
+    some = _spread(x, 2000)
+    best = some[int(estimator.log_prob(some).argmax())]
     levels = torch.tensor([0.002, 0.998], dtype=x.dtype, device=x.device)
-    ranges = [within(widened(torch.quantile(x[:100_000, i], levels).tolist(), 0.15), i) for i in dims]
+    ranges = [within(widened(torch.quantile(_spread(x, 100_000)[:, i], levels).tolist(), 0.15), i) for i in dims]
 
     def plane(count: int) -> tuple[Tensor, Tensor, Tensor]:
         a, b = (torch.linspace(*ends, count, dtype=x.dtype, device=x.device) for ends in ranges)
@@ -66,13 +70,21 @@ def plot_estimate(
     _, _, coarse = plane(17)
     shown = list(dims)
     return plot_plane(
-        _plain(x[:1500, shown]),
+        _plain(_spread(x, _SHOWN)[:, shown]),
         (_plain(a), _plain(b), _plain(log_prob)),
         (_plain(coarse[:, shown]), _plain(estimator.score(coarse)[:, shown])),
         (names[dims[0]], names[dims[1]]),
+        total=len(x),
         slice_through="the densest sample" if d > 2 else "",
         path=path,
     )
+
+
+def _spread(x: Tensor, most: int) -> Tensor:
+    """At most so many rows, from all over the table: the first ones may all be of one chain."""
+    if len(x) <= most:
+        return x
+    return x[torch.linspace(0, len(x) - 1, most, device=x.device).round().long()]
 
 
 def _plain(values: Tensor) -> Any:

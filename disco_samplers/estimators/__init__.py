@@ -1,10 +1,11 @@
 """Estimators: tensors in, tensors out. What a network reads off samples, through transforms, in parts, normalised."""
 
 from disco_samplers.estimators.base import Estimator, check_single, draw_rows
+from disco_samplers.estimators.calibrated import CalibratedEstimator, calibrate, innermost, uncalibrated
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.heads import adapt_heads
-from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
+from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent, midranks
 from disco_samplers.estimators.judge import consistency, deviation, mean
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
@@ -40,6 +41,7 @@ __all__ = [
     "PLAIN",
     "SHIPPED",
     "WEIGHTS_NAME",
+    "CalibratedEstimator",
     "ClosedForm",
     "Edges",
     "Estimator",
@@ -58,6 +60,7 @@ __all__ = [
     "TransformedEstimator",
     "WhitenedPartsEstimator",
     "adapt_heads",
+    "calibrate",
     "check_single",
     "choose",
     "consistency",
@@ -66,11 +69,13 @@ __all__ = [
     "draw_rows",
     "fit_mixture",
     "heavy_tails",
+    "innermost",
     "load_network",
     "log_normalizer",
     "log_volume",
     "may_be_independent",
     "mean",
+    "midranks",
     "proposal",
     "pull_back",
     "quantile",
@@ -78,5 +83,6 @@ __all__ = [
     "settled",
     "shipped_network",
     "shuffled",
+    "uncalibrated",
     "weights_path",
 ]

@@ -81,7 +81,7 @@ def may_be_independent(samples: Tensor, level: float = 0.02, *, counts: Tensor |
     """
     n, d = samples.shape
     share = samples.new_full((n,), 1 / n, dtype=torch.float64) if counts is None else (counts / counts.sum()).double()
-    ranks = torch.stack([_midranks(column, share) for column in samples.unbind(1)], 1)
+    ranks = torch.stack([midranks(column, share) for column in samples.unbind(1)], 1)
     features = torch.stack([ranks, ranks.square()])
     features = features - torch.einsum("anj,n->aj", features, share)[:, None]
     features = features * share[:, None].sqrt()
@@ -92,8 +92,13 @@ def may_be_independent(samples: Tensor, level: float = 0.02, *, counts: Tensor |
     return float(pairs.max()) < -float(ndtri(z.new_tensor(level / (4 * d * (d - 1)))))
 
 
-def _midranks(column: Tensor, share: Tensor) -> Tensor:
-    """For each value the share of all weight below it, less that above."""
+def midranks(column: Tensor, share: Tensor) -> Tensor:
+    """For each value (n,) the share of all weight below it, less that above.
+
+    Example:
+        >>> midranks(torch.tensor([3.0, 1.0, 3.0, 7.0]), torch.full((4,), 0.25))
+        tensor([ 0.0000, -0.7500,  0.0000,  0.7500])
+    """
     values, own = column.unique(return_inverse=True)
     weight = share.new_zeros(len(values)).index_add_(0, own, share)
     return (2 * weight.cumsum(0) - weight - 1)[own]

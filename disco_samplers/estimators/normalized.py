@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import check_count
-from disco_samplers.estimators.base import Estimator, check_single, draw_rows
-from disco_samplers.model import Network
+from disco_samplers.estimators.base import check_single, draw_rows
+from disco_samplers.estimators.wrapper import Wrapper
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import KDE, StudentT
 
@@ -28,7 +28,7 @@ class LogNormalizer(NamedTuple):
     standard_error: float
 
 
-class NormalizedEstimator:
+class NormalizedEstimator(Wrapper):
     """An estimator less the log of its density's integral.
 
     Arguments:
@@ -37,7 +37,8 @@ class NormalizedEstimator:
     """
 
     def __init__(self, base: Any, log_z: float) -> None:
-        self.base, self.log_z = base, log_z
+        super().__init__(base)
+        self.log_z = log_z
 
     def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density, normalised, and score at points."""
@@ -54,30 +55,14 @@ class NormalizedEstimator:
         score: Tensor = self.base.score(points)
         return score
 
-    @property
-    def core(self) -> Estimator:
-        """The estimator inside."""
-        core: Estimator = self.base.core
-        return core
-
-    def from_core(self, points: Tensor) -> Tensor:
-        """The data's points of the core's points."""
-        found: Tensor = self.base.from_core(points)
-        return found
-
-    def whiten(self, points: Tensor) -> Tensor:
-        """Whitened coordinates of the core."""
-        white: Tensor = self.base.whiten(points)
-        return white
-
     def white_log_prob(self, z: Tensor) -> Tensor:
         """Log-density, normalised, in the core's whitened coordinates."""
         log_prob: Tensor = self.base.white_log_prob(z) - self.log_z
         return log_prob
 
-    def with_network(self, network: Network) -> NormalizedEstimator:
-        """The same reading by another network, with the same constant taken off."""
-        return NormalizedEstimator(self.base.with_network(network), self.log_z)
+    def with_base(self, base: Any) -> NormalizedEstimator:
+        """The same constant taken off another estimator."""
+        return NormalizedEstimator(base, self.log_z)
 
 
 def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from disco_samplers.estimators.base import Estimator, draw_rows
-from disco_samplers.estimators.normalized import NormalizedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.model import log_standard_normal
 
@@ -115,11 +114,10 @@ def proposal(estimator: Any, generator: torch.Generator | None = None) -> Any:
 
 def _read_as(estimator: Any, density: NeighbourMixture) -> Any:
     """A density of the core's points through what is wrapped around the core."""
-    if isinstance(estimator, NormalizedEstimator):
-        return _read_as(estimator.base, density)
-    if isinstance(estimator, TransformedEstimator):
-        return TransformedEstimator(_read_as(estimator.base, density), estimator.transform)
-    return density
+    if estimator is estimator.core:
+        return density
+    inner = _read_as(estimator.base, density)
+    return TransformedEstimator(inner, estimator.transform) if isinstance(estimator, TransformedEstimator) else inner
 
 
 def _moments(rows: Tensor, worth: Tensor) -> tuple[Tensor, Tensor]:

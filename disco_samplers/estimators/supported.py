@@ -13,7 +13,6 @@ from disco_samplers.draws import Support
 from disco_samplers.estimators.judge import mean
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import SupportTransform, quantile
-from disco_samplers.model import Network
 
 _FEWEST = 5
 """The nearest rows, among which a density that vanishes or diverges follows its power."""
@@ -116,12 +115,8 @@ class SupportedEstimator(TransformedEstimator):
         kept, _, own, outside = self._kept(points)
         return self._pieced(super().score(kept), own, kept != points, outside)
 
-    def reading(self, base: Any) -> SupportedEstimator:
-        return SupportedEstimator(base, self.transform, self.edges)
-
-    def with_network(self, network: Network) -> SupportedEstimator:
-        moved = super().with_network(network)
-        return SupportedEstimator(moved.base, moved.transform, self.edges.to(moved.core.samples.device))
+    def with_base(self, base: Any) -> SupportedEstimator:
+        return SupportedEstimator(base, self.transform, self.edges.to(base.core.samples.device))
 
     def _kept(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x = points.double()

@@ -11,6 +11,7 @@ from torch.distributions.transforms import Transform
 from disco_samplers.estimators.base import Estimator
 from disco_samplers.estimators.transforms import log_volume, pull_back, settled
 from disco_samplers.model import Network
+from disco_samplers.modes import recorded, transformed
 
 
 class TransformedEstimator:
@@ -72,10 +73,6 @@ class TransformedEstimator:
         draws: Tensor = self.transform.inv(self.base.sample(num_samples, generator=generator))
         return draws
 
-    def reading(self, base: Any) -> TransformedEstimator:
-        """The same transform around another estimator."""
-        return TransformedEstimator(base, self.transform, validate_args=self.validate_args)
-
     @property
     def core(self) -> Estimator:
         """The estimator inside."""
@@ -97,13 +94,19 @@ class TransformedEstimator:
         log_prob: Tensor = self.base.white_log_prob(z)
         return log_prob
 
+    def with_base(self, base: Any) -> TransformedEstimator:
+        """Another estimator read through the same transform."""
+        transform = settled(self.transform, base.core.samples.device)
+        return TransformedEstimator(base, transform, validate_args=self.validate_args)
+
     def with_network(self, network: Network) -> TransformedEstimator:
         """The same reading by another network, where that is."""
-        base = self.base.with_network(network)
-        return TransformedEstimator(base, settled(self.transform, base.core.samples.device), validate_args=self.validate_args)
+        return self.with_base(self.base.with_network(network))
 
     def _image(self, points: Tensor) -> Tensor:
         z: Tensor = self.transform(points)
-        if self.validate_args and not (self.transform.domain.check(points).all() and torch.isfinite(z).all()):
+        if not self.validate_args or recorded() or transformed():  # there are no values to look at
+            return z
+        if not (self.transform.domain.check(points).all() and torch.isfinite(z).all()):
             raise ValueError(f"points lie outside the domain of {self.transform}")
         return z

@@ -16,6 +16,9 @@ INDEX = ("chain", "draw")
 LOG_WEIGHT = ".log_weight"
 """The column of log-weights, as R's package posterior calls it; its .chain, .iteration and .draw are known too."""
 
+LOG_PROB = ".log_prob"
+"""The column of the log-density at the rows."""
+
 UNNAMED = "arr_0"
 """What numpy calls an array that was saved without a name."""
 
@@ -30,10 +33,11 @@ def table_of(values: np.ndarray, names: Sequence[str], labels: dict[str, np.ndar
     if ".draw" in columns:  # counts on through all chains, where .iteration begins anew
         columns.pop(".draw")
         columns |= {new: columns.pop(old) for old, new in ((".chain", "chain"), (".iteration", "draw")) if old in columns}
-    weights = columns.pop(LOG_WEIGHT, None)
+    weights, log_prob = columns.pop(LOG_WEIGHT, None), columns.pop(LOG_PROB, None)
     index = labels | {name: columns.pop(name) for name in (*INDEX, "") if name in columns}
     body = np.stack(list(columns.values()), 1) if columns else np.empty((len(values), 0))
-    table = Table(body, list(columns), 1, index, weights=None if weights is None else from_logs(weights))
+    weighted = None if weights is None else from_logs(weights)
+    table = Table(body, list(columns), 1, index, weights=weighted, log_prob=log_prob)
     if not {*INDEX} & {*index} - {*labels} or not len(body):
         return table
     chain, draw = (index.get(name, np.zeros(len(values))) for name in INDEX)
@@ -50,7 +54,10 @@ def from_arrays(arrays: dict[str, np.ndarray], labels: dict[str, np.ndarray] | N
     for name, array in arrays.items():
         values = numeric(array, name)
         if values.ndim not in (1, 2):
-            raise ValueError(f"array {name} must have one or two dimensions, got shape {array.shape}")
+            raise ValueError(
+                f"array {name} must have one or two dimensions beside other arrays, got shape {array.shape}: save it alone"
+                + (f", np.save({name + '.npy'!r}, {name}), and name its axes" if values.ndim == 3 else "")
+            )
         parts.append(values if values.ndim == 2 else values[:, None])
         width = parts[-1].shape[1]
         if name == UNNAMED:

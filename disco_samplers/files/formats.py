@@ -15,7 +15,7 @@ from disco_samplers.files.getdist import getdist_table, is_getdist
 from disco_samplers.files.hdf5 import read_hdf5
 from disco_samplers.files.nested import is_nested, nested_table
 from disco_samplers.files.netcdf import read_netcdf
-from disco_samplers.files.npy import AXES, read_npy, read_npz, write_npy, write_npz
+from disco_samplers.files.npy import read_npy, read_npz, write_npy, write_npz
 from disco_samplers.files.packed import kind, open_binary
 from disco_samplers.files.stan import is_stan, stan_table
 from disco_samplers.files.table import Table
@@ -29,7 +29,7 @@ _SHEETS: list[tuple[Callable[[Sheet], bool], Callable[[Sheet], Table]]] = [
 ]
 """The programs that are known by what their text files hold."""
 
-_BINARY: dict[str, Callable[[IO[bytes], Path, Sequence[str], Sequence[str]], Table]] = {
+_BINARY: dict[str, Callable[[IO[bytes], Path, Sequence[str], Sequence[str] | None], Table]] = {
     ".npy": lambda file, path, index, axes: read_npy(file, axes),
     ".npz": lambda file, path, index, axes: read_npz(file, axes),
     ".parquet": lambda file, path, index, axes: read_parquet(file, index),
@@ -55,7 +55,7 @@ NEEDED = {
 """Packages by extension."""
 
 
-def read_file(path: Path, index: Sequence[str] = (), axes: Sequence[str] = AXES, header: bool | None = None) -> Table:
+def read_file(path: Path, index: Sequence[str] = (), axes: Sequence[str] | None = None, header: bool | None = None) -> Table:
     """Reads one file; nothing in it is ever executed.
 
     Raises:
@@ -65,6 +65,8 @@ def read_file(path: Path, index: Sequence[str] = (), axes: Sequence[str] = AXES,
     """
     if kind(path) not in READABLE:
         raise ValueError(f"{path}: the extension must be one of {', '.join(READABLE)}")
+    if axes is not None and kind(path) not in (".npy", ".npz"):
+        raise ValueError(f"axes are of a .npy or .npz of three dimensions, not of {path}: leave them out")
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}")
     if path.stat().st_size == 0:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from itertools import product
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from disco_samplers.draws import inference_data
+from disco_samplers.draws import from_labelled, inference_data
 from disco_samplers.extras import optional
 from disco_samplers.files.columns import from_chains, numeric
-from disco_samplers.files.table import Table, from_logs
+from disco_samplers.files.table import Bound, Table, from_logs
 
-_LOG_PROB, _LOG_WEIGHT, _INDEPENDENT = "lp", "log_weight", "independent"
+_LOG_PROB, _LOG_WEIGHT, _INDEPENDENT, _SUPPORT = "lp", "log_weight", "independent", "support"
 """What ArviZ calls the log-density of a draw; and what we call the rest, for which it has no name."""
 
 
@@ -64,6 +64,8 @@ def to_arviz(
     divergences: np.ndarray | None = None,
     *,
     log_weight: np.ndarray | None = None,
+    log_prob: np.ndarray | None = None,
+    support: Mapping[str, Bound] | None = None,
     independent: bool = False,
 ) -> Any:
     """ArviZ data of draws (chain, draw, d), (chain, draw) of them divergent; theta[0], theta[1], ... become one variable theta.
@@ -71,48 +73,43 @@ def to_arviz(
     Raises:
         ImportError: if ArviZ is not installed.
     """
-    given = {"diverging": divergences, _LOG_WEIGHT: log_weight}
+    given = {"diverging": divergences, _LOG_WEIGHT: log_weight, _LOG_PROB: log_prob}
     data = inference_data(draws, names, {name: column for name, column in given.items() if column is not None})
     if independent:
         data["posterior"].attrs[_INDEPENDENT] = 1
+    if support:
+        data["posterior"].attrs[_SUPPORT] = json.dumps(support)
     return data
 
 
 def _table(data: Any, stats: Any, where: str) -> Table:
-    parts, names = [], []
-    for name in data.data_vars:
-        variable = data[name]
-        if "chain" not in variable.dims or "draw" not in variable.dims:
-            raise ValueError(f"{where}: variable {name} has no chain and draw")
-        variable = variable.transpose("chain", "draw", ...)
-        values = numeric(variable.values, str(name))
-        elements = list(_elements(variable))
-        names += [f"{name}{element}" for element in elements]
-        parts.append(values.reshape(*values.shape[:2], len(elements)))
-    if not parts:
-        raise ValueError(f"{where} holds no variables with chain and draw")
+    try:
+        values, names = from_labelled(data)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{where}: column name(s) {', '.join(repeated)} occur more than once")
-    table = from_chains(np.concatenate(parts, 2), names)
-    columns = dict(_statistics(stats, parts[0].shape[:2])) if stats is not None else {}
+    chains = values.astype(np.float64) if values.ndim == 3 else values.astype(np.float64)[None]
+    columns = dict(_statistics(stats, chains.shape[:2])) if stats is not None else {}
     log_weight = columns.pop(_LOG_WEIGHT, None)
     return dataclasses.replace(
-        table,
+        from_chains(chains, names),
         chained=not data.attrs.get(_INDEPENDENT, False),
         weights=None if log_weight is None else from_logs(log_weight),
         log_prob=columns.pop(_LOG_PROB, None),
+        support=_support(data.attrs.get(_SUPPORT), names, where),
         stats=columns,
     )
 
 
-def _elements(variable: Any) -> Iterator[str]:
-    """[i], [name of a coordinate] or [i,j] for each element of one draw; of a number nothing."""
-    labels = []
-    for axis, dim in enumerate(variable.dims[2:], 2):
-        size = variable.shape[axis]
-        own = [str(label) for label in variable[dim].values] if dim in variable.coords else []
-        labels.append(own if len(set(own)) == size else [str(i) for i in range(size)])
-    return (f"[{','.join(at)}]" if at else "" for at in product(*labels))
+def _support(text: Any, names: list[str], where: str) -> dict[str, Bound]:
+    """The bounds of columns, as :func:`to_arviz` writes them."""
+    if text is None:
+        return {}
+    try:
+        return {name: (low, high) for name, (low, high) in json.loads(text).items() if name in names}
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError(f'{where}: its attribute "{_SUPPORT}" is not (low, high) of columns by name, in JSON') from None
 
 
 def _statistics(stats: Any, shape: tuple[int, int]) -> Iterator[tuple[str, np.ndarray]]:

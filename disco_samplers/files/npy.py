@@ -23,19 +23,19 @@ _MANY = 50
 """Chains, if there are more of them than draws, from which on the axes look confused."""
 
 
-def read_npy(file: IO[bytes], axes: Sequence[str] = AXES) -> Table:
+def read_npy(file: IO[bytes], axes: Sequence[str] | None = None) -> Table:
     """Reads .npy: (n,), (n, d), or of three dimensions, which are what ``axes`` says."""
     return _table({UNNAMED: np.load(file, allow_pickle=False)}, axes)
 
 
-def read_npz(file: IO[bytes], axes: Sequence[str] = AXES) -> Table:
+def read_npz(file: IO[bytes], axes: Sequence[str] | None = None) -> Table:
     """Reads .npz: one array as of .npy, one array a variable, or ``samples`` (n, d) with their weights.
 
     The weights, which dynesty, ultranest and others call ``weights`` or ``logwt``, may also follow from ``logl`` and ``birth``.
     """
     with np.load(file, allow_pickle=False) as opened:
         arrays = {name: opened[name] for name in opened.files}
-    return _weighted(arrays) or _table(arrays, axes)
+    return (None if axes else _weighted(arrays)) or _table(arrays, axes)
 
 
 def write_npy(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:
@@ -52,15 +52,18 @@ def write_npz(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:
                 np.lib.format.write_array(entry, plain, allow_pickle=False)
 
 
-def _table(arrays: dict[str, np.ndarray], axes: Sequence[str]) -> Table:
+def _table(arrays: dict[str, np.ndarray], said: Sequence[str] | None) -> Table:
     name, array = next(iter(arrays.items()), ("", np.empty(0)))
     if len(arrays) > 1 or array.ndim != 3:
+        if said is not None:
+            raise ValueError("axes are of a single array of three dimensions, which is not there: leave them out")
         return from_arrays(arrays)
+    axes = AXES if said is None else said
     if sorted(axes) != sorted(AXES):
         raise ValueError(f"axes must be {', '.join(AXES)} in some order, got {', '.join(axes)}")
     values = numeric(array, name).transpose([list(axes).index(axis) for axis in AXES])
     chains, draws, d = values.shape
-    if chains > max(draws, _MANY) and tuple(axes) == AXES:
+    if chains > max(draws, _MANY) and said is None:
         warnings.warn(
             f"an array of shape {array.shape} is read as {chains} chains of {draws} draws of {d} variables; if its draws are "
             "first, as emcee's are, say axes draw, chain, variable",

@@ -14,7 +14,6 @@ from typing import Any
 from disco_samplers.draws import Draws, DrawsWarning
 from disco_samplers.files.formats import read_file
 from disco_samplers.files.netcdf import table_of_dataset
-from disco_samplers.files.npy import AXES
 from disco_samplers.files.table import Table, stacked
 
 _ROOTS = (r"_?dead-birth\.txt", r"[._]\d+\.txt", r"\.txt")
@@ -32,7 +31,7 @@ def read(
     row_weights: str | None = None,
     burn_in: float = 0,
     thinning: int = 1,
-    axes: Sequence[str] = AXES,
+    axes: Sequence[str] | None = None,
     header: bool | None = None,
     iid: bool = False,
 ) -> Draws:
@@ -110,7 +109,7 @@ def read_table(
     row_weights: str | None = None,
     burn_in: float = 0,
     thinning: int = 1,
-    axes: Sequence[str] = AXES,
+    axes: Sequence[str] | None = None,
     header: bool | None = None,
 ) -> Table:
     """The table in files, as of :func:`read`; it may have a single row, and missing values as NaN.

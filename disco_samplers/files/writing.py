@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from disco_samplers.draws import Draws
 from disco_samplers.extras import optional
-from disco_samplers.files.columns import INDEX, LOG_WEIGHT
+from disco_samplers.files.columns import INDEX, LOG_PROB, LOG_WEIGHT
 from disco_samplers.files.formats import NEEDED, WRITERS
 from disco_samplers.files.netcdf import to_arviz, write_netcdf
 from disco_samplers.files.packed import is_packed, kind, open_binary
+from disco_samplers.files.table import Bound
 from disco_samplers.files.whole import check_place, write
 
 
@@ -35,7 +36,8 @@ def write_table(path: str | Path, columns: dict[str, np.ndarray]) -> None:
 def save(path: str | Path, draws: Draws) -> None:
     """Writes draws with their names, chains and weights, such that ``read`` gives them back.
 
-    Tables have columns chain and draw where there are chains, and .log_weight where there are weights; .npy keeps no names.
+    Tables have columns chain and draw where there are chains, .log_weight where there are weights and .log_prob where there is
+    the log-density; only .nc keeps the support, and .npy the values alone.
 
     Raises:
         ValueError: if the extension is unknown, a variable has a name that the format has another use for, or the draws are
@@ -52,8 +54,13 @@ def save(path: str | Path, draws: Draws) -> None:
     """
     chains = draws.num_chains
     values = draws.values.detach().cpu().double().numpy().reshape(chains or 1, -1, draws.dim)
-    weights = None if draws.weights is None else draws.weights.cpu().numpy().reshape(values.shape[:2])
-    _write(Path(path), values, draws.names, weights=weights, independent=chains is None)
+    weights, log_prob = (
+        None if column is None else column.detach().cpu().numpy().reshape(values.shape[:2])
+        for column in (draws.weights, draws.log_prob)
+    )
+    support = None if draws.support is None else dict(zip(draws.names, draws.support, strict=True))
+    independent = chains is None
+    _write(Path(path), values, draws.names, weights=weights, log_prob=log_prob, support=support, independent=independent)
 
 
 def write_draws(path: str | Path, draws: np.ndarray, names: Sequence[str], divergences: np.ndarray) -> None:
@@ -83,7 +90,7 @@ def writable(path: str | Path, *, draws: bool, names: Sequence[str] = ()) -> Non
             raise ValueError(
                 f"{path}: a variable of a netCDF file cannot be called {bad[0]!r}: rename it, or write another format"
             )
-    elif draws and kind(path) != ".npy" and (taken := sorted({*INDEX, LOG_WEIGHT} & {*names})):
+    elif draws and kind(path) != ".npy" and (taken := sorted({*INDEX, LOG_WEIGHT, LOG_PROB} & {*names})):
         raise ValueError(f"a variable cannot be called {' or '.join(taken)}: a table of draws has a column of that name")
 
 
@@ -98,6 +105,8 @@ def _write(
     names: Sequence[str],
     *,
     weights: np.ndarray | None = None,
+    log_prob: np.ndarray | None = None,
+    support: Mapping[str, Bound] | None = None,
     divergences: np.ndarray | None = None,
     independent: bool = False,
 ) -> None:
@@ -106,7 +115,9 @@ def _write(
         log_weight = None if weights is None else np.log(weights)
     chains, count, d = draws.shape
     if kind(path) == ".nc":
-        data = to_arviz(draws, names, divergences, log_weight=log_weight, independent=independent)
+        data = to_arviz(
+            draws, names, divergences, log_weight=log_weight, log_prob=log_prob, support=support, independent=independent
+        )
         write(path, lambda temporary: write_netcdf(temporary, data))
     elif kind(path) == ".npy":
         if weights is not None:
@@ -116,7 +127,8 @@ def _write(
     else:
         index = {"chain": np.repeat(np.arange(chains), count), "draw": np.tile(np.arange(count), chains)}
         columns = {} if independent else index
-        columns |= {} if log_weight is None else {LOG_WEIGHT: log_weight.ravel()}
+        of_rows = {LOG_WEIGHT: log_weight, LOG_PROB: log_prob}
+        columns |= {name: column.ravel() for name, column in of_rows.items() if column is not None}
         write_table(path, columns | {name: draws.reshape(-1, d)[:, i] for i, name in enumerate(names)})
 
 

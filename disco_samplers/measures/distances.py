@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import as_points, check_count, like
 from disco_samplers.draws import Draws, evenly
 from disco_samplers.estimators import quantile
+from disco_samplers.randomness import check_seed
+from disco_samplers.types import ArrayLike
 
 _TILE = 2**22
 """Distances held at a time."""
 
 
 def sliced_wasserstein(
-    x: Tensor | Draws, y: Tensor | Draws, *, order: int = 1, standardize: bool = True, seed: int = 0, projections: int = 200
+    x: ArrayLike | Draws,
+    y: ArrayLike | Draws,
+    *,
+    order: int = 1,
+    standardize: bool = True,
+    seed: int = 0,
+    projections: int = 200,
 ) -> float:
     r"""Sliced Wasserstein distance of two samples, in units of their columns' pooled standard deviations.
 
@@ -31,8 +41,8 @@ def sliced_wasserstein(
         projections: number of directions.
 
     Raises:
-        TypeError: if ``order`` or ``projections`` is not an integer.
-        ValueError: if one is not positive.
+        TypeError: if ``order`` or ``projections`` is not an integer, or a set not numeric.
+        ValueError: if one is not positive, or the sets differ in columns or hold NaN.
 
     References:
         Bonneel, Rabin, Peyre, Pfister, *Sliced and Radon Wasserstein barycenters of measures*, JMIV 2015.
@@ -44,7 +54,8 @@ def sliced_wasserstein(
     """
     check_count("order", order, 1)
     check_count("projections", projections, 1)
-    (x, x_share), (y, y_share) = _weighted(x), _weighted(y)
+    check_seed(seed, None)
+    (x, x_share), (y, y_share) = _pair(x, y)
     # Draws as often as they weigh, so that both sets count by their rows, as without weights.
     pooled = torch.cat([evenly(x, x_share), evenly(y, y_share)])
     # Without its centre a column of one value stays zero, however small its standard deviation comes out.
@@ -60,7 +71,7 @@ def sliced_wasserstein(
     return float((a - b).abs().pow(order).mean() ** (1 / order))
 
 
-def maximum_mean_discrepancy(x: Tensor | Draws, y: Tensor | Draws, *, bandwidth: float | None = None) -> float:
+def maximum_mean_discrepancy(x: ArrayLike | Draws, y: ArrayLike | Draws, *, bandwidth: float | None = None) -> float:
     r"""Unbiased squared maximum mean discrepancy of two samples under a Gaussian kernel; about zero for equal distributions.
 
     .. math:: MMD^2 = E\,k(x, x') + E\,k(y, y') - 2\, E\,k(x, y), \qquad k(x, y) = e^{-|x - y|^2 / 2 h^2}
@@ -78,7 +89,9 @@ def maximum_mean_discrepancy(x: Tensor | Draws, y: Tensor | Draws, *, bandwidth:
         >>> maximum_mean_discrepancy(x, x + 3.0) > 0.5
         True
     """
-    (x, x_share), (y, y_share) = _weighted(x), _weighted(y)
+    if bandwidth is not None and not (bandwidth > 0 and math.isfinite(bandwidth)):
+        raise ValueError(f"bandwidth must be positive, got {bandwidth}")
+    (x, x_share), (y, y_share) = _pair(x, y, 2)
     p, q = (z.new_full((len(z),), 1 / len(z)) if share is None else share for z, share in ((x, x_share), (y, y_share)))
     h = float(torch.pdist(y[:1000]).median()) if bandwidth is None else bandwidth
 
@@ -94,7 +107,7 @@ def maximum_mean_discrepancy(x: Tensor | Draws, y: Tensor | Draws, *, bandwidth:
     return within(x, p) + within(y, q) - 2 * total(x, y, p, q)
 
 
-def precision_recall(generated: Tensor | Draws, real: Tensor | Draws, *, neighbours: int = 3) -> tuple[float, float]:
+def precision_recall(generated: ArrayLike | Draws, real: ArrayLike | Draws, *, neighbours: int = 3) -> tuple[float, float]:
     """Share of generated rows within the real ones' manifold, and of real rows within the generated ones'.
 
     A set's manifold is the union of balls around its rows that reach to their k-th nearest neighbours.
@@ -119,11 +132,11 @@ def precision_recall(generated: Tensor | Draws, real: Tensor | Draws, *, neighbo
     """
     check_count("neighbours", neighbours, 1)
     generated, real = (torch.as_tensor(z.independent()) if isinstance(z, Draws) else z for z in (generated, real))
+    (generated, _), (real, _) = _pair(generated, real, 1, ("generated", "real"))
     if neighbours >= min(len(generated), len(real)):
         raise ValueError(
             f"neighbours is {neighbours}: generated and real must have more rows than that, got {len(generated)}, {len(real)}"
         )
-    generated, real = generated.double(), real.double()
 
     def share(points: Tensor, manifold: Tensor) -> float:
         # The first neighbour is the row itself.
@@ -134,20 +147,38 @@ def precision_recall(generated: Tensor | Draws, real: Tensor | Draws, *, neighbo
     return share(generated, real), share(real, generated)
 
 
-def nearest_distances(points: Tensor, others: Tensor) -> Tensor:
+def nearest_distances(points: ArrayLike, others: ArrayLike) -> Any:
     """Distance of each point (n, d) to the nearest of the others (m, d), as (n,).
 
     Example:
         >>> nearest_distances(torch.zeros(1, 2), torch.tensor([[3.0, 4.0], [6.0, 8.0]]))
         tensor([5.])
     """
-    return torch.cat([tile.amin(1) for tile in _distances(points, others)])
+    (x, _), (y, _) = _pair(points, others, 1, ("points", "others"))
+    return like(torch.cat([tile.amin(1) for tile in _distances(x, y)]), points)
 
 
-def _weighted(x: Tensor | Draws) -> tuple[Tensor, Tensor | None]:
-    """Rows in float64 and, of draws, their shares of all weight."""
+def _pair(
+    x: ArrayLike | Draws, y: ArrayLike | Draws, least: int = 1, names: tuple[str, str] = ("x", "y")
+) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
+    """Of two sets the rows in float64 and, of draws, their shares of all weight; each of so many rows at least."""
+    first, second = (_weighted(z, name) for z, name in zip((x, y), names, strict=True))
+    for (rows, _), name in zip((first, second), names, strict=True):
+        if len(rows) < least:
+            raise ValueError(f"{name} must have at least {least} rows, got {len(rows)}")
+    if first[0].shape[1] != second[0].shape[1]:
+        raise ValueError(
+            f"{names[0]} and {names[1]} must have the same columns, got {first[0].shape[1]} and {second[0].shape[1]}"
+        )
+    return first, second
+
+
+def _weighted(x: ArrayLike | Draws, name: str) -> tuple[Tensor, Tensor | None]:
     if not isinstance(x, Draws):
-        return x.double(), None
+        points = as_points(x, name).double()
+        if points.ndim != 2:
+            raise ValueError(f"{name} must have shape (n, d), got {tuple(points.shape)}")
+        return points, None
     rows, counts = x.counts()
     return rows.double(), None if counts is None else (counts / counts.sum()).double()
 

@@ -7,6 +7,11 @@ are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for cont
 :class:`~disco_samplers.Draws` means go by weights, n is the effective size, and runs of a chain are held out as a whole. They
 do not cover the estimate's own bias, nor, of a divergence, the sampling of q.
 
+No density has draws that tie. Values of a column that do, on a grid or ten of them at most, are drawn uniformly from their
+cells: an entropy is that of rounded numbers, of whole numbers the discrete one. Mutual information does not depend on how a
+column is measured: ties become normal scores in random order, and where all columns are codes pairs are counted. Codes have no
+Fisher information. Ties of whole rows, as of a chain that stood still, are none of these.
+
 The shipped weights of symmetry "rotations" are the default: an affine map of the samples changes the quantities as it should.
 """
 
@@ -23,7 +28,8 @@ from disco_samplers.arrays import device_of
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
-from disco_samplers.measures.quantity import Information, Rows, as_draws, as_pairs, row_mean
+from disco_samplers.measures.quantity import Information, Rows, all_rows, as_draws, as_pairs, known_rows, row_mean
+from disco_samplers.measures.ties import check_no_codes, counted_information, normal_scores, spread, steps_of
 from disco_samplers.types import ArrayLike, ScoreFunction
 
 Marginals = Literal["auto", "johnson", "linear"]
@@ -142,7 +148,8 @@ def entropy(samples: ArrayLike | Draws, **options: Any) -> Information:
         >>> abs(float(entropy(x)) - exact) < 0.2
         True
     """
-    x = as_draws(samples, "samples", device=device_of(options.get("model"), samples))
+    values = all_rows(samples, "samples", device=device_of(options.get("model"), samples))
+    x = known_rows(spread(values, steps_of(values), options.get("seed", 0)), samples, "samples")
     read = _fit(options, x, crossfitted=False).read(x)
     return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=read.variance)
 
@@ -172,8 +179,14 @@ def kl_divergence(p_samples: ArrayLike | Draws, q_samples: ArrayLike | Draws, **
         True
     """
     device = device_of(options.get("model"), p_samples, q_samples)
-    p = as_draws(p_samples, "p_samples", device=device)
-    q = as_draws(q_samples, "q_samples", p.values.shape[1], device)
+    of_both = [all_rows(p_samples, "p_samples", device=device)]
+    of_both.append(all_rows(q_samples, "q_samples", of_both[0].shape[1], device))
+    steps = [steps_of(values) for values in of_both]
+    common = torch.where((steps[0] > 0) & (steps[1] > 0), torch.minimum(*steps), torch.maximum(*steps))
+    p, q = (
+        known_rows(spread(values, torch.where(step > 0, common, 0.0), options.get("seed", 0)), samples, name)
+        for values, step, samples, name in zip(of_both, steps, (p_samples, q_samples), ("p_samples", "q_samples"), strict=True)
+    )
     fit = _fit(options, p, crossfitted=False)
     of_p, of_q = fit.read(p), fit.read(q)
     rows = of_p.log_prob(p.values) - of_q.log_prob(p.values)
@@ -196,7 +209,8 @@ def mutual_information(x: ArrayLike | Draws, y: ArrayLike | Draws, **options: An
         TypeError, ValueError: as :func:`entropy`, or if the rows differ in number.
 
     References:
-        Cover, Thomas, *Elements of information theory*, eq. 8.47.
+        Cover, Thomas, *Elements of information theory*, eq. 8.47; of codes Miller, *Note on the bias of information estimates*,
+        1955.
 
     Example:
         >>> import math
@@ -206,13 +220,34 @@ def mutual_information(x: ArrayLike | Draws, y: ArrayLike | Draws, **options: An
         True
     """
     device = device_of(options.get("model"), x, y)
-    pairs, columns = as_pairs(x, y, device)
-    a, b = pairs.columns(0, columns), pairs.columns(columns, pairs.values.shape[1])
+    of_x, of_y, known = as_pairs(x, y, device)
+    values, columns, seed = torch.cat([of_x, of_y], 1), of_x.shape[1], options.get("seed", 0)
+    if (counted := _counted(of_x, of_y, known, seed)) is not None:
+        return counted
+    pairs = known_rows(normal_scores(values, seed, None if known is None else known.weights), known, "x and y")
+    a, b = pairs.columns(0, columns), pairs.columns(columns, values.shape[1])
     fit = _fit(options, pairs, crossfitted=False)
     joint, of_a, of_b = (fit.read(rows) for rows in (pairs, a, b))
     rows = joint.log_prob(pairs.values) - of_a.log_prob(a.values) - of_b.log_prob(b.values)
     variance = joint.variance + of_a.variance + of_b.variance
     return row_mean("mutual information", rows, counts=pairs.counts, variance=variance)
+
+
+def _counted(x: Tensor, y: Tensor, known: Draws | None, seed: int) -> Information | None:
+    """Mutual information by counting, where all columns are codes and there are draws enough for each pair; None elsewhere."""
+    values = torch.cat([x, y], 1)
+    steps = steps_of(values)
+    if not (steps > 0).all():
+        return None
+    counts, share = None, values.new_full((len(x),), 1 / len(x))
+    worth = float(len(x))
+    if known is not None:
+        apart = known_rows(spread(values, steps, seed), known, "x and y").counts
+        worth = worth if apart is None else float(apart.sum())
+        share = share if known.weights is None else known.weights.to(share)
+        counts = share * worth
+    found = counted_information(x, y, share, worth)
+    return None if found is None else row_mean("mutual information", found[0], counts=counts, variance=found[1])
 
 
 def fisher_information(samples: ArrayLike | Draws, **options: Any) -> Information:
@@ -229,7 +264,7 @@ def fisher_information(samples: ArrayLike | Draws, **options: Any) -> Informatio
         options: as for :func:`entropy`.
 
     Raises:
-        TypeError, ValueError: as :func:`entropy`.
+        TypeError, ValueError: as :func:`entropy`, or if a column holds codes.
 
     References:
         Hyvarinen, *Estimation of non-normalized statistical models by score matching*, JMLR 2005, theorem 1; Hutchinson,
@@ -241,6 +276,7 @@ def fisher_information(samples: ArrayLike | Draws, **options: Any) -> Informatio
         True
     """
     x = as_draws(samples, "samples", device=device_of(options.get("model"), samples))
+    check_no_codes(x.values, "samples")
     fit, scale = _fit(options, x, crossfitted=True), x.values.std(0)
     rows = fit.settled(x).crossfit(x, lambda estimate, part: _stein(estimate.score, part, scale, fit.seed))
     return row_mean("Fisher information", rows, counts=x.counts, unit="per squared unit of length")
@@ -268,7 +304,8 @@ def relative_fisher_information(
         options: as for :func:`entropy`.
 
     Raises:
-        TypeError, ValueError: as :func:`entropy`, or unless exactly one of ``q_samples`` and ``q_score`` is given.
+        TypeError, ValueError: as :func:`entropy`, if a column holds codes, or unless exactly one of ``q_samples`` and
+            ``q_score`` is given.
 
     References:
         Otto, Villani, *Generalization of an inequality by Talagrand and links with the logarithmic Sobolev inequality*, 2000.
@@ -282,10 +319,12 @@ def relative_fisher_information(
         raise ValueError("give either q_samples or q_score")
     device = device_of(options.get("model"), q_score, p_samples, q_samples)
     p = as_draws(p_samples, "p_samples", device=device)
+    check_no_codes(p.values, "p_samples")
     fit, scale = _fit(options, p, crossfitted=True), p.values.std(0)
     other: Callable[[Tensor], Any] | None = q_score
     if q_samples is not None:
         q = as_draws(q_samples, "q_samples", p.values.shape[1], device)
+        check_no_codes(q.values, "q_samples")
         other = fit.settled(q).condition(q.values, q.counts).score
     assert other is not None
 

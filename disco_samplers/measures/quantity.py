@@ -95,15 +95,35 @@ def as_draws(samples: ArrayLike | Draws, name: str, dim: int | None = None, devi
     Raises:
         TypeError, ValueError: as :func:`as_rows`.
     """
+    return known_rows(all_rows(samples, name, dim, device), samples, name)
+
+
+def all_rows(samples: ArrayLike | Draws, name: str, dim: int | None = None, device: torch.device | None = None) -> Tensor:
+    """Samples as :func:`as_rows` has them, of draws every row, whatever it weighs.
+
+    Raises:
+        TypeError, ValueError: as :func:`as_rows`.
+    """
+    if isinstance(samples, Draws):
+        samples = samples.values if samples.is_tensor else samples.values.numpy()
+    return as_rows(samples, name, dim, device)
+
+
+def known_rows(values: Tensor, samples: ArrayLike | Draws | None, name: str) -> Rows:
+    """Values (n, d) for the rows of samples, with what is known of these.
+
+    Raises:
+        ValueError: as :func:`as_rows`.
+    """
     if not isinstance(samples, Draws):
-        return Rows(as_rows(samples, name, dim, device))
-    rows, counts = samples.counts()
-    x = as_rows(rows if samples.is_tensor else rows.numpy(), name, dim, device)
-    return Rows(x, None if counts is None else counts.to(x.device), samples.blocks())
+        return Rows(values)
+    draws = samples.replaced(values.to(samples.values.device))
+    rows, counts = draws.counts()
+    return Rows(as_rows(rows.to(values.device), name), None if counts is None else counts.to(values.device), draws.blocks())
 
 
-def as_pairs(x: ArrayLike | Draws, y: ArrayLike | Draws, device: torch.device | None) -> tuple[Rows, int]:
-    """Two sets of columns of the same draws side by side, and how many the first has.
+def as_pairs(x: ArrayLike | Draws, y: ArrayLike | Draws, device: torch.device | None) -> tuple[Tensor, Tensor, Draws | None]:
+    """Two sets of columns of the same draws, and the one that knows of weights and chains.
 
     Raises:
         TypeError, ValueError: as :func:`as_rows`, or if the rows differ in number or in weights and chains.
@@ -116,12 +136,9 @@ def as_pairs(x: ArrayLike | Draws, y: ArrayLike | Draws, device: torch.device | 
     )
     if len(a) != len(b):
         raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
-    pairs = torch.cat([a, b], 1)
-    if known is None:
-        return Rows(pairs), a.shape[1]
     if isinstance(x, Draws) and isinstance(y, Draws) and not _alike(x, y):
         raise ValueError("x and y must be columns of the same draws: their weights or chains differ")
-    return as_draws(known.replaced(pairs), "x and y", device=device), a.shape[1]
+    return a, b, known
 
 
 def _alike(x: Draws, y: Draws) -> bool:

@@ -4,7 +4,7 @@ from disco_samplers.pictures.adaptation import plot_adaptation
 from disco_samplers.pictures.density import plot_line, plot_plane
 from disco_samplers.pictures.distribution import plot_distribution
 from disco_samplers.pictures.draws import plot_pairs, plot_ranks, plot_traces
-from disco_samplers.pictures.figure import figure_of, legend_below, saved, some_of, widened, writable
+from disco_samplers.pictures.figure import brief, figure_of, legend_below, saved, some_of, widened, writable
 from disco_samplers.pictures.histogram import draw_histogram, edges
 from disco_samplers.pictures.style import BLUE, CYCLE, DARK, GREY, ORANGE, styled
 
@@ -14,6 +14,7 @@ __all__ = [
     "DARK",
     "GREY",
     "ORANGE",
+    "brief",
     "draw_histogram",
     "edges",
     "figure_of",

@@ -55,7 +55,7 @@ def plot_adaptation(
                 axes[1].axhline(tried[kind, 0.0], color=GREY, ls=style, label=kind)
         axes[1].axvline(coordinates[1], color=GREY, ls="--")
         axes[1].set_xscale("symlog", linthresh=0.1)
-        axes[1].set_xlim(left=-0.01)
+        axes[1].set_xlim(-0.01, max(1.0, *(strength for _, strength in tried)))
         axes[1].set_xlabel("strength of the tail coordinates")
         axes[1].set_ylabel("cross-fitted -log density (nats)")
         axes[1].set_title(f"coordinates: kept {coordinates[0]} (dashed)")

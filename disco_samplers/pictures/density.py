@@ -40,6 +40,7 @@ def plot_plane(
     arrows: tuple[np.ndarray, np.ndarray],
     names: tuple[str, str],
     *,
+    total: int | None = None,
     slice_through: str = "",
     path: str | None = None,
 ) -> Any:
@@ -50,6 +51,7 @@ def plot_plane(
         grid: places a (k,) and b (l,) on the two axes and the log-density (l, k) there.
         arrows: where they stand and the score there, both (m, 2).
         names: of the axes.
+        total: how many samples there are, if not all are shown.
         slice_through: what the plane goes through, where there are more than two dimensions.
         path: where to save the picture, if anywhere.
 
@@ -75,5 +77,6 @@ def plot_plane(
     axis.set_xlabel(names[0])
     axis.set_ylabel(names[1])
     cut = f", on a slice through {slice_through}" if slice_through else ""
-    axis.set_title(f"{len(samples)} samples, log-density and score (arrows){cut}")
+    count = f"{len(samples):,}" if total in (None, len(samples)) else f"{len(samples):,} of {total:,}"
+    axis.set_title(f"{count} samples, log-density and score (arrows){cut}")
     return saved(figure, path)

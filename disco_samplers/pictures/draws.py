@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from disco_samplers.arrays import as_points
-from disco_samplers.pictures.figure import figure_of, legend_below, saved, some_of
+from disco_samplers.pictures.figure import brief, figure_of, legend_below, saved, some_of
 from disco_samplers.pictures.histogram import draw_histogram, edges
 from disco_samplers.pictures.style import BLUE, CYCLE, GREY, ORANGE, styled
 
@@ -56,7 +56,7 @@ def plot_traces(
             shade = (0.75 - 0.5 * k / (len(old) - 1),) * 3
             draw_histogram(left, one[:, i], bins, color=shade, label=f"input {k + 1}", filled=False, counted=False)
         draw_histogram(left, draws[..., i].ravel(), bins, color=BLUE, label="new draws", filled=False)
-        left.set_ylabel(names[i])
+        left.set_ylabel(brief(names[i]))
         left.set_yticks([])
         for colour, chain in zip(CYCLE, chains, strict=False):
             right.plot(draws[chain, :, i], color=colour, lw=0.5, alpha=0.8)
@@ -67,7 +67,7 @@ def plot_traces(
     axes[0, 1].set_title(f"trace of {_some(len(chains), len(draws), 'chain')}, one colour each")
     axes[-1, 0].set_xlabel("value")
     axes[-1, 1].set_xlabel("draw")
-    figure.suptitle(f"{draws.shape[0] * draws.shape[1]} draws of {_some(shown, draws.shape[2], 'variable')}")
+    figure.suptitle(f"{draws.shape[0] * draws.shape[1]:,} draws of {_some(shown, draws.shape[2], 'variable')}")
     return saved(figure, path)
 
 
@@ -117,11 +117,11 @@ def plot_pairs(
             if j:
                 axis.tick_params(labelleft=False)
             else:
-                axis.set_ylabel(names[i])
+                axis.set_ylabel(brief(names[i]))
             if i == shown - 1:
-                axis.set_xlabel(names[j])
+                axis.set_xlabel(brief(names[j]))
     legend_below(figure, axes[0, 0])
-    figure.suptitle(f"{len(x)} draws of {_some(shown, x.shape[1], 'variable')}, two at a time")
+    figure.suptitle(f"{len(x):,} draws of {_some(shown, x.shape[1], 'variable')}, two at a time")
     return saved(figure, path)
 
 
@@ -134,10 +134,12 @@ def plot_ranks(draws: np.ndarray, names: Sequence[str], path: str | None = None)
         Bayesian Analysis 2021, section 4.4.
 
     Raises:
-        ValueError: if the extension is not that of a picture.
+        ValueError: if there is but one chain, whose ranks are always flat, or the extension is not that of a picture.
         ImportError: if matplotlib is not installed.
     """
     chains, count, d = draws.shape
+    if chains < 2:
+        raise ValueError("ranks compare chains: at least two are needed, got 1")
     shown, which = min(d, _MOST_RANKS), some_of(chains, _MOST_CHAINS)
     across = len(which)
     figure = figure_of(max(4.8, 1.0 + 1.3 * across), 1.0 + 1.1 * shown, path)
@@ -152,7 +154,7 @@ def plot_ranks(draws: np.ndarray, names: Sequence[str], path: str | None = None)
             axes[i, j].set_yticks([])
             if i == 0:
                 axes[i, j].set_title(f"chain {chain}")
-        axes[i, 0].set_ylabel(names[i])
+        axes[i, 0].set_ylabel(brief(names[i]))
     figure.supxlabel("rank among all chains' draws", fontsize="medium")
     figure.suptitle(f"ranks of {_some(across, chains, 'chain')} in {_some(shown, d, 'variable')}; flat where they have mixed")
     return saved(figure, path)

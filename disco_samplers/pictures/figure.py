@@ -38,6 +38,16 @@ def some_of(count: int, most: int) -> list[int]:
     return [int(i) for i in np.linspace(0, count - 1, min(count, most)).round()]
 
 
+def brief(name: str, most: int = 16) -> str:
+    """A name that fits beside a small panel: of a longer one its beginning and its end.
+
+    Example:
+        >>> brief("mu"), brief("log_relaxation_time[12]")
+        ('mu', 'log_rela…ime[12]')
+    """
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[1 - most // 2 :]}"
+
+
 def figure_of(width: float, height: float, path: str | None) -> Any:
     """An empty figure of a size in inches, where one could be saved at the path.
 

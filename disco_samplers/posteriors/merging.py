@@ -69,7 +69,7 @@ def merge_subposteriors(
     shards: Sequence[ArrayLike | Draws],
     *,
     prior: Any = None,
-    prior_power: float = 1.0,
+    prior_power: float | None = None,
     model: DiScoFormer | None = None,
     num_samples: int = 10,
     num_chains: int = 200,
@@ -96,7 +96,7 @@ def merge_subposteriors(
             chains; lengths may differ, columns must be the same parameters, in the same order where they have no names.
         prior: the prior that the shards used, a differentiable log-density (m, d) -> (m,) or a density with ``log_prob`` and
             ``score``; not needed where each shard used the prior to the power 1/K.
-        prior_power: power of the prior in each shard: 1 where each used all of it, 1/K where they shared it.
+        prior_power: power of the prior in each shard: 1, the default, where each used all of it, 1/K where they shared it.
         model: the shipped one if not given.
         num_samples: draws of each chain.
         num_chains: number of chains.
@@ -143,20 +143,26 @@ def merged_posterior(
     shards: Sequence[ArrayLike | Draws],
     *,
     prior: Any = None,
-    prior_power: float = 1.0,
+    prior_power: float | None = None,
     model: DiScoFormer | None = None,
     adapt: int = 0,
+    seed: int | None = None,
     generator: torch.Generator | None = None,
 ) -> MergedPosterior:
     """The density that :func:`merge_subposteriors` samples; arguments and errors are the same."""
+    if model is not None and not isinstance(model, DiScoFormer):
+        raise TypeError(f"model must be a DiScoFormer, such as DiScoFormer.from_pretrained() gives, got {type(model).__name__}")
     if len(shards) < 2:
         raise ValueError(f"shards must be at least two sets of draws, got {len(shards)}")
+    if prior is None and prior_power is not None:
+        raise ValueError("prior_power is the power of prior=, which is not given: give the prior, or leave it out")
+    prior_power = 1.0 if prior_power is None else prior_power
     if not (math.isfinite(prior_power) and prior_power >= 0):
         raise ValueError(f"prior_power must be finite and not negative, got {prior_power}")
     device = device_of(model, *shards)
     draws = [_shard(x, f"shards[{k}]", device) for k, x in enumerate(_named(shards)[0])]
     here = draws[0].rows.device
-    generator = generator_on(here, generator=generator)
+    generator = generator_on(here, seed=seed, generator=generator)
     d = draws[0].rows.shape[-1]
     for k, (x, _, _) in enumerate(draws):
         if x.ndim != 2 or x.shape[1] != d:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, check_count, like
 from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
@@ -17,7 +18,7 @@ class ReferenceDensity(ABC):
 
     A subclass gives ``dim``, ``dtype``, ``device`` and :meth:`evaluate`; its score is had by differentiation unless it
     has a better way. Parameters may carry leading batch dimensions, points then too. Arrays in, arrays out; the
-    answer has the precision of the points, computed in the precision of the parameters.
+    answer has the precision of the points, computed in the precision of the parameters, whatever autocast is on.
     """
 
     dim: int
@@ -40,11 +41,13 @@ class ReferenceDensity(ABC):
 
     def log_prob(self, points: ArrayLike) -> ArrayLike:
         """Log-density in nats at points (m, d), as (m,)."""
-        return like(self.evaluate(self._points(points)), points)
+        with full_precision(self.device):
+            return like(self.evaluate(self._points(points)), points)
 
     def score(self, points: ArrayLike) -> ArrayLike:
         """Gradient of the log-density at points (m, d), as (m, d)."""
-        return like(self.evaluate_score(self._points(points)), points)
+        with full_precision(self.device):
+            return like(self.evaluate_score(self._points(points)), points)
 
     def log_prob_and_score(self, points: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
         """Both at once: (m,) and (m, d)."""

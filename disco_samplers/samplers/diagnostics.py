@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from disco_samplers.convergence import diagnostic
+from disco_samplers.convergence import diagnostic, nested_rhat
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -19,6 +19,13 @@ _R_HAT, _ESS = 1.01, 400
 _LONG, _MANY, _FEW_R_HAT = 400, 1600, 1.1
 """Draws of a chain and in all from which on chains that mix keep those limits, and the limit of R-hat for fewer."""
 
+_CHAINS, _GROUPS, _NESTED = 64, 8, 5.0
+"""Chains from which on nested R-hat tells something of short ones, its super-chains, and the limit: that of chains which have
+forgotten their start is chi-squared of seven degrees over 7 M, above 5 / M with a probability of 1e-5."""
+
+_NESTED_LEAST = 0.02
+"""Of nested R-hat's square less one: what longer chains may have, too."""
+
 
 class NotMixedWarning(RuntimeWarning):
     """Chains that have not mixed: their draws are not yet draws of the target."""
@@ -28,8 +35,8 @@ class NotMixedWarning(RuntimeWarning):
 class Summary:
     """A row for each variable: mean, sd, 5 %, 50 % and 95 % quantiles, Monte Carlo standard error, ESS (bulk and tail), R-hat.
 
-    ``str()`` gives the table, with a mark at the variables that have not mixed. R-hat, ESS and MCSE are NaN, and shown as a
-    dash, for chains of fewer than 100 draws.
+    ``str()`` gives the table, with a mark at the variables that have not mixed. R-hat, ESS and MCSE mean nothing for chains of
+    fewer than 100 draws: they are NaN and not shown. Of 64 such chains or more there is the nested R-hat.
 
     Arguments:
         names: of the variables.
@@ -41,27 +48,36 @@ class Summary:
     columns: dict[str, np.ndarray]
     unmixed: Sequence[int] = ()
 
+    @property
+    def shown(self) -> dict[str, np.ndarray]:
+        """The columns of which something is known."""
+        return {name: values for name, values in self.columns.items() if np.isfinite(values).any()}
+
     def __str__(self) -> str:
         width = max(8, *(len(name) for name in self.names))
-        head = " " * width + "".join(f" {name:>10}" for name in self.columns)
+        head = " " * width + "".join(f" {name:>{max(10, len(name))}}" for name in self.shown)
         rows = [
             f"{name:<{width}}"
-            + "".join(f" {_cell(values[i], column)}" for column, values in self.columns.items())
+            + "".join(f" {_cell(values[i], column)}" for column, values in self.shown.items())
             + "  not mixed" * (i in self.unmixed)
             for i, name in enumerate(self.names)
         ]
         return "\n".join([head, *rows])
 
 
-def summarise(draws: Tensor | np.ndarray, names: Sequence[str], *, independent: bool = False) -> Summary:
+def summarise(
+    draws: Tensor | np.ndarray, names: Sequence[str], *, independent: bool = False, start: np.ndarray | None = None
+) -> Summary:
     r"""Summary of draws (chain, draw, d).
 
-    R-hat is rank-normalised and split; ESS bulk and tail, MCSE of the mean.
+    R-hat is rank-normalised and split; ESS bulk and tail, MCSE of the mean. Of many short chains it is the nested R-hat
+    (:func:`disco_samplers.convergence.nested_rhat`).
 
     Arguments:
         draws: (chain, draw, d).
         names: of the d variables.
         independent: leaves out R-hat, ESS and MCSE, for draws whose order means nothing.
+        start: where each chain started, (chain, d), for the nested R-hat.
 
     References:
         Vehtari, Gelman, Simpson, Carpenter, Burkner, *Rank-normalization, folding, and localization: an improved R-hat*,
@@ -78,21 +94,26 @@ def summarise(draws: Tensor | np.ndarray, names: Sequence[str], *, independent: 
     low, median, high = np.quantile(flat, QUANTILES, axis=0)
     sd = flat.std(0, ddof=1) if len(flat) > 1 else np.full(x.shape[-1], np.nan)
     columns = {"mean": flat.mean(0), "sd": sd, "5%": low, "50%": median, "95%": high}
-    if not independent:
-        kinds = {"mcse": "mcse", "ess_bulk": "ess_bulk", "ess_tail": "ess_tail", "r_hat": "rhat"}
-        nothing = np.full(x.shape[-1], np.nan)
-        columns |= {name: nothing if x.shape[1] < _JUDGED else diagnostic(kind, x) for name, kind in kinds.items()}
-    return Summary(list(names), columns, () if independent else unmixed(x))
+    if independent:
+        return Summary(list(names), columns)
+    kinds = {"mcse": "mcse", "ess_bulk": "ess_bulk", "ess_tail": "ess_tail", "r_hat": "rhat"}
+    nothing = np.full(x.shape[-1], np.nan)
+    columns |= {name: nothing if x.shape[1] < _JUDGED else diagnostic(kind, x) for name, kind in kinds.items()}
+    if x.shape[1] < _JUDGED and start is not None and len(x) >= _CHAINS:
+        columns["r_hat_nested"] = nested_rhat(x, np.asarray(start, dtype=np.float64), _GROUPS)
+    return Summary(list(names), columns, unmixed(x, start))
 
 
-def unmixed(draws: np.ndarray) -> list[int]:
+def unmixed(draws: np.ndarray, start: np.ndarray | None = None) -> list[int]:
     r"""The variables that chains have not mixed in: R-hat above 1.01, or fewer than 400 effective draws in bulk or tails.
 
-    Chains of fewer than 100 draws are not judged, chains of fewer than 400, or fewer than 1600 draws in all, by an R-hat above
-    1.1 alone: such short ones miss the other limits also where they mix.
+    Chains of fewer than 400 draws, or fewer than 1600 draws in all, are judged by an R-hat above 1.1 alone: such short ones
+    miss the other limits also where they mix. Chains of fewer than 100 draws are judged where there are 64 of them, of known
+    start: in 8 super-chains of M by a nested R-hat above :math:`\sqrt{1.02 + 5/M}`.
 
     Arguments:
         draws: (chain, draw, d).
+        start: where each chain started, (chain, d).
 
     References:
         Vehtari, Gelman, Simpson, Carpenter, Burkner, *Rank-normalization, folding, and localization: an improved R-hat*,
@@ -105,18 +126,26 @@ def unmixed(draws: np.ndarray) -> list[int]:
     """
     chains, n = draws.shape[:2]
     if n < _JUDGED:
-        return []
+        if start is None or chains < _CHAINS:
+            return []
+        limit = np.sqrt(1 + _NESTED_LEAST + _NESTED / (chains // _GROUPS))
+        return [int(i) for i in np.flatnonzero(nested_rhat(draws, np.asarray(start, dtype=np.float64), _GROUPS) > limit)]
     if n < _LONG or chains * n < _MANY:
         return [int(i) for i in np.flatnonzero(diagnostic("rhat", draws) > _FEW_R_HAT)]
     ess = np.minimum(diagnostic("ess_bulk", draws), diagnostic("ess_tail", draws))
     return [int(i) for i in np.flatnonzero((diagnostic("rhat", draws) > _R_HAT) | (ess < _ESS))]
 
 
-def not_mixed(names: Sequence[str], method: str) -> str:
-    """One line on what has not mixed, and what to do."""
+def not_mixed(names: Sequence[str], method: str, length: int) -> str:
+    """One line on what chains of a length have not mixed in, and what to do."""
     some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     say = "run longer (num_samples, thinning)" + ("" if method == "jumps" else ', or an estimate by the method "jumps"')
-    return f"chains have not mixed (R-hat above {_R_HAT}, or fewer than {_ESS} effective draws) in {some}: {say}"
+    why = (
+        f"R-hat above {_R_HAT}, or fewer than {_ESS} effective draws"
+        if length >= _JUDGED
+        else "nested R-hat: they tell their start"
+    )
+    return f"chains have not mixed ({why}) in {some}: {say}"
 
 
 def spreading(draws: np.ndarray) -> list[int]:
@@ -146,8 +175,5 @@ def spreading(draws: np.ndarray) -> list[int]:
 
 
 def _cell(value: float, column: str) -> str:
-    if not np.isfinite(value):
-        return f"{'-':>10}"
-    if column.startswith("ess"):
-        return f"{value:>10.0f}"
-    return f"{value:>10.3f}" if column == "r_hat" else f"{value:>10.4g}"
+    kind = ".0f" if column.startswith("ess") else ".3f" if column.startswith("r_hat") else ".4g"
+    return f"{format(value, kind) if np.isfinite(value) else '-':>{max(10, len(column))}}"

@@ -36,7 +36,7 @@ class LangevinSampler:
     method      what it is
     ==========  =====================================================================================================
     "auto"      "jumps" for an estimate and its own density, else "mala" where there is a log-density, else "ula"
-    "jumps"     of an estimate: between all parts of it, by independent proposals made of its rows, with local "mala" moves
+    "jumps"     of an estimate, calibrated to its rows: independent proposals made of these, with local "mala" moves between
     "ula"       unadjusted Langevin, order one; its step size follows from ``bias``
     "baoab"     underdamped Langevin by the BAOAB splitting, order two; its step size follows from ``bias``
     "mala"      Metropolis-adjusted Langevin; its step size is adapted to an acceptance of 0.574
@@ -202,6 +202,7 @@ class LangevinSampler:
         check_seed(seed, generator)
         warmup = num_warmup if num_warmup is not None else 200 if self.method == "jumps" else 500
         jumps: Jumps | None = None
+        x: Tensor | None = None
         if resume is not None:
             fixed: dict[str, Any] = {"context": context, "initial": initial, "num_chains": num_chains, "num_warmup": num_warmup}
             fixed |= {"names": names, "step_size": step_size, "adapt": adapt or None}
@@ -222,6 +223,8 @@ class LangevinSampler:
             levels = levels_of(options, draws)
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
+            if self.method == "jumps":
+                estimate = estimate.calibrated(generator=rng)
             target = target_of(options, estimate, self.log_prob, levels, x, rng)
             jumps = jumps_of(options, estimate, target, len(x), rng)
             algorithm = algorithm_of(options, target, warmup, x.device, jumps)
@@ -236,10 +239,10 @@ class LangevinSampler:
         warned = warn(record)
         checkpoint = driver.checkpoint()._replace(sampler=self)
         pareto_k = None if jumps is None else jumps.pareto_k
-        result = SamplerResult.of(record, checkpoint, self.method, names, pareto_k=pareto_k, before=resume)
+        result = SamplerResult.of(record, checkpoint, self.method, names, pareto_k=pareto_k, start=x, before=resume)
         # What has diverged, stood still or spread was said already.
         if not warned and (unmixed := result.unmixed):
-            warnings.warn(not_mixed(unmixed, self.method), NotMixedWarning, stacklevel=3)
+            warnings.warn(not_mixed(unmixed, self.method, result.draws.shape[1]), NotMixedWarning, stacklevel=3)
         return result
 
     def _resumed(self, result: SamplerResult, seed: int | None, generator: torch.Generator | None) -> Driver:

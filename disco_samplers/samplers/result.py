@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.convergence import diagnostic
+from disco_samplers.draws import Draws
 from disco_samplers.files import to_arviz, write_draws
 from disco_samplers.pictures import plot_pairs, plot_ranks, plot_traces
 from disco_samplers.samplers.diagnostics import Summary, summarise, unmixed
@@ -33,6 +34,7 @@ class SamplerResult:
         names: of the d variables.
         complete: False if the run was interrupted and this is what it had drawn.
         pareto_k: of the importance weights of the proposals of "jumps": above 0.7 parts of the target get too few of them.
+        start: where each chain started, before warm-up, (chain, d).
         checkpoint: where the chains stand, for ``LangevinSampler.run(resume=result)``; not in copies and pickles.
 
     Example:
@@ -52,6 +54,7 @@ class SamplerResult:
     names: Sequence[str]
     complete: bool = True
     pareto_k: float | None = None
+    start: Tensor | None = dataclasses.field(default=None, repr=False)
     checkpoint: Checkpoint | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -67,18 +70,19 @@ class SamplerResult:
         names: Sequence[str],
         *,
         pareto_k: float | None = None,
+        start: Tensor | None = None,
         before: SamplerResult | None = None,
     ) -> SamplerResult:
         """The result of a run's record, after the draws that it went on from."""
         draws, acceptance, divergences = record.draws, record.acceptance, record.divergences
         if before is not None:
-            pareto_k = before.pareto_k
+            pareto_k, start = before.pareto_k, before.start
             share = before.draws.shape[1] / (before.draws.shape[1] + draws.shape[1])
             acceptance = share * before.acceptance + (1 - share) * acceptance
             draws = torch.cat([before.draws, draws], 1)
             divergences = torch.cat([before.divergences, divergences], 1)
         found = (draws, acceptance, divergences, checkpoint.step_size, method, names)
-        return cls(*found, complete=record.complete, pareto_k=pareto_k, checkpoint=checkpoint)
+        return cls(*found, complete=record.complete, pareto_k=pareto_k, start=start, checkpoint=checkpoint)
 
     @property
     def rhat(self) -> np.ndarray:
@@ -91,12 +95,18 @@ class SamplerResult:
         return diagnostic("ess_bulk", self.numpy())
 
     @property
+    def effective_size(self) -> float:
+        """How many independent draws these are worth, as :attr:`Draws.effective_size` of the chains says."""
+        return Draws(self.draws).effective_size
+
+    @property
     def unmixed(self) -> list[str]:
         """Names of the variables that have not mixed: R-hat above 1.01, or fewer than 400 effective draws in bulk or tails.
 
-        Chains of fewer than 100 draws are not judged, nor is the cloud of the method "flow".
+        Of chains of fewer than 100 draws 64 are judged, by the nested R-hat; fewer are not, nor is the cloud of the method
+        "flow".
         """
-        return [] if self.method == "flow" else [self.names[i] for i in unmixed(self.numpy())]
+        return [] if self.method == "flow" else [self.names[i] for i in unmixed(self.numpy(), self._start())]
 
     @property
     def flat(self) -> Tensor:
@@ -107,9 +117,12 @@ class SamplerResult:
         """The draws as a float64 array (chain, draw, d)."""
         return self.draws.detach().cpu().numpy().astype(np.float64)
 
+    def _start(self) -> np.ndarray | None:
+        return None if self.start is None or self.method == "flow" else self.start.detach().cpu().numpy()
+
     def summary(self) -> Summary:
         """The table of :func:`~disco_samplers.samplers.summarise`."""
-        return summarise(self.numpy(), self.names)
+        return summarise(self.numpy(), self.names, start=self._start())
 
     def to_arviz(self) -> Any:
         """The draws as ArviZ data (InferenceData before ArviZ 1.0, a DataTree from then on).

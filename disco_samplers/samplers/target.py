@@ -38,7 +38,7 @@ class Target:
     def _evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # A user's function may differentiate, whatever mode the sampler was called in.
         with torch.enable_grad():
-            answers: tuple[Tensor, Tensor] = self._both(x)
+            answers: tuple[Tensor, Tensor] = self._both(x.detach())  # of which it may ask for gradients in place
         return answers
 
     def score(self, x: Tensor) -> Tensor:

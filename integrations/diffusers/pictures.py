@@ -91,7 +91,9 @@ def _images(figure: Any, samples: np.ndarray, reference: np.ndarray | None, name
     for axis, (title, images) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
         shown = images[:_MOST_IMAGES]
         columns = math.ceil(math.sqrt(len(shown)))
-        padded = np.concatenate([shown, np.full((-len(shown) % columns, *shown.shape[1:]), shown.min())])
+        white = 1.0 if shown.shape[1] == 3 else np.nan
+        room = ((0, -len(shown) % columns), (0, 0), (0, 1), (0, 1))  # a line between two images
+        padded = np.pad(shown.astype(np.float64), room, constant_values=white)
         rows = [np.concatenate(padded[i : i + columns], 2) for i in range(0, len(padded), columns)]
         whole = np.concatenate(rows, 1)
         if len(whole) == 3:

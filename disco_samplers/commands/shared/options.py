@@ -44,7 +44,7 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
         "seed": {"type": int, "default": 0, "metavar": "N", "help": "of the random numbers (default: %(default)s)"},
         "model": {
             "metavar": "PATH",
-            "help": "weights: axes, rotations or velocities, a folder, file or hub id (default: axes, of sample: rotations)",
+            "help": "weights: axes, rotations or velocities, a folder, file or hub id (default: axes)",
         },
         "adapt": {"type": int, "default": 0, "metavar": "STEPS", "help": "adapt the model to the data first"},
         "device": {"default": "cpu", "help": "cpu or cuda (default: %(default)s)"},

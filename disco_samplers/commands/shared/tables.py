@@ -24,7 +24,7 @@ def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others
         "row_weights": options.row_weights,
         "burn_in": options.burn_in,
         "thinning": options.every,
-        "axes": options.axes.split(",") if options.axes else files.AXES,
+        "axes": options.axes.split(",") if options.axes else None,
         "header": _header(options),
     }
     return files.read_table(paths, **(reading | others))
@@ -51,7 +51,7 @@ def supported(table: files.Table, given: Sequence[str]) -> files.Table:
 
 def points_from(options: argparse.Namespace, path: str) -> files.Table:
     """A table of points, read as the options say, with all its columns; the index may be missing."""
-    plain: dict[str, Any] = {"columns": None, "exclude": [], "row_weights": None, "burn_in": 0, "thinning": 1}
+    plain: dict[str, Any] = {"columns": None, "exclude": [], "row_weights": None, "burn_in": 0, "thinning": 1, "axes": None}
     try:
         return table_from(options, path, **plain)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Jumps between regions that no gradient connects: independent proposals, chosen among by weight, and local moves between."""
+"""Jumps between regions that no gradient connects: independent proposals, accepted by weight, and local moves between."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def step(
     period: int = 1,
     local: int = 0,
 ) -> tuple[State, Info]:
-    r"""One jump of each chain, and at every so many steps a Metropolis-adjusted Langevin move from there.
+    r"""Jumps of each chain, and at every so many steps a Metropolis-adjusted Langevin move from there.
 
-    .. math:: P(x' = y_j) = \frac{w(y_j)}{\sum_{i=0}^k w(y_i)}, \qquad w = \frac{f}{q}, \quad y_0 = x, \quad
-        y_1 \dots y_k \sim q \text{ independent}
+    .. math:: x \leftarrow y_j \ \text{ with probability } \min\big(1, w(y_j) / w(x)\big), \qquad j = 1 \dots k, \qquad
+        w = \frac{f}{q}, \quad y_j \sim q \text{ independent}
 
-    Iterated sampling importance resampling, which leaves f invariant for any k and is uniformly ergodic where the weights are
-    bounded; the local moves carry chains away from where f is far above q. Proposals are drawn and evaluated many steps ahead.
+    These k steps of an independence sampler leave f invariant and are uniformly ergodic where the weights are bounded; the
+    local moves carry chains away from where f is far above q. Proposals are drawn and evaluated many steps ahead.
 
     Arguments:
         state: of c chains.
@@ -79,17 +79,17 @@ def step(
         factor: L, (d, d), of the local moves.
         generator: source of randomness.
         proposal: q.
-        candidates: k.
+        candidates: k, proposals of a step.
         period: steps between two local moves.
         local: number of first steps that all have one, as warm-up does.
 
     Returns:
-        The new state, and of the local move, where there is one, else of the jump, acceptance and divergence.
+        The new state, and of the local move, where there is one, else of the jumps, acceptance and divergence.
 
     References:
-        Andrieu, Doucet, Holenstein, *Particle Markov chain Monte Carlo methods*, JRSS B 2010; Samsonov, Lagutin, Gabrie,
-        Durmus, Naumov, Moulines, *Local-global MCMC kernels: the best of both worlds*, NeurIPS 2022
-        (https://arxiv.org/abs/2111.02702), algorithms 1 and 2.
+        Tierney, *Markov chains for exploring posterior distributions*, Annals of Statistics 1994, section 2.3.3; Samsonov,
+        Lagutin, Gabrie, Durmus, Naumov, Moulines, *Local-global MCMC kernels: the best of both worlds*, NeurIPS 2022
+        (https://arxiv.org/abs/2111.02702), for the local moves between.
 
     Example:
         >>> from disco_samplers.reference import Gaussian
@@ -106,13 +106,21 @@ def step(
         ahead = _look_ahead(state, log_prob_and_score, proposal, candidates, generator)
     now = [part[:, ahead.used] for part in ahead[:4]]
     ahead = ahead._replace(used=ahead.used + 1)
-    weights = torch.softmax(torch.cat([state.log_weight[:, None], now[3]], 1), 1)
-    chosen = torch.multinomial(weights, 1, generator=generator)[:, 0]
-    chains = torch.arange(len(chosen), device=chosen.device)
-    position, log_prob, score, log_weight = (
-        torch.cat([old[:, None], new], 1)[chains, chosen] for old, new in zip(state[:4], now, strict=True)
+    c, k = now[3].shape
+    u = torch.rand(c, k, dtype=now[3].dtype, device=now[3].device, generator=generator)
+    # Which proposal each chain is at, the k-th being where it stood.
+    at, log_weight = torch.full((c,), k, device=u.device), state.log_weight
+    acceptance = torch.zeros_like(log_weight)
+    for j in range(k):
+        probability = (now[3][:, j] - log_weight).clamp_max(0.0).exp()
+        taken = u[:, j] < probability
+        at, log_weight = torch.where(taken, j, at), torch.where(taken, now[3][:, j], log_weight)
+        acceptance = acceptance + probability / k
+    chains = torch.arange(c, device=u.device)
+    position, log_prob, score = (
+        torch.cat([new, old[:, None]], 1)[chains, at] for old, new in zip(state[:3], now[:3], strict=True)
     )
-    info = Info(1 - weights[:, 0], torch.zeros_like(chosen, dtype=torch.bool))
+    info = Info(acceptance, torch.zeros_like(at, dtype=torch.bool))
     if state.steps < local or state.steps % period == 0:
         moved, info = mala.step(
             mala.State(position, log_prob, score),

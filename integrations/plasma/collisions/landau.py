@@ -17,6 +17,8 @@ from .pairs import batch_rate, pair_rate
 
 Method = Literal["moments", "pairs", "batches"]
 
+_BATCH = 64
+
 
 class Landau:
     r"""Landau collisions among the particles of a cell, for any interaction exponent.
@@ -32,7 +34,7 @@ class Landau:
         exponent: g; -3 for Coulomb collisions in three velocities (-2 in two), 0 for Maxwell molecules.
         method: "pairs" takes all pairs of a cell; "batches" random batches inside each, O(n p); "moments" is the same as
             "pairs" in O(n), for exponent 0 only. By default "moments" for exponent 0, else "pairs".
-        batch_size: p, for "batches".
+        batch_size: p, for "batches" only; 64 if not given.
 
     Raises:
         ValueError: if ``strength`` is negative, ``exponent`` is not a number, or the method does not fit the exponent; when
@@ -58,7 +60,7 @@ class Landau:
         strength: float,
         exponent: float = -3.0,
         method: Method | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
     ) -> None:
         if not (strength >= 0 and math.isfinite(strength)):
             raise ValueError(f"strength must be zero or positive, got {strength}")
@@ -70,6 +72,9 @@ class Landau:
             raise ValueError(f'method must be "moments", "pairs" or "batches", got {method!r}')
         if method == "moments" and exponent != 0:
             raise ValueError(f'method "moments" needs exponent 0, got {exponent}; use "pairs" or "batches"')
+        if batch_size is not None and method != "batches":
+            raise ValueError(f'batch_size is not an option of method "{method}", only of "batches": leave it out')
+        batch_size = _BATCH if batch_size is None else batch_size
         check_count("batch_size", batch_size, 2)
         self.score, self.strength, self.exponent = score, strength, exponent
         self.method, self.batch_size = method, batch_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterable, Sequence
 
@@ -136,12 +137,15 @@ def check_count(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
-def like(answer: Tensor, asked: ArrayLike) -> ArrayLike:
-    """The answer in the kind and precision of what was asked: numpy for anything but a tensor."""
+def like(answer: Tensor, asked: ArrayLike, *, infinite: bool = False) -> ArrayLike:
+    """The answer in the kind and precision of what was asked: numpy for anything but a tensor.
+
+    What overflows ends at the largest number of that precision, but for minus infinity where that is an answer.
+    """
     double = as_tensor(asked, "points").dtype == torch.float64 if not isinstance(asked, Tensor) else asked.dtype in _DOUBLE
     dtype = torch.float64 if double else torch.float32
     top = torch.finfo(dtype).max
-    answer = answer.clamp(-top, top).to(dtype)
+    answer = answer.clamp(-math.inf if infinite else -top, top).to(dtype)
     return answer if isinstance(asked, Tensor) else answer.detach().cpu().numpy()
 
 

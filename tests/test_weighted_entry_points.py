@@ -70,6 +70,10 @@ def johnson(model, draws):
     return fitted.location, fitted.width
 
 
+def supported(model, draws):
+    return model.condition(draws.replaced(draws.values.exp()), support=["positive"] * draws.dim).log_prob(QUERIES.exp())
+
+
 def tails(radial):
     def fit(model, draws):
         rows, counts = draws.counts()
@@ -115,6 +119,7 @@ ENTRY_POINTS = {
     "subposterior": lambda m, x: subposterior(x, m, generator=rng()).score.log_prob(QUERIES),
     "merging": merged,
     "Johnson": johnson,
+    "support": supported,
     "tails by radius": tails(True),
     "tails by column": tails(False),
     "mixture": mixture,

@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
     command.add_argument("--out", required=True, metavar="FILE", help=f"the picture: {PICTURE}")
     add_reading(command)
-    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet", "json")
+    add_options(command, "support", "adapt", "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 

@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
     command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc")
     command.add_argument("--plot", metavar="FILE", help=f"draw marginals and traces: {PICTURE}")
     add_reading(command, thinning=False)
-    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet", "json")
+    add_options(command, "support", "adapt", "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 

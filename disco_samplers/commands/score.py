@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
     command.add_argument("--at", required=True, metavar="POINTS", help="table of points with the same columns")
     command.add_argument("--out", required=True, metavar="FILE", help=".csv, .npy, .npz, .parquet or .feather")
     add_reading(command)
-    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet", "json")
+    add_options(command, "support", "adapt", "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 

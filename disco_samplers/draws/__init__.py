@@ -4,6 +4,8 @@ from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table
 from disco_samplers.draws.inference import from_labelled, inference_data
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
+from disco_samplers.draws.suggestions import suggest_supports
+from disco_samplers.draws.supports import EdgeRowsWarning, Support, inside, off_edges, rounded_inside, supports_of
 from disco_samplers.draws.worth import (
     DrawsWarning,
     HeavyWeightWarning,
@@ -21,11 +23,13 @@ from disco_samplers.draws.worth import (
 __all__ = [
     "Draws",
     "DrawsWarning",
+    "EdgeRowsWarning",
     "FarRowsWarning",
     "GranularColumnWarning",
     "HeavyWeightWarning",
     "LowEffectiveSizeWarning",
     "RepeatedRowsWarning",
+    "Support",
     "TransposedWarning",
     "align",
     "as_table",
@@ -35,7 +39,12 @@ __all__ = [
     "evenly",
     "from_labelled",
     "inference_data",
+    "inside",
     "kish_effective_size",
+    "off_edges",
     "part_worth",
+    "rounded_inside",
+    "suggest_supports",
+    "supports_of",
     "warn_of_risks",
 ]

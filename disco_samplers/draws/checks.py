@@ -1,4 +1,4 @@
-"""What users say of draws, checked: weights, names, supports and sizes."""
+"""What users say of draws, checked: weights, names and sizes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, check_finite, first
+from disco_samplers.arrays import as_tensor, check_finite
 from disco_samplers.types import ArrayLike
-
-Bounds = Sequence[tuple[float | None, float | None]]
 
 
 def stacked(chains: Sequence[Any]) -> Any:
@@ -52,26 +50,6 @@ def weights_of(values: ArrayLike, n: int, rows: Tensor) -> Tensor:
         raise ValueError("weights are all zero: nothing is left")
     weights = weights / high
     return (weights / weights.sum()).to(rows.device)
-
-
-def support_of(support: Bounds, values: Tensor, names: list[str]) -> list[tuple[float | None, float | None]]:
-    """Bounds of the columns, inside which all values (n, d) lie."""
-    bounds = [(low, high) for low, high in support]
-    if len(bounds) != len(names):
-        raise ValueError(f"support must give (low, high) for each of the {len(names)} columns, got {len(bounds)}")
-    for column, name, (low, high) in zip(values.unbind(1), names, bounds, strict=True):
-        outside = torch.zeros_like(column, dtype=torch.bool)
-        if low is not None:
-            outside |= column < low
-        if high is not None:
-            outside |= column > high
-        if outside.any():
-            rows = outside.nonzero()[:, 0].tolist()
-            raise ValueError(
-                f"{len(rows)} rows lie outside the support ({low}, {high}) of column {name}: {first(rows)}, the first with "
-                f"{float(column[rows[0]]):.6g}"
-            )
-    return bounds
 
 
 def size_of(value: float, distinct: int) -> float:

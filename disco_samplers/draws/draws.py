@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names
-from disco_samplers.draws.checks import Bounds, column_of, index_of, size_of, stacked, support_of, weights_of
+from disco_samplers.draws.checks import column_of, index_of, size_of, stacked, weights_of
 from disco_samplers.draws.frames import as_table
 from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
+from disco_samplers.draws.supports import inside, supports_of
 from disco_samplers.draws.worth import (
     HeavyWeightWarning,
     LowEffectiveSizeWarning,
@@ -53,7 +54,8 @@ class Draws:
             column names are kept, a list of chains, or what xarray and ArviZ have with the dimensions "chain" and "draw".
         weights: (n,), or (chain, draw): not negative, of any sum. Weights of zero leave a row out.
         names: of the d columns.
-        support: for each column (low, high), None where there is no bound.
+        support: of columns by name or number, or one for each: "positive", "unit", (low, high) with None where there is no
+            bound, or a torch constraint; kept as one :class:`~disco_samplers.draws.Support` a column.
         log_prob: (n,), the log-density at the draws where it is known, up to a constant.
 
     Raises:
@@ -79,7 +81,7 @@ class Draws:
         *,
         weights: ArrayLike | None = None,
         names: Sequence[str] | None = None,
-        support: Bounds | None = None,
+        support: Any = None,
         log_prob: ArrayLike | None = None,
     ) -> None:
         if isinstance(values, Draws):
@@ -104,7 +106,9 @@ class Draws:
         self.has_names = names is not None or found is not None
         self.weights = None if weights is None else weights_of(weights, n, self.values)
         self.log_prob = None if log_prob is None else column_of(log_prob, "log_prob", n).to(self.values.device)
-        self.support = None if support is None else support_of(support, self.values, self.names)
+        self.support = None if support is None else supports_of(support, self.names)
+        if self.support is not None:
+            inside(self.values, self.support, self.names)
         if (self.values == self.values[:1]).all():
             raise ValueError("values has no variance: all its rows are the same; at least two distinct rows are needed")
         counted = self.values if self.weights is None else self.values[self.weights > 0]
@@ -286,7 +290,7 @@ class Draws:
             found.log_prob = self.log_prob
         return found
 
-    def replaced(self, values: Tensor, *, names: Sequence[str] | None = None, support: Bounds | None = None) -> Draws:
+    def replaced(self, values: Tensor, *, names: Sequence[str] | None = None, support: Any = None) -> Draws:
         """Other values (n, k) with the weights and chains of these, row by row.
 
         Example:

@@ -11,7 +11,7 @@ from torch.distributions.transforms import Transform
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, check_count, check_double, like
-from disco_samplers.draws import align
+from disco_samplers.draws import Support, align, rounded_inside
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt, check_options
 from disco_samplers.estimate.gradients import WithDifferentiableGradient, WithGradient
 from disco_samplers.estimate.views import plot_estimate
@@ -20,7 +20,6 @@ from disco_samplers.estimators import (
     LogNormalizer,
     NetworkEstimator,
     NormalizedEstimator,
-    TransformedEstimator,
     as_it_is,
     calibrate,
     check_single,
@@ -87,13 +86,14 @@ class DensityEstimate:
         estimator: Any,
         *,
         transform: Transform | None = None,
+        support: list[Support] | None = None,
         numpy: bool = False,
         report: AdaptationReport | None = None,
         names: list[str] | None = None,
         blocks: Tensor | None = None,
     ) -> None:
         self._model, self.samples, self.estimator, self.transform = model, samples, estimator, transform
-        self.report, self.names, self.blocks = report, names, blocks
+        self.support, self.report, self.names, self.blocks = support, report, names, blocks
         self._numpy = numpy
 
     @property
@@ -149,7 +149,7 @@ class DensityEstimate:
         return next(self._model.network.parameters()).dtype
 
     def log_prob(self, points: ArrayLike, *, gradient: Gradient = "density") -> Any:
-        """Log-density in nats at points (m, d), as (m,).
+        """Log-density in nats at points (m, d), as (m,); minus infinity outside the support.
 
         Arguments:
             points: (m, d), or (b, m, d) for a batch of data sets.
@@ -165,12 +165,12 @@ class DensityEstimate:
         points = align(points, "points", self.names)
         y = self._points(points)
         if gradient == "score" and (transformed() or forward_mode()):
-            return like(WithDifferentiableGradient.apply(y, *self.estimator.log_prob_and_score(y)), points)
+            return self._like(WithDifferentiableGradient.apply(y, *self.estimator.log_prob_and_score(y)), points)
         if gradient == "score" and y.requires_grad:
             with torch.no_grad():
                 log_prob, score = self.estimator.log_prob_and_score(y)
-            return like(WithGradient.apply(y, log_prob, score), points)
-        return like(self.estimator.log_prob(y), points)
+            return self._like(WithGradient.apply(y, log_prob, score), points)
+        return self._like(self.estimator.log_prob(y), points)
 
     def score(self, points: ArrayLike) -> Any:
         """Score, the gradient of the log-density, at points (m, d), as (m, d). Raises as :meth:`log_prob` does."""
@@ -181,7 +181,7 @@ class DensityEstimate:
         """Both for the price of one. Raises as :meth:`log_prob` does."""
         points = align(points, "points", self.names)
         log_prob, score = self.estimator.log_prob_and_score(self._points(points))
-        return like(log_prob, points), like(score, points)
+        return self._like(log_prob, points), like(score, points)
 
     def __call__(self, points: ArrayLike) -> Any:
         """The score."""
@@ -240,7 +240,9 @@ class DensityEstimate:
                 generator=generator,
                 progress=progress,
             )
-        draws = self.estimator.from_core(result.draws[:, 0]).to(self.samples.dtype)
+        draws = self.estimator.from_core(result.draws[:, 0])
+        dtype = self.samples.dtype
+        draws = draws.to(dtype) if self.support is None else rounded_inside(draws, dtype, self.support)
         return draws.cpu().numpy() if self._numpy else draws
 
     def proposal(self, *, generator: torch.Generator | None = None) -> Any:
@@ -313,7 +315,7 @@ class DensityEstimate:
         )
         if self.transform is not None:
             normalized = isinstance(estimator, NormalizedEstimator)
-            read = TransformedEstimator(estimator.base if normalized else estimator, self.transform)
+            read = self._plain.with_base(estimator.base if normalized else estimator)
             estimator = NormalizedEstimator(read, estimator.log_z) if normalized else read
         adapted = self._replaced(model=model, estimator=estimator, report=report)
         return adapted.calibrated(generator=torch.Generator(self.device).manual_seed(0)) if self.is_calibrated else adapted
@@ -330,10 +332,7 @@ class DensityEstimate:
 
     def with_model(self, model: Model) -> DensityEstimate:
         """The estimate that another model gives for the same samples, normalised and calibrated if this one was."""
-        estimator = uncalibrated(self.estimator)
-        while isinstance(estimator, NormalizedEstimator):
-            estimator = estimator.base
-        other = self._read_by(model.frozen(), estimator, report=None)
+        other = self._read_by(model.frozen(), uncalibrated(self._plain), report=None)
         generator = torch.Generator(self.device).manual_seed(0)
         other = other.calibrated(generator=generator) if self.is_calibrated else other
         return other.normalized(generator=generator) if self.is_normalized else other
@@ -353,7 +352,7 @@ class DensityEstimate:
                 picture.
             ImportError: if matplotlib is not installed.
         """
-        return plot_estimate(self.estimator, self.samples, dims, path, names=self.names)
+        return plot_estimate(self.estimator, self.samples, dims, path, names=self.names, support=self.support)
 
     def log_normalizer(
         self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None
@@ -426,8 +425,8 @@ class DensityEstimate:
         )
 
     def _replaced(self, **changes: Any) -> DensityEstimate:
-        fields = ("model", "samples", "estimator", "transform", "report", "names", "blocks")
-        values = {name: getattr(self, name) for name in fields} | {"numpy": self._numpy} | changes
+        fields = ("samples", "estimator", "transform", "support", "report", "names", "blocks")
+        values = {name: getattr(self, name) for name in fields} | {"model": self._model, "numpy": self._numpy} | changes
         return DensityEstimate(**values)
 
     def _read_by(self, model: Model, estimator: Any, **changes: Any) -> DensityEstimate:
@@ -436,6 +435,17 @@ class DensityEstimate:
         transform = None if self.transform is None else settled(self.transform, device)
         samples = self.samples.to(device)
         return self._replaced(model=model, samples=samples, estimator=estimator, transform=transform, **changes)
+
+    @property
+    def _plain(self) -> Any:
+        """The estimator without the constants that bring it to integrate to one."""
+        estimator = self.estimator
+        while isinstance(estimator, NormalizedEstimator):
+            estimator = estimator.base
+        return estimator
+
+    def _like(self, log_prob: Tensor, points: ArrayLike) -> Any:
+        return like(log_prob, points, infinite=self.support is not None)
 
     def _points(self, points: ArrayLike) -> Tensor:
         y = as_points(points, "points", self.dim, self.device)

@@ -13,8 +13,8 @@ from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
-from disco_samplers.arrays import check_count, check_double
-from disco_samplers.draws import Draws, as_table, warn_of_risks
+from disco_samplers.arrays import check_count, check_double, default_names
+from disco_samplers.draws import Draws, as_table, off_edges, supports_of, warn_of_risks
 from disco_samplers.estimate.card import CARD, PAPER, facts, shipped_card
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.rows import batch_counts, check_samples
@@ -22,7 +22,10 @@ from disco_samplers.estimators import (
     DEFAULTS,
     SHIPPED,
     WEIGHTS_NAME,
+    Edges,
     NetworkEstimator,
+    SupportedEstimator,
+    SupportTransform,
     TransformedEstimator,
     check_single,
     load_network,
@@ -96,6 +99,7 @@ class DiScoFormer(
         mask: ArrayLike | None = None,
         keys: int | None = MAX_KEYS,
         transform: Transform | None = None,
+        support: Any = None,
         progress: bool = False,
     ) -> DensityEstimate:
         r"""Encodes samples once and returns the estimate of their density.
@@ -121,8 +125,13 @@ class DiScoFormer(
                 equal groups, each encoded as a context of its own; its answers then depend a little on the order of the rows.
                 None lets every row attend to every other, in :math:`O(n^2)`. Queries see all rows either way.
             transform: of :mod:`torch.distributions.transforms` or :mod:`disco_samplers.estimators`, from the data to the real
-                numbers in which the model is to read them, for one data set: ``biject_to(support).inv`` for a support,
+                numbers in which the model is to read them, for one data set:
                 :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns. The estimate is still of the data.
+            support: where columns end, for one data set: a mapping of names or numbers of columns, ``{"tau": "positive",
+                "p": "unit", "x": (0, 10), "y": (None, 5)}``, or one entry a column; torch's constraints are taken, too. By
+                default :attr:`Draws.support <disco_samplers.Draws>`. Outside the log-density is minus infinity and the score
+                zero, and draws never lie there. Rows outside by less than a millionth of the column's scale count as on the
+                edge, and those on it as a little inside, with a :class:`~disco_samplers.draws.EdgeRowsWarning`.
             progress: whether to show a bar while a context longer than ``keys`` is encoded.
 
         Returns:
@@ -131,7 +140,8 @@ class DiScoFormer(
         Raises:
             TypeError: if samples is not numeric, or keys is not an integer.
             ValueError: if it holds NaN or infinite values, fewer than two rows, rows that are all the same, or more
-                rows or columns than are supported, keys is below 16, or a row is not inside the transform's domain; if weights
+                rows or columns than are supported, keys is below 16, or a row is not inside the support or the transform's
+                domain; if support names no column or is none; if weights
                 do not fit, are negative or all zero, or ``effective_size`` is below one or above the number of distinct rows.
 
         Example:
@@ -143,11 +153,25 @@ class DiScoFormer(
         check_double(self.device, "a model on")
         if keys is not None:
             check_count("keys", keys, 16)
+        if transform is not None and support is not None:
+            raise ValueError("give transform or support, not both: a support has a transform of its own")
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
         x, counts, about = self._rows(samples, weights, effective_size, mask)
-        if x.ndim == 2 and transform is None:
+        supports = about.pop("support", None)
+        if transform is not None:
+            supports = None
+        if support is not None:
+            check_single(x, "support")
+            supports = supports_of(support, about["names"] or default_names(x.shape[1]))
+        if x.ndim == 2 and transform is None and not supports:
             warn_of_risks(x, counts, about["names"])
         model = self.frozen()
+        if supports is not None and any(supports):
+            x = off_edges(x, supports, about["names"] or default_names(x.shape[1]))
+            transform = SupportTransform.fit(x, supports, counts)
+            inner = NetworkEstimator(model.network, transform(x), counts, keys, progress=progress)
+            bounded = SupportedEstimator(inner, transform, Edges.of(x, supports, transform, counts))
+            return DensityEstimate(model, x, bounded, transform=transform, support=supports, numpy=numpy, **about)
         if transform is None:
             estimator: Any = NetworkEstimator(model.network, x, counts, keys, progress=progress)
             return DensityEstimate(model, x, estimator, numpy=numpy, **about)
@@ -178,7 +202,11 @@ class DiScoFormer(
         draws.warn(effective_size)
         # What is changed in place later must not change what was encoded.
         x = found.clone().to(self.device)
-        about = {"names": draws.names if draws.has_names else None, "blocks": draws.blocks(effective_size)}
+        about = {
+            "names": draws.names if draws.has_names else None,
+            "blocks": draws.blocks(effective_size),
+            "support": draws.support,
+        }
         return x, None if counts is None else counts.to(self.device), about
 
     @torch.inference_mode(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import default_names
-from disco_samplers.draws import evenly
+from disco_samplers.draws import Support, evenly
 from disco_samplers.estimators import check_single
 from disco_samplers.pictures import plot_line, plot_plane, widened
 
@@ -24,6 +25,7 @@ def plot_estimate(
     path: str | None = None,
     *,
     names: Sequence[str] | None = None,
+    support: Sequence[Support] | None = None,
 ) -> Any:
     """Draws samples (n, d) with the estimated density and score.
 
@@ -40,16 +42,22 @@ def plot_estimate(
     if d > 1 and not (len(dims) == len(set(dims)) == 2 and all(0 <= i < d for i in dims)):
         raise ValueError(f"dims must be two different columns in 0 .. {d - 1}, got {dims}")
     names = names or default_names(d)
+    ends_of = support or [Support()] * d
+
+    def within(ends: tuple[float, float], column: int) -> tuple[float, float]:
+        low, high = ends_of[column]
+        return max(ends[0], -math.inf if low is None else low), min(ends[1], math.inf if high is None else high)
+
     x = evenly(samples.double(), estimator.core.counts)  # what is seen must have its weight
     if d == 1:
-        ends = widened((float(x.min()), float(x.max())), 0.3)
+        ends = within(widened((float(x.min()), float(x.max())), 0.3), 0)
         grid = torch.linspace(*ends, 400, dtype=x.dtype, device=x.device)
         log_prob, score = estimator.log_prob_and_score(grid[:, None])
         return plot_line(_plain(x[:, 0]), _plain(grid), _plain(log_prob), _plain(score[:, 0]), names[0], path)
     some = _spread(x, 2000)
     best = some[int(estimator.log_prob(some).argmax())]
     levels = torch.tensor([0.002, 0.998], dtype=x.dtype, device=x.device)
-    ranges = [widened(torch.quantile(_spread(x, 100_000)[:, i], levels).tolist(), 0.15) for i in dims]
+    ranges = [within(widened(torch.quantile(_spread(x, 100_000)[:, i], levels).tolist(), 0.15), i) for i in dims]
 
     def plane(count: int) -> tuple[Tensor, Tensor, Tensor]:
         a, b = (torch.linspace(*ends, count, dtype=x.dtype, device=x.device) for ends in ranges)

@@ -20,11 +20,13 @@ from disco_samplers.estimators.shipped import (
     shipped_network,
     weights_path,
 )
+from disco_samplers.estimators.supported import Edges, SupportedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
     ClosedForm,
     JohnsonTransform,
     LinearTransform,
+    SupportTransform,
     TailTransform,
     heavy_tails,
     log_volume,
@@ -41,6 +43,7 @@ __all__ = [
     "WEIGHTS_NAME",
     "CalibratedEstimator",
     "ClosedForm",
+    "Edges",
     "Estimator",
     "IndependentEstimator",
     "JohnsonTransform",
@@ -51,6 +54,8 @@ __all__ = [
     "NetworkEstimator",
     "NormalizedEstimator",
     "PartsEstimator",
+    "SupportTransform",
+    "SupportedEstimator",
     "TailTransform",
     "TransformedEstimator",
     "WhitenedPartsEstimator",

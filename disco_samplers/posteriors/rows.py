@@ -120,8 +120,9 @@ def to_real(draws: Draws, transform: Transform | None) -> Draws:
         return draws
     x = draws.values.detach().double()
     t = transform.inv(x)
-    edges = [[math.inf if edge is None else edge for edge in bounds] for bounds in draws.support or []]
-    on = (x[..., None] == torch.tensor(edges, dtype=x.dtype, device=x.device)).any(-1)
+    low = x.new_tensor([-math.inf if low is None else low for low, _ in draws.support or []])
+    high = x.new_tensor([math.inf if high is None else high for _, high in draws.support or []])
+    on = (x <= low) | (x >= high)
     if on.any():
         row, column = on.nonzero()[0].tolist()
         raise ValueError(

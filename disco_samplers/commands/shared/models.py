@@ -9,7 +9,8 @@ import torch
 
 from disco_samplers import files
 from disco_samplers.arrays import check_count, check_double
-from disco_samplers.draws import Draws
+from disco_samplers.commands.shared.tables import supported
+from disco_samplers.draws import Draws, suggest_supports
 
 
 def load_model(options: argparse.Namespace) -> Any:
@@ -34,7 +35,9 @@ def device_name(options: argparse.Namespace) -> str:
 
 def conditioned(options: argparse.Namespace, table: files.Table) -> tuple[Any, Draws]:
     """The estimate of a table's density, adapted where --adapt asks for it, and the draws it is made of."""
-    draws = table.draws(iid=options.iid)
+    draws = supported(table, options.support).draws(iid=options.iid)
+    if not options.json and (looks := suggest_supports(draws)):
+        print("looks bounded: --support " + " ".join(f"{name}={look}" for name, look in looks.items()))
     # Rows that are said to be independent are worth their number, however they look.
     estimate = load_model(options).condition(draws, effective_size=draws.num_distinct if options.iid else None)
     check_count("--adapt", options.adapt, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from disco_samplers import files, pictures
 from disco_samplers.arrays import default_names
+from disco_samplers.draws import Support
 
 
 def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
@@ -26,6 +28,25 @@ def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others
         "header": _header(options),
     }
     return files.read_table(paths, **(reading | others))
+
+
+def supported(table: files.Table, given: Sequence[str]) -> files.Table:
+    """A table with the supports of --support, each written as COLUMN=WHERE, besides those that its file says.
+
+    Raises:
+        ValueError: if one is no support, or of no column.
+    """
+    found = dict(table.support)
+    for text in given:
+        name, equals, where = text.rpartition("=")
+        if not equals or name not in table.names:
+            raise ValueError(f"--support {text}: write COLUMN=WHERE with a column of {', '.join(table.names)}")
+        try:
+            bounds: Any = [float(edge) if edge.strip() else None for edge in where.split(",")] if "," in where else where
+            found[name] = Support.of(bounds, name)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"--support {text}: write positive, unit, real, or LOW,HIGH with either left out") from error
+    return dataclasses.replace(table, support=found)
 
 
 def points_from(options: argparse.Namespace, path: str) -> files.Table:

@@ -4,12 +4,14 @@ from disco_samplers.estimators.transforms.base import ClosedForm, log_volume, pu
 from disco_samplers.estimators.transforms.johnson import JohnsonTransform
 from disco_samplers.estimators.transforms.linear import LinearTransform
 from disco_samplers.estimators.transforms.quantiles import quantile
+from disco_samplers.estimators.transforms.supports import SupportTransform
 from disco_samplers.estimators.transforms.tails import TailTransform, heavy_tails
 
 __all__ = [
     "ClosedForm",
     "JohnsonTransform",
     "LinearTransform",
+    "SupportTransform",
     "TailTransform",
     "heavy_tails",
     "log_volume",

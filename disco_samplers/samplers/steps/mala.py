@@ -38,7 +38,8 @@ def step(
         \alpha = \min\Big(1, \frac{f(x')\, q(x' \to x)}{f(x)\, q(x \to x')}\Big)
 
     The proposal may use any score, also one that is not the gradient of log f: only the acceptance suffers. A proposal
-    that is not finite, or whose log-density falls by more than 1000, is rejected and counts as diverged.
+    that is not finite, or whose log-density falls by more than 1000, is rejected and counts as diverged. One where
+    there is no density, with a finite score and a log-density of minus infinity, is only rejected.
 
     Arguments:
         state: of c chains.
@@ -66,6 +67,6 @@ def step(
     # In the factor's coordinates the way back is -(drift + noise) - drift', so no inverse is needed.
     back = drift + forward + step_size * (score @ factor)
     log_ratio = log_prob - state.log_prob - (back.square() - forward.square()).sum(-1) / (4 * step_size)
-    good = finite & torch.isfinite(log_prob) & torch.isfinite(score).all(-1) & ~torch.isnan(log_ratio)
-    diverged = ~good | (log_prob < state.log_prob - 1000)
+    good = finite & (log_prob < torch.inf) & torch.isfinite(score).all(-1) & ~torch.isnan(log_ratio)
+    diverged = ~good | ((log_prob < state.log_prob - 1000) & (log_prob > -torch.inf))
     return accept(State(position, log_prob, score), state, log_ratio, diverged, generator)

@@ -73,9 +73,9 @@ def step(
         log_prob, score = log_prob_and_score(x)
         kicked = kicked + 0.5 * h * score @ factor
         error = error + 0.5 * (kicked.square() - v.square()).sum(-1)
-        finite = finite & torch.isfinite(log_prob) & torch.isfinite(score).all(-1)
+        finite = finite & (log_prob < torch.inf) & torch.isfinite(score).all(-1)
         score = torch.where(finite[:, None], score, 0.0)
         v = keep * torch.where(finite[:, None], kicked, 0.0) + spread * noise(v, generator)
     log_ratio = log_prob - state.log_prob - error
-    diverged = ~finite | torch.isnan(log_ratio) | (log_ratio < -1000)
+    diverged = ~finite | torch.isnan(log_ratio) | ((log_ratio < -1000) & (log_prob > -torch.inf))
     return accept(State(x, log_prob, score), state, log_ratio, diverged, generator)

@@ -1,0 +1,85 @@
+"""``--support`` of the commands, bounds that a file knows, and what is suggested."""
+
+import json
+
+import numpy as np
+import pytest
+
+from disco_samplers import cli, files
+
+SMALL = ["--num-samples", "30", "--num-chains", "2", "--num-warmup", "6", "--thinning", "1", "--quiet", "--model", "small"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, small):
+    """A folder with a table of 80 rows with a positive column and one in [0, 1], and points in and outside."""
+    monkeypatch.chdir(tmp_path)
+    small.save_pretrained("small")
+    rng = np.random.default_rng(0)
+    tau, p = rng.exponential(size=80), np.r_[0.01, 0.99, rng.random(78)]
+    files.write_table("draws.csv", {"tau": tau, "p": p})
+    files.write_table("points.csv", {"tau": np.array([1.0, -1.0, 0.5]), "p": np.array([0.5, 0.5, 1.5])})
+    return tmp_path
+
+
+def test_score(here, capsys):
+    given = ["score", "draws.csv", "--at", "points.csv", "--out", "s.csv", "--model", "small", "--quiet"]
+    assert cli.main([*given, "--support", "tau=positive", "p=0,1"]) == 0
+    assert "looks bounded" not in capsys.readouterr().out
+    found = files.read_table("s.csv", header=True)
+    assert np.isfinite(found.values[0]).all()
+    assert (found.values[1:, 0] == -np.inf).all()
+    assert (found.values[1:, 1:] == 0).all()
+
+
+def test_what_looks_bounded_is_said_and_no_more(here, capsys):
+    given = ["score", "draws.csv", "--at", "points.csv", "--out", "s.csv", "--model", "small", "--quiet"]
+    assert cli.main(given) == 0
+    assert "looks bounded: --support tau=positive p=unit\n" in capsys.readouterr().out
+    assert np.isfinite(files.read_table("s.csv").values).all()
+    assert cli.main([*given, "--json"]) == 0
+    json.loads(capsys.readouterr().out)
+
+
+def test_sample_and_plot(here, capsys):
+    assert cli.main(["sample", "draws.csv", *SMALL, "--support", "tau=0,", "p=unit", "--out", "new.csv"]) == 0
+    tau, p = files.read_table("new.csv").values.T
+    assert (tau > 0).all()
+    assert ((p > 0) & (p < 1)).all()
+    assert cli.main(["plot", "draws.csv", "--columns", "p", "--support", "p=unit", "--out", "p.png", "--model", "small"]) == 0
+    assert (here / "p.png").exists()
+
+
+def test_bounds_that_a_file_knows(here, capsys):
+    """getdist's: weight, minus log-posterior, columns; ranges in a file of their own."""
+    rng = np.random.default_rng(1)
+    np.savetxt("chain.txt", np.c_[np.ones(80), np.zeros(80), rng.exponential(size=80)])
+    (here / "chain.paramnames").write_text("tau \\tau\n")
+    (here / "chain.ranges").write_text("tau 0 N\n")
+    files.write_table("at.csv", {"tau": np.array([1.0, -1.0])})
+    given = ["score", "chain.txt", "--at", "at.csv", "--out", "s.csv", "--model", "small", "--quiet"]
+    assert cli.main(given) == 0
+    assert files.read_table("s.csv").values[1, 0] == -np.inf
+    assert cli.main([*given, "--support", "tau=real"]) == 0
+    assert np.isfinite(files.read_table("s.csv").values).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("theta=positive", "--support theta=positive: write COLUMN=WHERE with a column of tau, p"),
+        ("positive", "--support positive: write COLUMN=WHERE"),
+        ("tau=plus", "--support tau=plus: write positive, unit, real, or LOW,HIGH with either left out"),
+        ("tau=5,1", "--support tau=5,1: write positive"),
+        ("tau=1,2,3", "--support tau=1,2,3: write positive"),
+        ("p=0,0.5", r"rows lie outside the support \(0.0, 0.5\) of column p: rows "),
+    ],
+)
+def test_what_is_refused_is_said_in_a_line(given, told, here, capsys):
+    import re
+
+    status = cli.main(["score", "draws.csv", "--at", "points.csv", "--out", "s.csv", "--model", "small", "--support", given])
+    assert status == 1
+    error = capsys.readouterr().err
+    assert re.search(told, error)
+    assert error.count("\n") == 1

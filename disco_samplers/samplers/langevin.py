@@ -212,10 +212,6 @@ class LangevinSampler:
             names, driver = resume.names, self._resumed(resume, seed, generator)
         else:
             estimate = self._estimate(context, adapt)
-            if getattr(estimate, "support", None) is not None and not self.options.algorithm.adjusted:
-                raise ValueError(
-                    f'method "{self.method}" rejects no step, and would leave the support: use mala, malt or jumps'
-                )
             device = device_of(self.score, getattr(self.options.condition, "__self__", None), context, initial)
             draws, counts = context_of(estimate, context, device, conditioned=estimate is not self.score)
             x, rng = start(initial, draws, counts, num_chains, seed, generator, device)

@@ -50,8 +50,8 @@ def target_of(
     """What the algorithm is given: log-density and score, the score alone, or a ladder of scores; tried at the start (c, d).
 
     Raises:
-        ValueError: if a function returns the wrong shape or what is not finite at the starting points, or the method would leave
-            the estimate's support.
+        ValueError: if a function returns the wrong shape or what is not finite at the starting points, or the method would
+            leave the estimate's support.
     """
     if getattr(estimate, "support", None) is not None and not options.algorithm.adjusted:
         raise ValueError(f'method "{options.method}" rejects no step, and would leave the support: use mala, malt or jumps')

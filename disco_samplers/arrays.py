@@ -137,6 +137,12 @@ def check_count(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
+def check_number(name: str, value: object) -> None:
+    """Raises TypeError unless ``value`` is a real number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+
+
 def like(answer: Tensor, asked: ArrayLike, *, infinite: bool = False) -> ArrayLike:
     """The answer in the kind and precision of what was asked: numpy for anything but a tensor.
 

@@ -276,6 +276,28 @@ def test_wrong_options(options, message):
         sampler(**({"method": "mala"} | options))
 
 
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [
+        ("mala", {"target_acceptance": "x"}),
+        ("baoab", {"friction": "a"}),
+        ("malt", {"trajectory": True}),
+        ("ula", {"bias": [0.1]}),
+    ],
+)
+def test_options_that_are_no_numbers_are_named(method, option):
+    with pytest.raises(TypeError, match=f"{next(iter(option))} must be a number"):
+        sampler(method, **option)
+
+
+def test_a_run_without_draws_says_so():
+    result = sampler("mala").run(3, initial=START, num_warmup=5, callback=lambda p: True, **QUIET)
+    assert result.draws.shape[1] == 0
+    for look in (result.summary, result.plot):
+        with pytest.raises(ValueError, match="no draws"):
+            look()
+
+
 def test_options_of_a_run_that_have_no_effect_are_refused():
     with pytest.raises(ValueError, match="target_acceptance has no effect where step_size is given"):
         sampler("mala", target_acceptance=0.5).run(3, initial=START, step_size=0.1, **QUIET)

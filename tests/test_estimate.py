@@ -388,3 +388,10 @@ def test_trained_estimate_of_a_gaussian(disco, rng):
     assert (estimate.score(y) + y).square().sum() / y.square().sum() < 0.05
     # A Kolmogorov-Smirnov distance of .28 is allowed at these sizes and a false-alarm probability of 1e-6.
     assert_same_distribution(estimate.sample(400, generator=rng), y)
+
+
+def test_what_is_no_model_is_named(small, rng):
+    with pytest.raises(TypeError, match="model must be a DiScoFormer"):
+        small.condition(points(rng)).with_model("rotations")
+    with pytest.raises(TypeError, match="config must be a DiScoFormerConfig"):
+        DiScoFormer(3)

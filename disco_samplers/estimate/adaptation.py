@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_count, check_number
 from disco_samplers.estimators import PLAIN, NormalizedEstimator, adapt_heads, choose, log_normalizer, read
 from disco_samplers.model import Network
 from disco_samplers.pictures import plot_adaptation
@@ -154,6 +154,7 @@ def adapt(
 def check_options(learning_rate: float, seed: int, max_seconds: float | None) -> None:
     """Raises ValueError or TypeError where an option of an adaptation is out of range."""
     check_seed(seed, None)
+    check_number("learning_rate", learning_rate)
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
         raise ValueError(f"learning_rate must be positive, got {learning_rate}")
     if max_seconds is not None and not max_seconds >= 0:

@@ -331,7 +331,13 @@ class DensityEstimate:
         return self._read_by(model, self.estimator)
 
     def with_model(self, model: Model) -> DensityEstimate:
-        """The estimate that another model gives for the same samples, normalised and calibrated if this one was."""
+        """The estimate that another model gives for the same samples, normalised and calibrated if this one was.
+
+        Raises:
+            TypeError: if ``model`` is none.
+        """
+        if not hasattr(model, "frozen"):
+            raise TypeError(f"model must be a DiScoFormer, such as DiScoFormer.from_pretrained() gives, got {model!r}")
         other = self._read_by(model.frozen(), uncalibrated(self._plain), report=None)
         generator = torch.Generator(self.device).manual_seed(0)
         other = other.calibrated(generator=generator) if self.is_calibrated else other

@@ -76,6 +76,8 @@ class DiScoFormer(
 
     def __init__(self, config: DiScoFormerConfig | None = None) -> None:
         super().__init__()
+        if config is not None and not isinstance(config, DiScoFormerConfig):
+            raise TypeError(f"config must be a DiScoFormerConfig, got {config!r}; weights are loaded by from_pretrained")
         self.config = DiScoFormerConfig() if config is None else config
         self.network = Network(self.config)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_points, check_count, device_of
+from disco_samplers.arrays import as_points, check_count, check_number, device_of
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS, draw_rows
@@ -157,6 +157,7 @@ def merged_posterior(
     if prior is None and prior_power is not None:
         raise ValueError("prior_power is the power of prior=, which is not given: give the prior, or leave it out")
     prior_power = 1.0 if prior_power is None else prior_power
+    check_number("prior_power", prior_power)
     if not (math.isfinite(prior_power) and prior_power >= 0):
         raise ValueError(f"prior_power must be finite and not negative, got {prior_power}")
     device = device_of(model, *shards)

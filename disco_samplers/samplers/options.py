@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
+from disco_samplers.arrays import check_number
 from disco_samplers.samplers.algorithms import ALGORITHMS, Algorithm, Method
 from disco_samplers.types import ScoreFunction
 
@@ -34,6 +35,7 @@ class Options:
     """A method with its options, None where they are not given; see :class:`~disco_samplers.LangevinSampler`.
 
     Raises:
+        TypeError: if an option is no number where one is wanted.
         ValueError: if the method is unknown, or an option is out of range or one that the method ignores.
     """
 
@@ -51,6 +53,9 @@ class Options:
             raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {self.method!r}")
         if self.preconditioner not in (None, *get_args(preconditioners.Kind)):
             raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {self.preconditioner!r}')
+        for name in ("target_acceptance", "bias", "friction", "trajectory"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name))
         if self.target_acceptance is not None and not 0 < self.target_acceptance < 1:
             raise ValueError(f"target_acceptance must lie in (0, 1), got {self.target_acceptance}")
         if self.bias is not None and not 0 < self.bias < 1:

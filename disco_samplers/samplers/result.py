@@ -122,6 +122,7 @@ class SamplerResult:
 
     def summary(self) -> Summary:
         """The table of :func:`~disco_samplers.samplers.summarise`."""
+        self._check_drawn()
         return summarise(self.numpy(), self.names, start=self._start())
 
     def to_arviz(self) -> Any:
@@ -150,16 +151,21 @@ class SamplerResult:
             reference: draws (n, d) to show beside, for traces and pairs; traces give each of several an outline.
 
         Raises:
-            ValueError: if ``kind`` is none of these, or a reference is given that it ignores.
+            ValueError: if ``kind`` is none of these, a reference is given that it ignores, or there are no draws.
         """
         if kind not in ("trace", "pair", "rank"):
             raise ValueError(f'kind must be "trace", "pair" or "rank", got {kind!r}')
+        self._check_drawn()
         if kind == "rank":
             if reference is not None:
                 raise ValueError('kind "rank" ignores reference=: ranks are those of the draws among themselves')
             return plot_ranks(self.numpy(), self.names, path)
         old = reference.detach().cpu().numpy() if isinstance(reference, Tensor) else reference
         return (plot_pairs if kind == "pair" else plot_traces)(self.numpy(), self.names, old, path)
+
+    def _check_drawn(self) -> None:
+        if not self.draws.shape[1]:
+            raise ValueError("the run ended in warm-up: there are no draws")
 
     def __repr__(self) -> str:
         chains, draws, d = self.draws.shape

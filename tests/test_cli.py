@@ -15,7 +15,7 @@ from conftest import perturbed
 from disco_samplers import Draws, cli, files
 from disco_samplers.samplers import summarise
 
-SMALL = ["--num-samples", "6", "--num-chains", "2", "--num-warmup", "6", "--thinning", "1", "--quiet"]
+SMALL = ["--num-samples", "6", "--num-chains", "2", "--num-warmup", "10", "--thinning", "1", "--quiet"]
 TINY = {
     "model": {"layers": 1, "width": 8, "vector_channels": 2, "heads": 2, "head_width": 4, "hidden": 8},
     "training": {"stream": {"max_dim": 2, "common_dim": 2, "min_samples": 8, "max_samples": 16, "queries": 8, "max_batch": 2}},

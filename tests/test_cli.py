@@ -346,6 +346,7 @@ def test_interrupt(here, capsys, monkeypatch):
     assert not (here / "out.csv").exists()
 
 
+@pytest.mark.slow
 def test_as_a_process(here):
     def disco(*arguments):
         command = [sys.executable, "-W", "error", "-m", "disco_samplers.cli", *arguments]

@@ -252,7 +252,7 @@ def test_constraints_of_torch():
 
 
 @pytest.mark.filterwarnings("ignore::disco_samplers.samplers.NotMixedWarning")  # chains too short to mix
-@pytest.mark.parametrize("method", ["mala", "malt", "jumps"])
+@pytest.mark.parametrize("method", ["mala", pytest.param("malt", marks=pytest.mark.slow), "jumps"])
 def test_chains_stay_inside_and_do_not_diverge(small, square, method):
     """Steps out of the support are rejected, and are no divergences."""
     estimate = small.condition(square[:100], support=["unit", "unit"])

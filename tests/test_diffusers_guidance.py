@@ -189,8 +189,6 @@ def test_errors(right):
         DiscoGuidance(right, diversify=-0.1)
     with pytest.raises(TypeError, match="correction_steps must be an integer"):
         DiscoGuidance(right, correct=0.1, correction_steps=1.5)
-    with pytest.raises(ValueError, match="correction_steps has no effect without correct"):
-        DiscoGuidance(right, correction_steps=3)
     with pytest.raises(ValueError, match="class_labels are of a reference"):
         DiscoGuidance(diversify=0.1, class_labels=[0])
     with pytest.raises(TypeError, match="has no step to follow"):

@@ -64,8 +64,7 @@ class DiscoGuidance(PipelineCallback):
 
     Raises:
         TypeError: if ``correction_steps`` is not an integer or the reference not a score model.
-        ValueError: if a strength is negative, ``correct`` or ``class_labels`` has no reference, or ``correction_steps`` no
-            ``correct``.
+        ValueError: if a strength is negative, ``correct`` or ``class_labels`` has no reference.
 
     References:
         Song et al., *Score-based generative modeling through stochastic differential equations*, ICLR 2021, for correctors;
@@ -110,8 +109,6 @@ class DiscoGuidance(PipelineCallback):
             raise ValueError("correct needs a reference: DiscoGuidance(DiscoScoreModel.from_data(...), correct=...)")
         if reference is None and class_labels is not None:
             raise ValueError("class_labels are of a reference, which is not given: leave them out")
-        if correction_steps > 1 and not (callable(correct) or correct):
-            raise ValueError("correction_steps has no effect without correct: give both or neither")
         self.reference, self.correct, self.diversify = reference, correct, diversify
         self.correction_steps, self.class_labels = correction_steps, class_labels
         self.model, self.seed, self.recording = model, seed, record

@@ -51,7 +51,7 @@ def spread(values: Tensor, steps: Tensor, seed: int) -> Tensor:
 
     Example:
         >>> x = torch.tensor([[0.0], [0.0], [1.0]])
-        >>> spread(x, torch.ones(1), 0).round().flatten()
+        >>> spread(x, torch.ones(1), 0).round().abs().flatten()
         tensor([0., 0., 1.])
     """
     tied = steps > 0

@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import perturbed, points
 
-from disco_samplers import DiScoFormer
-from disco_samplers.estimators import draw_rows
+from disco_samplers import DensityEstimate, DiScoFormer
+from disco_samplers.estimators import IndependentEstimator, WhitenedPartsEstimator, draw_rows
 from disco_samplers.testing import assert_same_distribution
 
 
@@ -362,6 +362,41 @@ def test_what_becomes_of_an_estimates_model_changes_no_estimate(small, rng, chan
     assert torch.equal(estimate.score(y), before[0])
     assert torch.equal(other.score(y), before[1])
     assert torch.equal(small.condition(x).score(y), before[0])
+
+
+def reached(thing, seen):
+    """Modules that public attributes lead to."""
+    seen[id(thing)] = thing
+    if isinstance(thing, torch.nn.Module):
+        yield thing
+        return
+    named = [value for name, value in getattr(thing, "__dict__", {}).items() if not name.startswith("_")]
+    named += [getattr(thing, name) for name in ("model", "core") if hasattr(thing, name)]
+    for part in [*named, *(thing if isinstance(thing, (list, tuple)) else ())]:
+        if id(part) not in seen:
+            yield from reached(part, seen)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model, x: model.condition(x),
+        lambda model, x: model.condition(x).calibrated(seed=0).normalized(seed=0).adapt(1),
+        lambda model, x: model.condition(x.exp(), support=["positive", None, None]),
+        lambda model, x: DensityEstimate(model, x, IndependentEstimator(model.network, x)),
+        lambda model, x: DensityEstimate(model, x, WhitenedPartsEstimator(model.network, x)),
+    ],
+    ids=["plain", "adapted", "support", "independent", "parts"],
+)
+def test_only_copies_of_the_network_can_be_had(small, rng, make):
+    x, y = points(rng, 40), points(rng, 7)
+    estimate = make(small, x)
+    before = estimate.log_prob_and_score(y)
+    networks = list(reached(estimate, {}))
+    assert networks
+    for network in networks:
+        in_place(network)
+    assert all(torch.equal(a, b) for a, b in zip(estimate.log_prob_and_score(y), before, strict=True))
 
 
 def test_estimates_share_their_weights(small, rng):

@@ -12,7 +12,7 @@ from torch.distributions import constraints
 
 from disco_samplers import Draws, LangevinSampler
 from disco_samplers.draws import EdgeRowsWarning, Support, rounded_inside, supports_of
-from disco_samplers.estimators import Edges, SupportedEstimator, SupportTransform, TransformedEstimator
+from disco_samplers.estimators import Edges, SupportedEstimator, SupportTransform, TransformedEstimator, unnormalized
 from disco_samplers.estimators.transforms.supports import HalfLine, Interval
 from disco_samplers.reference import Gaussian
 
@@ -174,7 +174,7 @@ def test_what_an_estimate_does_is_done_with_a_support(disco, rng):
     adapted = estimate.adapt(1)
     whole = estimate.normalized(num_samples=500, generator=rng)
     for other in (adapted, whole, whole.adapt(1), estimate.to(dtype=torch.float64), estimate.with_model(disco)):
-        assert isinstance(other._plain, SupportedEstimator)
+        assert isinstance(unnormalized(other.estimator), SupportedEstimator)
         log_prob = other.log_prob(y)
         assert log_prob[2] == -math.inf
         assert (log_prob[:2].abs() < 0.4).all()

@@ -151,6 +151,16 @@ def adapt(
     return estimator, AdaptationReport(losses, criterion, chosen, time.monotonic() - started, tried, kind)
 
 
+def adapt_through(outer: Any, network: Network, samples: Tensor, **options: Any) -> tuple[Any, AdaptationReport]:
+    """:func:`adapt` in the coordinates in which an estimator reads the samples (n, d), and as they are where that is None."""
+    if outer is None:
+        return adapt(network, samples, **options)
+    estimator, report = adapt(network, outer.transform(samples), **options)
+    if isinstance(estimator, NormalizedEstimator):
+        return NormalizedEstimator(outer.with_base(estimator.base), estimator.log_z), report
+    return outer.with_base(estimator), report
+
+
 def check_options(learning_rate: float, seed: int, max_seconds: float | None) -> None:
     """Raises ValueError or TypeError where an option of an adaptation is out of range."""
     check_seed(seed, None)

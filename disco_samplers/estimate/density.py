@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
 from disco_samplers.arithmetic import full_precision
-from disco_samplers.arrays import as_points, check_count, check_double, like
+from disco_samplers.arrays import check_count, check_double, like
 from disco_samplers.draws import Support, align, rounded_inside
-from disco_samplers.estimate.adaptation import AdaptationReport, adapt, check_options
-from disco_samplers.estimate.gradients import WithDifferentiableGradient, WithGradient
+from disco_samplers.estimate.adaptation import AdaptationReport, adapt_through, check_options
+from disco_samplers.estimate.drawing import moved_rows
+from disco_samplers.estimate.frozen import Model, frozen
+from disco_samplers.estimate.gradients import Gradient, log_prob_by
+from disco_samplers.estimate.rows import check_points
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
     CalibratedEstimator,
@@ -23,32 +26,16 @@ from disco_samplers.estimators import (
     as_it_is,
     calibrate,
     check_single,
-    draw_rows,
     innermost,
     log_normalizer,
     proposal,
     settled,
     uncalibrated,
+    unnormalized,
 )
 from disco_samplers.model import Network
-from disco_samplers.modes import forward_mode, transformed
 from disco_samplers.randomness import generator_on
-from disco_samplers.samplers import LangevinSampler
 from disco_samplers.types import ArrayLike
-
-Gradient = Literal["density", "score"]
-
-
-class Model(Protocol):
-    """What an estimate wants of the model that it comes from: a :class:`~disco_samplers.DiScoFormer` without its files."""
-
-    network: Network
-
-    def frozen(self) -> Any: ...
-
-    def condition(self, samples: ArrayLike, /) -> Any: ...
-
-    def to(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class DensityEstimate:
@@ -160,27 +147,18 @@ class DensityEstimate:
             TypeError: if points is not numeric.
             ValueError: if its shape or device does not fit, or it holds NaN or infinite values.
         """
-        if gradient not in ("density", "score"):
-            raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
         points = align(points, "points", self.names)
-        y = self._points(points)
-        if gradient == "score" and (transformed() or forward_mode()):
-            return self._like(WithDifferentiableGradient.apply(y, *self.estimator.log_prob_and_score(y)), points)
-        if gradient == "score" and y.requires_grad:
-            with torch.no_grad():
-                log_prob, score = self.estimator.log_prob_and_score(y)
-            return self._like(WithGradient.apply(y, log_prob, score), points)
-        return self._like(self.estimator.log_prob(y), points)
+        return self._like(log_prob_by(self.estimator, check_points(points, self.samples), gradient), points)
 
     def score(self, points: ArrayLike) -> Any:
         """Score, the gradient of the log-density, at points (m, d), as (m, d). Raises as :meth:`log_prob` does."""
         points = align(points, "points", self.names)
-        return like(self.estimator.score(self._points(points)), points)
+        return like(self.estimator.score(check_points(points, self.samples)), points)
 
     def log_prob_and_score(self, points: ArrayLike) -> tuple[Any, Any]:
         """Both for the price of one. Raises as :meth:`log_prob` does."""
         points = align(points, "points", self.names)
-        log_prob, score = self.estimator.log_prob_and_score(self._points(points))
+        log_prob, score = self.estimator.log_prob_and_score(check_points(points, self.samples))
         return self._like(log_prob, points), like(score, points)
 
     def __call__(self, points: ArrayLike) -> Any:
@@ -223,24 +201,10 @@ class DensityEstimate:
         check_count("num_steps", num_steps, 1)
         check_single(self.samples, "sample")
         generator = generator_on(self.device, seed=seed, generator=generator)
-        # Where the estimator works: chains move in the coordinates that the samples are read in.
-        core = self.estimator.core
-        d, matrix, worth = core.samples.shape[1], core.whitening.matrix[0], self.effective_size
-        rows = draw_rows(core.samples, core.counts, num_samples, generator, replacement=True)
-        noise = torch.randn(num_samples, d, generator=generator, device=self.device, dtype=matrix.dtype)
-        start = core.samples[rows].double() + 0.5 * worth ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
-        # As it is: "jumps" would calibrate it, and these are draws of this estimate.
-        sampled = as_it_is(innermost(self.estimator))
-        sampler = LangevinSampler(score=DensityEstimate(self._model, core.samples, sampled), method="jumps")
-        with full_precision(self.device):
-            result = sampler.run(
-                1,
-                initial=start.to(core.samples.dtype),
-                num_warmup=num_steps - 1,
-                generator=generator,
-                progress=progress,
-            )
-        draws = self.estimator.from_core(result.draws[:, 0])
+        # In the coordinates that the rows are read in; as it is, for these are draws of this estimate.
+        inner = DensityEstimate(self._model, self.estimator.core.samples, as_it_is(innermost(self.estimator)))
+        moved = moved_rows(inner, num_samples, num_steps=num_steps, generator=generator, progress=progress)
+        draws = self.estimator.from_core(moved)
         dtype = self.samples.dtype
         draws = draws.to(dtype) if self.support is None else rounded_inside(draws, dtype, self.support)
         return draws.cpu().numpy() if self._numpy else draws
@@ -298,12 +262,12 @@ class DensityEstimate:
         check_single(self.samples, "adapt")
         if not num_steps:
             return self._replaced(report=AdaptationReport([], [], 0, 0.0))
-        rows = self.samples if self.transform is None else self.transform(self.samples)
         model = self.model
-        estimator, report = adapt(
+        estimator, report = adapt_through(
+            None if self.transform is None else unnormalized(self.estimator),
             model.network,
-            rows,
-            counts=self.estimator.core.counts,
+            self.samples,
+            counts=self.counts,
             blocks=self.blocks,
             keys=self.keys,
             num_steps=num_steps,
@@ -313,10 +277,6 @@ class DensityEstimate:
             normalize=self.is_normalized,
             progress=progress,
         )
-        if self.transform is not None:
-            normalized = isinstance(estimator, NormalizedEstimator)
-            read = self._plain.with_base(estimator.base if normalized else estimator)
-            estimator = NormalizedEstimator(read, estimator.log_z) if normalized else read
         adapted = self._replaced(model=model, estimator=estimator, report=report)
         return adapted.calibrated(generator=torch.Generator(self.device).manual_seed(0)) if self.is_calibrated else adapted
 
@@ -336,9 +296,9 @@ class DensityEstimate:
         Raises:
             TypeError: if ``model`` is none.
         """
-        if not hasattr(model, "frozen"):
+        if not isinstance(getattr(model, "network", None), Network):
             raise TypeError(f"model must be a DiScoFormer, such as DiScoFormer.from_pretrained() gives, got {model!r}")
-        other = self._read_by(model.frozen(), uncalibrated(self._plain), report=None)
+        other = self._read_by(frozen(model), uncalibrated(unnormalized(self.estimator)), report=None)
         generator = torch.Generator(self.device).manual_seed(0)
         other = other.calibrated(generator=generator) if self.is_calibrated else other
         return other.normalized(generator=generator) if self.is_normalized else other
@@ -442,21 +402,5 @@ class DensityEstimate:
         samples = self.samples.to(device)
         return self._replaced(model=model, samples=samples, estimator=estimator, transform=transform, **changes)
 
-    @property
-    def _plain(self) -> Any:
-        """The estimator without the constants that bring it to integrate to one."""
-        estimator = self.estimator
-        while isinstance(estimator, NormalizedEstimator):
-            estimator = estimator.base
-        return estimator
-
     def _like(self, log_prob: Tensor, points: ArrayLike) -> Any:
         return like(log_prob, points, infinite=self.support is not None)
-
-    def _points(self, points: ArrayLike) -> Tensor:
-        y = as_points(points, "points", self.dim, self.device)
-        if y.ndim != self.samples.ndim or (y.ndim == 3 and y.shape[0] != self.samples.shape[0]):
-            expected = "(m, d)" if self.samples.ndim == 2 else f"({self.samples.shape[0]}, m, d)"
-            batch = "" if self.samples.ndim == 2 else " (of a batch of data sets; the chains of one are given as Draws(x))"
-            raise ValueError(f"points must have shape {expected} for this estimate{batch}, got {tuple(y.shape)}")
-        return y

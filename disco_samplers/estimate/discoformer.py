@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
@@ -17,6 +15,7 @@ from disco_samplers.arrays import check_count, check_double, default_names
 from disco_samplers.draws import Draws, as_table, off_edges, supports_of, warn_of_risks
 from disco_samplers.estimate.card import CARD, PAPER, facts, shipped_card
 from disco_samplers.estimate.density import DensityEstimate
+from disco_samplers.estimate.frozen import frozen
 from disco_samplers.estimate.rows import batch_counts, check_samples
 from disco_samplers.estimators import (
     DEFAULTS,
@@ -167,7 +166,7 @@ class DiScoFormer(
             supports = supports_of(support, about["names"] or default_names(x.shape[1]))
         if x.ndim == 2 and transform is None and not supports:
             warn_of_risks(x, counts, about["names"])
-        model = self.frozen()
+        model = frozen(self)
         if supports is not None and any(supports):
             x = off_edges(x, supports, about["names"] or default_names(x.shape[1]))
             transform = SupportTransform.fit(x, supports, counts)
@@ -210,17 +209,6 @@ class DiScoFormer(
             "support": draws.support,
         }
         return x, None if counts is None else counts.to(self.device), about
-
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def frozen(self) -> DiScoFormer:
-        """A copy of the model as it is now, which no estimate changes; the last one again while the weights are the same."""
-        weights = torch.cat([p.reshape(-1) for p in self.parameters()])
-        before, copied = _FROZEN.get(self, (None, None))
-        if copied is None or before is None or not _same(weights, before):
-            copied = copy.deepcopy(self).requires_grad_(False).eval()
-            _FROZEN[self] = weights, copied
-        return copied
 
     def forward(self, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (..., m) and score (..., m, d) at queries (..., m, d) given context (..., n, d), in one call."""
@@ -317,14 +305,6 @@ class DiScoFormer(
         own = shipped_card(self.state_dict(), self.config)
         card: ModelCard = own or super().generate_model_card(**facts(self.state_dict(), self.config), **details)
         return card
-
-
-_FROZEN: WeakKeyDictionary[DiScoFormer, tuple[Tensor, DiScoFormer]] = WeakKeyDictionary()
-"""Of each model its weights as they were last, and the copy that estimates made of them hold."""
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
 
 
 def _looks_like_a_path(name: str) -> bool:

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from disco_samplers.modes import forward_mode, transformed
+
+Gradient = Literal["density", "score"]
+"""Of a log-density: by differentiating it, or the score that goes with it."""
+
+
+def log_prob_by(estimator: Any, y: Tensor, gradient: Gradient) -> Tensor:
+    """An estimator's log-density at points, with the gradient that is asked for.
+
+    Raises:
+        ValueError: if that is neither "density" nor "score".
+    """
+    if gradient not in ("density", "score"):
+        raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
+    if gradient == "score" and (transformed() or forward_mode()):
+        both: Tensor = WithDifferentiableGradient.apply(y, *estimator.log_prob_and_score(y))
+        return both
+    if gradient == "score" and y.requires_grad:
+        with torch.no_grad():
+            log_prob, score = estimator.log_prob_and_score(y)
+        given: Tensor = WithGradient.apply(y, log_prob, score)
+        return given
+    plain: Tensor = estimator.log_prob(y)
+    return plain
 
 
 class WithGradient(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""What may be conditioned on: the checks of rows, masks and weights."""
+"""What may be conditioned on, and asked at: the checks of rows, masks, weights and points."""
 
 from __future__ import annotations
 
@@ -56,3 +56,13 @@ def batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effe
         raise ValueError("weights must not be negative, and at least 2 rows of every data set must have one above zero")
     share = found / found.sum(1, keepdim=True)
     return share / share.square().sum(1, keepdim=True)
+
+
+def check_points(points: ArrayLike, samples: Tensor) -> Tensor:
+    """Points (m, d) at which an estimate of samples (n, d) is asked; of a batch (b, n, d), (b, m, d)."""
+    y = as_points(points, "points", samples.shape[-1], samples.device)
+    if y.ndim != samples.ndim or (y.ndim == 3 and y.shape[0] != samples.shape[0]):
+        expected = "(m, d)" if samples.ndim == 2 else f"({samples.shape[0]}, m, d)"
+        batch = "" if samples.ndim == 2 else " (of a batch of data sets; the chains of one are given as Draws(x))"
+        raise ValueError(f"points must have shape {expected} for this estimate{batch}, got {tuple(y.shape)}")
+    return y

@@ -9,7 +9,7 @@ from disco_samplers.estimators.independent import IndependentEstimator, may_be_i
 from disco_samplers.estimators.judge import consistency, deviation, mean
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
-from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
+from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer, unnormalized
 from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
 from disco_samplers.estimators.proposal import NeighbourMixture, proposal
 from disco_samplers.estimators.shipped import (
@@ -85,5 +85,6 @@ __all__ = [
     "shipped_network",
     "shuffled",
     "uncalibrated",
+    "unnormalized",
     "weights_path",
 ]

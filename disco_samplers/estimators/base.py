@@ -19,15 +19,16 @@ class Estimator(ABC):
     is made by another network. It takes part in batches only if it says so. Answers come in float64, whatever the network's
     precision.
 
+    Its network is nobody else's to reach: estimates share one.
+
     Arguments:
-        network: what reads the samples.
         samples: (n, d), or (b, n, d) for a batch of data sets.
         counts: how many independent draws each row is worth; None where each is one.
         keys: most rows that a row attends to.
         whitening: the affine coordinates in which it works.
     """
 
-    network: Network
+    _network: Network
     samples: Tensor
     counts: Tensor | None = None
     keys: int | None
@@ -60,7 +61,7 @@ class Estimator(ABC):
         tile = max(1, TILE // points.shape[0])
         # Gradients are wanted with respect to the points, or to weights that an adaptation has set free; an outer transform's
         # do not show.
-        free = points.requires_grad or transformed() or any(p.requires_grad for p in self.network.parameters())
+        free = points.requires_grad or transformed() or any(p.requires_grad for p in self._network.parameters())
         with torch.set_grad_enabled(torch.is_grad_enabled() and free), full_precision(points.device):
             parts = [self.tile(part) for part in points.split(tile, 1)]
         log_prob, score = (torch.cat(part, 1) for part in zip(*parts, strict=True))

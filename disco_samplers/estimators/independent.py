@@ -40,7 +40,7 @@ class IndependentEstimator(Estimator):
     @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def __init__(self, network: Network, samples: Tensor, keys: int | None = None, counts: Tensor | None = None) -> None:
         check_single(samples, "reading columns as independent")
-        self.network, self.samples, self.keys, self.counts = network, samples, keys, counts
+        self._network, self.samples, self.keys, self.counts = network, samples, keys, counts
         each_worth = None if counts is None else counts.expand(samples.shape[1], -1)
         self._columns = NetworkEstimator(network, samples.mT[..., None], each_worth, keys)
         each, d = self._columns.whitening, samples.shape[-1]

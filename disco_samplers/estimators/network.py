@@ -42,7 +42,7 @@ class NetworkEstimator(Estimator):
         *,
         progress: bool = False,
     ) -> None:
-        self.network, self.samples, self.counts, self.keys = network, samples, counts, keys
+        self._network, self.samples, self.counts, self.keys = network, samples, counts, keys
         x = samples if samples.ndim == 3 else samples[None]
         worth = counts if counts is None or counts.ndim == 2 else counts[None]
         precision = next(network.parameters()).dtype
@@ -58,7 +58,7 @@ class NetworkEstimator(Estimator):
         return self._reach.continued(z, self._asked)
 
     def _asked(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        log_prob, score = self.network.decode(self._encoding, z.to(next(self.network.parameters()).dtype))
+        log_prob, score = self._network.decode(self._encoding, z.to(next(self._network.parameters()).dtype))
         return log_prob.to(z.dtype), score.to(z.dtype)
 
     def with_network(self, network: Network) -> NetworkEstimator:

@@ -67,6 +67,13 @@ class NormalizedEstimator(Wrapper):
         return NormalizedEstimator(base, self.log_z)
 
 
+def unnormalized(estimator: Any) -> Any:
+    """An estimator without the constants that bring it to integrate to one."""
+    while isinstance(estimator, NormalizedEstimator):
+        estimator = estimator.base
+    return estimator
+
+
 def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:
     r"""Estimates the integral of an estimator's density by importance sampling.
 

@@ -78,7 +78,7 @@ class PartsEstimator(Estimator):
         dealt: tuple[GaussianMixture, Tensor] | None = None,
     ) -> None:
         check_single(samples, "reading rows in parts")
-        self.network, self.samples, self.keys, self.counts = network, samples, keys, counts
+        self._network, self.samples, self.keys, self.counts = network, samples, keys, counts
         with torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(samples[None], None if counts is None else counts[None])
             self._reach = Reach.of(self.whiten(samples[None]), None if counts is None else counts[None])
@@ -94,7 +94,7 @@ class PartsEstimator(Estimator):
             self.parts.append(Part(math.log(float(worth[own].sum()) / float(worth.sum())), estimator))
 
     def _read(self, rows: Tensor, counts: Tensor | None, mean: Tensor, covariance: Tensor) -> Any:
-        return NetworkEstimator(self.network, rows, counts, self.keys)
+        return NetworkEstimator(self._network, rows, counts, self.keys)
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self._reach.continued(z, self._asked)
@@ -134,7 +134,7 @@ class WhitenedPartsEstimator(PartsEstimator):
         # The root that stays close to the axes, for a network that sees them.
         root = vectors * values.clamp_min(torch.finfo(values.dtype).eps).rsqrt() @ vectors.mT
         own = LinearTransform(mean, root / deviation[:, None])
-        return TransformedEstimator(NetworkEstimator(self.network, own(rows), counts, self.keys), own, validate_args=False)
+        return TransformedEstimator(NetworkEstimator(self._network, own(rows), counts, self.keys), own, validate_args=False)
 
 
 def _deal(x: Tensor, counts: Tensor | None) -> tuple[GaussianMixture, Tensor]:

@@ -103,4 +103,4 @@ def _arviz(kind: str, draws: np.ndarray) -> Any:
     """The same from ArviZ 0.x, which is one package: what there is for Python 3.10."""
     arviz = optional("arviz", "files")
     name, method = {"rhat": ("rhat", "rank"), "mcse": ("mcse", "mean")}.get(kind, ("ess", kind[4:]))
-    return [float(getattr(arviz, name)(draws[..., i], method=method)) for i in range(draws.shape[-1])]
+    return [np.asarray(getattr(arviz, name)(draws[..., i], method=method)).item() for i in range(draws.shape[-1])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -134,7 +135,9 @@ def test_loading_in_half_precision_rounds_no_data(name, model, tmp_path):
 
 def test_loading_a_pipeline_in_half_precision_rounds_no_data(model, tmp_path):
     DiscoPipeline(model, ddim()).save_pretrained(tmp_path)
-    loaded = quiet(DiscoPipeline.from_pretrained(tmp_path, low_cpu_mem_usage=False, dtype=torch.float16))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of its newer name, which the oldest version does not know
+        loaded = quiet(DiscoPipeline.from_pretrained(tmp_path, low_cpu_mem_usage=False, torch_dtype=torch.float16))
     assert loaded.unet.dtype == torch.float16
     assert torch.equal(loaded.unet.data, model.data)
     assert loaded(2, 2, generator=rng()).samples.dtype == torch.float16

@@ -221,7 +221,8 @@ def test_consistency_pipeline(square):
 def test_deprecated_pipelines(name, square):
     from diffusers.pipelines import deprecated
 
-    kind = getattr(deprecated, f"{name}Pipeline")
+    if not (kind := getattr(deprecated, f"{name}Pipeline", None)):
+        pytest.skip("this version of diffusers does not call it deprecated")
     options = {"batch_size": 2, "num_inference_steps": 5, "generator": rng()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each of them announces its end

@@ -158,9 +158,8 @@ def test_stored_values_of_a_funnel_are_in_doubt():
     width = 1.5 * torch.randn(20_000, 1, generator=seeded(3)).double()
     x = torch.cat([width, width.exp() * torch.randn(20_000, 1, generator=seeded(4)).double()], 1)
     log_prob = -0.5 * ((width / 1.5).square() + 2 * width + (x[:, 1:] / width.exp()).square())[:, 0]
-    with pytest.warns(EvidenceWarning, match="a fit that is poor, as of a funnel") as caught:
+    with pytest.warns(EvidenceWarning, match="Pareto k"), pytest.warns(EvidenceWarning, match="a fit that is poor"):
         found = log_evidence(Draws(x, log_prob=log_prob), **MIXTURE)
-    assert any("Pareto k" in str(w.message) for w in caught)
     assert abs(found.log_z - math.log(2 * math.pi * 1.5)) < 0.1
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from disco_samplers.arrays import check_count
 from disco_samplers.estimators import TransformedEstimator
-from disco_samplers.randomness import generator_on
+from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.reference import GaussianMixture
 from disco_samplers.types import LogDensity, ScoreFunction
 
@@ -148,7 +148,14 @@ def from_log_prob(log_prob: LogDensity) -> Score:
     return result
 
 
-def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: torch.Generator | None = None) -> Any:
+def smooth(
+    density: Any,
+    sigma: float | Tensor,
+    *,
+    copies: int = 1,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Any:
     r"""The density of what is drawn from ``density`` plus Gaussian noise of standard deviation ``sigma``.
 
     .. math:: f_\sigma = f * \mathcal N(0, \sigma^2)
@@ -160,6 +167,7 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         density: an estimate of one data set, or a Gaussian mixture.
         sigma: not negative; one for all columns, or (d,); 0 gives ``density`` back.
         copies: how often each row is noised, for an estimate.
+        seed: of the noise; give this or ``generator``.
         generator: source of the noise, on the estimate's device.
 
     Raises:
@@ -172,6 +180,7 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         tensor([2.])
     """
     check_count("copies", copies, 1)
+    check_seed(seed, generator)
     noise = torch.as_tensor(sigma, device=getattr(sigma, "device", "cpu"))
     if not (torch.isfinite(noise).all() and (noise >= 0).all()):
         raise ValueError(f"sigma must be finite and not negative, got {sigma}")
@@ -184,19 +193,26 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
     if not (hasattr(density, "model") and getattr(getattr(density, "samples", None), "ndim", 0) == 2):
         raise TypeError(f"smooth takes an estimate of one data set or a Gaussian mixture, got {type(density).__name__}")
     rows: Tensor = density.samples.repeat(copies, 1)
-    generator = generator_on(rows.device, generator=generator)
+    generator = generator_on(rows.device, seed=seed, generator=generator)
     added = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * noise.to(rows)
     smoothed = density.model.condition(rows + added, keys=density.keys)
     return smoothed.normalized(generator=generator) if density.is_normalized else smoothed
 
 
-def ladder(density: Any, levels: Sequence[float | Tensor], *, generator: torch.Generator | None = None) -> list[Any]:
+def ladder(
+    density: Any,
+    levels: Sequence[float | Tensor],
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+) -> list[Any]:
     """The density smoothed at each noise level and, last, as it is: what annealed Langevin goes down.
 
     Arguments:
         density: what :func:`smooth` takes.
         levels: noise levels, largest first.
-        generator: source of the noise.
+        seed: of the noise; give this or ``generator``.
+        generator: source of the noise, on the estimate's device.
 
     Raises:
         ValueError: if the levels do not fall.
@@ -206,6 +222,7 @@ def ladder(density: Any, levels: Sequence[float | Tensor], *, generator: torch.G
         >>> len(ladder(Gaussian(torch.zeros(1), torch.eye(1)), [3.0, 1.0]))
         3
     """
+    generator = generator_on(getattr(density, "device", "cpu"), seed=seed, generator=generator)
     noise = [torch.as_tensor(level, dtype=torch.float64, device=getattr(level, "device", "cpu")) for level in levels]
     sizes = [float(level.square().mean()) for level in noise]
     if any(a <= b for a, b in pairwise(sizes)):

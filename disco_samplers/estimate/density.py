@@ -34,7 +34,7 @@ from disco_samplers.estimators import (
     unnormalized,
 )
 from disco_samplers.model import Network
-from disco_samplers.randomness import generator_on
+from disco_samplers.randomness import generator_on, seed_of
 from disco_samplers.types import ArrayLike
 
 
@@ -209,10 +209,14 @@ class DensityEstimate:
         draws = draws.to(dtype) if self.support is None else rounded_inside(draws, dtype, self.support)
         return draws.cpu().numpy() if self._numpy else draws
 
-    def proposal(self, *, generator: torch.Generator | None = None) -> Any:
+    def proposal(self, *, seed: int | None = None, generator: torch.Generator | None = None) -> Any:
         """A density close to this one, with ``sample`` and ``log_prob``: a mixture with the moments of neighbouring rows.
 
         See :class:`disco_samplers.estimators.NeighbourMixture`; for independence samplers and importance sampling.
+
+        Arguments:
+            seed: of the rows chosen, where there are many; give this or ``generator``.
+            generator: source of randomness, on the estimate's device.
 
         Raises:
             ValueError: if the estimate is of a batch of data sets, or the generator is on another device.
@@ -222,13 +226,13 @@ class DensityEstimate:
             >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
             >>> estimate = DiScoFormer.from_pretrained().condition(x)
             >>> q = estimate.proposal()
-            >>> y = q.sample(1000, generator=torch.Generator().manual_seed(1))
+            >>> y = q.sample(1000, seed=1)
             >>> weights = torch.softmax(estimate.log_prob(y) - q.log_prob(y), 0)
             >>> bool(1 / weights.square().sum() > 500)
             True
         """
         check_single(self.samples, "proposal")
-        return proposal(self.estimator, generator_on(self.device, generator=generator))
+        return proposal(self.estimator, seed=seed, generator=generator)
 
     @torch.inference_mode(False)
     def adapt(
@@ -236,7 +240,8 @@ class DensityEstimate:
         num_steps: int = 8,
         *,
         learning_rate: float = 1e-4,
-        seed: int = 0,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
         max_seconds: float | None = None,
         progress: bool = False,
     ) -> DensityEstimate:
@@ -258,7 +263,8 @@ class DensityEstimate:
             2
         """
         check_count("num_steps", num_steps, 0)
-        check_options(learning_rate, seed, max_seconds)
+        check_options(learning_rate, max_seconds)
+        seed = seed_of(seed=seed, generator=generator)
         check_single(self.samples, "adapt")
         if not num_steps:
             return self._replaced(report=AdaptationReport([], [], 0, 0.0))

@@ -14,6 +14,7 @@ from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import deviation, draw_rows, mean, shuffled
 from disco_samplers.posteriors.edgeworth import Edgeworth
 from disco_samplers.posteriors.shard import Shard
+from disco_samplers.randomness import generator_on
 from disco_samplers.reference import KDE
 from disco_samplers.scores import Score, combine
 
@@ -45,18 +46,31 @@ class Subposterior:
 
 
 def subposterior(
-    draws: Tensor | Draws | Shard, model: DiScoFormer, *, adapt: int = 0, generator: torch.Generator | None = None
+    draws: Tensor | Draws | Shard,
+    model: DiScoFormer,
+    *,
+    adapt: int = 0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> Subposterior:
     """The density of a shard's draws (n, d), n > d, or of :class:`~disco_samplers.Draws`, which count by what they are worth.
+
+    Arguments:
+        draws: of the shard.
+        model: that reads them.
+        adapt: gradient steps of its adaptation to them.
+        seed: of the proposals by which its mean is corrected; give this or ``generator``.
+        generator: source of randomness, on the device of the draws.
 
     Example:
         >>> from disco_samplers import DiScoFormer
         >>> x = torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        >>> shard = subposterior(x, DiScoFormer.from_pretrained(), generator=torch.Generator().manual_seed(0))
+        >>> shard = subposterior(x, DiScoFormer.from_pretrained(), seed=0)
         >>> 0 <= shard.weight <= 1
         True
     """
     shard = Shard.of(draws)
+    generator = generator_on(shard.rows.device, seed=seed, generator=generator)
     base = Edgeworth(shard.rows, shard.counts)
     estimate = shard.condition(model)
     if adapt:

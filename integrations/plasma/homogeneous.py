@@ -93,7 +93,7 @@ class Homogeneous:
         Raises:
             ValueError: if ``dt`` is too long for the collisions.
         """
-        self.v = collide(self.operator, self.v, self.w, self.cell, 1, self.dt, self.generator)
+        self.v = collide(self.operator, self.v, self.w, self.cell, 1, self.dt, generator=self.generator)
         self.steps += 1
 
     def run(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from disco_samplers.arrays import check_count
 from disco_samplers.draws import Draws
+from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
 
 from .grid import Grid
@@ -62,7 +63,8 @@ def load(
     count: int,
     *,
     start: Start = "quiet",
-    seed: int = 0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
     name: str = "electrons",
     charge: float = -1.0,
     mass: float = 1.0,
@@ -83,7 +85,8 @@ def load(
         beams: what the species consists of.
         count: particles in all; a lattice takes the nearest number that fits, cells times a power.
         start: "random", "quiet" or "lattice".
-        seed: of the random numbers.
+        seed: of the random numbers, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         name: of the species.
         charge: of one particle.
         mass: of one particle.
@@ -112,6 +115,7 @@ def load(
         raise ValueError("beams must hold at least one beam, and all must have as many velocity components")
     if not -1 < amplitude < 1:
         raise ValueError(f"amplitude must lie between -1 and 1, got {amplitude}")
+    seed = seed_of(seed=seed, generator=generator)
     total = sum(beam.density for beam in beams)
     ends = [round(count * sum(beam.density for beam in beams[:i]) / total) for i in range(len(beams) + 1)]
     parts = []
@@ -131,7 +135,8 @@ def load_draws(
     velocities: ArrayLike | Draws,
     *,
     density: float = 1.0,
-    seed: int = 0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
     name: str = "electrons",
     charge: float = -1.0,
     mass: float = 1.0,
@@ -145,7 +150,8 @@ def load_draws(
         velocities: (n, dv), one to three components; draws of equal or of other weight. Repeated draws stay particles of their
             own: what moves them apart are the fields.
         density: particles per length.
-        seed: of the places.
+        seed: of the places, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         name: of the species.
         charge: of one particle.
         mass: of one particle.
@@ -167,9 +173,9 @@ def load_draws(
     draws = velocities if isinstance(velocities, Draws) else Draws(velocities)
     if draws.dim > 3:
         raise ValueError(f"velocities must have one to three components, got {draws.dim}")
-    generator = torch.Generator().manual_seed(seed)
+    seeded = torch.Generator().manual_seed(seed_of(seed=seed, generator=generator))
     n = len(draws)
-    place = torch.rand(n, generator=generator, dtype=torch.float64, device=generator.device)
+    place = torch.rand(n, generator=seeded, dtype=torch.float64, device=seeded.device)
     share = torch.full((n,), 1 / n, dtype=torch.float64, device="cpu") if draws.weights is None else draws.weights
     kept = share > 0
     w = share * density * grid.length

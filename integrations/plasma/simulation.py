@@ -244,7 +244,7 @@ class Simulation:
         operator = self.collisions.get(s.name)
         if operator is None or (self.state.step + 1) % self.collide_every:
             return s
-        v = collide(operator, *self.collision_view(s), self.dt * self.collide_every, self.generator())
+        v = collide(operator, *self.collision_view(s), self.dt * self.collide_every, generator=self.generator())
         return dataclasses.replace(s, v=v)
 
     def _setup(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
-from disco_samplers.arrays import check_count, check_number
+from disco_samplers.arrays import check_count, check_not_negative, check_positive
 from disco_samplers.estimators import PLAIN, NormalizedEstimator, adapt_heads, choose, log_normalizer, read
 from disco_samplers.model import Network
 from disco_samplers.pictures import plot_adaptation
@@ -165,8 +165,6 @@ def adapt_through(outer: Any, network: Network, samples: Tensor, **options: Any)
 
 def check_options(learning_rate: float, max_seconds: float | None) -> None:
     """Raises ValueError or TypeError where an option of an adaptation is out of range."""
-    check_number("learning_rate", learning_rate)
-    if not (learning_rate > 0 and math.isfinite(learning_rate)):
-        raise ValueError(f"learning_rate must be positive, got {learning_rate}")
-    if max_seconds is not None and not max_seconds >= 0:
-        raise ValueError(f"max_seconds must not be negative, got {max_seconds}")
+    check_positive("learning_rate", learning_rate)
+    if max_seconds is not None:
+        check_not_negative("max_seconds", max_seconds)

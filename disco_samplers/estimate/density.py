@@ -14,7 +14,7 @@ from disco_samplers.arrays import check_count, check_double, like
 from disco_samplers.draws import Support, align, rounded_inside
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt_through, check_options
 from disco_samplers.estimate.drawing import moved_rows
-from disco_samplers.estimate.frozen import Model, frozen
+from disco_samplers.estimate.frozen import Model, check_model, frozen
 from disco_samplers.estimate.gradients import Gradient, log_prob_by
 from disco_samplers.estimate.rows import check_points
 from disco_samplers.estimate.views import plot_estimate
@@ -33,7 +33,6 @@ from disco_samplers.estimators import (
     uncalibrated,
     unnormalized,
 )
-from disco_samplers.model import Network
 from disco_samplers.randomness import generator_on, seed_of
 from disco_samplers.types import ArrayLike
 
@@ -302,8 +301,7 @@ class DensityEstimate:
         Raises:
             TypeError: if ``model`` is none.
         """
-        if not isinstance(getattr(model, "network", None), Network):
-            raise TypeError(f"model must be a DiScoFormer, such as DiScoFormer.from_pretrained() gives, got {model!r}")
+        check_model(model)
         other = self._read_by(frozen(model), uncalibrated(unnormalized(self.estimator)), report=None)
         generator = torch.Generator(self.device).manual_seed(0)
         other = other.calibrated(generator=generator) if self.is_calibrated else other

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_points, check_count, like
+from disco_samplers.arrays import as_points, check_count, check_positive, like
 from disco_samplers.draws import Draws, evenly
 from disco_samplers.estimators import quantile
 from disco_samplers.randomness import seed_of
@@ -91,8 +90,8 @@ def maximum_mean_discrepancy(x: ArrayLike | Draws, y: ArrayLike | Draws, *, band
         >>> maximum_mean_discrepancy(x, x + 3.0) > 0.5
         True
     """
-    if bandwidth is not None and not (bandwidth > 0 and math.isfinite(bandwidth)):
-        raise ValueError(f"bandwidth must be positive, got {bandwidth}")
+    if bandwidth is not None:
+        check_positive("bandwidth", bandwidth)
     (x, x_share), (y, y_share) = _pair(x, y, 2)
     p, q = (z.new_full((len(z),), 1 / len(z)) if share is None else share for z, share in ((x, x_share), (y, y_share)))
     h = float(torch.pdist(y[:1000]).median()) if bandwidth is None else bandwidth

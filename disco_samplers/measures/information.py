@@ -24,9 +24,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import device_of
+from disco_samplers.arrays import check_callable, device_of
 from disco_samplers.draws import Draws
-from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
 from disco_samplers.measures.quantity import Information, Rows, all_rows, as_draws, as_pairs, known_rows, row_mean
 from disco_samplers.measures.ties import check_no_codes, counted_information, normal_scores, spread, steps_of
@@ -109,6 +109,7 @@ def _fit(options: dict[str, Any], x: Rows, seed: int, *, crossfitted: bool) -> _
         raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
     fit = _Fit(seed=seed, **options)
     if fit.model is not None:
+        check_model(fit.model)
         return fit
     return dataclasses.replace(
         fit, model=DiScoFormer.from_pretrained(DEFAULTS["information"], map_location=str(x.values.device))
@@ -357,6 +358,7 @@ def relative_fisher_information(
     seed = seed_of(seed=seed, generator=generator)
     if (q_samples is None) == (q_score is None):
         raise ValueError("give either q_samples or q_score")
+    check_callable("q_score", q_score, "(n, d) -> (n, d)", optional=True)
     device = device_of(options.get("model"), q_score, p_samples, q_samples)
     p = as_draws(p_samples, "p_samples", device=device)
     check_no_codes(p.values, "p_samples")

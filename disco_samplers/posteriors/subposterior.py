@@ -10,7 +10,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.draws import Draws, evenly, part_worth
-from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import deviation, draw_rows, mean, shuffled
 from disco_samplers.posteriors.edgeworth import Edgeworth
 from disco_samplers.posteriors.shard import Shard
@@ -63,12 +63,13 @@ def subposterior(
         generator: source of randomness, on the device of the draws.
 
     Example:
-        >>> from disco_samplers import DiScoFormer
+        >>> from disco_samplers import DiScoFormer, check_model
         >>> x = torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         >>> shard = subposterior(x, DiScoFormer.from_pretrained(), seed=0)
         >>> 0 <= shard.weight <= 1
         True
     """
+    check_model(model)
     shard = Shard.of(draws)
     generator = generator_on(shard.rows.device, seed=seed, generator=generator)
     base = Edgeworth(shard.rows, shard.counts)
@@ -151,12 +152,13 @@ def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
         Hyvarinen, *Estimation of non-normalized statistical models by score matching*, JMLR 2005, theorem 1.
 
     Example:
-        >>> from disco_samplers import DiScoFormer
+        >>> from disco_samplers import DiScoFormer, check_model
         >>> x = torch.randn(400, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         >>> x = torch.cat([x - 3, x + 3])
         >>> trust(x, Edgeworth(x), DiScoFormer.from_pretrained()) > 0.8
         True
     """
+    check_model(model)
     shard = Shard.of(draws)
     z, counts = base.white(shard.rows), shard.counts
     generator = torch.Generator().manual_seed(0)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor
+from disco_samplers.arrays import as_tensor, check_number
 from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
 
@@ -141,6 +141,7 @@ def _columns(draws: ArrayLike, name: str) -> Tensor:
 def _check(x: Tensor, false_alarm: float, name: str) -> None:
     if len(x) < 2:
         raise ValueError(f"{name} must hold at least two draws, got {len(x)}")
+    check_number("false_alarm", false_alarm)
     if not 0 < false_alarm < 1:
         raise ValueError(f"false_alarm must lie in (0, 1), got {false_alarm}")
     assert torch.isfinite(x).all(), f"{name} holds NaN or infinite values"

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, check_count
+from disco_samplers.arrays import as_device, as_tensor, check_count
 from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
 
@@ -51,6 +51,7 @@ def gaussian_velocities(
         tensor([2.0000, 1.0000], dtype=torch.float64)
     """
     check_count("num", num, 1)
+    device = as_device(device, "device")
     seed = seed_of(seed=seed, generator=generator)
     t = as_tensor(temperature, "temperature").double()
     if t.ndim != 1 or len(t) == 0 or not (torch.isfinite(t).all() and (t > 0).all()):

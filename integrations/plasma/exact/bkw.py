@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_count, check_number, check_positive
 from disco_samplers.randomness import generator_on, seed_of
 
 from ..velocities import standardised
@@ -47,8 +47,8 @@ class BKW:
         self.dim = dim
         self.strength = (1 / 16 if dim == 2 else 1 / 24) if strength is None else strength
         self.start = dim / (dim + 2) if start is None else start
-        if not self.strength > 0:
-            raise ValueError(f"strength must be positive, got {strength}")
+        check_positive("strength", self.strength)
+        check_number("start", self.start)
         if not dim / (dim + 2) <= self.start < 1:
             raise ValueError(f"start must lie in [d/(d+2), 1) = [{dim / (dim + 2):.3g}, 1), or f is negative; got {start}")
 

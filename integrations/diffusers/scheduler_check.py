@@ -106,23 +106,24 @@ def check_scheduler(
         True
     """
     check_count("num_samples", num_samples, 16)
-    generator = torch.Generator().manual_seed(seed_of(seed=seed, generator=generator))
-    standard = _whitened(torch.randn(num_samples, 2, generator=generator, dtype=torch.float64))
-    mean, spread = (torch.tensor(values, dtype=torch.float64) for values in (_MEAN, _SPREAD))
-    model = _Normal.of(mean + spread * standard)
-    pipe = DiscoPipeline(model, scheduler)
-    pipe.set_progress_bar_config(disable=True)
-    inverse = is_inverse(scheduler)
-    start = mean + spread * standard if inverse else standard
-    samples = pipe(num_samples, num_inference_steps, generator=generator, latents=start.float(), **options).samples
-    sizes = torch.stack(model.sizes)
-    law = (torch.zeros(2), torch.ones(2)) if inverse else (mean, spread)
-    return SchedulerCheck(
-        parameterization=model.matching(scheduler).config.parameterization,
-        start=float(sizes[0].mean()),
-        worst=float(sizes.flatten()[sizes.log().abs().argmax()]),
-        distance=_distance(samples.double(), *(part.double() for part in law)),
-    )
+    with torch.device("cpu"):
+        generator = torch.Generator().manual_seed(seed_of(seed=seed, generator=generator))
+        standard = _whitened(torch.randn(num_samples, 2, generator=generator, dtype=torch.float64))
+        mean, spread = (torch.tensor(values, dtype=torch.float64) for values in (_MEAN, _SPREAD))
+        model = _Normal.of(mean + spread * standard)
+        pipe = DiscoPipeline(model, scheduler)
+        pipe.set_progress_bar_config(disable=True)
+        inverse = is_inverse(scheduler)
+        start = mean + spread * standard if inverse else standard
+        samples = pipe(num_samples, num_inference_steps, generator=generator, latents=start.float(), **options).samples
+        sizes = torch.stack(model.sizes)
+        law = (torch.zeros(2), torch.ones(2)) if inverse else (mean, spread)
+        return SchedulerCheck(
+            parameterization=model.matching(scheduler).config.parameterization,
+            start=float(sizes[0].mean()),
+            worst=float(sizes.flatten()[sizes.log().abs().argmax()]),
+            distance=_distance(samples.double(), *(part.double() for part in law)),
+        )
 
 
 def _whitened(x: Tensor) -> Tensor:

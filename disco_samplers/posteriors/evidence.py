@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
-from disco_samplers.arrays import as_tensor, check_count, check_finite
+from disco_samplers.arrays import as_tensor, check_callable, check_count, check_finite
 from disco_samplers.convergence import pareto_k
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
@@ -142,6 +142,7 @@ def log_evidence(
             if log_posterior is not None
             else "there is no log-posterior: give the function, or Draws(values, log_prob=...) with its values at the draws"
         )
+    check_callable("log_posterior", getattr(log_posterior, "log_prob", log_posterior), "(m, d) -> (m,)", optional=True)
     check_enough(known, "draws")
     generator = generator_on(known.values.device, seed=seed, generator=generator)
     transform = real_coordinates(known)

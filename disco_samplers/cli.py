@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import pkgutil
 import sys
 import warnings
@@ -19,7 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     a status of their own.
     """
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(unknown[0], options)}")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show
@@ -33,6 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
         print("disco: error: " + " ".join(_said(error).split()), file=sys.stderr)
         return 1
     return status or 0
+
+
+def _meant(word: str, options: argparse.Namespace) -> str:
+    """The option of a subcommand that an unknown one is close to, as a question."""
+    known = [f"--{name.replace('_', '-')}" for name in vars(options) if name not in ("run", "parser")]
+    close = difflib.get_close_matches(word.partition("=")[0], known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _said(error: BaseException) -> str:

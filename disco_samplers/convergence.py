@@ -13,6 +13,15 @@ import torch
 
 from disco_samplers.extras import optional
 
+JUDGED = 100
+"""Draws a chain must have before it is judged: of shorter ones R-hat, ESS and Monte Carlo errors mean nothing."""
+
+R_HAT = 1.01
+"""The limit of R-hat."""
+
+_LONG, _MANY, _FEW_R_HAT = 400, 1600, 1.1
+"""Draws of a chain and in all from which on chains that mix keep that limit, and the limit for fewer."""
+
 
 def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
     """One diagnostic of draws (chain, draw, d), as (d,): "rhat", "ess_bulk", "ess_tail" or "mcse"."""
@@ -24,6 +33,22 @@ def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         value = compute(kind, draws)
     return np.where(constant, np.nan, np.asarray(value, dtype=np.float64))
+
+
+def rhat_limit(chains: int, draws: int) -> float:
+    """The R-hat above which so many chains of so many draws have not mixed; infinite for chains too short to tell.
+
+    References:
+        Vehtari, Gelman, Simpson, Carpenter, Burkner, *Rank-normalization, folding, and localization: an improved R-hat*,
+        Bayesian Analysis 2021 (https://arxiv.org/abs/1903.08008), section 4.
+
+    Example:
+        >>> rhat_limit(4, 1000), rhat_limit(4, 200), rhat_limit(4, 50)
+        (1.01, 1.1, inf)
+    """
+    if draws < JUDGED:
+        return math.inf
+    return _FEW_R_HAT if draws < _LONG or chains * draws < _MANY else R_HAT
 
 
 def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.ndarray:

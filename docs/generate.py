@@ -134,6 +134,7 @@ def results(folder: Path) -> None:
         _write(folder / f"{path.stem}.md", f"{title}\n\n{about}\n{text}\n{pictures}")
         entries.append(f"| [{title[2:]}](results/{path.stem}.md) | `{where['command']}` |")
     plot_draws(folder / "draws_methods.png")
+    plot_mixing(folder / "mixing_methods.png")
     _write(folder / "all.txt", "| what | command |\n|---|---|\n" + "\n".join(entries) + "\n")
     _write(folder / "gmm.txt", _mixtures())
 
@@ -160,6 +161,22 @@ def plot_draws(path: Path) -> None:
     )
     axes.grid(axis="y", alpha=0.3)
     axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def plot_mixing(path: Path) -> None:
+    """Effective draws a second of the default sampler and of a local one, target by target."""
+    found = json.loads((RESULTS / "mixing.json").read_text())["results"]
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    for method, colour, marker in (("jumps", "black", "o"), ("mala", "C1", "x")):
+        means = [sum(run[method]["ess a second"] for run in runs) / len(runs) for runs in found.values()]
+        axes.plot(means, range(len(found)), marker, color=colour, ms=9, mew=2, ls="none", label=f'"{method}"')
+    axes.set_yticks(range(len(found)), list(found))
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="effective draws a second", title="Jumps reach all modes, local moves seldom do")
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside right upper")
     figure.savefig(path, dpi=110)
 
 

@@ -90,6 +90,7 @@ def test_closeness_in_words(here, capsys):
     assert "new draws are as close to the input as half of it is to the other half (sliced" in out
 
 
+@pytest.mark.filterwarnings("ignore::disco_samplers.draws.UnmixedWarning")
 def test_halves_of_a_slow_chain_are_far_apart(here, capsys):
     """Rows drawn at random share every wiggle of a chain, so that halves of them look alike whatever the chain is worth."""
     rng = np.random.default_rng(0)
@@ -114,6 +115,75 @@ def test_chains_that_have_not_mixed(here, capsys):
     assert row.endswith("not mixed")
     assert cli.main(["sample", *stuck, "--num-chains", "8", "--strict"]) == 3
     assert cli.main(["sample", "modes.npy", *SMALL, "--strict"]) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "apart.npy", *SMALL],
+        ["score", "apart.npy", "--at", "apart.csv", "--out", "s.csv", "--quiet"],
+        ["plot", "apart.npy", "--columns", "x0", "--out", "p.png", "--quiet"],
+        ["plot", "apart.npy", "--out", "p.png", "--quiet"],
+        ["compare", "apart.npy", "apart.npy", "--quiet"],
+        ["merge", "apart.npy", "apart.npy", "--out", "m.csv", "--num-chains", "8", *SMALL],
+        ["evidence", "apart.nc", "--log-posterior", "x2", "--proposal", "mixture", "--quiet"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:1] + arguments[2:4]),
+)
+def test_an_input_that_has_not_mixed_is_called_so(arguments, here, capsys):
+    """Two of four chains lie six deviations from the others, in one of three columns: whatever the command, it says so."""
+    for module in ("matplotlib", "arviz", "h5netcdf"):
+        pytest.importorskip(module)
+    perturbed("axes").save_pretrained("small")
+    chains = np.random.default_rng(0).normal(size=(4, 400, 3))
+    chains[2:, :, 0] += 6
+    np.save("apart.npy", chains)
+    files.write_table("apart.csv", {f"x{i}": chains[0, :5, i] for i in range(3)})
+    files.save("apart.nc", Draws(chains))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        cli.main([*arguments, "--model", "small"])
+    out, err = capsys.readouterr()
+    assert "the chains have not mixed, or are too short to tell: R-hat 1.74 (x0), good is 1.01 or less" in err
+    if arguments[0] == "sample":
+        assert "cannot be judged, for its halves lie apart" in out
+    if arguments[0] in ("compare", "merge", "evidence"):
+        assert "disco: warning: apart.n" in err
+
+
+def test_json_says_that_the_input_has_not_mixed(here, capsys):
+    chains = np.random.default_rng(0).normal(size=(4, 100, 2))
+    chains[2:, :, 0] += 6
+    np.save("apart.npy", chains)
+    perturbed("axes").save_pretrained("small")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        told = json.loads(run(capsys, "sample", "apart.npy", *SMALL, "--model", "small", "--json"))["input"]
+    assert told["not_mixed"] == ["x0"]
+    assert told["r_hat"]["x0"] > 1.5
+    assert told["r_hat"]["x1"] < 1.1
+
+
+def test_new_draws_beyond_zero_are_told(here, capsys):
+    """A scale with many draws at its edge: the estimate has density beyond it, and the command says what would forbid that."""
+    u = np.random.default_rng(0).random((300, 2))
+    files.write_table("scale.csv", {"tau": u[:, 0] + 1e-6, "mu": u[:, 1] - 0.5})
+    more = ["--num-samples", "200", "--num-chains", "4", "--num-warmup", "10", "--quiet", "--out", "new.csv"]
+    out = run(capsys, "sample", "scale.csv", *more)
+    tau = files.read_table("new.csv").values[:, 0]
+    assert (
+        f"{(tau < 0).sum()} of 800 new draws of tau lie below zero, where no input draw is: if it cannot be negative, say "
+        "--support tau=positive" in out
+    )
+    assert "of mu lie" not in out
+    assert "lie below" not in run(capsys, "sample", "scale.csv", *more, "--support", "tau=positive")
+
+
+def test_the_method_that_is_printed_may_be_asked_for(here, capsys):
+    first, second = (
+        run(capsys, "sample", "draws.csv", *SMALL, "--method", name, "--out", "n.csv") for name in ("auto", "jumps")
+    )
+    assert first == second
 
 
 def test_plot_and_adapt(here, capsys):
@@ -157,6 +227,50 @@ def test_score_puts_named_columns_in_order(here, capsys):
     scores = [files.read_table(f"{name}.out.csv").values for name in ("points.csv", "swapped.csv", "nameless.npy")]
     np.testing.assert_array_equal(scores[0], scores[1])
     np.testing.assert_array_equal(scores[0], scores[2])
+
+
+def test_columns_taken_by_their_place_are_told(here, capsys):
+    x = files.read_table("draws.csv").values
+    np.save("nameless.npy", x)
+    scored = ["--at", "points.csv", "--out", "s.csv"]
+    assert "points.csv are taken by their place: mu, theta as x0, x1" in run(capsys, "score", "nameless.npy", *scored)
+    assert "by their place" not in run(capsys, "score", "draws.csv", *scored)
+    by_place = run(capsys, "compare", "nameless.npy", "draws.csv")
+    assert by_place.startswith("compared by their place: x0, x1 of A, mu, theta of B\nno difference seen")
+    assert run(capsys, "compare", "draws.csv", "draws.csv").startswith("compared in mu, theta\nno difference seen")
+
+
+def test_an_unknown_option_is_answered_by_a_close_one(here, capsys):
+    for words, meant in (("--colums mu", "; did you mean --columns?"), ("--num-sample=3", ""), ("--xyz", "")):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["plot", "draws.csv", "--out", "p.png", *words.split()])
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.endswith(f"error: unrecognized arguments: {words}{meant}\n")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".nc"])
+def test_evidence_by_a_stored_log_posterior_of_a_column_with_an_end(suffix, here, capsys):
+    """An exponential and a normal column: log Z is that of their constants, known exactly."""
+    for module in ("arviz", "h5netcdf"):
+        pytest.importorskip(module)
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.exponential(size=2000), rng.normal(size=2000)], 1)
+    log_posterior = 3.0 - x[:, 0] - 0.5 * x[:, 1] ** 2
+    name = "lp" if suffix == ".nc" else "log_posterior"
+    if suffix == ".nc":
+        files.save("m.nc", Draws(x, names=["tau", "mu"], log_prob=log_posterior))
+    else:
+        files.write_table("m.csv", {"tau": x[:, 0], "mu": x[:, 1], name: log_posterior})
+    options = ["--proposal", "mixture", "--support", "tau=positive", "--json"]
+    found = json.loads(run(capsys, "evidence", f"m{suffix}", "--log-posterior", name, *options))["models"][0]["evidence"]
+    # Beyond five of its errors by chance once in a million.
+    assert abs(found["log_z"] - 3.0 - 0.5 * np.log(2 * np.pi)) < 5 * found["standard_error"] < 0.2
+
+
+def test_evidence_of_an_array_says_what_to_write(here, capsys):
+    np.save("m.npy", np.random.default_rng(0).normal(size=(60, 2)))
+    assert cli.main(["evidence", "m.npy", "--log-posterior", "lp", "--proposal", "mixture"]) == 1
+    assert "has no column lp: it has x0, x1; a .npy has one array and no further columns" in capsys.readouterr().err
 
 
 def test_score_adapted(here, capsys):
@@ -458,4 +572,4 @@ def test_a_warning_is_one_line(here, capsys):
         assert cli.main(["score", "w.csv", "--at", "points.csv", "--out", "s.csv"]) == 1
     said, error = capsys.readouterr().err.splitlines()
     assert said.startswith("disco: warning: the column weights is read as a variable: say row_weights (--row-weights)")
-    assert error == "disco: error: points.csv has 2 columns, w.csv has 3"
+    assert error == "disco: error: points.csv has 2 columns, w.csv has 3: weights is missing"

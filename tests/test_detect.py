@@ -37,7 +37,7 @@ def test_detect(here, capsys):
     out = run(
         capsys, *["detect", "new.csv", "--train", "usual.csv", "--index", "who", "--out", "flags.csv", "--plot", "flags.png"]
     )
-    assert "by 60 training rows" in out
+    assert "1 of 5 rows flagged, by 60 training rows: as low as their 10 % lowest (--contamination 0.1)" in out
     table = files.read_table("flags.csv", ["who"])
     assert table.index["who"].tolist() == ["u", "v", "w", "x", "y"]
     assert table.names == ["b", "a", "anomaly_score", "outlier"]
@@ -49,7 +49,8 @@ def test_detect(here, capsys):
 
 
 def test_detect_in_the_table_itself(here, capsys):
-    run(capsys, *["detect", "usual.csv", "--contamination", "0.05", "--out", "flags.npz"])
+    out = run(capsys, *["detect", "usual.csv", "--contamination", "0.05", "--out", "flags.npz"])
+    assert "3 of 60 rows flagged, by 60 training rows: the 5 % lowest (--contamination 0.05)" in out
     assert files.read_table("flags.npz").values[:, -1].sum() == 3
 
 
@@ -62,6 +63,17 @@ def test_density_keeps_an_unnamed_index(suffix, here, capsys):
     found = pandas.read_csv("out.csv") if suffix == ".csv" else pandas.read_parquet("out.parquet")
     assert found.iloc[:, 0].tolist() == frame.index.tolist()
     np.testing.assert_allclose(found["log_prob"], DiscoDensity().fit(here[:60]).score_samples(here[:30]))
+
+
+def test_density_says_which_rows_its_estimates_know(here, capsys):
+    """Of the training table itself each row is left out; with --train it is not, and rows find themselves."""
+    alone = run(capsys, "density", "usual.csv", "--out", "alone.csv")
+    again = run(capsys, "density", "usual.csv", "--train", "usual.csv", "--out", "again.csv")
+    assert "of 60 rows, each by an estimate made without it (cross-fitted): mean" in alone
+    assert "of 60 rows, by 60: mean" in again
+    density = DiscoDensity(random_state=0).fit(here[:60])
+    for name, expected in (("alone", density.score_training_samples()), ("again", density.score_samples(here[:60]))):
+        np.testing.assert_allclose(files.read_table(f"{name}.csv").values[:, -1], expected)
 
 
 def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
@@ -85,7 +97,10 @@ def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
         ),
         ("detect new.csv --index who --train usual.csv --out o.npy", "must be .csv, .npz, .parquet or .feather"),
         ("detect missing.csv --out o.csv", "no file at missing.csv"),
-        ("detect holes.csv --out o.csv", "holes.csv holds missing or infinite values in column(s) b"),
+        (
+            "detect holes.csv --out o.csv",
+            "holes.csv holds missing or infinite values in column(s) b: 1 of 3 rows, first at row 1 (of 0 to 2)",
+        ),
         ("density taken.csv --out o.csv", "has a column called log_prob already"),
         ("density usual.csv --out o.csv --plot o.txt", "the extension of a picture must be"),
         ("density usual.csv --train other.csv --out o.csv", "usual.csv has columns a, b, other.csv has a, c"),

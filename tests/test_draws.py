@@ -15,7 +15,9 @@ from disco_samplers.draws import (
     LowEffectiveSizeWarning,
     RepeatedRowsWarning,
     TransposedWarning,
+    UnmixedWarning,
     distinct_rows,
+    suggest_after,
 )
 from disco_samplers.estimators import crossfit, mean
 from disco_samplers.measures import entropy
@@ -468,3 +470,31 @@ def test_draws_on_the_shipped_default(rng):
     chain = metropolis(400, 2, 2.2, rng).view(1, 400, 2)
     estimate = DiScoFormer.from_pretrained().condition(Draws(chain, names=["mu", "tau"]))
     assert f"worth={estimate.effective_size:.0f}" in repr(estimate)
+
+
+def test_chains_that_do_not_agree_are_told(rng):
+    """R-hat by its definition, of ranks within split chains; the limits are those of the samplers' own chains."""
+    x = torch.randn(4, 500, 3, generator=rng)
+    x[0, :, 1] += 1.0
+    draws = Draws(x, names=["a", "b", "c"])
+    ranks = x.flatten(0, 1).argsort(0).argsort(0).double() + 1
+    halves = torch.special.ndtri((ranks - 3 / 8) / (2000 + 1 / 4)).view(8, 250, 3)
+    within = halves.var(1).mean(0)
+    bulk = ((249 / 250 * within + halves.mean(1).var(0)) / within).sqrt()
+    assert torch.allclose(torch.from_numpy(draws.rhat)[1], bulk[1])
+    assert draws.unmixed == ["b"]
+    with pytest.warns(UnmixedWarning, match=r"R-hat 1\.\d\d \(b\), good is 1.01 or less"):
+        draws.warn()
+    for some in (Draws(x[..., [0, 2]]), Draws(x.flatten(0, 1)), Draws(x[:, :50])):
+        some.warn()
+        assert some.unmixed == []
+    assert Draws(x.flatten(0, 1)).rhat is None
+
+
+def test_new_draws_beyond_zero_suggest_a_support():
+    old = Draws(torch.tensor([[0.1, -2.0, 0.5, 3.0], [2.0, -0.1, -0.5, 4.0]]), names=["tau", "debt", "mu", "far"])
+    new = torch.tensor([[-0.1, 0.3, 1.0, 3.0], [1.0, -1.0, -1.0, 4.0]])
+    assert suggest_after(old, new) == {"tau": (1, "positive"), "debt": (1, "negative")}
+    assert suggest_after(old, new.repeat(200, 1).abs() * new.new_tensor([1.0, -1.0, 1.0, 1.0])) == {}
+    bounded = Draws(old.values, names=old.names, support={"tau": "positive", "debt": (None, 0)})
+    assert suggest_after(bounded, new) == {}

@@ -52,10 +52,13 @@ def test_planes(dims, disco, tmp_path):
     assert is_a_picture(tmp_path / "p.png")
 
 
+@pytest.mark.filterwarnings("ignore::disco_samplers.draws.UnmixedWarning")
 def test_samples_of_all_chains_are_shown(disco):
     chains = torch.arange(4.0)[:, None, None] + 0.1 * torch.randn(4, 450, 2, generator=torch.Generator().manual_seed(0))
     axis = disco.condition(Draws(chains), effective_size=1800).plot().axes[0]
     assert axis.get_title().startswith("1,500 of 1,800 samples")
+    repeated = disco.condition(Draws(chains.repeat(1, 2, 1)), effective_size=900).plot().axes[0]
+    assert repeated.get_title().startswith("1,500 of 1,800 distinct samples")
     shown = axis.collections[1].get_offsets().data[:, 0]
     assert len(shown) == 1500
     assert np.bincount(shown.round().astype(int)).min() > 300  # 375 of each chain, which lie a standard deviation apart
@@ -195,6 +198,10 @@ def test_flagged_rows_have_a_colour_of_their_own():
     assert labels == ["50 rows", "3 flagged rows", "threshold"]
     assert [text.get_text() for text in axis.texts] == ["1 beyond"]
     assert axis.texts[0].get_color() == ORANGE
+    figure.canvas.draw()
+    said, frame = axis.texts[0].get_window_extent(), axis.get_window_extent()
+    assert frame.x0 < said.x0 < said.x1 < frame.x1
+    assert frame.y0 < said.y0
     assert axis.get_title() == "flags"
 
 

@@ -388,12 +388,13 @@ def test_some_of_the_columns(tmp_path):
             read(path, **index, **options)
 
 
-def test_weights_that_are_not_said_to_be_any(tmp_path):
-    put(tmp_path, t__csv=",weights,a\n0,2,0.5\n1,1,0.25\n")
-    with pytest.warns(DrawsWarning, match="the column weights is read as a variable: say row_weights"):
-        assert read(tmp_path / "t.csv").names == ["weights", "a"]
-    assert read(tmp_path / "t.csv", exclude=["weights"]).names == ["a"]
-    assert read(tmp_path / "t.csv", row_weights="weights").names == ["a"]
+@pytest.mark.parametrize("name", ["weight", "weights"])
+def test_weights_that_are_not_said_to_be_any(name, tmp_path):
+    put(tmp_path, t__csv=f",{name},a\n0,2,0.5\n1,1,0.25\n")
+    with pytest.warns(DrawsWarning, match=f"the column {name} is read as a variable: say row_weights"):
+        assert read(tmp_path / "t.csv").names == [name, "a"]
+    assert read(tmp_path / "t.csv", exclude=[name]).names == ["a"]
+    assert read(tmp_path / "t.csv", row_weights=name).names == ["a"]
 
 
 def test_burn_in_and_thinning(tmp_path):
@@ -405,6 +406,8 @@ def test_burn_in_and_thinning(tmp_path):
     put(tmp_path, t__csv="a\n" + "\n".join(map(str, range(10))))
     assert read(tmp_path / "t.csv").num_chains is None
     assert read(tmp_path / "t.csv", burn_in=1).num_chains == 1
+    only_said = read(tmp_path / "t.csv", burn_in=0)
+    assert (only_said.num_chains, len(only_said)) == (1, 10)
 
 
 def test_several_files(tmp_path):

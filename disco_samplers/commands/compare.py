@@ -45,19 +45,22 @@ def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
     from disco_samplers.commands.shared.models import load_model
     from disco_samplers.commands.shared.output import Output
-    from disco_samplers.commands.shared.tables import table_from
+    from disco_samplers.commands.shared.tables import by_place, table_from, warned
     from disco_samplers.posteriors import tension, two_sample
 
     output = Output(options)
-    first, second = (table_from(options, path).draws(iid=options.iid) for path in (options.a, options.b))
-    shared = [name for name in first.names if name in second.names]
+    first, second = (warned(table_from(options, path).draws(iid=options.iid), path) for path in (options.a, options.b))
+    place = by_place(first.names, second.names)
+    shared = first.names if place else [name for name in first.names if name in second.names]
     if not shared:
         raise ValueError(
-            f"{options.a} and {options.b} have no column in common: {', '.join(first.names)}; {', '.join(second.names)}"
+            f"{options.a} and {options.b} have no column in common: {', '.join(first.names)}; {', '.join(second.names)}; "
+            "columns without names, as of .npy, are matched by their place if there are as many"
         )
-    a, b = first.columns(shared), second.columns(shared)
+    a, b = first.columns(shared), second if place else second.columns(shared)
     model = None if options.proposal == "mixture" else load_model(options)
-    head = f"compared in {', '.join(shared)}\n"
+    names = ", ".join(shared)
+    head = f"compared by their place: {names} of A, {', '.join(second.names)} of B\n" if place else f"compared in {names}\n"
     if options.tension:
         found = tension(a, b, proposal=options.proposal, model=model, seed=options.seed, progress=not options.quiet)
         return output.tell(f"{head}{found}", variables=shared, tension=found)

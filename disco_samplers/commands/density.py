@@ -19,11 +19,15 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "density",
         help="log-density of each row of a table of numbers",
-        description="Writes log_prob, the normalised log-density of each row (disco score gives it up to a constant).",
+        description="Writes log_prob, the normalised log-density of each row (that of disco score integrates to about one).",
         **ending("disco density new.csv --train usual.csv --out density.csv --plot density.png", _PRINTED),
     )
     command.add_argument("table", metavar="TABLE", help="rows to score")
-    command.add_argument("--train", metavar="TABLE", help="rows that the density is estimated from (default: TABLE itself)")
+    command.add_argument(
+        "--train",
+        metavar="TABLE",
+        help="rows that the density is estimated from (default: TABLE itself, each row by an estimate made without it)",
+    )
     command.add_argument("--out", required=True, metavar="FILE", help=TABLE_HELP)
     add_reading(command, chains=False)
     command.add_argument("--plot", metavar="FILE", help=f"draw the distribution of log-densities: {PICTURE}")
@@ -61,8 +65,9 @@ def run(options: argparse.Namespace) -> int:
         lambda path: pictures.plot_distribution(log_prob, "log-density (nats)", marks, title=title, path=path),
     )
     draws = train.draws(iid=True)
+    by = f"by {len(train.values)}" if options.train else "each by an estimate made without it (cross-fitted)"
     return output.tell(
-        f"{draws}\nlog_prob, normalised, of {len(rows)} rows by {len(train.values)}, mean {log_prob.mean():.4f} nats",
+        f"{draws}\nlog_prob, normalised, of {len(rows)} rows, {by}: mean {log_prob.mean():.4f} nats",
         training=told(draws),
         rows=len(rows),
         mean_log_prob=log_prob.mean(),

@@ -8,9 +8,9 @@ from typing import Any
 from disco_samplers.commands.shared.options import PICTURE, TABLE_HELP, add_options, add_reading, ending
 
 _PRINTED = {
-    "anomaly_score": "column of --out: nats by which the row's log-density lies below the threshold; higher is worse",
+    "anomaly_score": "column of --out: nats by which the row's log-density lies below the threshold; higher is more unusual",
     "outlier": "column of --out: 1 for a flagged row, one whose score is above 0",
-    "flagged": "how many rows are; of the training rows it is the share of --contamination",
+    "flagged": "how many rows are; of the training rows it is the share of --contamination, whatever they are like",
     "worth": "how many independent draws the training rows are worth; fewer is worse",
 }
 
@@ -26,7 +26,10 @@ def add(commands: Any) -> None:
     command.add_argument("--train", metavar="TABLE", help="rows that say what is usual (default: TABLE itself)")
     command.add_argument("--out", required=True, metavar="FILE", help=TABLE_HELP)
     command.add_argument(
-        "--contamination", type=float, default=0.1, help="share of training rows flagged (default: %(default)s)"
+        "--contamination",
+        type=float,
+        default=0.1,
+        help="share of training rows that are flagged, which sets the threshold (default: %(default)s)",
     )
     add_reading(command, chains=False)
     command.add_argument("--plot", metavar="FILE", help=f"draw the distribution of scores: {PICTURE}")
@@ -73,8 +76,10 @@ def run(options: argparse.Namespace) -> int:
         ),
     )
     draws = train.draws(iid=True)
+    share = f"{'as low as their' if options.train else 'the'} {100 * options.contamination:g} % lowest"
     return output.tell(
-        f"{draws}\n{flags.sum()} of {len(rows)} rows flagged, by {len(train.values)} training rows",
+        f"{draws}\n{flags.sum()} of {len(rows)} rows flagged, by {len(train.values)} training rows: {share} (--contamination "
+        f"{options.contamination:g})",
         training=told(draws),
         rows=len(rows),
         flagged=flags.sum(),

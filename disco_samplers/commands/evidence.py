@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _PRINTED = {
     "log evidence": "in nats, with its standard error; the model with the lower one explains the data worse",
-    "Pareto k": "of the weights of the estimate; above 0.7 is worse: more draws are needed",
+    "reciprocal": "how it is computed: from the stored log-posteriors, in a region of high density",
+    "Pareto k": "of the weights of the estimate; above 0.7 is worse: few draws decide, more are needed",
     "log Bayes factor": "of the first model against another, in nats; negative speaks for the other",
 }
 
@@ -30,7 +31,8 @@ def add(commands: Any) -> None:
         "--log-posterior",
         required=True,
         metavar="COLUMN",
-        help="column of log-likelihood + log-prior in nats, with all constants, of the parameters as they stand in the file",
+        help="column of log-likelihood + log-prior in nats, with all constants, of the parameters as they stand in the file; "
+        "of ArviZ .nc a statistic, as lp, of emcee's .h5 log_prob",
     )
     command.add_argument(
         "--proposal",
@@ -39,7 +41,7 @@ def add(commands: Any) -> None:
         help="density fitted to the draws: a Gaussian mixture, DiScoFormer's estimate, or the better (default: %(default)s)",
     )
     add_reading(command)
-    add_options(command, "seed", "model", "device", "iid", "quiet", "json")
+    add_options(command, "support", "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 
@@ -71,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _with_log_prob(path: str, options: argparse.Namespace) -> Draws:
     """The draws in a file, with the column of --log-posterior for their log-density."""
-    from disco_samplers.commands.shared.tables import table_from
+    from disco_samplers.commands.shared.tables import supported, table_from, warned
 
     name = options.log_posterior
     table = table_from(options, path, columns=[*options.columns, name] if options.columns else None)
@@ -83,5 +85,7 @@ def _with_log_prob(path: str, options: argparse.Namespace) -> Draws:
     elif name in table.stats:
         values = table.stats[name]
     else:
-        raise ValueError(f"{path} has no column {name}: it has {', '.join([*table.names, *table.stats])}")
-    return dataclasses.replace(table, log_prob=values).draws(iid=options.iid)
+        arrays = "; a .npy has one array and no further columns: write a .csv" if ".npy" in path else ""
+        raise ValueError(f"{path} has no column {name}: it has {', '.join([*table.names, *table.stats])}{arrays}")
+    table = supported(table, options.support)
+    return warned(dataclasses.replace(table, log_prob=values).draws(iid=options.iid), path)

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers import files, pictures
     from disco_samplers.commands.shared.models import load_model
     from disco_samplers.commands.shared.output import Output, rows_of, told
-    from disco_samplers.commands.shared.tables import equal_rows, table_from
+    from disco_samplers.commands.shared.tables import equal_rows, table_from, warned
     from disco_samplers.posteriors import merge_subposteriors
 
     output = Output(options)
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     files.writable(options.out, draws=True, names=names)
     model = load_model(options)
     scale = options.prior_sd
-    draws = [table.draws() for table in shards]
+    draws = [warned(table.draws(), path) for path, table in zip(options.shards, shards, strict=True)]
     result = merge_subposteriors(
         draws,
         prior=None if scale is None else lambda x: -0.5 * (x / scale).square().sum(-1),

@@ -34,14 +34,14 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers import pictures
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import Output, told
-    from disco_samplers.commands.shared.tables import check_finite, equal_rows, table_from
+    from disco_samplers.commands.shared.tables import check_finite, equal_rows, table_from, warned
 
     output = Output(options)
     pictures.writable(options.out)
     table = table_from(options, options.draws)
     check_finite(table, options.draws[0])
     if len(table.names) > 2:
-        draws = table.draws(iid=options.iid)
+        draws = warned(table.draws(iid=options.iid), options.draws[0])
         rows = equal_rows(table, options.seed)[None]
         output.write(options.out, lambda path: pictures.plot_pairs(rows, table.names, label="draws", path=path))
     else:

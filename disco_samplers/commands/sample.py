@@ -28,6 +28,12 @@ _AS_CLOSE = 1.2
 """Ratio of the distances up to which both count as the same: that of halves itself varies by so much."""
 
 
+_FAR_APART = 0.4
+"""Distance of the input's halves from which on it is no measure: that of two modes a chain seldom changes between."""
+
+_ONE_STEP = ("auto", "jumps", "malt")
+"""Methods whose steps are long: every one is a draw."""
+
 _SPLITS = 4
 """Ways to halve the input that the distances are means over."""
 
@@ -40,15 +46,15 @@ def add(commands: Any) -> None:
         **ending("disco sample chain.csv --out new.csv --plot new.png", _PRINTED),
     )
     command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
-    command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain (default: %(default)s)")
+    command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain, not in all (default: %(default)s)")
     command.add_argument("--num-chains", type=int, default=4, help="(default: %(default)s)")
-    command.add_argument("--num-warmup", type=int, help="discarded steps (default: 200 for auto, else 500)")
-    command.add_argument("--thinning", type=int, help="steps between two draws (default: 1 for auto and malt, else 5)")
+    command.add_argument("--num-warmup", type=int, help="discarded steps (default: 200 for jumps, else 500)")
+    command.add_argument("--thinning", type=int, help="steps between two draws (default: 1 for jumps and malt, else 5)")
     command.add_argument(
         "--method",
-        choices=["auto", "mala", "ula", "baoab", "malt", "annealed"],
+        choices=["auto", "jumps", "mala", "ula", "baoab", "malt", "annealed"],
         default="auto",
-        help="auto jumps between all parts of the density; the others move locally, for comparison (default: %(default)s)",
+        help="auto is jumps, between all parts of the density; the others move locally, for comparison (default: %(default)s)",
     )
     command.add_argument("--strict", action="store_true", help="exit with status 3 if the chains have not mixed")
     command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc")
@@ -66,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import Output, rows_of, told
     from disco_samplers.commands.shared.tables import equal_rows, table_from
-    from disco_samplers.draws import blocks_of
+    from disco_samplers.draws import blocks_of, suggest_after
     from disco_samplers.estimators import DEFAULTS
     from disco_samplers.samplers import LangevinSampler, NotMixedWarning, not_mixed
 
@@ -88,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
             options.num_samples,
             num_chains=options.num_chains,
             num_warmup=options.num_warmup,
-            thinning=options.thinning if options.thinning is not None else 1 if options.method in ("auto", "malt") else 5,
+            thinning=options.thinning if options.thinning is not None else 1 if options.method in _ONE_STEP else 5,
             seed=options.seed,
             names=table.names,
             progress=not options.quiet,
@@ -109,7 +115,9 @@ def run(options: argparse.Namespace) -> int:
         chains = draws.num_chains if draws.weights is None else None
         runs = torch.arange(len(old)) if chains is None else blocks_of(chains, len(old) // chains, draws.effective_size)
         far, apart = _distances(old, runs, new, torch.Generator().manual_seed(options.seed))
-        said.append("\n" + _closeness(far, apart))
+        said.append("\n" + _closeness(far, apart, draws.unmixed))
+    if len(new):
+        said += [_crossed(name, count, len(new), look) for name, (count, look) in suggest_after(draws, new).items()]
     unmixed = result.unmixed
     if unmixed:
         said.append("warning: " + not_mixed(unmixed, result.method, result.draws.shape[1]))
@@ -126,6 +134,16 @@ def run(options: argparse.Namespace) -> int:
         distance_of_halves=apart,
     )
     return status or (3 if unmixed and options.strict else 0)
+
+
+def _crossed(name: str, count: int, draws: int, look: str) -> str:
+    """What is said of new draws beyond zero, where the input has none."""
+    say, never = ("positive", "negative") if look == "positive" else (",0", "positive")
+    side = "below" if look == "positive" else "above"
+    return (
+        f"{count:,} of {draws:,} new draws of {name} lie {side} zero, where no input draw is: if it cannot be {never}, say "
+        f"--support {name}={say}"
+    )
 
 
 def _side_by_side(old: np.ndarray, result: Any) -> str:
@@ -168,12 +186,16 @@ def _distances(old: torch.Tensor, runs: torch.Tensor, new: torch.Tensor, generat
     return sum(far) / len(far), sum(apart) / len(apart)
 
 
-def _closeness(far: float, apart: float) -> str:
+def _closeness(far: float, apart: float, unmixed: list[str]) -> str:
     """The distance of the new draws to the input in words, measured by that of one half of it to the other."""
     ratio = far / apart
+    distances = f"sliced Wasserstein distance: new to input {far:.3g}, half to half {apart:.3g}, in standard deviations"
+    if apart > _FAR_APART:
+        return f"whether new draws are close to the input cannot be judged, for its halves lie apart ({distances})"
     words = (
         "new draws are as close to the input as half of it is to the other half"
         if ratio <= _AS_CLOSE
         else f"new draws are {ratio:.1f} times as far from the input as half of it is from the other half"
     )
-    return f"{words} (sliced Wasserstein distance {far:.4f} and {apart:.4f}, in standard deviations)"
+    doubt = f"; but the input's chains have not mixed ({', '.join(unmixed)}), so this says little" if unmixed else ""
+    return f"{words} ({distances}){doubt}"

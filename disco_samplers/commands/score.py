@@ -8,7 +8,7 @@ from typing import Any
 from disco_samplers.commands.shared.options import DRAWS_HELP, add_options, add_reading, ending
 
 _PRINTED = {
-    "log_prob": "column of --out: log-density of the point in nats, up to a constant; the lower, the more unusual the point",
+    "log_prob": "column of --out: log-density of the point in nats; exp of it integrates to about one; lower is more unusual",
     "score_NAME": "column of --out: derivative of the log-density by the variable NAME",
     "worth": "how many independent draws DRAWS are worth; fewer is worse",
     "adapted": "with --adapt: which of the steps tried was kept; 0 if none was better than none",
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "score",
         help="log-density and score at points",
-        description="Writes log_prob, the log-density up to a constant (disco density normalises it), and the score.",
+        description="Writes log_prob, a log-density that integrates to about one (disco density normalises it), and the score.",
         **ending("disco score chain.csv --at points.csv --out scores.csv", _PRINTED),
     )
     command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers.commands.shared.bars import in_parts
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import Output, told
-    from disco_samplers.commands.shared.tables import aligned, points_from, table_from
+    from disco_samplers.commands.shared.tables import aligned, by_place, points_from, table_from
 
     output = Output(options)
     files.writable(options.out, draws=False)
@@ -51,8 +51,10 @@ def run(options: argparse.Namespace) -> int:
     columns: dict[str, np.ndarray] = {"log_prob": log_prob}
     columns |= {f"score_{name}": score[:, i] for i, name in enumerate(table.names)}
     output.write(options.out, lambda path: files.write_table(path, columns))
+    place = f"\ncolumns of {options.at} are taken by their place: {', '.join(points.names)} as {', '.join(table.names)}"
     return output.tell(
-        f"{draws}\nlog_prob, not normalised, and score at {len(values)} points from {len(table.values)} draws",
+        f"{draws}\nlog_prob, which integrates to about one, and score at {len(values)} points from {len(table.values)} draws"
+        + place * by_place(points.names, table.names),
         input=told(draws),
         points=len(values),
     )

@@ -4,7 +4,7 @@ from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table
 from disco_samplers.draws.inference import from_labelled, inference_data
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
-from disco_samplers.draws.suggestions import suggest_supports
+from disco_samplers.draws.suggestions import suggest_after, suggest_supports
 from disco_samplers.draws.supports import EdgeRowsWarning, Support, inside, off_edges, rounded_inside, supports_of
 from disco_samplers.draws.worth import (
     DrawsWarning,
@@ -12,6 +12,7 @@ from disco_samplers.draws.worth import (
     LowEffectiveSizeWarning,
     RepeatedRowsWarning,
     TransposedWarning,
+    UnmixedWarning,
     blocks_of,
     chains_effective_size,
     distinct_rows,
@@ -31,6 +32,7 @@ __all__ = [
     "RepeatedRowsWarning",
     "Support",
     "TransposedWarning",
+    "UnmixedWarning",
     "align",
     "as_table",
     "blocks_of",
@@ -44,6 +46,7 @@ __all__ = [
     "off_edges",
     "part_worth",
     "rounded_inside",
+    "suggest_after",
     "suggest_supports",
     "supports_of",
     "warn_of_risks",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names
+from disco_samplers.convergence import R_HAT, diagnostic, rhat_limit
 from disco_samplers.draws.checks import column_of, index_of, size_of, stacked, weights_of
 from disco_samplers.draws.frames import as_table
 from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
@@ -21,6 +22,7 @@ from disco_samplers.draws.worth import (
     LowEffectiveSizeWarning,
     RepeatedRowsWarning,
     TransposedWarning,
+    UnmixedWarning,
     blocks_of,
     chains_effective_size,
     distinct_rows,
@@ -40,6 +42,10 @@ _CALLER = 5
 
 _MANY_COLUMNS = 10
 """Columns for each row from which on an array looks transposed."""
+
+
+_NAMED = 5
+"""Columns that a warning names."""
 
 
 class Draws:
@@ -116,6 +122,7 @@ class Draws:
             raise ValueError("weights leave fewer than two distinct rows: all others have a weight of zero")
         self._reduced: tuple[Tensor, Tensor, Tensor] | None = None
         self._effective_size: float | None = None
+        self._rhat: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -172,6 +179,29 @@ class Draws:
             self._effective_size = max(1.0, min(sizes))
         return self._effective_size
 
+    @property
+    def rhat(self) -> np.ndarray | None:
+        """Rank-normalised split R-hat of each column, (d,), NaN where undefined; None where there are no chains.
+
+        1 where the chains agree; above 1.01 they have not mixed.
+        """
+        if self._rhat is None and self.num_chains is not None:
+            chains = self.values.detach().double().cpu().view(self.num_chains, -1, self.dim)
+            self._rhat = diagnostic("rhat", chains.numpy())
+        return self._rhat
+
+    @property
+    def unmixed(self) -> list[str]:
+        """Names of the columns that the chains have not mixed in, the worst first: R-hat above 1.01.
+
+        Chains of fewer than 400 draws, or fewer than 1600 draws in all, are judged by an R-hat above 1.1, those of fewer than
+        100 not at all.
+        """
+        if self.num_chains is None or self.rhat is None:
+            return []
+        above = np.flatnonzero(self.rhat > rhat_limit(self.num_chains, len(self) // self.num_chains))
+        return [self.names[i] for i in above[self.rhat[above].argsort()[::-1]]]
+
     def counts(self, effective_size: float | None = None) -> tuple[Tensor, Tensor | None]:
         r"""The distinct rows (m, d), and how many independent draws each is worth, :math:`w_i \operatorname{ESS}`.
 
@@ -187,23 +217,32 @@ class Draws:
         return rows, share * size
 
     def warn(self, effective_size: float | None = None) -> None:
-        """Warns where rows are worth few, look like a chain or like columns, or where one outweighs all others."""
+        """Warns where chains have not mixed, rows are worth few or look like a chain or like columns, or one outweighs all."""
         rows, share, _ = self._distinct()
         size = self.effective_size if effective_size is None else effective_size
         if self.num_chains is None and self.weights is None and effective_size is None and self._looks_like_a_chain():
             warnings.warn(
                 f"{len(self):,} rows, of which {len(rows):,} are distinct: many repeat the row before, as a Markov chain's do. "
                 f"They are read as {len(rows):,} draws; pass Draws(x) with x (chain, draw, d), or effective_size=, to say what "
-                "they are worth",
+                "they are worth; of a file, name its chains in a column chain, or say burn_in=0 (--burn-in 0)",
                 RepeatedRowsWarning,
                 stacklevel=_CALLER,
             )
         if self.num_chains is not None and self._looks_like_walkers():
             warnings.warn(
                 f"read as {self.num_chains} chains of {len(self) // self.num_chains} draws, but each repeats draws of the "
-                "chain before it, as if draws were the first axis (as in emcee's get_chain()): pass x.swapaxes(0, 1), or of a "
-                "file --axes draw,chain,variable",
+                "chain before it, as if draws were the first axis (as in emcee's get_chain()): pass x.swapaxes(0, 1); of "
+                "a file leave out --axes, or without it say --axes draw,chain,variable",
                 TransposedWarning,
+                stacklevel=_CALLER,
+            )
+        if self.rhat is not None and (unmixed := self.unmixed):
+            some = ", ".join(unmixed[:_NAMED]) + ", ..." * (len(unmixed) > _NAMED)
+            warnings.warn(
+                f"the chains have not mixed, or are too short to tell: R-hat {float(np.nanmax(self.rhat)):.2f} ({some}), good "
+                f"is {R_HAT} or less; they may have seen parts of the target only, and so will what is made of them: run them "
+                "longer",
+                UnmixedWarning,
                 stacklevel=_CALLER,
             )
         if self.dim >= _MANY_COLUMNS * len(self):

@@ -24,6 +24,10 @@ class RepeatedRowsWarning(DrawsWarning):
     """Rows that repeat the row before, as those of a Markov chain do."""
 
 
+class UnmixedWarning(DrawsWarning):
+    """Chains that do not agree with each other: what is made of them may be of parts of the target."""
+
+
 class HeavyWeightWarning(DrawsWarning):
     """One row carries more than half of all weight."""
 

@@ -23,7 +23,8 @@ def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.devi
     if n < 2:
         raise ValueError(f"samples must have at least 2 rows to estimate a density from, got {n}")
     if d > MAX_DIM:
-        raise ValueError(f"samples has {d} columns; at most {MAX_DIM} are supported: reduce the dimension first (e.g. PCA)")
+        cure = "reduce the dimension first (e.g. PCA)" if n > d else f"did you mean x.T, {d} rows of {n} columns?"
+        raise ValueError(f"samples has {d} columns; at most {MAX_DIM} are supported: {cure}")
     if n > MAX_SAMPLES:
         raise ValueError(f"samples has {n} rows; at most {MAX_SAMPLES} are supported: condition on a random subset")
     if x.ndim == 2 and (x == x[:1]).all():

@@ -50,7 +50,8 @@ def plot_estimate(
         low, high = ends_of[column]
         return max(ends[0], -math.inf if low is None else low), min(ends[1], math.inf if high is None else high)
 
-    x = evenly(samples.double(), estimator.core.counts)  # what is seen must have its weight
+    counts = estimator.core.counts
+    x = evenly(samples.double(), counts)  # what is seen must have its weight
     if d == 1:
         ends = within(widened((float(x.min()), float(x.max())), 0.3), 0)
         grid = torch.linspace(*ends, 400, dtype=x.dtype, device=x.device)
@@ -77,6 +78,7 @@ def plot_estimate(
         (_plain(coarse[:, shown]), _plain(estimator.score(coarse)[:, shown])),
         (names[dims[0]], names[dims[1]]),
         total=len(x),
+        kind="samples" if counts is None else "distinct samples",
         slice_through="the densest sample" if d > 2 else "",
         path=path,
     )

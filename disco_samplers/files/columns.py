@@ -34,10 +34,11 @@ def table_of(values: np.ndarray, names: Sequence[str], labels: dict[str, np.ndar
         columns.pop(".draw")
         columns |= {new: columns.pop(old) for old, new in ((".chain", "chain"), (".iteration", "draw")) if old in columns}
     weights, log_prob = columns.pop(LOG_WEIGHT, None), columns.pop(LOG_PROB, None)
+    stats = {} if log_prob is None else {LOG_PROB: log_prob}
     index = labels | {name: columns.pop(name) for name in (*INDEX, "") if name in columns}
     body = np.stack(list(columns.values()), 1) if columns else np.empty((len(values), 0))
     weighted = None if weights is None else from_logs(weights)
-    table = Table(body, list(columns), 1, index, weights=weighted, log_prob=log_prob)
+    table = Table(body, list(columns), 1, index, weights=weighted, log_prob=log_prob, stats=stats)
     if not {*INDEX} & {*index} - {*labels} or not len(body):
         return table
     chain, draw = (index.get(name, np.zeros(len(values))) for name in INDEX)
@@ -75,7 +76,8 @@ def from_chains(draws: np.ndarray, names: Sequence[str], log_prob: np.ndarray | 
     """The table of draws (chain, draw, d) and their log-density (chain, draw)."""
     values = np.ascontiguousarray(draws.reshape(-1, draws.shape[2]))
     known = None if log_prob is None else log_prob.reshape(-1)
-    return Table(values, list(names), len(draws), chained=True, log_prob=known)
+    stats = {} if known is None else {"log_prob": known}
+    return Table(values, list(names), len(draws), chained=True, log_prob=known, stats=stats)
 
 
 def numeric(array: np.ndarray, name: str) -> np.ndarray:

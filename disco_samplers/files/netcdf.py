@@ -96,7 +96,7 @@ def _table(data: Any, stats: Any, where: str) -> Table:
         from_chains(chains, names),
         chained=not data.attrs.get(_INDEPENDENT, False),
         weights=None if log_weight is None else from_logs(log_weight),
-        log_prob=columns.pop(_LOG_PROB, None),
+        log_prob=columns.get(_LOG_PROB),
         support=_support(data.attrs.get(_SUPPORT), names, where),
         stats=columns,
     )

@@ -19,7 +19,7 @@ from disco_samplers.files.table import Table, stacked
 _ROOTS = (r"_?dead-birth\.txt", r"[._]\d+\.txt", r"\.txt")
 """What follows the root of a chain's files, the first that there is."""
 
-_LIKE_WEIGHTS = ("weights", "logwt", "logw", "log_weight", "log_weights")
+_LIKE_WEIGHTS = ("weight", "weights", "logwt", "logw", "log_weight", "log_weights")
 
 
 def read(
@@ -29,7 +29,7 @@ def read(
     exclude: Sequence[str] = (),
     index: Sequence[str] = (),
     row_weights: str | None = None,
-    burn_in: float = 0,
+    burn_in: float | None = None,
     thinning: int = 1,
     axes: Sequence[str] | None = None,
     header: bool | None = None,
@@ -58,7 +58,8 @@ def read(
         exclude: columns to leave out.
         index: columns that only say which row is which.
         row_weights: the column of weights; of log-weights if its name begins with log.
-        burn_in: rows to leave out at the start of each chain, or their share if below one.
+        burn_in: rows to leave out at the start of each chain, or their share if below one; 0 leaves out none, and says that
+            the rows are a chain.
         thinning: take each chain's every so many-th row.
         axes: of an array of three dimensions.
         header: whether the first row of text is a header; by default it is one unless all of it is numbers.
@@ -107,7 +108,7 @@ def read_table(
     columns: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     row_weights: str | None = None,
-    burn_in: float = 0,
+    burn_in: float | None = None,
     thinning: int = 1,
     axes: Sequence[str] | None = None,
     header: bool | None = None,
@@ -138,7 +139,7 @@ def _selected(
     columns: Sequence[str] | None,
     exclude: Sequence[str],
     row_weights: str | None,
-    burn_in: float,
+    burn_in: float | None,
     thinning: int,
 ) -> Table:
     table = table.labelled(index)
@@ -152,8 +153,8 @@ def _selected(
             stacklevel=3,
         )
     table = table.select(columns, exclude)
-    if burn_in or thinning != 1:
-        table = dataclasses.replace(table, chained=True).burnt_in(burn_in).thinned(thinning)
+    if burn_in is not None or thinning != 1:
+        table = dataclasses.replace(table, chained=True).burnt_in(burn_in or 0).thinned(thinning)
     return table
 
 

@@ -53,7 +53,7 @@ def read_sheet(file: IO[bytes], path: Path, index: Sequence[str], header: bool |
     width = len(rows[0][1])
     for line, row in rows:
         if len(row) != width:
-            raise ValueError(f"{path}, line {line}: {len(row)} cells where the first line has {width}")
+            raise ValueError(f"{path}, line {line}: {len(row)} cells where the first line has {width}: not a table of numbers")
     cells = Cells(path, decimal_comma=delimiter != ",")
     first = rows[0][1]
     if header if header is not None else not cells.are_numbers(first) or _is_numbered(first, [row for _, row in rows[1:]]):

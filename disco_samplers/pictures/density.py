@@ -41,6 +41,7 @@ def plot_plane(
     names: tuple[str, str],
     *,
     total: int | None = None,
+    kind: str = "samples",
     slice_through: str = "",
     path: str | None = None,
 ) -> Any:
@@ -52,6 +53,7 @@ def plot_plane(
         arrows: where they stand and the score there, both (m, 2).
         names: of the axes.
         total: how many samples there are, if not all are shown.
+        kind: what they are called.
         slice_through: what the plane goes through, where there are more than two dimensions.
         path: where to save the picture, if anywhere.
 
@@ -78,5 +80,5 @@ def plot_plane(
     axis.set_ylabel(names[1])
     cut = f", on a slice through {slice_through}" if slice_through else ""
     count = f"{len(samples):,}" if total in (None, len(samples)) else f"{len(samples):,} of {total:,}"
-    axis.set_title(f"{count} samples, log-density and score (arrows){cut}")
+    axis.set_title(f"{count} {kind}, log-density and score (arrows){cut}")
     return saved(figure, path)

@@ -49,9 +49,9 @@ def draw_histogram(
     heights = np.histogram(values, bins)[0] * scale
     look = {"fill": True, "alpha": 0.55, "lw": 0} if filled else {"fill": False, "lw": 1.4}
     axis.stairs(heights, bins, color=color, label=label, **look)
-    for beyond, left in (
-        (int((values < bins[0]).sum()), bins[0] - 3 * width),
-        (int((values > bins[-1]).sum()), bins[-1] + width),
+    for beyond, left, outer, side in (
+        (int((values < bins[0]).sum()), bins[0] - 3 * width, bins[0] - 3 * width, "left"),
+        (int((values > bins[-1]).sum()), bins[-1] + width, bins[-1] + 3 * width, "right"),
     ):
         if not beyond:
             continue
@@ -59,6 +59,8 @@ def draw_histogram(
         height = min(beyond * scale, 1.05 * heights.max())
         axis.bar(left, height, 2 * width, align="edge", fill=False, edgecolor=color, hatch="////", lw=0.8)
         if counted:
-            text = {"ha": "center", "va": "bottom", "fontsize": "x-small", "color": color, "zorder": 5}
+            # From the bar's outer end inwards and a little above it, so that it crosses no axis.
+            text = {"ha": side, "va": "bottom", "fontsize": "x-small", "color": color, "zorder": 5}
             around = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-            axis.text(left + width, height, f"{beyond} beyond", bbox=around, **text)
+            place = {"xytext": (0, 3), "textcoords": "offset points"}
+            axis.annotate(f"{beyond} beyond", (outer, height), bbox=around, **place, **text)

@@ -8,16 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from disco_samplers.convergence import diagnostic, nested_rhat
+from disco_samplers.convergence import JUDGED, R_HAT, diagnostic, nested_rhat, rhat_limit
 
 QUANTILES = (0.05, 0.5, 0.95)
 
-_JUDGED = 100
-"""Draws a chain must have before it is judged, and before R-hat, ESS and MCSE are shown: of shorter ones they mean nothing."""
-
-_R_HAT, _ESS = 1.01, 400
-_LONG, _MANY, _FEW_R_HAT = 400, 1600, 1.1
-"""Draws of a chain and in all from which on chains that mix keep those limits, and the limit of R-hat for fewer."""
+_ESS = 400
+"""The limit of the effective draws, of chains so long that those that mix keep it."""
 
 _CHAINS, _GROUPS, _NESTED = 64, 8, 5.0
 """Chains from which on nested R-hat tells something of short ones, its super-chains, and the limit: that of chains which have
@@ -98,8 +94,8 @@ def summarise(
         return Summary(list(names), columns)
     kinds = {"mcse": "mcse", "ess_bulk": "ess_bulk", "ess_tail": "ess_tail", "r_hat": "rhat"}
     nothing = np.full(x.shape[-1], np.nan)
-    columns |= {name: nothing if x.shape[1] < _JUDGED else diagnostic(kind, x) for name, kind in kinds.items()}
-    if x.shape[1] < _JUDGED and start is not None and len(x) >= _CHAINS:
+    columns |= {name: nothing if x.shape[1] < JUDGED else diagnostic(kind, x) for name, kind in kinds.items()}
+    if x.shape[1] < JUDGED and start is not None and len(x) >= _CHAINS:
         columns["r_hat_nested"] = nested_rhat(x, np.asarray(start, dtype=np.float64), _GROUPS)
     return Summary(list(names), columns, unmixed(x, start))
 
@@ -125,15 +121,16 @@ def unmixed(draws: np.ndarray, start: np.ndarray | None = None) -> list[int]:
         [1]
     """
     chains, n = draws.shape[:2]
-    if n < _JUDGED:
+    if n < JUDGED:
         if start is None or chains < _CHAINS:
             return []
         limit = np.sqrt(1 + _NESTED_LEAST + _NESTED / (chains // _GROUPS))
         return [int(i) for i in np.flatnonzero(nested_rhat(draws, np.asarray(start, dtype=np.float64), _GROUPS) > limit)]
-    if n < _LONG or chains * n < _MANY:
-        return [int(i) for i in np.flatnonzero(diagnostic("rhat", draws) > _FEW_R_HAT)]
-    ess = np.minimum(diagnostic("ess_bulk", draws), diagnostic("ess_tail", draws))
-    return [int(i) for i in np.flatnonzero((diagnostic("rhat", draws) > _R_HAT) | (ess < _ESS))]
+    limit = rhat_limit(chains, n)
+    found = diagnostic("rhat", draws) > limit
+    if limit == R_HAT:
+        found |= np.minimum(diagnostic("ess_bulk", draws), diagnostic("ess_tail", draws)) < _ESS
+    return [int(i) for i in np.flatnonzero(found)]
 
 
 def not_mixed(names: Sequence[str], method: str, length: int) -> str:
@@ -141,8 +138,8 @@ def not_mixed(names: Sequence[str], method: str, length: int) -> str:
     some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     say = "run longer (num_samples, thinning)" + ("" if method == "jumps" else ', or an estimate by the method "jumps"')
     why = (
-        f"R-hat above {_R_HAT}, or fewer than {_ESS} effective draws"
-        if length >= _JUDGED
+        f"R-hat above {R_HAT}, or fewer than {_ESS} effective draws"
+        if length >= JUDGED
         else "nested R-hat: they tell their start"
     )
     return f"chains have not mixed ({why}) in {some}: {say}"
@@ -166,7 +163,7 @@ def spreading(draws: np.ndarray) -> list[int]:
         [1]
     """
     chains, n, d = draws.shape
-    if n < _JUDGED:
+    if n < JUDGED:
         return []
     ranks = draws.reshape(-1, d).argsort(0).argsort(0).reshape(draws.shape) / (chains * n)
     moved = [np.square(ranks[:, lag:] - ranks[:, :-lag]).mean((0, 1)) for lag in (n // 2, n // 4)]

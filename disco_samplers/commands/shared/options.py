@@ -70,11 +70,14 @@ def add_reading(command: argparse.ArgumentParser, *, chains: bool = True, thinni
     command.add_argument(
         "--header", choices=["yes", "no"], help="whether text begins with a header (default: unless its first row is numbers)"
     )
-    command.set_defaults(burn_in=0, every=1, axes=None)
+    command.set_defaults(burn_in=None, every=1, axes=None)
     if not chains:
         return
     command.add_argument(
-        "--burn-in", type=float, default=0, metavar="N", help="rows to leave out at the start of each chain; a share if below 1"
+        "--burn-in",
+        type=float,
+        metavar="N",
+        help="rows to leave out at the start of each chain, a share if below 1; 0 only says that they are a chain",
     )
     if thinning:
         command.add_argument(

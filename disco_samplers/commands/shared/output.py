@@ -61,7 +61,9 @@ class Output:
 
 def told(draws: Draws) -> dict[str, Any]:
     """What --json says of draws."""
-    return {"draws": len(draws), "chains": draws.num_chains, "variables": draws.names, "effective_size": draws.effective_size}
+    r_hat = None if draws.rhat is None else dict(zip(draws.names, draws.rhat, strict=True))
+    known = {"draws": len(draws), "chains": draws.num_chains, "variables": draws.names}
+    return known | {"effective_size": draws.effective_size, "r_hat": r_hat, "not_mixed": draws.unmixed}
 
 
 def rows_of(summary: Any) -> dict[str, dict[str, float]]:

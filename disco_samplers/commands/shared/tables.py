@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from disco_samplers import files, pictures
 from disco_samplers.arrays import default_names
-from disco_samplers.draws import Support
+from disco_samplers.draws import Draws, Support
 
 
 def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
@@ -49,9 +50,19 @@ def supported(table: files.Table, given: Sequence[str]) -> files.Table:
     return dataclasses.replace(table, support=found)
 
 
+def warned(draws: Draws, path: str) -> Draws:
+    """The draws, after what is to be warned of in them, with the file's name; for what is not conditioned on, which warns."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        draws.warn()
+    for warning in caught:
+        warnings.warn(f"{path}: {warning.message}", warning.category, stacklevel=2)
+    return draws
+
+
 def points_from(options: argparse.Namespace, path: str) -> files.Table:
     """A table of points, read as the options say, with all its columns; the index may be missing."""
-    plain: dict[str, Any] = {"columns": None, "exclude": [], "row_weights": None, "burn_in": 0, "thinning": 1, "axes": None}
+    plain: dict[str, Any] = {"columns": None, "exclude": [], "row_weights": None, "burn_in": None, "thinning": 1, "axes": None}
     try:
         return table_from(options, path, **plain)
     except ValueError:
@@ -66,12 +77,19 @@ def aligned(points: files.Table, points_path: str, names: list[str], names_path:
     if some and set(names) < set(points.names):
         points = points.select(names)
     if len(points.names) != len(names):
-        raise ValueError(f"{points_path} has {len(points.names)} columns, {names_path} has {len(names)}")
+        missing = [name for name in names if name not in points.names]
+        which = f": {', '.join(missing)} is missing" if missing and set(points.names) & set(names) else ""
+        raise ValueError(f"{points_path} has {len(points.names)} columns, {names_path} has {len(names)}{which}")
     if set(points.names) == set(names):
         return points.values[:, [points.names.index(name) for name in names]]
     if default_names(len(names)) in (points.names, names):
         return points.values
     raise ValueError(f"{points_path} has columns {', '.join(points.names)}, {names_path} has {', '.join(names)}")
+
+
+def by_place(a: Sequence[str], b: Sequence[str]) -> bool:
+    """Whether columns are matched by their place: as many on either side, and those of one side have no names."""
+    return list(a) != list(b) and len(a) == len(b) and default_names(len(a)) in (list(a), list(b))
 
 
 def indexed(table: files.Table, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -124,8 +142,13 @@ def weights_of(table: files.Table) -> dict[str, np.ndarray]:
 
 def check_finite(table: files.Table, path: str) -> None:
     """Raises ValueError naming the columns that hold missing or infinite values."""
-    if bad := [name for name, column in zip(table.names, table.values.T, strict=True) if not np.isfinite(column).all()]:
-        raise ValueError(f"{path} holds missing or infinite values in column(s) {', '.join(bad)}: drop or impute them")
+    wrong = ~np.isfinite(table.values)
+    if bad := [name for name, some in zip(table.names, wrong.any(0), strict=True) if some]:
+        rows = np.flatnonzero(wrong.any(1))
+        raise ValueError(
+            f"{path} holds missing or infinite values in column(s) {', '.join(bad)}: {len(rows)} of {len(wrong)} rows, first "
+            f"at row {rows[0]} (of 0 to {len(wrong) - 1}); drop or impute them"
+        )
 
 
 def _header(options: argparse.Namespace) -> bool | None:

@@ -3,9 +3,14 @@ r"""Information quantities of samples, in nats, each with a standard error: entr
 A log-density at the rows is that of an estimate which saw them, brought to integrate to one. Two errors oppose each other: a
 normalised estimate is too thin on the whole, by its divergence from the truth, and too dense at the rows it saw (Akaike,
 *Information theory and an extension of the maximum likelihood principle*, 1973). Scores are cross-fitted. The standard errors
-are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`, and of the integral; of
-:class:`~disco_samplers.Draws` means go by weights, n is the effective size, and runs of a chain are held out as a whole. They
-do not cover the estimate's own bias, nor, of a divergence, the sampling of q.
+are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`; of
+:class:`~disco_samplers.Draws` means go by weights, n is the effective size, and runs of a chain are held out as a whole.
+
+What is made of log-densities is off by more than that. Two parts of it can be told, and are in the standard error. An estimate
+whose integral is not one is off somewhere by as many nats, which bringing it to one need not mend at the rows:
+:math:`\log \hat Z` counts as an error, beside its own. And the entropy of a normal law of p parameters fitted to n draws is off
+by :math:`p / 2n`; what is not even told that the law is normal is off by no less. Other shapes may add what nobody can tell. Of
+scores the estimate's bias is not covered, nor, of a divergence, the sampling of q.
 
 No density has draws that tie. Values of a column that do, on a grid or ten of them at most, are drawn uniformly from their
 cells: an entropy is that of rounded numbers, of whole numbers the discrete one. Mutual information does not depend on how a
@@ -74,7 +79,7 @@ class _Fit:
             return _Read(self, estimate, 0.0, 0.0)
         generator = torch.Generator(x.device).manual_seed(self.seed)
         integral = estimate.log_normalizer(generator=generator)
-        return _Read(self, estimate, integral.value, integral.standard_error**2)
+        return _Read(self, estimate, integral.value, integral.standard_error**2 + integral.value**2)
 
     def condition(self, rows: Tensor, counts: Tensor | None = None) -> Any:
         assert self.model is not None
@@ -94,7 +99,7 @@ class _Fit:
 
 @dataclasses.dataclass(frozen=True)
 class _Read:
-    """An estimate of rows, the log of its integral, and that log's variance."""
+    """An estimate of rows, the log of its integral, and the mean square of what is off by that."""
 
     fit: _Fit
     estimate: Any
@@ -104,6 +109,17 @@ class _Read:
     def log_prob(self, rows: Tensor) -> Tensor:
         log_prob: Tensor = self.estimate.log_prob(rows) - self.log_z
         return log_prob
+
+
+def _plug_in(rows: Rows) -> float:
+    r"""What the entropy of a normal law fitted to so many draws is off by, in nats: :math:`p / 2n`.
+
+    With fewer draws than columns its covariance has rank n, and p is d + n d - n (n - 1) / 2.
+    """
+    d = rows.values.shape[1]
+    worth = float(len(rows.values)) if rows.counts is None else float(rows.counts.sum())
+    rank = min(worth, float(d))
+    return (d + rank * d - rank * (rank - 1) / 2) / (2 * worth)
 
 
 def _fit(options: dict[str, Any], x: Rows, *, crossfitted: bool) -> _Fit:
@@ -151,7 +167,7 @@ def entropy(samples: ArrayLike | Draws, **options: Any) -> Information:
     values = all_rows(samples, "samples", device=device_of(options.get("model"), samples))
     x = known_rows(spread(values, steps_of(values), options.get("seed", 0)), samples, "samples")
     read = _fit(options, x, crossfitted=False).read(x)
-    return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=read.variance)
+    return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=read.variance + _plug_in(x) ** 2)
 
 
 def kl_divergence(p_samples: ArrayLike | Draws, q_samples: ArrayLike | Draws, **options: Any) -> Information:
@@ -190,7 +206,8 @@ def kl_divergence(p_samples: ArrayLike | Draws, q_samples: ArrayLike | Draws, **
     fit = _fit(options, p, crossfitted=False)
     of_p, of_q = fit.read(p), fit.read(q)
     rows = of_p.log_prob(p.values) - of_q.log_prob(p.values)
-    return row_mean("KL divergence", rows, counts=p.counts, variance=of_p.variance + of_q.variance)
+    variance = of_p.variance + of_q.variance + _plug_in(p) ** 2 + _plug_in(q) ** 2
+    return row_mean("KL divergence", rows, counts=p.counts, variance=variance)
 
 
 def mutual_information(x: ArrayLike | Draws, y: ArrayLike | Draws, **options: Any) -> Information:
@@ -229,7 +246,7 @@ def mutual_information(x: ArrayLike | Draws, y: ArrayLike | Draws, **options: An
     fit = _fit(options, pairs, crossfitted=False)
     joint, of_a, of_b = (fit.read(rows) for rows in (pairs, a, b))
     rows = joint.log_prob(pairs.values) - of_a.log_prob(a.values) - of_b.log_prob(b.values)
-    variance = joint.variance + of_a.variance + of_b.variance
+    variance = joint.variance + of_a.variance + of_b.variance + (_plug_in(pairs) - _plug_in(a) - _plug_in(b)) ** 2
     return row_mean("mutual information", rows, counts=pairs.counts, variance=variance)
 
 

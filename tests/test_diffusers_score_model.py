@@ -323,7 +323,7 @@ def weighted(n=300):
 
 
 def test_weighted_rows_are_told_apart_from_equal_ones(disco):
-    """Draws of N(0, 1.5^2) with weights to N(0, 1): scores of N(0, 1 + sigma^2); those of the draws are off by a third at .1."""
+    """Draws of N(0, 1.5^2) with weights to N(0, 1): scores of N(0, 1 + sigma^2); of the draws a third off at .1."""
     model = DiscoScoreModel.from_data(weighted(2000), model=disco, calibrate=False)
     y = torch.randn(500, 2, generator=torch.Generator().manual_seed(6))
     for sigma in (0.1, 0.5, 3.0):

@@ -7,10 +7,10 @@ are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for cont
 :class:`~disco_samplers.Draws` means go by weights, n is the effective size, and runs of a chain are held out as a whole.
 
 What is made of log-densities is off by more than that. Two parts of it can be told, and are in the standard error. An estimate
-whose integral is not one is off somewhere by as many nats, which bringing it to one need not mend at the rows:
-:math:`\log \hat Z` counts as an error, beside its own. And the entropy of a normal law of p parameters fitted to n draws is off
-by :math:`p / 2n`; what is not even told that the law is normal is off by no less. Other shapes may add what nobody can tell. Of
-scores the estimate's bias is not covered, nor, of a divergence, the sampling of q.
+whose integral is not one is off somewhere by as many nats, which bringing it to one need not mend at the rows: all that was
+taken off an answer as :math:`\log \hat Z` counts as an error, too. And the entropy of a normal law of p parameters fitted to n
+draws is off by :math:`p / 2n`; what is not even told that the law is normal is off by no less. Other shapes may add what nobody
+can tell. Of scores the estimate's bias is not covered, nor, of a divergence, the sampling of q.
 
 No density has draws that tie. Values of a column that do, on a grid or ten of them at most, are drawn uniformly from their
 cells: an entropy is that of rounded numbers, of whole numbers the discrete one. Mutual information does not depend on how a
@@ -79,7 +79,7 @@ class _Fit:
             return _Read(self, estimate, 0.0, 0.0)
         generator = torch.Generator(x.device).manual_seed(self.seed)
         integral = estimate.log_normalizer(generator=generator)
-        return _Read(self, estimate, integral.value, integral.standard_error**2 + integral.value**2)
+        return _Read(self, estimate, integral.value, integral.standard_error**2)
 
     def condition(self, rows: Tensor, counts: Tensor | None = None) -> Any:
         assert self.model is not None
@@ -99,7 +99,7 @@ class _Fit:
 
 @dataclasses.dataclass(frozen=True)
 class _Read:
-    """An estimate of rows, the log of its integral, and the mean square of what is off by that."""
+    """An estimate of rows, the log of its integral, and that log's variance."""
 
     fit: _Fit
     estimate: Any
@@ -167,7 +167,8 @@ def entropy(samples: ArrayLike | Draws, **options: Any) -> Information:
     values = all_rows(samples, "samples", device=device_of(options.get("model"), samples))
     x = known_rows(spread(values, steps_of(values), options.get("seed", 0)), samples, "samples")
     read = _fit(options, x, crossfitted=False).read(x)
-    return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=read.variance + _plug_in(x) ** 2)
+    variance = read.variance + read.log_z**2 + _plug_in(x) ** 2
+    return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=variance)
 
 
 def kl_divergence(p_samples: ArrayLike | Draws, q_samples: ArrayLike | Draws, **options: Any) -> Information:
@@ -206,7 +207,7 @@ def kl_divergence(p_samples: ArrayLike | Draws, q_samples: ArrayLike | Draws, **
     fit = _fit(options, p, crossfitted=False)
     of_p, of_q = fit.read(p), fit.read(q)
     rows = of_p.log_prob(p.values) - of_q.log_prob(p.values)
-    variance = of_p.variance + of_q.variance + _plug_in(p) ** 2 + _plug_in(q) ** 2
+    variance = of_p.variance + of_q.variance + (of_p.log_z - of_q.log_z) ** 2 + _plug_in(p) ** 2 + _plug_in(q) ** 2
     return row_mean("KL divergence", rows, counts=p.counts, variance=variance)
 
 
@@ -246,7 +247,8 @@ def mutual_information(x: ArrayLike | Draws, y: ArrayLike | Draws, **options: An
     fit = _fit(options, pairs, crossfitted=False)
     joint, of_a, of_b = (fit.read(rows) for rows in (pairs, a, b))
     rows = joint.log_prob(pairs.values) - of_a.log_prob(a.values) - of_b.log_prob(b.values)
-    variance = joint.variance + of_a.variance + of_b.variance + (_plug_in(pairs) - _plug_in(a) - _plug_in(b)) ** 2
+    variance = joint.variance + of_a.variance + of_b.variance + (joint.log_z - of_a.log_z - of_b.log_z) ** 2
+    variance += (_plug_in(pairs) - _plug_in(a) - _plug_in(b)) ** 2
     return row_mean("mutual information", rows, counts=pairs.counts, variance=variance)
 
 

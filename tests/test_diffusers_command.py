@@ -48,6 +48,27 @@ def test_same_seed_same_file_and_a_picture(here, capsys, tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
+def test_weights_and_chains_count(capsys, tmp_path, monkeypatch):
+    """Rows of N(0, 1.5^2) with weights to N(1, 1), and four chains that repeat each row: read for what they are worth."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    x = 1.5 * rng.normal(size=(400, 1))
+    weight = np.exp(-0.5 * (x[:, 0] - 1) ** 2 + 0.5 * (x[:, 0] / 1.5) ** 2)
+    files.write_table("weighted.csv", {"x": x[:, 0], "weight": weight})
+    many = ["--num-samples", "400", "--num-steps", "20", "--out", "new.csv"]
+    status, out, err = run(capsys, "weighted.csv", *SMALL, *many, "--row-weights", "weight")
+    assert (status, err) == (0, "")
+    assert "weighted, worth" in out
+    new = files.read_table("new.csv").values
+    # Means of 400 draws and of rows worth 200 are off by .09 together; the rows themselves have mean 0 and deviation 1.5.
+    assert abs(new.mean() - 1) < 0.45
+    assert abs(new.std() - 1) < 0.25
+    chains = rng.normal(size=(4, 50, 2)).repeat(3, axis=1)
+    np.save("chains.npy", chains)
+    assert "4 chains of 2 columns, 200 distinct" in run(capsys, "chains.npy", *SMALL)[1]
+    assert "of 2 columns, 200 distinct" in run(capsys, "chains.npy", *SMALL, "--iid")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

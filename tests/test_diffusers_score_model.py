@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import perturbed
 
+from disco_samplers import Draws
 from disco_samplers.reference import GaussianMixture, OptimalDenoiser
 
 pytest.importorskip("diffusers")
@@ -312,6 +313,66 @@ def test_full_share_keeps_the_coordinates():
     assert basis.rest_dim == 0
 
 
+# Draws that are worth unlike.
+
+
+def weighted(n=300):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(n, 2, generator=generator) * 1.5
+    return Draws(x, weights=torch.exp(-0.5 * x.double().square().sum(1) * (1 - 1 / 2.25)))
+
+
+def test_weighted_rows_are_told_apart_from_equal_ones(disco):
+    """Draws of N(0, 1.5^2) with weights to N(0, 1): scores of N(0, 1 + sigma^2); of the draws a third off at .1."""
+    model = DiscoScoreModel.from_data(weighted(2000), model=disco, calibrate=False)
+    y = torch.randn(500, 2, generator=torch.Generator().manual_seed(6))
+    for sigma in (0.1, 0.5, 3.0):
+        exact = -y / (1 + sigma**2)
+        assert (model.score(y, sigma) - exact).square().sum() < 0.05 * exact.square().sum()
+
+
+def test_rows_of_a_context_are_those_of_all_weight():
+    draws = weighted()
+    rows, counts = draws.counts()
+    options = {"replicas": 1, "seed": 0, "adapt": 0, "cache_size": 8}
+    few = NoisedData(perturbed(), rows, lambda sigma: 0.0, counts, context_size=100, **options).level(0.1).estimates[0]
+    worth = float(counts.sum())
+    assert few.effective_size == pytest.approx(100 / (1 + 100 * (1 / worth - 1 / 300)), rel=1e-5)
+    share = few.counts / few.counts.sum()
+    # Systematic resampling: shares are those of the weights to within one of the hundred.
+    for k in range(2):
+        below = rows[:, k] < 0.5
+        assert float(share @ (few.samples[:, k] < 0.5).to(share)) == pytest.approx(float(counts[below].sum() / worth), abs=0.1)
+    every = NoisedData(perturbed(), rows, lambda sigma: 0.0, counts, context_size=300, **options).level(0.1).estimates[0]
+    assert every.effective_size == pytest.approx(worth, rel=1e-5)
+    assert every.num_samples == 300
+
+
+def test_whole_runs_of_a_chain_are_held_out():
+    """A chain whose rows stand nearly still for ten steps: rows dealt one by one would make the memoriser seem good."""
+    generator = torch.Generator().manual_seed(4)
+    starts = torch.randn(4, 30, 1, 2, generator=generator)
+    x = (starts + 1e-3 * torch.randn(4, 30, 10, 2, generator=generator)).flatten(1, 2)
+    model = DiscoScoreModel.from_data(Draws(x), model=perturbed(), replicas=1)
+    assert float(model.counts.sum()) == pytest.approx(Draws(x).effective_size)
+    assert float(model.weight[0, 0]) < 0.2
+    assert float(DiscoScoreModel.from_data(x.flatten(0, 1), model=perturbed(), replicas=1).weight[0, 0]) > 0.5
+
+
+def test_weights_are_saved(tmp_path):
+    model = DiscoScoreModel.from_data(weighted(), model=perturbed(), replicas=1, calibrate=False)
+    model.save_pretrained(tmp_path)
+    loaded = DiscoScoreModel.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded.counts, model.counts)
+    torch.testing.assert_close(loaded.score(torch.eye(2), 0.3), model.score(torch.eye(2), 0.3))
+
+
+def test_labels_want_distinct_rows():
+    draws = Draws(torch.randn(40, 2), weights=torch.arange(40.0))
+    with pytest.raises(ValueError, match="labels cannot be given with draws"):
+        DiscoScoreModel.from_data(draws, labels=torch.arange(40) % 2, model=perturbed())
+
+
 # Classes.
 
 
@@ -353,6 +414,16 @@ def test_optimal_denoiser_memorises_and_beats_every_other_on_the_training_set(da
     ours = (model.denoise(y.float(), 0.004).double() - x).square().mean()
     assert optimal < ours
     assert optimal < 0.1 * 0.004**2
+
+
+def test_optimal_denoiser_of_weights_is_that_of_repeated_rows(data):
+    x, y = data[1][:20].double(), data[1][:7].double() + 0.3
+    times = torch.arange(20) % 3
+    weighted, repeated = OptimalDenoiser(x, 0.1 * times), OptimalDenoiser(x.repeat_interleave(times, 0))
+    torch.testing.assert_close(weighted(y, 0.25), repeated(y, 0.25))
+    torch.testing.assert_close(weighted.log_prob(y, 0.25), repeated.log_prob(y, 0.25))
+    with pytest.raises(ValueError, match="weights must have shape"):
+        OptimalDenoiser(x, times[:3])
 
 
 @pytest.mark.parametrize(("sigma", "y"), [(0.0, torch.zeros(1, 2)), (0.1, torch.zeros(1, 3)), (-1.0, torch.zeros(1, 2))])

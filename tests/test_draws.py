@@ -16,6 +16,7 @@ from disco_samplers.draws import (
     RepeatedRowsWarning,
     TransposedWarning,
     UnmixedWarning,
+    chains_effective_size,
     distinct_rows,
     suggest_after,
 )
@@ -164,6 +165,40 @@ def test_what_draws_are_worth(rng):
         chains.append(0.9 * chains[-1] + math.sqrt(1 - 0.81) * row)
     worth = Draws(torch.stack(chains[1:], 1)).effective_size
     assert worth == pytest.approx(20_000 / 19, rel=0.25)
+
+
+def stretch_moves(steps, walkers, d, rng):
+    """Goodman and Weare's affine-invariant walkers in a standard normal law, started in it: (walker, step, d)."""
+    x, half, rows = normal(walkers, d, rng), walkers // 2, []
+    for _ in range(steps):
+        for here, there in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
+            partner = x[there][torch.randint(half, (half,), generator=rng)]
+            z = (1 + torch.rand(half, generator=rng)).square() / 2
+            new = partner + z[:, None] * (x[here] - partner)
+            gain = (d - 1) * z.log() + 0.5 * (x[here].square() - new.square()).sum(1)
+            moved = torch.rand(half, generator=rng).log() < gain
+            x[here] = torch.where(moved[:, None], new, x[here])
+        rows.append(x.clone())
+    return torch.stack(rows, 1)
+
+
+def test_short_chains_are_told_with_caution(rng):
+    for chains in (stretch_moves(50, 40, 3, rng), torch.randn(4, 500, 3, generator=rng).cumsum(1)):
+        bulk = chains_effective_size(chains)
+        assert Draws(chains).effective_size == pytest.approx(bulk / (1 + (len(chains) / bulk) ** 2))
+    draws = Draws(stretch_moves(50, 40, 20, rng))
+    with pytest.warns(LowEffectiveSizeWarning, match="fewer than two a chain: chains have hardly moved"):
+        draws.warn()
+    assert len(draws.thin()) == 40  # one of each
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::disco_samplers.draws.LowEffectiveSizeWarning")
+def test_the_score_of_walkers_that_have_hardly_moved(disco, rng):
+    """Means of four sets in twenty columns: .12, as of forty independent rows, and by their bulk effective size 1.4."""
+    errors = [error(disco, Draws(stretch_moves(50, 40, 20, rng)), rng) for _ in range(4)]
+    alone = [error(disco, normal(40, 20, rng), rng) for _ in range(4)]
+    assert sum(errors) < 2 * sum(alone)
 
 
 def test_repr_says_what_they_are_worth(rng):

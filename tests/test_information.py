@@ -209,7 +209,19 @@ def test_calibration_takes_the_log_integral_off(disco):
     offset = calibrated.contributions - plain.contributions
     exact = disco.condition(x).log_normalizer(generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(offset, exact.value, atol=1e-4)
-    assert calibrated.standard_error == pytest.approx(math.hypot(plain.standard_error, exact.standard_error))
+    off = math.hypot(plain.standard_error, exact.standard_error, exact.value)
+    assert calibrated.standard_error == pytest.approx(off)
+
+
+@pytest.mark.parametrize(("d", "n"), [(2, 50), (3, 10), (10, 6)])
+def test_standard_error_has_what_a_normal_fit_is_off_by(small, d, n):
+    """Akaike's p / 2n, with as many parameters as mean and sample covariance have: the vectors u of a covariance u'u of rank r
+    are d r numbers, less the r (r - 1) / 2 of their rotations."""
+    x = draw(gaussian(d), n)
+    found = entropy(x, model=small, marginals="linear", calibrate=False)
+    parameters = d + min(n, d) * d - math.comb(min(n, d), 2)
+    mean = found.contributions.std(ddof=1) / math.sqrt(n)
+    assert found.standard_error == pytest.approx(math.hypot(mean, parameters / 2 / n))
 
 
 def test_result(tmp_path):

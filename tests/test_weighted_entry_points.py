@@ -93,6 +93,15 @@ def pyro(model, draws):
     return distribution.log_prob(QUERIES), distribution.mean, distribution.variance
 
 
+def diffusion(share):
+    def scores(model, draws):
+        of_data = pytest.importorskip("disco_samplers.integrations.diffusers").DiscoScoreModel.from_data
+        made = of_data(draws, model=model, replicas=1, share=share, context_size=40)
+        return made.score(QUERIES.float(), 0.3), made.weight, made.log_sigma
+
+    return scores
+
+
 def adapted(model, draws):
     estimate = model.condition(draws).adapt(1, learning_rate=1e-3)
     return estimate.log_prob(QUERIES), torch.tensor(list(estimate.report.tried.values()))
@@ -126,6 +135,8 @@ ENTRY_POINTS = {
     "heavy tails": lambda m, x: heavy_tails(**counted(x), radial=True),
     "heavy tails by column": lambda m, x: heavy_tails(**counted(x), radial=False),
     "Pyro": pyro,
+    "diffusion": diffusion(1.0),
+    "diffusion in a basis": diffusion(0.6),
 }
 
 
@@ -188,13 +199,6 @@ def test_what_cannot_honour_weights_refuses_and_says_what_to_do():
             call()
     np.testing.assert_array_equal(np.asarray(Draws(X)), X)
     assert precision_recall(Draws(X), X) == (1.0, 1.0)
-
-
-def test_diffusion_refuses_weights():
-    model = pytest.importorskip("disco_samplers.integrations.diffusers").DiscoScoreModel
-    with pytest.raises(ValueError, match=r"draws\.resample"):
-        model.from_data(Draws(X, weights=W))
-    assert len(model.from_data(Draws(X), replicas=1, calibrate=False).data) == len(X)
 
 
 def test_even_rows_stand_for_weights():

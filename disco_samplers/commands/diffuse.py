@@ -38,18 +38,19 @@ def add(commands: Any) -> None:
     command.add_argument("--out", metavar="FILE", help="write the samples: .csv, .npy, .npz, .parquet or .feather")
     command.add_argument("--plot", metavar="FILE", help=f"draw samples and data: {PICTURE}")
     add_reading(command)
-    add_options(command, "adapt", "seed", "model", "device", "quiet", "json")
+    add_options(command, "adapt", "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
+    import numpy as np
     import torch
 
     from disco_samplers import files, pictures
     from disco_samplers.commands.shared.models import device_name, load_model
     from disco_samplers.commands.shared.output import Output, told
-    from disco_samplers.commands.shared.tables import check_finite, equal_rows, table_from
+    from disco_samplers.commands.shared.tables import check_finite, equal_rows, runs_of, table_from
     from disco_samplers.extras import optional
 
     output = Output(options)
@@ -62,14 +63,17 @@ def run(options: argparse.Namespace) -> int:
     scheduler = _scheduler(options.scheduler, ours)
     table = table_from(options, options.data)
     check_finite(table, options.data[0])
-    rows = equal_rows(table, options.seed)
-    data = torch.from_numpy(rows).to(device_name(options))
-    center, scale = data.mean(0), data.std(0)
-    if len(data) < 2 or not (scale > 0).all():
+    if len(table.values) < 2 or not np.ptp(table.values, 0).all():
         raise ValueError(f"{options.data[0]}: every column needs at least two different values")
+    draws = table.draws(iid=options.iid)
+    values, counts = draws.counts()
+    share = torch.full((len(values),), 1 / len(values), dtype=torch.float64) if counts is None else counts / counts.sum()
+    center = share @ values
+    scale = (share @ (values - center).square()).sqrt()
+    disco, device = load_model(options), device_name(options)
     model = ours.DiscoScoreModel.from_data(
-        (data - center) / scale,
-        model=load_model(options),
+        draws.replaced((draws.values - center) / scale),
+        model=disco,
         replicas=options.replicas,
         adapt=options.adapt,
         seed=options.seed,
@@ -77,19 +81,20 @@ def run(options: argparse.Namespace) -> int:
     )
     pipe = ours.DiscoPipeline(model, scheduler)
     pipe.set_progress_bar_config(disable=options.quiet, desc="diffusing")
-    generator = torch.Generator(data.device).manual_seed(options.seed)
+    generator = torch.Generator(device).manual_seed(options.seed)
     drawn = pipe(num_samples=options.num_samples, num_inference_steps=options.num_steps, generator=generator).samples
-    values = (drawn.to(data) * scale + center).cpu()
-    columns = {name: values[:, i].numpy() for i, name in enumerate(table.names)}
+    new = drawn.cpu().double() * scale + center
+    columns = {name: new[:, i].numpy() for i, name in enumerate(table.names)}
     output.write(options.out, lambda path: files.write_table(path, columns))
-    picture = ours.DiscoPipelineOutput(samples=values)
+    picture, rows = ours.DiscoPipelineOutput(samples=new), equal_rows(table, options.seed)
     output.write(options.plot, lambda path: picture.plot(path, reference=rows, names=table.names))
-    name, draws = type(scheduler).__name__, table.draws()
+    name, many = type(scheduler).__name__, len(table.values)
     said = [
         str(draws),
-        f"{len(values)} samples of {len(table.names)} variables by {name} in {options.num_steps} steps, from {len(data)} rows",
+        f"{len(new)} samples of {len(table.names)} variables by {name} in {options.num_steps} steps, from {many} rows",
     ]
-    report = _judge(drawn, (data - center) / scale, options.seed, ours.memorisation)
+    old = (torch.from_numpy(rows) - center) / scale
+    report = _judge(drawn.cpu().double(), old, runs_of(draws, len(old)), options.seed, ours.memorisation)
     if report:
         said.append(
             f"sliced Wasserstein-2 distance to half of the data {report.sliced_w2:.4f}, of the other half to it "
@@ -98,23 +103,24 @@ def run(options: argparse.Namespace) -> int:
     return output.tell(
         "\n".join(said),
         data=told(draws),
-        samples=len(values),
+        samples=len(new),
         scheduler=name,
         sliced_w2=report and report.sliced_w2,
         sliced_w2_halves=report and report.sliced_w2_training,
     )
 
 
-def _judge(drawn: torch.Tensor, data: torch.Tensor, seed: int, memorisation: Any) -> Any:
-    """Closeness of the samples to the data, beside that of one half of the data to the other; None of too few."""
+def _judge(drawn: torch.Tensor, data: torch.Tensor, runs: torch.Tensor, seed: int, memorisation: Any) -> Any:
+    """Closeness of the samples to the data, beside that of one half of its runs to the other; None of too few."""
     import torch
 
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed), device="cpu").to(data.device)
-    first, second = data[order[: len(data) // 2]], data[order[len(data) // 2 :]]
+    order = torch.randperm(int(runs.max()) + 1, generator=torch.Generator().manual_seed(seed), device="cpu")
+    half = torch.isin(runs, order[: len(order) // 2])
+    first, second = data[half], data[~half]
     if min(len(drawn), len(first)) <= 3:
         print("too few samples to compare", file=sys.stderr)
         return None
-    return memorisation(drawn.to(data), first, second)
+    return memorisation(drawn, first, second)
 
 
 def _scheduler(name: str, ours: Any) -> Any:

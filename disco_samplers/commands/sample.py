@@ -71,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers import files, pictures
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import Output, rows_of, told
-    from disco_samplers.commands.shared.tables import equal_rows, table_from
-    from disco_samplers.draws import blocks_of, suggest_after
+    from disco_samplers.commands.shared.tables import equal_rows, runs_of, table_from
+    from disco_samplers.draws import suggest_after
     from disco_samplers.estimators import DEFAULTS
     from disco_samplers.samplers import LangevinSampler, NotMixedWarning, not_mixed
 
@@ -112,9 +112,7 @@ def run(options: argparse.Namespace) -> int:
     old, new = torch.from_numpy(rows), torch.from_numpy(result.numpy()).flatten(0, 1)
     far = apart = None
     if len(old) >= 4:
-        chains = draws.num_chains if draws.weights is None else None
-        runs = torch.arange(len(old)) if chains is None else blocks_of(chains, len(old) // chains, draws.effective_size)
-        far, apart = _distances(old, runs, new, torch.Generator().manual_seed(options.seed))
+        far, apart = _distances(old, runs_of(draws, len(old)), new, torch.Generator().manual_seed(options.seed))
         said.append("\n" + _closeness(far, apart, draws.unmixed))
     if len(new):
         said += [_crossed(name, count, len(new), look) for name, (count, look) in suggest_after(draws, new).items()]

@@ -24,6 +24,7 @@ from disco_samplers.draws.worth import (
     TransposedWarning,
     UnmixedWarning,
     blocks_of,
+    cautious,
     chains_effective_size,
     distinct_rows,
     kish_effective_size,
@@ -33,6 +34,9 @@ from disco_samplers.types import ArrayLike
 
 _FEW, _FEW_A_COLUMN = 10, 2
 """Effective size, and that for each column, below which a warning is due, if there are twice as many rows."""
+
+_EACH = 1.6
+"""Effective size of a chain below which it has hardly moved: two draws, told with caution."""
 
 _LIKE_A_CHAIN, _LONG = 0.05, 50
 """Share of rows equal to the row before, and rows, from which on an array looks like a chain that stood still."""
@@ -52,8 +56,9 @@ class Draws:
     r"""Draws of a distribution with their weights, chains and names: everything that takes samples takes these.
 
     They are worth :attr:`effective_size` independent draws. For weights that is Kish's :math:`1 / \sum_i w_i^2`; for chains the
-    smallest bulk effective sample size of the columns; for a table with repeated rows the number of distinct ones, which also
-    bounds the others; where several apply the smallest.
+    smallest bulk effective sample size N of the columns, and less of chains so short that each is worth few draws, as
+    :func:`~disco_samplers.draws.cautious` says; for a table with repeated rows the number of distinct ones, which also bounds
+    the others; where several apply the smallest.
 
     Arguments:
         values: (n, d), or (chain, draw, d) for chains of equal length; numpy, torch, a pandas or polars data frame, whose
@@ -257,6 +262,13 @@ class Draws:
                 HeavyWeightWarning,
                 stacklevel=_CALLER,
             )
+        elif self.weights is None and effective_size is None and size < _EACH * (self.num_chains or 0):
+            warnings.warn(
+                f"the draws are worth {size:.1f} independent ones, fewer than two a chain: chains have hardly moved from where "
+                "they started; run them longer",
+                LowEffectiveSizeWarning,
+                stacklevel=_CALLER,
+            )
         elif size < min(max(_FEW, _FEW_A_COLUMN * self.dim), len(rows) / 2):
             warnings.warn(
                 f"the draws are worth {size:.1f} independent ones, of {self.dim} columns: expect little",
@@ -394,8 +406,9 @@ class Draws:
 
     def _chains_worth(self) -> float:
         """What the chains, or the rows as one chain, are worth by their autocorrelation; as many as they are if unknown."""
-        found = chains_effective_size(self.values.view(self.num_chains or 1, -1, self.dim))
-        return float(len(self)) if math.isnan(found) else found
+        chains = self.num_chains or 1
+        found = chains_effective_size(self.values.view(chains, -1, self.dim))
+        return float(len(self)) if math.isnan(found) else cautious(found, chains)
 
     def _looks_like_walkers(self) -> bool:
         chains = self.values.view(self.num_chains or 1, -1, self.dim)

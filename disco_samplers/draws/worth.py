@@ -71,6 +71,19 @@ def chains_effective_size(values: Tensor) -> float:
     return float(found.min()) if len(found) else float("nan")
 
 
+def cautious(effective_size: float, num_chains: int) -> float:
+    r"""The effective size N of C chains, told with caution: :math:`N / (1 + (C / N)^2)`.
+
+    A chain that is worth few draws is not long enough to tell its autocorrelation time, and its rows are clumps around where it
+    started, which look like structure. Chains that are worth many draws each lose next to nothing.
+
+    Example:
+        >>> round(cautious(400.0, 4), 2), cautious(40.0, 40)  # four chains, and forty walkers that have hardly moved
+        (399.96, 20.0)
+    """
+    return effective_size / (1 + (num_chains / effective_size) ** 2)
+
+
 def blocks_of(num_chains: int, length: int, effective_size: float) -> Tensor:
     """Runs of successive draws, numbered, for the rows of chains one after the other: (num_chains * length,).
 

@@ -3,13 +3,18 @@ r"""Information quantities of samples, in nats, each with a standard error: entr
 A log-density at the rows is that of an estimate which saw them, brought to integrate to one. Two errors oppose each other: a
 normalised estimate is too thin on the whole, by its divergence from the truth, and too dense at the rows it saw (Akaike,
 *Information theory and an extension of the maximum likelihood principle*, 1973). Scores are cross-fitted. The standard errors
-are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`, and of the integral; of
-:class:`~disco_samplers.Draws` means go by weights, n is the effective size, and runs of a chain are held out as a whole. They
-do not cover the estimate's own bias, nor, of a divergence, the sampling of q.
+are those of a mean over rows, :math:`\operatorname{sd}(c_i) / \sqrt n` for contributions :math:`c_i`; of
+:class:`~disco_samplers.Draws` means go by weights, n is the effective size, and runs of a chain are held out as a whole.
+
+What is made of log-densities is off by more than that. Two parts of it can be told, and are in the standard error. An estimate
+whose integral is not one is off somewhere by as many nats, which bringing it to one need not mend at the rows: all that was
+taken off an answer as :math:`\log \hat Z` counts as an error, too. And the entropy of a normal law of p parameters fitted to n
+draws is off by :math:`p / 2n`; what is not even told that the law is normal is off by no less. Other shapes may add what nobody
+can tell. Of scores the estimate's bias is not covered, nor, of a divergence, the sampling of q.
 
 No density has draws that tie. Values of a column that do, on a grid or ten of them at most, are drawn uniformly from their
 cells: an entropy is that of rounded numbers, of whole numbers the discrete one. Mutual information does not depend on how a
-column is measured: ties become normal scores in random order, and where all columns are codes pairs are counted. Codes have no
+column is measured: columns become normal scores, ties in random order; where all are codes pairs are counted. Codes have no
 Fisher information. Ties of whole rows, as of a chain that stood still, are none of these.
 
 The shipped weights of symmetry "rotations" are the default: an affine map of the samples changes the quantities as it should.
@@ -111,6 +116,17 @@ class _Read:
         return log_prob
 
 
+def _plug_in(rows: Rows) -> float:
+    r"""What the entropy of a normal law fitted to so many draws is off by, in nats: :math:`p / 2n`.
+
+    With fewer draws than columns its covariance has rank n, and p is d + n d - n (n - 1) / 2.
+    """
+    d = rows.values.shape[1]
+    worth = float(len(rows.values)) if rows.counts is None else float(rows.counts.sum())
+    rank = min(worth, float(d))
+    return (d + rank * d - rank * (rank - 1) / 2) / (2 * worth)
+
+
 def _fit(options: dict[str, Any], x: Rows, seed: int, *, crossfitted: bool) -> _Fit:
     """The options, with the shipped model where none is given."""
     if "folds" in options and not crossfitted:
@@ -166,7 +182,8 @@ def entropy(
     values = all_rows(samples, "samples", device=device_of(options.get("model"), samples))
     x = known_rows(spread(values, steps_of(values), seed), samples, "samples")
     read = _fit(options, x, seed, crossfitted=False).read(x)
-    return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=read.variance)
+    variance = read.variance + read.log_z**2 + _plug_in(x) ** 2
+    return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=variance)
 
 
 def kl_divergence(
@@ -215,7 +232,8 @@ def kl_divergence(
     fit = _fit(options, p, seed, crossfitted=False)
     of_p, of_q = fit.read(p), fit.read(q)
     rows = of_p.log_prob(p.values) - of_q.log_prob(p.values)
-    return row_mean("KL divergence", rows, counts=p.counts, variance=of_p.variance + of_q.variance)
+    variance = of_p.variance + of_q.variance + (of_p.log_z - of_q.log_z) ** 2 + _plug_in(p) ** 2 + _plug_in(q) ** 2
+    return row_mean("KL divergence", rows, counts=p.counts, variance=variance)
 
 
 def mutual_information(

@@ -99,18 +99,20 @@ class Network(nn.Module):
         worth = x.new_ones(b, n) if counts is None else counts.to(x.dtype)
         rows = F.pad(x[:, order], (0, 0, 0, missing)).view(b, groups, size, d)
         worth = F.pad(worth[:, order], (0, missing)).view(b, groups, size)
-        layers: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in self.blocks]
-        starts = range(0, groups, max(1, TILE // size))
-        for start in tqdm(starts, disable=not progress, desc="encoding", unit="tile"):
-            chunk = slice(start, start + max(1, TILE // size))
+        together = max(1, TILE // size)
+        blocks: list[KeysValues] = []
+        for start in tqdm(range(0, groups, together), disable=not progress, desc="encoding", unit="tile"):
+            chunk = slice(start, start + together)
             part, many = rows[:, chunk].flatten(0, 1), rows[:, chunk].shape[1]
             weights = None if counts is None and not missing else worth[:, chunk].flatten(0, 1)
             encoded = self._encode_group(part, weights, None if columns is None else columns.repeat(many))
-            for parts, layer in zip(layers, encoded, strict=True):
-                for part_of, values in zip(parts, layer, strict=True):
-                    part_of.append(_side_by_side(values, many))
-        blocks = tuple(KeysValues(*(_joined(part_of) for part_of in parts)) for parts in layers)
-        return Encoding(blocks, _sizes(x, counts), columns)
+            # Written where they stay: of a long context keys and values are nearly all that memory holds.
+            blocks = blocks or [KeysValues(*(_room(values, b, groups * size) for values in layer)) for layer in encoded]
+            here = slice(start * size, (start + many) * size)
+            for block, layer in zip(blocks, encoded, strict=True):
+                for whole, values in zip(block, layer, strict=True):
+                    whole[:, :, here] = _side_by_side(values, many)
+        return Encoding(tuple(blocks), _sizes(x, counts), columns)
 
     def _encode_group(self, x: Tensor, counts: Tensor | None, frame: Frame | None) -> list[KeysValues]:
         sizes = _sizes(x, counts)
@@ -163,11 +165,10 @@ class Network(nn.Module):
         return cast("tuple[Tensor, Tensor]", self.heads(tokens, kernels))
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
-    """Parts joined along the rows; they are let go at once, so that a long context is held once, not twice."""
-    joined = torch.cat(parts, 2)
-    parts.clear()
-    return joined
+def _room(groups: Tensor, b: int, n: int) -> Tensor:
+    """Where the keys or values of n rows of b sets are to stand, as those of groups are (b * many, h, size, e)."""
+    _, h, _, e = groups.shape
+    return groups.new_empty(b, h, n, e)
 
 
 def _side_by_side(groups: Tensor, many: int) -> Tensor:

@@ -17,7 +17,7 @@ class OptimalDenoiser:
     r"""The minimiser of the denoising loss on a training set, which can only give the training set back.
 
     .. math::
-        D(y, \sigma) = \sum_i p_i(y)\, x_i, \qquad p_i(y) \propto e^{-|y - x_i|^2 / 2 \sigma^2}, \qquad
+        D(y, \sigma) = \sum_i p_i(y)\, x_i, \qquad p_i(y) \propto w_i\, e^{-|y - x_i|^2 / 2 \sigma^2}, \qquad
         \nabla \log f_\sigma(y) = \frac{D(y, \sigma) - y}{\sigma^2}
 
     with :math:`f_\sigma` the training set's empirical measure blurred by noise of standard deviation sigma, a kernel density
@@ -26,9 +26,10 @@ class OptimalDenoiser:
 
     Arguments:
         samples: the training set (n, d).
+        weights: w, (n,), of any sum; all alike if not given.
 
     Raises:
-        ValueError: if ``samples`` is not (n, d) with at least one row, or not finite.
+        ValueError: if ``samples`` is not (n, d) with at least one row, or not finite, or there is not one weight a row.
 
     References:
         Karras, Aittala, Aila, Laine, *Elucidating the design space of diffusion-based generative models*, NeurIPS 2022,
@@ -41,10 +42,13 @@ class OptimalDenoiser:
                 [1.]])
     """
 
-    def __init__(self, samples: Tensor) -> None:
+    def __init__(self, samples: Tensor, weights: Tensor | None = None) -> None:
         self.samples = as_points(samples, "samples")
         if self.samples.ndim != 2 or len(self.samples) < 1:
             raise ValueError(f"samples must have shape (n, d) with n >= 1, got {tuple(self.samples.shape)}")
+        if weights is not None and weights.shape != self.samples.shape[:1]:
+            raise ValueError(f"weights must have shape ({len(self.samples)},), one a row, got {tuple(weights.shape)}")
+        self._log_weights = None if weights is None else (weights / weights.mean()).log().to(self.samples)
 
     def __call__(self, y: Tensor, sigma: float) -> Tensor:
         """The mean (m, d) of the training samples that y (m, d) may have come from, given noise ``sigma``."""
@@ -67,6 +71,7 @@ class OptimalDenoiser:
             raise ValueError(f"y must have shape (m, {self.samples.shape[1]}), got {tuple(y.shape)}")
         # Differences first: the expanded square loses what a small sigma needs.
         tiles = y.to(self.samples.dtype).split(max(1, _TILE // len(self.samples)))
-        return [
+        logits = [
             torch.cdist(t, self.samples, compute_mode="donot_use_mm_for_euclid_dist").square() / (-2 * sigma**2) for t in tiles
         ]
+        return logits if self._log_weights is None else [part + self._log_weights for part in logits]

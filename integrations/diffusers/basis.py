@@ -51,40 +51,40 @@ class LinearBasis(nn.Module):
         self.register_buffer("tail_variance", torch.zeros(()))
 
     @classmethod
-    def fit(cls, x: Tensor, share: float, most: int | None = None) -> LinearBasis:
+    def fit(cls, x: Tensor, share: float, most: int | None = None, counts: Tensor | None = None) -> LinearBasis:
         """The basis of data (n, D) that keeps ``share`` of the variance; with ``share=1`` the coordinates themselves.
 
-        With ``most``, of less of the variance where that takes no more directions.
+        With ``most``, of less of the variance where that takes no more directions. With ``counts`` (n,) a row is worth so many.
 
         Raises:
             ValueError: if ``share`` does not lie in (0, 1].
         """
         if not 0 < share <= 1:
             raise ValueError(f"share must lie in (0, 1], got {share}")
-        n, size = x.shape
+        n, size = len(x) if counts is None else round(float(counts.sum())), x.shape[1]
         if share == 1:
             with x.device:
                 basis = cls(size, size).to(x)
-            basis.mean, basis.components = x.mean(0), torch.eye(size, dtype=x.dtype, device=x.device)
+            basis.mean, basis.components = _mean(x, counts), torch.eye(size, dtype=x.dtype, device=x.device)
             return basis
-        variances, directions = _principal(x)
+        variances, directions = _principal(x, counts)
         rank = min(int((variances.cumsum(0) / variances.sum() < share).sum()) + 1, most or size, size)
-        return cls._of(x, variances, directions, rank, max(rank, n // _ROWS_A_DIRECTION))
+        return cls._of(_mean(x, counts), variances, directions, rank, max(rank, n // _ROWS_A_DIRECTION))
 
     @classmethod
-    def above(cls, x: Tensor, variance: float) -> LinearBasis:
+    def above(cls, x: Tensor, variance: float, counts: Tensor | None = None) -> LinearBasis:
         """The principal directions of data (n, D) whose variance is above a number; it may be none of them."""
-        variances, directions = _principal(x)
-        return cls._of(x, variances, directions, int((variances > variance).sum()), len(variances))
+        variances, directions = _principal(x, counts)
+        return cls._of(_mean(x, counts), variances, directions, int((variances > variance).sum()), len(variances))
 
     @classmethod
-    def _of(cls, x: Tensor, variances: Tensor, directions: Tensor, rank: int, known: int) -> LinearBasis:
-        size, known = x.shape[1], min(known, len(variances))
-        with x.device:
-            basis = cls(size, rank, known - rank).to(x)
-        basis.mean, basis.components, basis.rest_components = x.mean(0), directions[:rank], directions[rank:known]
-        basis.rest_variances = variances[rank:known].to(x.dtype)
-        basis.tail_variance = (variances[known:].sum() / max(size - known, 1)).to(x.dtype)
+    def _of(cls, mean: Tensor, variances: Tensor, directions: Tensor, rank: int, known: int) -> LinearBasis:
+        size, known = len(mean), min(known, len(variances))
+        with mean.device:
+            basis = cls(size, rank, known - rank).to(mean)
+        basis.mean, basis.components, basis.rest_components = mean, directions[:rank], directions[rank:known]
+        basis.rest_variances = variances[rank:known].to(mean.dtype)
+        basis.tail_variance = (variances[known:].sum() / max(size - known, 1)).to(mean.dtype)
         return basis
 
     @property
@@ -128,7 +128,15 @@ class LinearBasis(nn.Module):
         return inner, rest - inner @ self.rest_components
 
 
-def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
+def _mean(x: Tensor, counts: Tensor | None) -> Tensor:
+    """The mean (D,) of data (n, D), of which each row is worth so many."""
+    return x.mean(0) if counts is None else (counts / counts.sum()).to(x) @ x
+
+
+def _principal(x: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
     """Variances, falling, in float64, and unit directions, one a row, of data (n, D)."""
-    _, values, directions = torch.linalg.svd((x - x.mean(0)).double(), full_matrices=False)
+    centred = (x - _mean(x, counts)).double()
+    if counts is not None:
+        centred = centred * (counts / counts.mean()).double().sqrt()[:, None]
+    _, values, directions = torch.linalg.svd(centred, full_matrices=False)
     return values.square() / len(x), directions.to(x.dtype)

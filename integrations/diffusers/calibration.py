@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from disco_samplers.estimators import shuffled
 from disco_samplers.reference import OptimalDenoiser
+
+from .data_checks import scale_of
 
 KNOTS = 9
 """Noise levels at which the weight is measured."""
@@ -24,9 +27,9 @@ _DRAWS = 1000
 Denoiser = Callable[[Tensor, float], Tensor]
 
 
-def knots(data: Tensor) -> Tensor:
+def knots(data: Tensor, counts: Tensor | None = None) -> Tensor:
     """The :data:`KNOTS` noise levels (K,) of data (n, k), from far below its scale to where it is Gaussian."""
-    scale = float(data.double().var(0).mean().sqrt())
+    scale = scale_of(data, counts)
     low, high = (math.log10(end * scale) for end in _RANGE)
     return torch.logspace(low, high, KNOTS, dtype=torch.float64, device="cpu")
 
@@ -34,8 +37,10 @@ def knots(data: Tensor) -> Tensor:
 def held_out_weights(
     data: Tensor,
     sigmas: Tensor,
-    fit: Callable[[Tensor], Denoiser],
+    fit: Callable[[Tensor, Tensor | None], Denoiser],
     *,
+    counts: Tensor | None = None,
+    blocks: Tensor | None = None,
     seed: int,
     progress: bool = False,
     description: str = "calibrating",
@@ -47,12 +52,14 @@ def held_out_weights(
     .. math:: \sum_i \big| (1 - w)\, D(y_i, \sigma) + w\, D^*(y_i, \sigma) - x_i \big|^2, \qquad y_i = x_i + \sigma \epsilon_i
 
     over held-out :math:`x_i`, the loss that diffusion models are trained with; it is brought to [0, 1] and made to rise with
-    sigma.
+    sigma. A row counts by what it is worth, and of a chain whole runs are held out.
 
     Arguments:
         data: (n, k).
         sigmas: (K,).
-        fit: makes the denoiser D of some rows.
+        fit: makes the denoiser D of some rows and their counts.
+        counts: (n,), how many independent draws a row is worth; one if not given.
+        blocks: (n,), numbers of the runs that a row belongs to; each row is one if not given.
         seed: of the split and the noise.
         progress: whether to show a progress bar.
         description: its label.
@@ -62,16 +69,19 @@ def held_out_weights(
         between score matching and denoising autoencoders*, Neural Computation 2011, for the loss.
     """
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(data), generator=generator, device=generator.device).to(data.device)
+    order = shuffled(len(data), generator, blocks, data.device)
     count = max(2, round(_HELD_OUT * len(data)))
-    held, kept = data[order[:count]], data[order[count:]]
-    smooth, exact = fit(kept), OptimalDenoiser(kept.double())
-    x = held.repeat(-(-_DRAWS // len(held)), 1)
+    held, kept = order[:count], order[count:]
+    worth = torch.ones_like(data[:, 0], dtype=torch.float64) if counts is None else counts.double()
+    smooth = fit(data[kept], None if counts is None else counts[kept])
+    exact = OptimalDenoiser(data[kept].double(), None if counts is None else counts[kept])
+    times = -(-_DRAWS // count)
+    x, each = data[held].repeat(times, 1), worth[held].repeat(times)[:, None]
     weights = []
     for sigma in tqdm(sigmas.tolist(), disable=not progress, desc=description):
         y = x + sigma * torch.randn(x.shape, generator=generator, dtype=torch.float32, device=generator.device).to(x)
         ours = smooth(y, sigma).double()
         gap = exact(y.double(), sigma) - ours
-        weights.append(float(((x - ours) * gap).sum() / gap.square().sum().clamp_min(1e-300)))
+        weights.append(float((each * (x - ours) * gap).sum() / (each * gap.square()).sum().clamp_min(1e-300)))
     # The exact denoiser only gains with sigma; what falls is noise of the estimate.
     return torch.tensor(weights, dtype=torch.float64, device="cpu").clamp(0, 1).cummax(0).values

@@ -20,8 +20,8 @@ _SCALES = 0.05, 10.0
 """Standard deviations of data that the schedulers' noise levels are made for."""
 
 
-def checked_data(data: ArrayLike) -> Tensor:
-    """Data (N, ...) as a float tensor.
+def checked_data(data: ArrayLike, counts: Tensor | None = None) -> Tensor:
+    """Data (N, ...) as a float tensor, each row worth so many draws (N,).
 
     Raises:
         TypeError: if they are not numbers.
@@ -50,13 +50,22 @@ def checked_data(data: ArrayLike) -> Tensor:
     check_finite(x.flatten(1), "data")
     if len(x) < FEW:
         raise ValueError(f"data has {len(x)} samples; at least {FEW} are needed to estimate their density")
-    spread = float(x.flatten(1).std(0).square().mean().sqrt())
+    spread = scale_of(x.flatten(1), counts)
     if not _SCALES[0] <= spread <= _SCALES[1]:
         raise ValueError(
             f"data is not scaled: its standard deviation is {spread:.3g}, while the schedulers' noise levels are made "
             "for about one. Give (data - data.mean()) / data.std(), or images in [-1, 1]"
         )
     return x
+
+
+def scale_of(x: Tensor, counts: Tensor | None) -> float:
+    """Root mean square of the columns' standard deviations of rows (n, k), each worth so many draws (n,)."""
+    x = x.double()
+    if counts is None:
+        return float(x.var(0).mean().sqrt())
+    share = (counts / counts.sum()).to(x)
+    return float((share @ (x - share @ x).square()).mean().sqrt())
 
 
 def checked_labels(labels: ArrayLike, count: int) -> Tensor:

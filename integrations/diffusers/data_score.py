@@ -29,6 +29,7 @@ class DataScore(nn.Module):
         basis: (rank, rest_rank) of the :class:`LinearBasis`.
         disco: configuration of the DiScoFormer.
         classes: number of classes; None where the data have no labels.
+        weighted: whether rows are worth unlike: ``counts``, (N,), says how many independent draws each is worth.
         context: options of :class:`NoisedData`.
     """
 
@@ -36,6 +37,7 @@ class DataScore(nn.Module):
     basis: LinearBasis
     data: Tensor
     labels: Tensor
+    counts: Tensor | None
     log_sigma: Tensor
     weight: Tensor
 
@@ -46,6 +48,7 @@ class DataScore(nn.Module):
         basis: tuple[int, int],
         disco: dict[str, Any],
         classes: int | None,
+        weighted: bool,
         context: dict[str, int],
     ) -> None:
         super().__init__()
@@ -54,6 +57,7 @@ class DataScore(nn.Module):
         self.basis = LinearBasis(size, *basis)
         self.register_buffer("data", torch.zeros(num_samples, basis[0]))
         self.register_buffer("labels", torch.zeros(num_samples, dtype=torch.int64))
+        self.register_buffer("counts", torch.ones(num_samples, dtype=torch.float64) if weighted else None)
         self.register_buffer("log_sigma", torch.zeros(1 + (classes or 0), KNOTS, dtype=torch.float64))
         self.register_buffer("weight", torch.zeros(1 + (classes or 0), KNOTS, dtype=torch.float64))
         self._classes, self._context = classes, context
@@ -107,7 +111,7 @@ class DataScore(nn.Module):
     def noised(self, label: int | None = None) -> NoisedData:
         """The estimates, at any noise level, of all data or of one class."""
         if label not in self._noised:
-            self._noised[label] = self._estimates(self._rows(label), label)
+            self._noised[label] = self._estimates(*self._rows(label), label)
         return self._noised[label]
 
     def groups(self, class_labels: Any, count: int) -> list[tuple[int | None, Tensor]]:
@@ -126,22 +130,26 @@ class DataScore(nn.Module):
         labels = labels.expand(count)
         return [(int(label), rows[labels == label]) for label in labels.unique().tolist()]
 
-    def calibrate(self, held_out: bool, progress: bool) -> None:
-        """Fills the weights: zero below the last knot or, ``held_out``, what held-out rows of the data say."""
+    def calibrate(self, held_out: bool, progress: bool, blocks: Tensor | None = None) -> None:
+        """Fills the weights: zero below the last knot or, ``held_out``, what held-out rows of the data say.
+
+        Of rows of chains, ``blocks`` (N,) numbers the runs that are held out as a whole.
+        """
         for label in (None, *self.labels.unique().tolist()) if self._classes else (None,):
-            rows, at = self._rows(label), _row(label)
-            sigmas = knots(rows)
+            (rows, counts), at = self._rows(label), _row(label)
+            sigmas = knots(rows, counts)
             self.log_sigma[at] = sigmas.log()
             if held_out:
 
-                def fit(kept: Tensor, label: int | None = label) -> Any:
-                    noised = self._estimates(kept, label)
+                def fit(kept: Tensor, worth: Tensor | None, label: int | None = label) -> Any:
+                    noised = self._estimates(kept, worth, label)
                     noised.weight = lambda sigma: 0.0
                     return lambda y, sigma: y - sigma * noised.noise(y, sigma)
 
                 what = "calibrating" if label is None else f"calibrating class {label}"
                 options: dict[str, Any] = {"seed": self._context["seed"], "progress": progress, "description": what}
-                self.weight[at] = held_out_weights(rows, sigmas, fit, **options)
+                runs = None if blocks is None else blocks if label is None else blocks[self.labels.cpu() == label]
+                self.weight[at] = held_out_weights(rows, sigmas, fit, counts=counts, blocks=runs, **options)
             self.weight[at, -1] = 1.0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -160,12 +168,15 @@ class DataScore(nn.Module):
             self._noised.clear()  # encoded where the model was
         return self
 
-    def _rows(self, label: int | None) -> Tensor:
-        return self.data if label is None else self.data[self.labels == label]
+    def _rows(self, label: int | None) -> tuple[Tensor, Tensor | None]:
+        if label is None:
+            return self.data, self.counts
+        own = self.labels == label
+        return self.data[own], None if self.counts is None else self.counts[own]
 
-    def _estimates(self, rows: Tensor, label: int | None) -> NoisedData:
+    def _estimates(self, rows: Tensor, counts: Tensor | None, label: int | None) -> NoisedData:
         at = _row(label)
-        return NoisedData(self.disco, rows, weight_curve(self.log_sigma[at], self.weight[at]), **self._context)
+        return NoisedData(self.disco, rows, weight_curve(self.log_sigma[at], self.weight[at]), counts, **self._context)
 
 
 def _row(label: int | None) -> int:

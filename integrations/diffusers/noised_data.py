@@ -10,10 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from disco_samplers.draws import evenly
 from disco_samplers.estimate import DensityEstimate, DiScoFormer
 from disco_samplers.reference import OptimalDenoiser
 
 from .basis import LinearBasis
+from .data_checks import scale_of
 
 _SIGMA_LEAST = 1e-4
 """Noise below this, in units of the data's scale, changes nothing that could be seen."""
@@ -49,6 +51,7 @@ class NoisedData:
         model: the pretrained network.
         data: (n, k).
         weight: w at a noise level, in [0, 1].
+        counts: (n,), how many independent draws a row is worth; one if not given.
         context_size: most rows of a context; each replica draws its own subset of larger data.
         replicas: number of independently noised contexts R.
         seed: of the noise and the subsets.
@@ -61,6 +64,7 @@ class NoisedData:
         model: DiScoFormer,
         data: Tensor,
         weight: Callable[[float], float],
+        counts: Tensor | None = None,
         *,
         context_size: int,
         replicas: int,
@@ -68,11 +72,11 @@ class NoisedData:
         adapt: int,
         cache_size: int,
     ) -> None:
-        self.model, self.data, self.weight = model, data, weight
+        self.model, self.data, self.weight, self.counts = model, data, weight, counts
         self.context_size, self.replicas, self.seed, self.adapt = context_size, replicas, seed, adapt
         self.cache_size = cache_size
-        self.exact = OptimalDenoiser(data.double())
-        self.scale = float(data.double().var(0).mean().sqrt())
+        self.exact = OptimalDenoiser(data.double(), counts)
+        self.scale = scale_of(data, counts)
         self._levels: OrderedDict[float, Level] = OrderedDict()
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:
@@ -127,7 +131,9 @@ class NoisedData:
             self._levels.move_to_end(sigma)
             return self._levels[sigma]
         free = self.model.config.symmetry == "rotations"
-        basis = LinearBasis.above(self.data, _SIGNAL * sigma**2) if free else LinearBasis.fit(self.data, 1.0)
+        basis = LinearBasis.fit(self.data, 1.0, counts=self.counts)
+        if free:
+            basis = LinearBasis.above(self.data, _SIGNAL * sigma**2, self.counts)
         replicas = range(self.replicas) if basis.rank else ()
         self._levels[sigma] = Level(basis, [self._condition(basis, sigma, replica) for replica in replicas])
         while len(self._levels) > self.cache_size:
@@ -137,16 +143,31 @@ class NoisedData:
     def _condition(self, basis: LinearBasis, sigma: float, replica: int) -> DensityEstimate:
         # On the CPU, so that every device sees the same noise.
         generator = torch.Generator().manual_seed(self.seed + 7919 * (replica // 2))
-        rows = torch.randperm(len(self.data), generator=generator, device=generator.device)[: self.context_size].to(
-            self.data.device
-        )
-        size = len(rows), self.data.shape[1]
-        noise = torch.randn(size, generator=generator, dtype=torch.float32, device=generator.device)
+        rows, worth = self._rows(torch.randperm(len(self.data), generator=generator, device=generator.device))
+        shape = len(rows), self.data.shape[1]
+        noise = torch.randn(shape, generator=generator, dtype=torch.float32, device=generator.device)
         noise = noise * (-1) ** replica  # replicas come in antithetic pairs: what is odd in the noise cancels
         context = self.data[rows] + sigma * noise.to(self.data)
         with torch.no_grad():
-            estimate = self.model.condition(basis.project(context)[0])
+            size = None if worth is None else max(1.0, float(worth.sum()))
+            estimate = self.model.condition(basis.project(context)[0], weights=worth, effective_size=size)
         return estimate.adapt(self.adapt, seed=self.seed) if self.adapt else estimate
+
+    def _rows(self, order: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The rows of a context, taken in this order (n,), and how many independent draws each is worth.
+
+        Where they are worth unlike, m of n rows are those at every m-th part of all worth N, and together are worth
+        :math:`m / (1 + m (1/N - 1/n))`: m if they are few, as :func:`~disco_samplers.draws.part_worth` has it.
+        """
+        order = order.to(self.data.device)
+        n, m = len(order), self.context_size
+        if self.counts is None:
+            return order[:m], None
+        if n <= m:
+            return order, self.counts[order]
+        rows, times = evenly(order[:, None], self.counts[order], m)[:, 0].unique(return_counts=True)
+        worth = m / (1 + m * (1 / float(self.counts.sum()) - 1 / n))
+        return rows, times * (min(worth, len(rows)) / m)
 
 
 def weight_curve(log_sigma: Tensor, weight: Tensor) -> Callable[[float], float]:

@@ -55,6 +55,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         adapt: steps of on-the-fly adaptation at each noise level; 0 for none.
         cache_size: most noise levels (of each class) whose contexts are kept.
         num_class_embeds: number of classes; None where the data have no labels.
+        weighted: whether rows are worth unlike, as weighted draws and those of chains are.
         parameterization: "epsilon", "v_prediction", "sample" (VP), "edm", "edm_cosine", "flow", "flow_epsilon",
             "flow_sample", "score" (VE) or "consistency".
         num_train_timesteps: of the VP or flow schedule.
@@ -98,6 +99,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         adapt: int = 0,
         cache_size: int = 64,
         num_class_embeds: int | None = None,
+        weighted: bool = False,
         parameterization: str = "epsilon",
         num_train_timesteps: int = 1000,
         beta_start: float = 0.0001,
@@ -126,7 +128,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         for name, least in (("context_size", FEW), ("replicas", 1), ("adapt", 0), ("cache_size", 1)):
             check_count(name, context[name], least)
         check_count("consistency_steps", consistency_steps, 0)
-        super().__init__(math.prod(shape), num_samples, (rank, rest_rank), model or {}, num_class_embeds, context)
+        super().__init__(math.prod(shape), num_samples, (rank, rest_rank), model or {}, num_class_embeds, weighted, context)
 
     @classmethod
     def from_data(
@@ -146,7 +148,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         Arguments:
             data: (N, d) vectors, (N, C, L) series, (N, C, H, W) images or latents, scaled to a standard deviation of about one
                 (images to [-1, 1]). A numpy array goes to the device of ``model``, a tensor must be there already. Of
-                :class:`~disco_samplers.Draws` only independent rows of equal weight are taken.
+                :class:`~disco_samplers.Draws` the distinct rows are taken, each for what it is worth.
             labels: (N,) classes, whole numbers from zero on.
             share: of the variance that the basis keeps. By default everything up to 16 dimensions; above, 0.99 of it, or what
                 one direction for every four samples keeps, where that is less.
@@ -160,18 +162,22 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
         Raises:
             TypeError: if data or labels are not numbers.
-            ValueError: if data are weighted or correlated draws (``resample`` them), hold NaN, are not scaled, are too few for
-                their dimension or on another device than ``model``, or a class has too few.
+            ValueError: if data hold NaN, are not scaled, are too few for their dimension or on another device than ``model``,
+                or a class has too few; or if there are labels and draws that repeat or weigh nothing.
         """
-        given = data.independent() if isinstance(data, Draws) else data
-        x = checked_data(given)
+        given, counts, blocks = _known(data) if isinstance(data, Draws) else (data, None, None)
+        if labels is not None and isinstance(data, Draws) and len(given) < len(data):
+            raise ValueError("labels cannot be given with draws that repeat or weigh nothing: leave these out")
+        x = checked_data(given, counts)
         x = placed(x, "data", device_of(model), free=not isinstance(given, Tensor))
         flat = x.flatten(1)
         if share is None and flat.shape[1] > _SMALL:
-            share, most = _SHARE, len(flat) // _ROWS_A_DIRECTION
+            worth = len(flat) if counts is None else round(float(counts.sum()))
+            share, most = _SHARE, max(1, worth // _ROWS_A_DIRECTION)
         else:
             share, most = 1.0 if share is None else share, None
-        basis = LinearBasis.fit(flat, share, most)
+        counts = None if counts is None else counts.to(flat.device)
+        basis = LinearBasis.fit(flat, share, most, counts)
         if len(flat) < 2 * basis.rank:
             raise ValueError(
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "
@@ -190,13 +196,14 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 rest_rank=len(basis.rest_variances),
                 model=model.config.to_dict(),
                 num_class_embeds=None if classes is None else int(classes.max()) + 1,
+                weighted=counts is not None,
                 **_as_pipelines_read_it(shape) | conventions | config,
             )
         made.disco, made.basis = copy.deepcopy(model).float().requires_grad_(False).eval(), basis
-        made.data = basis.project(flat)[0]
+        made.data, made.counts = basis.project(flat)[0], counts
         made.labels = torch.zeros(len(flat), dtype=torch.int64, device=flat.device) if classes is None else classes
         made.to(flat.device)
-        made.calibrate(calibrate, progress)
+        made.calibrate(calibrate, progress, blocks)
         made.eval()
         return made
 
@@ -363,6 +370,12 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 "and the pipeline does not scale them: use DiscoPipeline, or DDIMScheduler or DDPMScheduler in this pipeline; "
                 "or its steps are too few"
             )
+
+
+def _known(draws: Draws) -> tuple[ArrayLike, Tensor | None, Tensor | None]:
+    """The distinct rows of draws, how many independent ones each is worth if not one, and the runs that they are of."""
+    rows, counts = draws.counts()
+    return rows if draws.is_tensor else rows.numpy(), counts, draws.blocks()
 
 
 def _as_pipelines_read_it(shape: tuple[int, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 
 from disco_samplers import files, pictures
 from disco_samplers.arrays import default_names
-from disco_samplers.draws import Draws, Support
+from disco_samplers.draws import Draws, Support, blocks_of
 
 
 def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
@@ -111,6 +111,13 @@ def equal_rows(table: files.Table, seed: int) -> np.ndarray:
         return table.values
     found: np.ndarray = table.draws().resample(generator=torch.Generator().manual_seed(seed)).values.numpy()
     return found
+
+
+def runs_of(draws: Draws, count: int) -> torch.Tensor:
+    """The run (count,) of successive draws that each of :func:`equal_rows` is of: one of its own, but in chains."""
+    if draws.num_chains is None or draws.weights is not None:
+        return torch.arange(count)
+    return blocks_of(draws.num_chains, count // draws.num_chains, draws.effective_size)
 
 
 def scored_tables(options: argparse.Namespace) -> tuple[files.Table, np.ndarray, files.Table]:

@@ -79,8 +79,8 @@ def dependence(x: Rows, y: Rows, read: Callable[[Rows], Read], generator: torch.
     zero = (share * null.rows).sum()
     error = float((share * (null.rows - zero).square()).sum()) / worth
     rows = normal.pointwise() - normal.plug_in + unbiased + found.rows - zero
-    # What was taken off counts as an error: the estimates were wrong by so much where the truth is known.
-    return Dependence(rows, error + float(zero) ** 2 + found.variance + null.variance)
+    # Half of what was taken off counts as an error: the estimates are wrong by as much where the truth is known.
+    return Dependence(rows, error + float(zero / 2) ** 2 + found.variance + null.variance)
 
 
 class Normal(NamedTuple):

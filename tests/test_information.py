@@ -140,7 +140,7 @@ def test_mutual_information_of_independent_heavy_tails_is_nothing(disco):
     x, y = (torch.randn(600, 4, generator=generator, dtype=torch.float64) for _ in range(2))
     x, y = (part / torch.rand(600, 1, generator=generator, dtype=torch.float64).sqrt() for part in (x, y))
     found = mutual_information(x, y, model=disco, seed=1)
-    assert abs(found.value) < 4 * found.standard_error < 0.2
+    assert abs(found.value) < 4 * found.standard_error < 0.25
 
 
 def test_mutual_information_is_at_most_what_a_code_can_tell(disco, monkeypatch):

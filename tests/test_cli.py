@@ -90,6 +90,7 @@ def test_closeness_in_words(here, capsys):
     assert "new draws are as close to the input as half of it is to the other half (sliced" in out
 
 
+@pytest.mark.filterwarnings("ignore::disco_samplers.draws.LowEffectiveSizeWarning")
 def test_halves_of_a_slow_chain_are_far_apart(here, capsys):
     """Rows drawn at random share every wiggle of a chain, so that halves of them look alike whatever the chain is worth."""
     rng = np.random.default_rng(0)

@@ -91,6 +91,7 @@ def test_closeness_in_words(here, capsys):
 
 
 @pytest.mark.filterwarnings("ignore::disco_samplers.draws.UnmixedWarning")
+@pytest.mark.filterwarnings("ignore::disco_samplers.draws.LowEffectiveSizeWarning")
 def test_halves_of_a_slow_chain_are_far_apart(here, capsys):
     """Rows drawn at random share every wiggle of a chain, so that halves of them look alike whatever the chain is worth."""
     rng = np.random.default_rng(0)

@@ -87,9 +87,24 @@ def device_of(*sources: object) -> torch.device | None:
     return next((device for device in devices if isinstance(device, torch.device)), None)
 
 
+def as_device(device: object, name: str) -> torch.device:
+    """The device that a name says.
+
+    Raises:
+        TypeError: if it is neither a name nor a device.
+        ValueError: if there is no such device.
+    """
+    if not isinstance(device, (str, torch.device)):
+        raise TypeError(f'{name} must be the name of a device, such as "cpu" or "cuda", got {device!r}')
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f'{name} {device!r} is no device: use "cpu" or "cuda"') from error
+
+
 def check_double(device: torch.device | str, name: str) -> None:
-    """Raises ValueError where a device has no float64, in which samples are whitened."""
-    if torch.device(device).type == "mps":
+    """Raises TypeError or ValueError where this is no device, or has no float64, in which samples are whitened."""
+    if as_device(device, name).type == "mps":
         raise ValueError(f"{name} {device} does not work: whitening needs float64, which MPS does not have; use cpu or cuda")
 
 
@@ -141,6 +156,37 @@ def check_number(name: str, value: object) -> None:
     """Raises TypeError unless ``value`` is a real number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
+
+
+def check_positive(name: str, value: object) -> None:
+    """Raises TypeError or ValueError unless ``value`` is a number above zero, and finite."""
+    check_number(name, value)
+    if not 0 < float(value) < math.inf:  # type: ignore[arg-type]
+        raise ValueError(f"{name} must be positive{' and finite' * (value == math.inf)}, got {value}")
+
+
+def check_not_negative(name: str, value: object) -> None:
+    """Raises TypeError or ValueError unless ``value`` is a number from zero on, and finite."""
+    check_number(name, value)
+    if not 0 <= float(value) < math.inf:  # type: ignore[arg-type]
+        raise ValueError(f"{name} must be zero or positive{' and finite' * (value == math.inf)}, got {value}")
+
+
+def check_callable(name: str, value: object, form: str, *, optional: bool = False) -> None:
+    """Raises TypeError unless ``value`` is a function of this form, or None where it is ``optional``.
+
+    A class is none: it would only make an object of what it is given.
+    """
+    if not (optional and value is None) and (not callable(value) or isinstance(value, type)):
+        raise TypeError(f"{name} must be callable, {form}, got {value!r}")
+
+
+def check_tensors(**values: object) -> None:
+    """Raises TypeError naming the first of these that is no tensor of floating-point numbers."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"{name} must be a tensor of floating-point numbers, got {got}")
 
 
 def like(answer: Tensor, asked: ArrayLike, *, infinite: bool = False) -> ArrayLike:

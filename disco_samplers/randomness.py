@@ -1,4 +1,9 @@
-"""The one rule for randomness: a seed or a generator, not both, and the generator where the numbers are wanted."""
+"""The one rule for randomness: a seed or a generator, not both, and the generator where the numbers are wanted.
+
+Whatever draws takes both, by keyword and None if not given: :func:`generator_on` where draws are wanted, other ones each time,
+:func:`seed_of` where an answer is, which is the same each time. Only what another framework calls keeps that one's convention,
+and what is saved, or begins anew at each run, a seed alone.
+"""
 
 from __future__ import annotations
 
@@ -40,3 +45,19 @@ def generator_on(
     if here.type != device.type or (None not in (here.index, device.index) and here.index != device.index):
         raise ValueError(f"generator is on {here}, what it draws is to be on {device}: make it by Generator({str(device)!r})")
     return generator
+
+
+def seed_of(*, seed: int | None = None, generator: torch.Generator | None = None) -> int:
+    """The seed of what draws the same wherever it runs: the one given, one drawn from the generator, or else 0.
+
+    Raises:
+        ValueError, TypeError: as :func:`check_seed`.
+
+    Example:
+        >>> seed_of(), seed_of(seed=3), seed_of(generator=torch.Generator().manual_seed(0)) > 3
+        (0, 3, True)
+    """
+    check_seed(seed, generator)
+    if generator is not None:
+        return int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    return 0 if seed is None else int(seed)

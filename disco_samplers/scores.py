@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import as_tensor, check_callable, check_count, check_number
 from disco_samplers.estimators import TransformedEstimator
-from disco_samplers.randomness import generator_on
+from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.reference import GaussianMixture
 from disco_samplers.types import LogDensity, ScoreFunction
 
@@ -42,8 +42,8 @@ class Score:
     """
 
     def __init__(self, score: Any, log_prob: LogDensity | None = None) -> None:
-        if not callable(score):
-            raise TypeError(f"score must be callable, (m, d) -> (m, d), got {type(score).__name__}")
+        check_callable("score", score, "(m, d) -> (m, d)")
+        check_callable("log_prob", log_prob, "(m, d) -> (m,)", optional=True)
         if hasattr(score, "condition"):
             raise TypeError("score is an unconditioned model: use model.condition(samples)")
         self._score: ScoreFunction = getattr(score, "score", score)
@@ -85,6 +85,9 @@ class Score:
     __rmul__ = __mul__
 
     def __truediv__(self, temperature: float) -> Score:
+        check_number("temperature", temperature)
+        if not (temperature and math.isfinite(temperature)):
+            raise ValueError(f"temperature must be finite and not zero, got {temperature}")
         return combine([(1 / temperature, self)])
 
     def __neg__(self) -> Score:
@@ -134,8 +137,7 @@ def from_log_prob(log_prob: LogDensity) -> Score:
         >>> from_log_prob(lambda x: -0.5 * x.square().sum(-1))(torch.ones(1, 2))
         tensor([[-1., -1.]])
     """
-    if not callable(log_prob):
-        raise TypeError(f"log_prob must be callable, (m, d) -> (m,), got {type(log_prob).__name__}")
+    check_callable("log_prob", log_prob, "(m, d) -> (m,)")
 
     def both(points: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode(False), torch.enable_grad():
@@ -148,7 +150,14 @@ def from_log_prob(log_prob: LogDensity) -> Score:
     return result
 
 
-def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: torch.Generator | None = None) -> Any:
+def smooth(
+    density: Any,
+    sigma: float | Tensor,
+    *,
+    copies: int = 1,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Any:
     r"""The density of what is drawn from ``density`` plus Gaussian noise of standard deviation ``sigma``.
 
     .. math:: f_\sigma = f * \mathcal N(0, \sigma^2)
@@ -160,6 +169,7 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         density: an estimate of one data set, or a Gaussian mixture.
         sigma: not negative; one for all columns, or (d,); 0 gives ``density`` back.
         copies: how often each row is noised, for an estimate.
+        seed: of the noise; give this or ``generator``.
         generator: source of the noise, on the estimate's device.
 
     Raises:
@@ -172,9 +182,8 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
         tensor([2.])
     """
     check_count("copies", copies, 1)
-    noise = torch.as_tensor(sigma, device=getattr(sigma, "device", "cpu"))
-    if not (torch.isfinite(noise).all() and (noise >= 0).all()):
-        raise ValueError(f"sigma must be finite and not negative, got {sigma}")
+    check_seed(seed, generator)
+    noise = _noise(sigma, "sigma")
     if not noise.any():
         return density
     if isinstance(density, GaussianMixture):
@@ -184,19 +193,26 @@ def smooth(density: Any, sigma: float | Tensor, *, copies: int = 1, generator: t
     if not (hasattr(density, "model") and getattr(getattr(density, "samples", None), "ndim", 0) == 2):
         raise TypeError(f"smooth takes an estimate of one data set or a Gaussian mixture, got {type(density).__name__}")
     rows: Tensor = density.samples.repeat(copies, 1)
-    generator = generator_on(rows.device, generator=generator)
+    generator = generator_on(rows.device, seed=seed, generator=generator)
     added = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * noise.to(rows)
     smoothed = density.model.condition(rows + added, keys=density.keys)
     return smoothed.normalized(generator=generator) if density.is_normalized else smoothed
 
 
-def ladder(density: Any, levels: Sequence[float | Tensor], *, generator: torch.Generator | None = None) -> list[Any]:
+def ladder(
+    density: Any,
+    levels: Sequence[float | Tensor],
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+) -> list[Any]:
     """The density smoothed at each noise level and, last, as it is: what annealed Langevin goes down.
 
     Arguments:
         density: what :func:`smooth` takes.
         levels: noise levels, largest first.
-        generator: source of the noise.
+        seed: of the noise; give this or ``generator``.
+        generator: source of the noise, on the estimate's device.
 
     Raises:
         ValueError: if the levels do not fall.
@@ -206,7 +222,10 @@ def ladder(density: Any, levels: Sequence[float | Tensor], *, generator: torch.G
         >>> len(ladder(Gaussian(torch.zeros(1), torch.eye(1)), [3.0, 1.0]))
         3
     """
-    noise = [torch.as_tensor(level, dtype=torch.float64, device=getattr(level, "device", "cpu")) for level in levels]
+    generator = generator_on(getattr(density, "device", "cpu"), seed=seed, generator=generator)
+    if not isinstance(levels, (list, tuple)):
+        raise TypeError(f"levels must be a list of noise levels, largest first, got {levels!r}")
+    noise = [_noise(level, f"levels[{i}]").double() for i, level in enumerate(levels)]
     sizes = [float(level.square().mean()) for level in noise]
     if any(a <= b for a, b in pairwise(sizes)):
         raise ValueError("levels must fall, largest noise first")
@@ -240,3 +259,11 @@ def transform(density: Any, bijection: Any) -> Score:
     part = density if isinstance(density, Score) else Score(density)
     transformed = TransformedEstimator(part, bijection)
     return Score(transformed if hasattr(part, "log_prob") else transformed.score)
+
+
+def _noise(sigma: Any, name: str) -> Tensor:
+    """A noise level, or one a column."""
+    level = as_tensor(sigma, name)
+    if not (torch.isfinite(level).all() and (level >= 0).all()):
+        raise ValueError(f"{name} must be finite and not negative, got {sigma}")
+    return level

@@ -45,7 +45,7 @@ from disco_samplers.posteriors import (
 )
 from disco_samplers.samplers import ALGORITHMS, integrate, relax
 from disco_samplers.samplers.steps.birth_death import survivors
-from disco_samplers.testing import assert_mean_close, assert_same_distribution
+from disco_samplers.testing import DensityConformance, assert_mean_close, assert_same_distribution
 from disco_samplers.training import (
     FAMILIES,
     Stream,
@@ -178,6 +178,26 @@ def cloud(h: Here, run: Callable[..., Any], *given: Any, **options: Any) -> Any:
     return run(h.tensor(X), lambda y: -y, *given, condition=lambda x: model.condition(x).score, **options)
 
 
+def bounded(h: Here) -> Any:
+    x = np.c_[np.exp(X[:, 0]), 1 / (1 + np.exp(X[:, 1]))]
+    estimate = h.model("axes").condition(h.put(x), support=["positive", "unit"])
+    return estimate.log_prob_and_score(h.put(x[:5])), estimate.log_prob(h.put(x[:5]), gradient="score")
+
+
+def kept(h: Here) -> None:
+    """The contract's own tests, which are on the CPU."""
+
+    class Law(DensityConformance):
+        num_draws, grid_points = 200, 40
+
+        def make(self) -> Any:
+            return reference.Gaussian(*(value.cpu() for value in (h.tensor(X[0]), h.tensor(np.eye(2)))))
+
+    tests = [getattr(Law(), name) for name in dir(Law) if name.startswith("test_")]
+    for test in tests:
+        test()
+
+
 def exact(h: Here, law: Any) -> Any:
     return law.log_prob_and_score(h.tensor(Y)), law.sample(3, generator=h.generator())
 
@@ -297,6 +317,7 @@ CORE: dict[str, Entry] = {
         "data",
         lambda h: h.model().condition(h.put(np.exp(X)), transform=biject_to(constraints.positive).inv).score(h.put(np.exp(Y))),
     ),
+    "estimate of columns with a support": ("data", bounded),
     "shipped weights": (
         "data",
         lambda h: at(h, DiScoFormer.from_pretrained(map_location=str(h.device)).condition(h.put(X))),
@@ -403,6 +424,7 @@ CORE: dict[str, Entry] = {
     "OptimalDenoiser": ("", lambda h: reference.OptimalDenoiser(h.tensor(X)).log_prob(h.tensor(Y), 0.5)),
     "assert_mean_close": ("", lambda h: assert_mean_close(h.tensor(X), [0.0, 0.0], sd=[1.0, 1.0])),
     "assert_same_distribution": ("", lambda h: assert_same_distribution(h.tensor(X), h.tensor(X[::-1]))),
+    "DensityConformance": ("", kept),
     "make_batch": ("random", batches),
     "training_loss": ("random", loss),
     "Trainer": ("random", trained),
@@ -530,6 +552,16 @@ def guided(h: Here) -> Tensor:
     return y
 
 
+def looked_at(h: Here) -> Any:
+    ours = integration("diffusers")
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    with torch.device("cpu"):
+        scheduler = FlowMatchEulerDiscreteScheduler()
+    found = ours.check_scheduler(scheduler, 4, num_samples=64)
+    return found.start, found.worst, found.distance, ours.conventions_of(scheduler)["num_train_timesteps"]
+
+
 def memorised(h: Here) -> Any:
     ours = integration("diffusers")
     report = ours.memorisation(h.tensor(X[:12]), h.tensor(X[12:26]), h.tensor(X[26:]))
@@ -552,6 +584,32 @@ def collided(h: Here, kind: str, **options: Any) -> Tensor:
     ours = integration("plasma")
     operator = getattr(ours, kind)(ours.Blob(), **options)
     return operator(h.tensor(X), h.tensor(W), h.tensor(CELL).long(), 2, h.generator())
+
+
+def collision_step(h: Here) -> Tensor:
+    ours = integration("plasma")
+    from disco_samplers.integrations.plasma.collisions import collide
+
+    operator = ours.Landau(ours.Blob(), strength=0.1, exponent=-2, method="batches", batch_size=8)
+    return collide(operator, h.tensor(X), h.tensor(W), h.tensor(CELL).long(), 2, 0.01, generator=h.generator())
+
+
+def loaded(h: Here) -> Any:
+    ours = integration("plasma")
+    grid = ours.Grid(6.0, 8)
+    species = ours.load_draws(grid, Draws(h.tensor(X), weights=h.tensor(W)), seed=0, device=h.device)
+    run = ours.Simulation(grid, [species], 0.1, collisions=ours.Landau(ours.Blob(), strength=0.1, exponent=0))
+    return species.x, species.v, species.w, [check.value for check in ours.startup_checks(run)]
+
+
+def exact_relaxation(h: Here) -> Any:
+    integration("plasma")
+    from disco_samplers.integrations.plasma.exact.relaxation import maxwell_pressure, ornstein_uhlenbeck
+
+    mean, spread = ornstein_uhlenbeck(
+        h.tensor(X[0]), h.tensor(np.eye(2)), 1.0, frequency=0.1, target=h.tensor(X[1]), temperature=2.0
+    )
+    return maxwell_pressure(h.tensor([[1.5, 0.0], [0.0, 0.5]]), 1.0, strength=0.1), mean, spread
 
 
 def relaxed(h: Here) -> Any:
@@ -641,6 +699,7 @@ INTEGRATIONS: dict[str, Entry] = {
     "likelihood by probes": ("random", lambda h: likelihood(h, "hutchinson")),
     "DiscoPipeline with a generator of the CPU": ("random", lambda h: pipeline(h, "DDIMScheduler", "cpu")),
     "DiscoGuidance": ("random", guided),
+    "check_scheduler": ("", looked_at),
     "memorisation": ("", memorised),
     "DiscoScore": ("random", lambda h: velocity_score(h, lambda s: s.DiscoScore(h.model(), keys=16))),
     "DiscoScore of a model of the CPU": ("random", lambda h: velocity_score(h, lambda s: s.DiscoScore(MODELS["rotations"]))),
@@ -653,6 +712,9 @@ INTEGRATIONS: dict[str, Entry] = {
         "generator random",
         lambda h: collided(h, "Landau", strength=0.1, exponent=-2, method="batches", batch_size=8),
     ),
+    "collide": ("generator random", collision_step),
+    "load_draws and startup_checks": ("", loaded),
+    "exact relaxation": ("", exact_relaxation),
     "Dougherty": ("", lambda h: collided(h, "Dougherty", frequency=0.1)),
     "Homogeneous": ("random", relaxed),
     "transport": ("", carried),

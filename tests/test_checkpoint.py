@@ -3,6 +3,7 @@ import os
 import pickle
 import shutil
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig
-from disco_samplers.estimate import discoformer
+from disco_samplers.estimate import hub
+from disco_samplers.estimators import SHIPPED
 from disco_samplers.files import load_checkpoint, load_weights, replacing, save_checkpoint, save_weights, write
 from disco_samplers.files.weights import FORMAT
 
@@ -81,7 +83,7 @@ def test_the_card_says_what_the_model_is(model, tmp_path):
     assert names["score"].shape == (3, 2)
 
 
-@pytest.mark.parametrize("name", discoformer.SHIPPED)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_keep_their_card(name, tmp_path):
     model = DiScoFormer.from_pretrained(name)
     model.save_pretrained(tmp_path / "same")
@@ -171,7 +173,7 @@ def test_hub(small, tmp_path, monkeypatch):
     def never(*args, **options):
         raise RuntimeError("a file was asked for that is not needed")
 
-    monkeypatch.setattr(discoformer, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "hf_hub_download", download)
     # The mixin's own method would ask for a config.json, which fails offline.
     monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", never)
     loaded = DiScoFormer.from_pretrained("someone/disco", revision="v1", token="secret")
@@ -184,15 +186,24 @@ def test_paths_never_go_to_the_hub(monkeypatch, tmp_path):
     def never(*args, **options):
         raise RuntimeError("the hub was asked")
 
-    monkeypatch.setattr(discoformer, "hf_hub_download", never)
+    monkeypatch.setattr(hub, "hf_hub_download", never)
     monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", never)
-    for name in ("./a/b", "/no/such/folder", "~/a", "a/b/c", "name", tmp_path / "x" / "y"):
+    for name in (
+        "./a/b",
+        "/no/such/folder",
+        "~/a",
+        "a/b/c",
+        "name",
+        tmp_path / "x" / "y",
+        Path("runz/mine"),
+        "runz/a.safetensors",
+    ):
         with pytest.raises(FileNotFoundError):
             DiScoFormer.from_pretrained(name)
 
 
 def test_a_mistyped_folder_is_not_looked_for_on_the_hub(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(discoformer, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
     save(small, tmp_path / "runs" / "mine" / NAME)
     monkeypatch.chdir(tmp_path)
     assert_same(DiScoFormer.from_pretrained("runs/mine"), small)
@@ -205,15 +216,40 @@ def test_what_is_neither_here_nor_on_the_hub(monkeypatch, error):
     def fails(*args, **options):
         raise error
 
-    monkeypatch.setattr(discoformer, "hf_hub_download", fails)
+    monkeypatch.setattr(hub, "hf_hub_download", fails)
+    monkeypatch.setattr(hub, "reachable", lambda: True)
     with pytest.raises(FileNotFoundError, match="no weights called runz/mine: there is no such folder here, and"):
         DiScoFormer.from_pretrained("runz/mine")
+
+
+def test_without_a_network_nothing_is_waited_for(small, tmp_path, monkeypatch):
+    def unknown(*args):
+        raise OSError("name or service not known")
+
+    asked = []
+
+    def cached(*args, local_files_only):
+        asked.append(local_files_only)
+        if args[0] == "runz/mine":
+            raise LocalEntryNotFoundError("not in the cache")
+        return str(tmp_path / NAME)
+
+    save(small, tmp_path / NAME)
+    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    monkeypatch.setattr(hub, "hf_hub_download", cached)
+    assert_same(DiScoFormer.from_pretrained("someone/disco"), small)
+    with pytest.raises(FileNotFoundError, match="runz/mine: there is no such folder here, and the hub cannot be reached"):
+        DiScoFormer.from_pretrained("runz/mine")
+    assert asked == [True, True]
+    with pytest.raises(FileNotFoundError, match=r"no weights file at mine\.safetensors;"):
+        DiScoFormer.from_pretrained("mine.safetensors")
 
 
 @pytest.mark.parametrize("name", [None, "rotations", "someone/disco"])
 @pytest.mark.parametrize("option", [{"device": "cuda"}, {"nonsense": 3}, {"Revision": "v1"}])
 def test_unknown_options_of_loading(monkeypatch, name, option):
-    monkeypatch.setattr(discoformer, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
     with pytest.raises(TypeError, match=f"from_pretrained has no option {next(iter(option))}: the device is map_location="):
         DiScoFormer.from_pretrained(name, **option)
 

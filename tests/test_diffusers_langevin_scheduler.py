@@ -243,6 +243,7 @@ def test_in_a_pipeline_of_diffusers_with_a_unet(tmp_path):
         ({"corrector_steps": -1}, "corrector_steps must be"),
         ({"corrector_steps": 1.5}, "corrector_steps must be"),
         ({"snr": 0.0}, "snr must lie in"),
+        ({"eta": 1.0, "predictor": "none"}, 'eta is the noise of predictor "ddim"'),
         ({"eta": 2.0}, "eta must lie in"),
     ],
 )

@@ -153,6 +153,16 @@ def test_another_log_posterior_is_found_out(wrong, stored):
         log_evidence(*((Draws(X, log_prob=wrong(X)),) if stored else (X, wrong)), **MIXTURE)
 
 
+def test_stored_values_of_a_funnel_are_in_doubt():
+    """A mixture fits its neck badly, the weights are heavy: the result is said to be off, not refused."""
+    width = 1.5 * torch.randn(20_000, 1, generator=seeded(3)).double()
+    x = torch.cat([width, width.exp() * torch.randn(20_000, 1, generator=seeded(4)).double()], 1)
+    log_prob = -0.5 * ((width / 1.5).square() + 2 * width + (x[:, 1:] / width.exp()).square())[:, 0]
+    with pytest.warns(EvidenceWarning, match="Pareto k"), pytest.warns(EvidenceWarning, match="a fit that is poor"):
+        found = log_evidence(Draws(x, log_prob=log_prob), **MIXTURE)
+    assert abs(found.log_z - math.log(2 * math.pi * 1.5)) < 0.1
+
+
 def test_a_slightly_other_log_posterior_is_doubted():
     x = torch.randn(20000, 2, generator=seeded(9)).double()
     with pytest.warns(EvidenceWarning, match="may not follow"):

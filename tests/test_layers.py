@@ -64,13 +64,28 @@ def exported(text):
     return ast.literal_eval(lists[0]) if lists else None
 
 
+@cache
+def private(text):
+    """The private names that a module defines, and those that it asks other objects than ``self`` for."""
+    tree = list(ast.walk(ast.parse(text)))
+    attributes = [node for node in tree if isinstance(node, ast.Attribute)]
+    own = {node.name for node in tree if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
+    asked = {node.attr for node in attributes if ast.unparse(node.value) not in ("self", "cls", "super()")}
+    return [{name for name in names if name.startswith("_") and not name.startswith("__")} for names in (own, asked)]
+
+
 def faults(modules):
     """What is against the rules."""
     graph, public = {}, {}
+    defined = set().union(*(private(text)[0] for text in modules.values()))
     for module, text in modules.items():
         public[module] = exported(text) if module != "disco_samplers.__init__" else None
     for module, text in modules.items():
         graph[module] = set()
+        own, asked = private(text)
+        for name in sorted((asked & defined) - own):
+            yield f"{module}: {name} is private to another file"
         for base, name in imports(module, text):
             if base.partition(".")[0] == "integrations":
                 yield f"{module}: integrations are imported as disco_samplers.integrations"
@@ -79,6 +94,8 @@ def faults(modules):
             target = next(m for m in (f"{base}.{name}", f"{base}.{name}.__init__", f"{base}.__init__", base) if m in modules)
             graph[module].add(target)
             here, there = room(module), room(target)
+            if here == there and name.startswith("_"):
+                yield f"{module}: {name} is private to {base}"
             if here != there and HEIGHT[here] <= HEIGHT[there]:
                 yield f"{module}: {here} must not import {there}"
             names = public.get(f"{base}.__init__")
@@ -118,6 +135,8 @@ def test_nothing_imports_what_stands_above_it():
         ),
         ("disco_samplers.integrations.pyro.cloud", "from disco_samplers.files.formats import _READERS", "no public name"),
         ("disco_samplers.model.config", "if TYPE_CHECKING:\n    from disco_samplers.model.network import Network", "circle"),
+        ("disco_samplers.files.text", "from disco_samplers.files.formats import _SHEETS", "_SHEETS is private to"),
+        ("disco_samplers.files.text", "def f(table):\n    return table._model", "_model is private to another file"),
         ("disco_samplers.integrations.plasma.grid", "from .simulation import Simulation", "circle"),
     ],
 )

@@ -166,7 +166,7 @@ def test_step_keeps_energy_and_momentum_of_every_cell(dtype):
     v, w, cell = particles(300, 3, dtype)
     operator = Landau(any_score(), strength=1e-3, method="batches", batch_size=16)
     before = moments(v, w, cell, CELLS)
-    after = moments(collide(operator, v, w, cell, CELLS, 0.1, torch.Generator().manual_seed(0)), w, cell, CELLS)
+    after = moments(collide(operator, v, w, cell, CELLS, 0.1, seed=0), w, cell, CELLS)
     eps = torch.finfo(dtype).eps
     torch.testing.assert_close(after.mean, before.mean, rtol=100 * eps, atol=100 * eps)
     torch.testing.assert_close(after.temperature, before.temperature, rtol=100 * eps, atol=0)

@@ -54,7 +54,7 @@ def weights_of(values: ArrayLike, n: int, rows: Tensor) -> Tensor:
 
 def size_of(value: float, distinct: int) -> float:
     """An effective size that so many distinct rows may have."""
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 1):
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 1):
         raise ValueError(f"effective_size must be a number of at least 1, got {value!r}")
     if value > distinct:
         raise ValueError(f"effective_size must not exceed the number of distinct rows, {distinct}, got {value}")

@@ -3,6 +3,7 @@
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.discoformer import MAX_KEYS, DiScoFormer
+from disco_samplers.estimate.frozen import check_model
 from disco_samplers.estimate.gradients import Gradient
 
-__all__ = ["MAX_KEYS", "AdaptationReport", "DensityEstimate", "DiScoFormer", "Gradient", "adapt"]
+__all__ = ["MAX_KEYS", "AdaptationReport", "DensityEstimate", "DiScoFormer", "Gradient", "adapt", "check_model"]

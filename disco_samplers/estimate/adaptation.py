@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
-from disco_samplers.arrays import check_count, check_number
+from disco_samplers.arrays import check_count, check_not_negative, check_positive
 from disco_samplers.estimators import PLAIN, NormalizedEstimator, adapt_heads, choose, log_normalizer, read
 from disco_samplers.model import Network
 from disco_samplers.pictures import plot_adaptation
-from disco_samplers.randomness import check_seed
+from disco_samplers.randomness import seed_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,8 @@ def adapt(
     keys: int | None,
     num_steps: int,
     learning_rate: float = 1e-4,
-    seed: int = 0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
     max_seconds: float | None = None,
     normalize: bool = False,
     progress: bool = False,
@@ -102,7 +103,8 @@ def adapt(
         keys: most rows that a row attends to.
         num_steps: most gradient steps.
         learning_rate: of Adam.
-        seed: chooses folds, held-out rows, the rows of each step and the probes of the divergence.
+        seed: chooses folds, held-out rows, the rows of each step and the probes of the divergence; 0 if neither is given.
+        generator: gives that seed.
         max_seconds: stops early when reached, keeping the best step so far.
         normalize: whether the density is to integrate to one also where the samples are read as they are.
         progress: whether to show a progress bar.
@@ -120,7 +122,8 @@ def adapt(
         non-normalized statistical models by score matching*, JMLR 2005, theorem 1, for the held-out criterion.
     """
     check_count("num_steps", num_steps, 1)
-    check_options(learning_rate, seed, max_seconds)
+    check_options(learning_rate, max_seconds)
+    seed = seed_of(seed=seed, generator=generator)
     started = time.monotonic()
     deadline = started + (math.inf if max_seconds is None else max_seconds)
     losses: list[float] = []
@@ -146,8 +149,7 @@ def adapt(
             )
     estimator = read(network, samples, kind, counts=counts, keys=keys)
     if kind != PLAIN or normalize:
-        generator = torch.Generator(samples.device).manual_seed(seed)
-        estimator = NormalizedEstimator(estimator, log_normalizer(estimator, generator=generator).value)
+        estimator = NormalizedEstimator(estimator, log_normalizer(estimator, seed=seed).value)
     return estimator, AdaptationReport(losses, criterion, chosen, time.monotonic() - started, tried, kind)
 
 
@@ -161,11 +163,8 @@ def adapt_through(outer: Any, network: Network, samples: Tensor, **options: Any)
     return outer.with_base(estimator), report
 
 
-def check_options(learning_rate: float, seed: int, max_seconds: float | None) -> None:
+def check_options(learning_rate: float, max_seconds: float | None) -> None:
     """Raises ValueError or TypeError where an option of an adaptation is out of range."""
-    check_seed(seed, None)
-    check_number("learning_rate", learning_rate)
-    if not (learning_rate > 0 and math.isfinite(learning_rate)):
-        raise ValueError(f"learning_rate must be positive, got {learning_rate}")
-    if max_seconds is not None and not max_seconds >= 0:
-        raise ValueError(f"max_seconds must not be negative, got {max_seconds}")
+    check_positive("learning_rate", learning_rate)
+    if max_seconds is not None:
+        check_not_negative("max_seconds", max_seconds)

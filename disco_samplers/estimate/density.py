@@ -14,7 +14,7 @@ from disco_samplers.arrays import check_count, check_double, like
 from disco_samplers.draws import Support, align, rounded_inside
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt_through, check_options
 from disco_samplers.estimate.drawing import moved_rows
-from disco_samplers.estimate.frozen import Model, frozen
+from disco_samplers.estimate.frozen import Model, check_model, frozen
 from disco_samplers.estimate.gradients import Gradient, log_prob_by
 from disco_samplers.estimate.rows import check_points
 from disco_samplers.estimate.views import plot_estimate
@@ -33,8 +33,7 @@ from disco_samplers.estimators import (
     uncalibrated,
     unnormalized,
 )
-from disco_samplers.model import Network
-from disco_samplers.randomness import generator_on
+from disco_samplers.randomness import generator_on, seed_of
 from disco_samplers.types import ArrayLike
 
 
@@ -209,10 +208,14 @@ class DensityEstimate:
         draws = draws.to(dtype) if self.support is None else rounded_inside(draws, dtype, self.support)
         return draws.cpu().numpy() if self._numpy else draws
 
-    def proposal(self, *, generator: torch.Generator | None = None) -> Any:
+    def proposal(self, *, seed: int | None = None, generator: torch.Generator | None = None) -> Any:
         """A density close to this one, with ``sample`` and ``log_prob``: a mixture with the moments of neighbouring rows.
 
         See :class:`disco_samplers.estimators.NeighbourMixture`; for independence samplers and importance sampling.
+
+        Arguments:
+            seed: of the rows chosen, where there are many; give this or ``generator``.
+            generator: source of randomness, on the estimate's device.
 
         Raises:
             ValueError: if the estimate is of a batch of data sets, or the generator is on another device.
@@ -222,13 +225,13 @@ class DensityEstimate:
             >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
             >>> estimate = DiScoFormer.from_pretrained().condition(x)
             >>> q = estimate.proposal()
-            >>> y = q.sample(1000, generator=torch.Generator().manual_seed(1))
+            >>> y = q.sample(1000, seed=1)
             >>> weights = torch.softmax(estimate.log_prob(y) - q.log_prob(y), 0)
             >>> bool(1 / weights.square().sum() > 500)
             True
         """
         check_single(self.samples, "proposal")
-        return proposal(self.estimator, generator_on(self.device, generator=generator))
+        return proposal(self.estimator, seed=seed, generator=generator)
 
     @torch.inference_mode(False)
     def adapt(
@@ -236,7 +239,8 @@ class DensityEstimate:
         num_steps: int = 8,
         *,
         learning_rate: float = 1e-4,
-        seed: int = 0,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
         max_seconds: float | None = None,
         progress: bool = False,
     ) -> DensityEstimate:
@@ -258,7 +262,8 @@ class DensityEstimate:
             2
         """
         check_count("num_steps", num_steps, 0)
-        check_options(learning_rate, seed, max_seconds)
+        check_options(learning_rate, max_seconds)
+        seed = seed_of(seed=seed, generator=generator)
         check_single(self.samples, "adapt")
         if not num_steps:
             return self._replaced(report=AdaptationReport([], [], 0, 0.0))
@@ -296,8 +301,7 @@ class DensityEstimate:
         Raises:
             TypeError: if ``model`` is none.
         """
-        if not isinstance(getattr(model, "network", None), Network):
-            raise TypeError(f"model must be a DiScoFormer, such as DiScoFormer.from_pretrained() gives, got {model!r}")
+        check_model(model)
         other = self._read_by(frozen(model), uncalibrated(unnormalized(self.estimator)), report=None)
         generator = torch.Generator(self.device).manual_seed(0)
         other = other.calibrated(generator=generator) if self.is_calibrated else other

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
+from huggingface_hub import ModelCard, ModelHubMixin
 from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
@@ -16,6 +16,7 @@ from disco_samplers.draws import Draws, as_table, off_edges, supports_of, warn_o
 from disco_samplers.estimate.card import CARD, PAPER, facts, shipped_card
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.frozen import frozen
+from disco_samplers.estimate.hub import HUB_OPTIONS, weights_here, weights_of_the_hub
 from disco_samplers.estimate.rows import batch_counts, check_samples
 from disco_samplers.estimators import (
     DEFAULTS,
@@ -33,8 +34,6 @@ from disco_samplers.estimators import (
 from disco_samplers.files import save_weights
 from disco_samplers.model import DiScoFormerConfig, Network
 from disco_samplers.types import ArrayLike
-
-_HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
 
 MAX_KEYS = 2048
 """About the longest context of training: encoding 4096 rows in groups of it was more accurate than all at once."""
@@ -154,6 +153,8 @@ class DiScoFormer(
         check_double(self.device, "a model on")
         if keys is not None:
             check_count("keys", keys, 16)
+        if transform is not None and not isinstance(transform, Transform):
+            raise TypeError(f"transform must be one of torch's, such as ExpTransform().inv, got {transform!r}")
         if transform is not None and support is not None:
             raise ValueError("give transform or support, not both: a support has a transform of its own")
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
@@ -240,53 +241,20 @@ class DiScoFormer(
             'axes'
         """
         check_double(map_location, "map_location")
-        if unknown := sorted(set(hub_options) - set(_HUB_OPTIONS)):
+        if unknown := sorted(set(hub_options) - set(HUB_OPTIONS)):
             raise TypeError(
                 f"from_pretrained has no option {', '.join(unknown)}: the device is map_location=, and those of the hub are "
-                + ", ".join(_HUB_OPTIONS)
+                + ", ".join(HUB_OPTIONS)
             )
         if name_or_path is None or name_or_path in SHIPPED:
             name_or_path = weights_path(str(name_or_path or DEFAULTS["table"]))
-        path = Path(name_or_path)
-        if not path.is_file() and (path.is_dir() or _looks_like_a_path(str(name_or_path))):
-            path = path / WEIGHTS_NAME
-            if not path.exists():
-                raise FileNotFoundError(f"no weights file at {path}; the package itself has {', '.join(SHIPPED)}")
-        if not path.is_file():
+        path = weights_here(name_or_path)
+        if path is None:
             # Not through the mixin's own method: it asks the hub for a config.json first, and without one fails offline.
-            return cls._from_pretrained(model_id=str(name_or_path), map_location=map_location, **hub_options)
+            return cls._load(weights_of_the_hub(str(name_or_path), **hub_options), map_location)
         if "revision" in hub_options:
             raise ValueError(f"revision is of a model on the hub, and {path} is a file here: leave it out")
         return cls._load(path, map_location)
-
-    @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        map_location: str = "cpu",
-        **kwargs: Any,
-    ) -> DiScoFormer:
-        try:
-            path = hf_hub_download(
-                model_id,
-                WEIGHTS_NAME,
-                revision=revision,
-                cache_dir=cache_dir,
-                force_download=force_download,
-                local_files_only=local_files_only,
-                token=token,
-            )
-        except OSError as error:  # whatever keeps it from being had: not there, not allowed, no network
-            raise FileNotFoundError(
-                f"no weights called {model_id}: there is no such folder here, and the hub says: {error}"
-            ) from error
-        return cls._load(Path(path), map_location)
 
     @classmethod
     @torch.inference_mode(False)  # or the weights could never be part of what is differentiated
@@ -305,10 +273,3 @@ class DiScoFormer(
         own = shipped_card(self.state_dict(), self.config)
         card: ModelCard = own or super().generate_model_card(**facts(self.state_dict(), self.config), **details)
         return card
-
-
-def _looks_like_a_path(name: str) -> bool:
-    """Whether a name is no id of the hub, which is OWNER/MODEL, or its owner a folder here."""
-    if name.startswith((".", "/", "~")) or name.count("/") != 1 or os.sep in name.replace("/", ""):
-        return True
-    return Path(name).parent.is_dir()

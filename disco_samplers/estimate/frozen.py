@@ -26,6 +26,12 @@ class Model(Protocol):
     def to(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
+def check_model(model: Any) -> None:
+    """Raises TypeError if this is no model that conditions on samples."""
+    if isinstance(model, type) or not hasattr(model, "condition"):
+        raise TypeError(f"model must be a DiScoFormer, such as DiScoFormer.from_pretrained() gives, got {model!r}")
+
+
 M = TypeVar("M", bound=Model)
 
 _FROZEN: WeakKeyDictionary[Any, tuple[Tensor, Any]] = WeakKeyDictionary()

@@ -39,6 +39,8 @@ def plot_estimate(
     """
     check_single(samples, "plot")
     d = samples.shape[1]
+    if d > 1 and not isinstance(dims, (tuple, list)):
+        raise TypeError(f"dims must be two columns, such as (0, 1), got {dims!r}")
     if d > 1 and not (len(dims) == len(set(dims)) == 2 and all(0 <= i < d for i in dims)):
         raise ValueError(f"dims must be two different columns in 0 .. {d - 1}, got {dims}")
     names = names or default_names(d)

@@ -11,6 +11,7 @@ from torch import Tensor
 from disco_samplers.estimators.proposal import proposal
 from disco_samplers.estimators.transforms import quantile
 from disco_samplers.estimators.wrapper import Wrapper
+from disco_samplers.randomness import generator_on
 
 _ORDERS = 4
 """Cosines of a column's rank: as many as tell a shift, a spread, a skewness and a tail.
@@ -111,7 +112,9 @@ class CalibratedEstimator(Wrapper):
         return tilt, slope
 
 
-def calibrate(estimator: Any, *, num_samples: int = 8192, generator: torch.Generator | None = None) -> Any:
+def calibrate(
+    estimator: Any, *, num_samples: int = 8192, seed: int | None = None, generator: torch.Generator | None = None
+) -> Any:
     r"""Tilts an estimator so that its columns are distributed as those of its rows.
 
     With features :math:`T_{jk}(x) = \sqrt2 \cos(\pi k F_j(x_j))`, the coefficients maximise
@@ -129,6 +132,7 @@ def calibrate(estimator: Any, *, num_samples: int = 8192, generator: torch.Gener
     Arguments:
         estimator: of one data set.
         num_samples: proposals.
+        seed: of the randomness; give this or ``generator``.
         generator: source of randomness.
 
     References:
@@ -139,18 +143,19 @@ def calibrate(estimator: Any, *, num_samples: int = 8192, generator: torch.Gener
         >>> from disco_samplers.estimators import NetworkEstimator, shipped_network
         >>> x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
         >>> estimator = NetworkEstimator(shipped_network("axes"), x)
-        >>> calibrate(estimator, num_samples=1000, generator=torch.Generator().manual_seed(1)).score(x).shape
+        >>> calibrate(estimator, num_samples=1000, seed=1).score(x).shape
         torch.Size([300, 2])
     """
     if isinstance(estimator, CalibratedEstimator):
         return estimator
+    generator = generator_on(estimator.core.samples.device, seed=seed, generator=generator)
     if estimator is not estimator.core:
         return estimator.with_base(calibrate(estimator.base, num_samples=num_samples, generator=generator))
     rows, counts = estimator.samples, estimator.counts
     worth = torch.ones_like(rows[:, 0], dtype=torch.float64) if counts is None else counts.double()
     ranks = Ranks.of(rows, counts)
     none = rows.new_zeros(rows.shape[1], _ORDERS, dtype=torch.float64)
-    proposed = proposal(estimator, generator)
+    proposed = proposal(estimator, generator=generator)
     points = proposed.sample(num_samples, generator=generator)
     with torch.no_grad():
         log_weight = estimator.log_prob(points).double() - proposed.log_prob(points)

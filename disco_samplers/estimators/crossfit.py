@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers.arrays import check_count
+from disco_samplers.randomness import generator_on
 
 T = TypeVar("T")
 
@@ -20,6 +21,7 @@ def crossfit(
     evaluate: Callable[[T, Tensor], Tensor],
     *,
     folds: int = 5,
+    seed: int | None = None,
     generator: torch.Generator | None = None,
     keep: Tensor | None = None,
     queries: Tensor | None = None,
@@ -39,7 +41,8 @@ def crossfit(
         fit: makes an estimate of rows (m, d), and of their counts (m,) where there are some.
         evaluate: gives (m, ...) for an estimate and rows (m, d).
         folds: number of folds, at most n.
-        generator: deals the rows into folds; of any device, so that a seed deals alike on all of them.
+        seed: deals the rows into folds, alike on all devices; give this or ``generator``.
+        generator: source of randomness, of any device.
         keep: (n,), False for rows that no estimate is to see; they are evaluated all the same.
         queries: (n, d), where each row is evaluated; the samples themselves if not given.
         counts: (n,), how many independent draws each row is worth.
@@ -63,6 +66,7 @@ def crossfit(
         raise ValueError(f"samples must have at least 3 rows to be judged by one another, got {n}")
     queries = samples if queries is None else queries
     keep = torch.ones(n, dtype=torch.bool, device=samples.device) if keep is None else keep
+    generator = generator_on("cpu" if generator is None else generator.device, seed=seed, generator=generator)
     order = shuffled(n, generator, blocks, samples.device)
     parts = []
     for fold in tqdm(order.tensor_split(min(folds, n)), desc="folds", disable=not progress):

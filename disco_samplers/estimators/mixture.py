@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.estimators.judge import deviation, mean
+from disco_samplers.randomness import seed_of
 from disco_samplers.reference import GaussianMixture
 
 _ROUNDS = 100
@@ -24,7 +25,14 @@ _PATIENCE = 3
 """Numbers of components tried beyond the best one."""
 
 
-def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0, counts: Tensor | None = None) -> GaussianMixture:
+def fit_mixture(
+    samples: Tensor,
+    most: int = 12,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    counts: Tensor | None = None,
+) -> GaussianMixture:
     r"""A mixture of Gaussians of full covariance and high likelihood, its number of components K by Schwarz's criterion.
 
     Rounds of :math:`r_{ik} = w_k \mathcal N(x_i; \mu_k, \Sigma_k) / \hat f(x_i)` and
@@ -37,7 +45,8 @@ def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0, counts: Tenso
     Arguments:
         samples: (n, d), no column of them constant.
         most: largest K.
-        seed: of the first centres.
+        seed: of the first centres, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         counts: (n,), how many independent draws each row is worth; sums over rows are then over these, and n is their number.
 
     Returns:
@@ -59,6 +68,7 @@ def fit_mixture(samples: Tensor, most: int = 12, *, seed: int = 0, counts: Tenso
     center, scale = mean(x, counts), deviation(x, counts)
     z = (x - center) / scale
     worth = None if counts is None else counts.double()
+    seed = seed_of(seed=seed, generator=generator)
     best, lowest = None, math.inf
     since = 0
     for k in range(1, min(most, int(n // (d + 1))) + 1):

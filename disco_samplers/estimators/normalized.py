@@ -74,7 +74,9 @@ def unnormalized(estimator: Any) -> Any:
     return estimator
 
 
-def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.Generator | None = None) -> LogNormalizer:
+def log_normalizer(
+    estimator: Any, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None
+) -> LogNormalizer:
     r"""Estimates the integral of an estimator's density by importance sampling.
 
     .. math:: Z = \int \hat f(y)\,dy \approx \frac1N \sum_i \frac{\hat f(y_i)}{q(y_i)}, \qquad y_i \sim q
@@ -85,6 +87,7 @@ def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.
     Arguments:
         estimator: of one data set, in at most 20 dimensions.
         num_samples: draws from the proposal.
+        seed: of the randomness; give this or ``generator``.
         generator: source of randomness, on the samples' device.
 
     Returns:
@@ -100,7 +103,7 @@ def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.
         >>> from disco_samplers.estimators import NetworkEstimator, shipped_network
         >>> x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
         >>> estimator = NetworkEstimator(shipped_network("axes"), x)
-        >>> abs(log_normalizer(estimator, generator=torch.Generator().manual_seed(1)).value) < 0.2
+        >>> abs(log_normalizer(estimator, seed=1).value) < 0.2
         True
     """
     check_count("num_samples", num_samples, 100)
@@ -108,7 +111,7 @@ def log_normalizer(estimator: Any, *, num_samples: int = 4096, generator: torch.
     check_single(samples, "log_normalizer")
     if samples.shape[-1] > MAX_DIM:
         raise ValueError(f"log_normalizer works in at most {MAX_DIM} dimensions, this estimate has {samples.shape[-1]}")
-    generator = generator_on(samples.device, generator=generator)
+    generator = generator_on(samples.device, seed=seed, generator=generator)
     context = estimator.core.whiten(samples[None])[0]
     d = context.shape[1]
     counts = estimator.core.counts

@@ -11,6 +11,7 @@ from torch import Tensor
 from disco_samplers.estimators.base import Estimator, draw_rows
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.model import log_standard_normal
+from disco_samplers.randomness import generator_on
 
 _COMPONENTS = 512
 _MOST_ROWS = 2**14
@@ -41,13 +42,15 @@ class NeighbourMixture:
 
     Arguments:
         core: an estimator of one data set, whose rows these are.
-        generator: chooses up to 512 rows.
+        seed: of the choice of up to 512 rows; give this or ``generator``.
+        generator: source of randomness.
 
     References:
         West, *Approximating posterior distributions by mixtures*, JRSS B 1993, for mixtures of local moments as proposals.
     """
 
-    def __init__(self, core: Estimator, generator: torch.Generator | None = None) -> None:
+    def __init__(self, core: Estimator, *, seed: int | None = None, generator: torch.Generator | None = None) -> None:
+        generator = generator_on(core.samples.device, seed=seed, generator=generator)
         self.whitening, rank = core.whitening, core.whitening.rank
         self.dtype = core.samples.dtype
         counts, rows = core.counts, core.samples
@@ -89,8 +92,9 @@ class NeighbourMixture:
         return torch.cat(parts) + flat + self.whitening.log_det[0]
 
     @torch.no_grad()
-    def sample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draws (num_samples, d)."""
+    def sample(self, num_samples: int, *, seed: int | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Draws (num_samples, d); give ``seed`` or ``generator``."""
+        generator = generator_on(self.means.device, seed=seed, generator=generator)
         d = self.whitening.matrix.shape[-1]
         which = torch.multinomial(self.weights, num_samples, replacement=True, generator=generator)
         options: dict[str, Any] = {"dtype": self.means.dtype, "device": self.means.device, "generator": generator}
@@ -102,14 +106,15 @@ class NeighbourMixture:
         return points.to(self.dtype)
 
 
-def proposal(estimator: Any, generator: torch.Generator | None = None) -> Any:
+def proposal(estimator: Any, *, seed: int | None = None, generator: torch.Generator | None = None) -> Any:
     """The mixture of an estimator's rows, ``sample`` and ``log_prob``, in the coordinates of its points.
 
     Arguments:
         estimator: of one data set.
-        generator: chooses the rows.
+        seed: of the choice of rows; give this or ``generator``.
+        generator: source of randomness.
     """
-    return _read_as(estimator, NeighbourMixture(estimator.core, generator))
+    return _read_as(estimator, NeighbourMixture(estimator.core, seed=seed, generator=generator))
 
 
 def _read_as(estimator: Any, density: NeighbourMixture) -> Any:

@@ -12,6 +12,7 @@ from disco_samplers.estimators.base import Estimator
 from disco_samplers.estimators.transforms import log_volume, pull_back, settled
 from disco_samplers.model import Network
 from disco_samplers.modes import recorded, transformed
+from disco_samplers.randomness import check_seed
 
 
 class TransformedEstimator:
@@ -68,9 +69,11 @@ class TransformedEstimator:
         """The score."""
         return self.score(points)
 
-    def sample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draws (num_samples, *event), where the base can be drawn from."""
-        draws: Tensor = self.transform.inv(self.base.sample(num_samples, generator=generator))
+    def sample(self, num_samples: int, *, seed: int | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Draws (num_samples, *event), where the base can be drawn from; give ``seed`` or ``generator``."""
+        check_seed(seed, generator)
+        source = {"generator": generator} if seed is None else {"seed": seed}  # the base may be anybody's
+        draws: Tensor = self.transform.inv(self.base.sample(num_samples, **source))
         return draws
 
     @property

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_points, check_count, like
+from disco_samplers.arrays import as_points, check_count, check_positive, like
 from disco_samplers.draws import Draws, evenly
 from disco_samplers.estimators import quantile
-from disco_samplers.randomness import check_seed
+from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
 
 _TILE = 2**22
@@ -25,7 +24,8 @@ def sliced_wasserstein(
     *,
     order: int = 1,
     standardize: bool = True,
-    seed: int = 0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
     projections: int = 200,
 ) -> float:
     r"""Sliced Wasserstein distance of two samples, in units of their columns' pooled standard deviations.
@@ -37,7 +37,8 @@ def sliced_wasserstein(
         y: (m, d), or draws.
         order: p.
         standardize: whether each column is measured in its own standard deviation; if not, all in the data's units.
-        seed: of the directions.
+        seed: of the directions, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         projections: number of directions.
 
     Raises:
@@ -54,14 +55,14 @@ def sliced_wasserstein(
     """
     check_count("order", order, 1)
     check_count("projections", projections, 1)
-    check_seed(seed, None)
+    seed = seed_of(seed=seed, generator=generator)
     (x, x_share), (y, y_share) = _pair(x, y)
     # Draws as often as they weigh, so that both sets count by their rows, as without weights.
     pooled = torch.cat([evenly(x, x_share), evenly(y, y_share)])
     # Without its centre a column of one value stays zero, however small its standard deviation comes out.
     center, scale = pooled.mean(0), pooled.std(0).clamp_min(1e-300) if standardize else torch.ones_like(pooled[0])
-    generator = torch.Generator().manual_seed(seed)
-    u = torch.randn(x.shape[1], projections, dtype=torch.float64, generator=generator, device=generator.device).to(x.device)
+    seeded = torch.Generator().manual_seed(seed)
+    u = torch.randn(x.shape[1], projections, dtype=torch.float64, generator=seeded, device=seeded.device).to(x.device)
     u = u / u.norm(dim=0)
     levels = (torch.arange(1000, dtype=torch.float64, device=x.device) + 0.5) / 1000
     a, b = (
@@ -89,8 +90,8 @@ def maximum_mean_discrepancy(x: ArrayLike | Draws, y: ArrayLike | Draws, *, band
         >>> maximum_mean_discrepancy(x, x + 3.0) > 0.5
         True
     """
-    if bandwidth is not None and not (bandwidth > 0 and math.isfinite(bandwidth)):
-        raise ValueError(f"bandwidth must be positive, got {bandwidth}")
+    if bandwidth is not None:
+        check_positive("bandwidth", bandwidth)
     (x, x_share), (y, y_share) = _pair(x, y, 2)
     p, q = (z.new_full((len(z),), 1 / len(z)) if share is None else share for z, share in ((x, x_share), (y, y_share)))
     h = float(torch.pdist(y[:1000]).median()) if bandwidth is None else bandwidth

@@ -24,12 +24,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import device_of
+from disco_samplers.arrays import check_callable, device_of
 from disco_samplers.draws import Draws
-from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
 from disco_samplers.measures.quantity import Information, Rows, all_rows, as_draws, as_pairs, known_rows, row_mean
 from disco_samplers.measures.ties import check_no_codes, counted_information, normal_scores, spread, steps_of
+from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike, ScoreFunction
 
 Marginals = Literal["auto", "johnson", "linear"]
@@ -45,8 +46,8 @@ class _Fit:
     model: DiScoFormer | None = None
     marginals: Marginals = "auto"
     folds: int = 5
-    seed: int = 0
     calibrate: bool = True
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.marginals not in ("auto", "johnson", "linear"):
@@ -72,8 +73,7 @@ class _Fit:
         estimate = self.condition(x, counts)
         if not self.calibrate or x.shape[1] > MAX_DIM:
             return _Read(self, estimate, 0.0, 0.0)
-        generator = torch.Generator(x.device).manual_seed(self.seed)
-        integral = estimate.log_normalizer(generator=generator)
+        integral = estimate.log_normalizer(seed=self.seed)
         return _Read(self, estimate, integral.value, integral.standard_error**2)
 
     def condition(self, rows: Tensor, counts: Tensor | None = None) -> Any:
@@ -86,10 +86,7 @@ class _Fit:
         return self.model.condition(draws, effective_size=size, transform=transform)
 
     def crossfit(self, x: Rows, evaluate: Callable[[Any, Tensor], Tensor]) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed)
-        return crossfit(
-            x.values, self.condition, evaluate, folds=self.folds, generator=generator, counts=x.counts, blocks=x.blocks
-        )
+        return crossfit(x.values, self.condition, evaluate, folds=self.folds, seed=self.seed, counts=x.counts, blocks=x.blocks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,19 +103,26 @@ class _Read:
         return log_prob
 
 
-def _fit(options: dict[str, Any], x: Rows, *, crossfitted: bool) -> _Fit:
+def _fit(options: dict[str, Any], x: Rows, seed: int, *, crossfitted: bool) -> _Fit:
     """The options, with the shipped model where none is given."""
     if "folds" in options and not crossfitted:
         raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
-    fit = _Fit(**options)
+    fit = _Fit(seed=seed, **options)
     if fit.model is not None:
+        check_model(fit.model)
         return fit
     return dataclasses.replace(
         fit, model=DiScoFormer.from_pretrained(DEFAULTS["information"], map_location=str(x.values.device))
     )
 
 
-def entropy(samples: ArrayLike | Draws, **options: Any) -> Information:
+def entropy(
+    samples: ArrayLike | Draws,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> Information:
     r"""Differential entropy :math:`H = -\operatorname{E} \log f` of samples.
 
     .. math:: \hat H = -\frac1n \sum_i \log \hat f(x_i) + \log \hat Z
@@ -129,9 +133,11 @@ def entropy(samples: ArrayLike | Draws, **options: Any) -> Information:
     Arguments:
         samples: (n, d), or (n,) for one column; independent draws, or :class:`~disco_samplers.Draws` with weights or chains,
             whose rows then count by what they are worth.
+        seed: of folds and integrals, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         options: ``model`` (the shipped one if not given), ``marginals`` ("johnson" to tame the columns' tails, "linear" to
             leave them as they are, "auto", the default, for those in which the samples are likelier), ``folds`` (5, of the
-            quantities made of scores), ``seed`` (0, of folds and integrals) and ``calibrate`` (True).
+            quantities made of scores) and ``calibrate`` (True).
 
     Raises:
         TypeError: if samples is not numeric, or an option is unknown.
@@ -148,13 +154,21 @@ def entropy(samples: ArrayLike | Draws, **options: Any) -> Information:
         >>> abs(float(entropy(x)) - exact) < 0.2
         True
     """
+    seed = seed_of(seed=seed, generator=generator)
     values = all_rows(samples, "samples", device=device_of(options.get("model"), samples))
-    x = known_rows(spread(values, steps_of(values), options.get("seed", 0)), samples, "samples")
-    read = _fit(options, x, crossfitted=False).read(x)
+    x = known_rows(spread(values, steps_of(values), seed), samples, "samples")
+    read = _fit(options, x, seed, crossfitted=False).read(x)
     return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=read.variance)
 
 
-def kl_divergence(p_samples: ArrayLike | Draws, q_samples: ArrayLike | Draws, **options: Any) -> Information:
+def kl_divergence(
+    p_samples: ArrayLike | Draws,
+    q_samples: ArrayLike | Draws,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> Information:
     r"""Kullback-Leibler divergence of q from p, by samples of both.
 
     .. math:: \hat D(p \,\|\, q) = \frac1n \sum_i \big[\log \hat p(x_i) - \log \hat q(x_i)\big], \qquad x_i \sim p,
@@ -164,6 +178,8 @@ def kl_divergence(p_samples: ArrayLike | Draws, q_samples: ArrayLike | Draws, **
     Arguments:
         p_samples: (n, d), or (n,), or draws, as for :func:`entropy`.
         q_samples: (m, d), or (m,), or draws.
+        seed: as for :func:`entropy`.
+        generator: as for :func:`entropy`.
         options: as for :func:`entropy`.
 
     Raises:
@@ -178,22 +194,30 @@ def kl_divergence(p_samples: ArrayLike | Draws, q_samples: ArrayLike | Draws, **
         >>> abs(float(kl_divergence(p, q)) - 0.5) < 0.2
         True
     """
+    seed = seed_of(seed=seed, generator=generator)
     device = device_of(options.get("model"), p_samples, q_samples)
     of_both = [all_rows(p_samples, "p_samples", device=device)]
     of_both.append(all_rows(q_samples, "q_samples", of_both[0].shape[1], device))
     steps = [steps_of(values) for values in of_both]
     common = torch.where((steps[0] > 0) & (steps[1] > 0), torch.minimum(*steps), torch.maximum(*steps))
     p, q = (
-        known_rows(spread(values, torch.where(step > 0, common, 0.0), options.get("seed", 0)), samples, name)
+        known_rows(spread(values, torch.where(step > 0, common, 0.0), seed), samples, name)
         for values, step, samples, name in zip(of_both, steps, (p_samples, q_samples), ("p_samples", "q_samples"), strict=True)
     )
-    fit = _fit(options, p, crossfitted=False)
+    fit = _fit(options, p, seed, crossfitted=False)
     of_p, of_q = fit.read(p), fit.read(q)
     rows = of_p.log_prob(p.values) - of_q.log_prob(p.values)
     return row_mean("KL divergence", rows, counts=p.counts, variance=of_p.variance + of_q.variance)
 
 
-def mutual_information(x: ArrayLike | Draws, y: ArrayLike | Draws, **options: Any) -> Information:
+def mutual_information(
+    x: ArrayLike | Draws,
+    y: ArrayLike | Draws,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> Information:
     r"""Mutual information of two sets of columns.
 
     .. math:: \hat I(X; Y) = \frac1n \sum_i \log \frac{\hat f_{XY}(x_i, y_i)}{\hat f_X(x_i)\, \hat f_Y(y_i)},
@@ -203,6 +227,8 @@ def mutual_information(x: ArrayLike | Draws, y: ArrayLike | Draws, **options: An
     Arguments:
         x: (n, d_x), or (n,); independent, or :class:`~disco_samplers.Draws`.
         y: (n, d_y), or (n,), row by row with x: columns of the same draws, so that one of the two tells weights and chains.
+        seed: as for :func:`entropy`.
+        generator: as for :func:`entropy`.
         options: as for :func:`entropy`.
 
     Raises:
@@ -219,14 +245,15 @@ def mutual_information(x: ArrayLike | Draws, y: ArrayLike | Draws, **options: An
         >>> abs(float(mutual_information(x, x + noise)) - 0.5 * math.log(2)) < 0.15
         True
     """
+    seed = seed_of(seed=seed, generator=generator)
     device = device_of(options.get("model"), x, y)
     of_x, of_y, known = as_pairs(x, y, device)
-    values, columns, seed = torch.cat([of_x, of_y], 1), of_x.shape[1], options.get("seed", 0)
+    values, columns = torch.cat([of_x, of_y], 1), of_x.shape[1]
     if (counted := _counted(of_x, of_y, known, seed)) is not None:
         return counted
     pairs = known_rows(normal_scores(values, seed, None if known is None else known.weights), known, "x and y")
     a, b = pairs.columns(0, columns), pairs.columns(columns, values.shape[1])
-    fit = _fit(options, pairs, crossfitted=False)
+    fit = _fit(options, pairs, seed, crossfitted=False)
     joint, of_a, of_b = (fit.read(rows) for rows in (pairs, a, b))
     rows = joint.log_prob(pairs.values) - of_a.log_prob(a.values) - of_b.log_prob(b.values)
     variance = joint.variance + of_a.variance + of_b.variance
@@ -250,7 +277,13 @@ def _counted(x: Tensor, y: Tensor, known: Draws | None, seed: int) -> Informatio
     return None if found is None else row_mean("mutual information", found[0], counts=counts, variance=found[1])
 
 
-def fisher_information(samples: ArrayLike | Draws, **options: Any) -> Information:
+def fisher_information(
+    samples: ArrayLike | Draws,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> Information:
     r"""Fisher information of location, :math:`J = \operatorname{E} |\nabla \log f|^2`, the trace of its matrix.
 
     .. math:: \hat J = \frac1n \sum_i \big[-2\, \nabla \cdot \hat s(x_i) - |\hat s(x_i)|^2\big]
@@ -261,6 +294,8 @@ def fisher_information(samples: ArrayLike | Draws, **options: Any) -> Informatio
 
     Arguments:
         samples: (n, d), or (n,), or draws, as for :func:`entropy`.
+        seed: as for :func:`entropy`.
+        generator: as for :func:`entropy`.
         options: as for :func:`entropy`.
 
     Raises:
@@ -275,9 +310,10 @@ def fisher_information(samples: ArrayLike | Draws, **options: Any) -> Informatio
         >>> abs(float(fisher_information(x)) - 2) < 0.4
         True
     """
+    seed = seed_of(seed=seed, generator=generator)
     x = as_draws(samples, "samples", device=device_of(options.get("model"), samples))
     check_no_codes(x.values, "samples")
-    fit, scale = _fit(options, x, crossfitted=True), x.values.std(0)
+    fit, scale = _fit(options, x, seed, crossfitted=True), x.values.std(0)
     rows = fit.settled(x).crossfit(x, lambda estimate, part: _stein(estimate.score, part, scale, fit.seed))
     return row_mean("Fisher information", rows, counts=x.counts, unit="per squared unit of length")
 
@@ -287,6 +323,8 @@ def relative_fisher_information(
     q_samples: ArrayLike | Draws | None = None,
     *,
     q_score: ScoreFunction | None = None,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
     **options: Any,
 ) -> Information:
     r"""Relative Fisher information :math:`I(p \,|\, q) = \operatorname{E}_p |\nabla \log p - \nabla \log q|^2`.
@@ -301,6 +339,8 @@ def relative_fisher_information(
         p_samples: (n, d), or (n,), or draws, as for :func:`entropy`.
         q_samples: (m, d), or (m,), or draws; give these or ``q_score``.
         q_score: the score of q, (n, d) -> (n, d), smooth.
+        seed: as for :func:`entropy`.
+        generator: as for :func:`entropy`.
         options: as for :func:`entropy`.
 
     Raises:
@@ -315,12 +355,14 @@ def relative_fisher_information(
         >>> abs(float(relative_fisher_information(x, q_score=lambda y: 1 - y)) - 1) < 0.3
         True
     """
+    seed = seed_of(seed=seed, generator=generator)
     if (q_samples is None) == (q_score is None):
         raise ValueError("give either q_samples or q_score")
+    check_callable("q_score", q_score, "(n, d) -> (n, d)", optional=True)
     device = device_of(options.get("model"), q_score, p_samples, q_samples)
     p = as_draws(p_samples, "p_samples", device=device)
     check_no_codes(p.values, "p_samples")
-    fit, scale = _fit(options, p, crossfitted=True), p.values.std(0)
+    fit, scale = _fit(options, p, seed, crossfitted=True), p.values.std(0)
     other: Callable[[Tensor], Any] | None = q_score
     if q_samples is not None:
         q = as_draws(q_samples, "q_samples", p.values.shape[1], device)

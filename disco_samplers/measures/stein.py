@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, device_of
+from disco_samplers.arrays import as_tensor, check_callable, check_positive, device_of
 from disco_samplers.draws import Draws
 from disco_samplers.measures.quantity import Information, as_draws, row_mean
 from disco_samplers.types import ArrayLike, ScoreFunction
@@ -48,6 +46,9 @@ def kernel_stein_discrepancy(
         >>> float(kernel_stein_discrepancy(x, lambda y: 1 - y)) > 0.5
         True
     """
+    check_callable("score", score, "(n, d) -> (n, d)")
+    if bandwidth is not None:
+        check_positive("bandwidth", bandwidth)
     x, counts, blocks = as_draws(samples, "samples", device=device_of(score, samples))
     n = len(x)
     share = x.new_full((n,), 1 / n) if counts is None else (counts / counts.sum()).to(x)
@@ -56,8 +57,8 @@ def kernel_stein_discrepancy(
     if s.shape != x.shape:
         raise ValueError(f"score must give {tuple(x.shape)} for points of that shape, gave {tuple(s.shape)}")
     h = float(torch.pdist(x[:1000]).median()) if bandwidth is None else bandwidth
-    if not (h > 0 and math.isfinite(h)):
-        raise ValueError(f"bandwidth must be positive, got {h}" if bandwidth is not None else "samples are mostly the same row")
+    if not h > 0:
+        raise ValueError("samples are mostly the same row: give bandwidth=")
     sums = []
     start = 0
     for part, scores in zip(*(t.split(max(1, _TILE // n)) for t in (x, s)), strict=True):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
-from disco_samplers.arrays import as_tensor, check_count, check_finite
+from disco_samplers.arrays import as_tensor, check_callable, check_count, check_finite
 from disco_samplers.convergence import pareto_k
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
@@ -26,8 +26,9 @@ from disco_samplers.types import ArrayLike, LogDensity
 _DOUBT, _WRONG = 5.0, 0.5
 """Standard errors from which on draws are said not to follow the log-posterior, and the slope below which it is an error."""
 
-_LOOSE = 1 / 3
-"""Scatter of the stored values less the fit's, in units of the fit's own, above which it is an error too."""
+_CLEAR, _LOOSE = 12.0, 1 / 3
+"""Of stored values it is an error from so many on where the standard errors themselves are rough, by slow chains or heavy
+weights; and only if the values less the fit's scatter by more than this, in units of the fit's own."""
 
 _LARGE_K = 0.7
 
@@ -98,7 +99,7 @@ def log_evidence(
 
     That the draws follow the log-posterior is checked. With a function, the log-odds of a point to be a draw rather than a
     proposal must rise with log-posterior less log g by a slope of one; with stored values, draws weighted to follow g must have
-    its means. A right log-posterior fails by chance less than once in a million calls.
+    its means. From five standard errors on there is a warning, and where it is gross an error.
 
     Arguments:
         draws: (n, d), or :class:`~disco_samplers.Draws` with chains or weights; ten distinct rows a column at least.
@@ -141,6 +142,7 @@ def log_evidence(
             if log_posterior is not None
             else "there is no log-posterior: give the function, or Draws(values, log_prob=...) with its values at the draws"
         )
+    check_callable("log_posterior", getattr(log_posterior, "log_prob", log_posterior), "(m, d) -> (m,)", optional=True)
     check_enough(known, "draws")
     generator = generator_on(known.values.device, seed=seed, generator=generator)
     transform = real_coordinates(known)
@@ -212,8 +214,11 @@ def _from_values(rows: Rows, proposal: Proposal, model: DiScoFormer | None, gene
         kinds.append(g.kind)
         spread = float((others.log_prob.flatten() - g.log_prob(others.flat)).std())  # type: ignore[union-attr]
         own = float(g.log_prob(others.flat).std())
-        words = f"means that these values imply are missed by {found[-1].difference:.0f} standard errors"
-        _doubt(found[-1].difference, spread > _LOOSE * own, f"{words}, and their scatter about a fit is {spread:.2g} nats")
+        words = f"their stored values and a density fitted to them differ by {spread:.2g} nats from draw to draw, and means"
+        words += f" taken with the two by {found[-1].difference:.0f} standard errors"
+        rough = found[-1].pareto_k > _LARGE_K or others.size < len(others.flat) / 2
+        gross = spread > _LOOSE * own and found[-1].difference > (_CLEAR if rough else _DOUBT)
+        _doubt(found[-1].difference, gross, words)
     k = max(half.pareto_k for half in found)
     if k > _LARGE_K:
         warnings.warn(
@@ -244,7 +249,8 @@ def _doubt(deviation: float, gross: bool, words: str) -> None:
             "temperature, or is of other parameters or of their order"
         )
     warnings.warn(
-        f"the draws may not follow the log-posterior ({words}): chains that have not converged, or a term that it lacks",
+        f"the draws may not follow the log-posterior ({words}): a term that it lacks, chains that have not converged, or, of "
+        "stored values, a fit that is poor, as of a funnel: pass the function log_posterior where there is one",
         EvidenceWarning,
         stacklevel=4,
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
-from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, fit_mixture
 from disco_samplers.posteriors.rows import Rows
 from disco_samplers.reference import GaussianMixture, StudentTMixture
@@ -169,6 +169,8 @@ Fit = MixtureFit | EstimateFit
 
 def fit(rows: Rows, others: Rows, proposal: Proposal, model: DiScoFormer | None, generator: torch.Generator | None) -> Fit:
     """The density in whose fit the other rows are likelier: an estimate where it is clearly better, or else a mixture."""
+    if model is not None:
+        check_model(model)
     mixture = MixtureFit(rows, generator)
     d = rows.values.shape[-1]
     if proposal == "mixture" or (proposal == "auto" and d > MAX_DIM):

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.draws import Draws, evenly, part_worth
-from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import deviation, draw_rows, mean, shuffled
 from disco_samplers.posteriors.edgeworth import Edgeworth
 from disco_samplers.posteriors.shard import Shard
+from disco_samplers.randomness import generator_on
 from disco_samplers.reference import KDE
 from disco_samplers.scores import Score, combine
 
@@ -45,18 +46,32 @@ class Subposterior:
 
 
 def subposterior(
-    draws: Tensor | Draws | Shard, model: DiScoFormer, *, adapt: int = 0, generator: torch.Generator | None = None
+    draws: Tensor | Draws | Shard,
+    model: DiScoFormer,
+    *,
+    adapt: int = 0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> Subposterior:
     """The density of a shard's draws (n, d), n > d, or of :class:`~disco_samplers.Draws`, which count by what they are worth.
 
+    Arguments:
+        draws: of the shard.
+        model: that reads them.
+        adapt: gradient steps of its adaptation to them.
+        seed: of the proposals by which its mean is corrected; give this or ``generator``.
+        generator: source of randomness, on the device of the draws.
+
     Example:
-        >>> from disco_samplers import DiScoFormer
+        >>> from disco_samplers import DiScoFormer, check_model
         >>> x = torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        >>> shard = subposterior(x, DiScoFormer.from_pretrained(), generator=torch.Generator().manual_seed(0))
+        >>> shard = subposterior(x, DiScoFormer.from_pretrained(), seed=0)
         >>> 0 <= shard.weight <= 1
         True
     """
+    check_model(model)
     shard = Shard.of(draws)
+    generator = generator_on(shard.rows.device, seed=seed, generator=generator)
     base = Edgeworth(shard.rows, shard.counts)
     estimate = shard.condition(model)
     if adapt:
@@ -137,12 +152,13 @@ def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
         Hyvarinen, *Estimation of non-normalized statistical models by score matching*, JMLR 2005, theorem 1.
 
     Example:
-        >>> from disco_samplers import DiScoFormer
+        >>> from disco_samplers import DiScoFormer, check_model
         >>> x = torch.randn(400, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         >>> x = torch.cat([x - 3, x + 3])
         >>> trust(x, Edgeworth(x), DiScoFormer.from_pretrained()) > 0.8
         True
     """
+    check_model(model)
     shard = Shard.of(draws)
     z, counts = base.white(shard.rows), shard.counts
     generator = torch.Generator().manual_seed(0)

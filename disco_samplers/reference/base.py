@@ -53,14 +53,14 @@ class ReferenceDensity(ABC):
         """Both at once: (m,) and (m, d)."""
         return self.log_prob(points), self.score(points)
 
-    def sample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, num_samples: int, *, seed: int | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Independent draws (num_samples, d).
 
         Raises:
             ValueError: if ``num_samples`` is not a positive integer, or the generator is on another device.
         """
         check_count("num_samples", num_samples, 1)
-        return self.draw(num_samples, generator_on(self.device, generator=generator))
+        return self.draw(num_samples, generator_on(self.device, seed=seed, generator=generator))
 
     def __call__(self, points: ArrayLike) -> ArrayLike:
         """The score, so that a density can stand wherever a score function is wanted."""

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import check_tensors
 from disco_samplers.reference.base import ReferenceDensity
 
 
@@ -32,6 +33,7 @@ class GaussianMixture(ReferenceDensity):
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
+        check_tensors(weights=weights, means=means, covariances=covariances)
         if means.ndim < 2 or weights.shape != means.shape[:-1]:
             raise ValueError(
                 f"weights must have shape (..., K) and means (..., K, d), got {tuple(weights.shape)} and {tuple(means.shape)}"
@@ -117,6 +119,9 @@ class Gaussian(GaussianMixture):
     """
 
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        check_tensors(mean=mean, covariance=covariance)
+        if mean.ndim < 1:
+            raise ValueError("mean must have shape (..., d), got ()")
         one = torch.ones(*mean.shape[:-1], 1, dtype=mean.dtype, device=mean.device)
         batch = mean.ndim - 1
         super().__init__(one, mean.unsqueeze(-2), covariance.unsqueeze(batch))

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_points
+from disco_samplers.arrays import as_points, check_positive
 from disco_samplers.reference.base import ReferenceDensity
 from disco_samplers.types import ArrayLike
 
@@ -67,16 +67,17 @@ class KDE(ReferenceDensity):
         self._center = x.mean(0)
         self._white = (x - self._center) @ self._matrix
         scott = n ** (-1 / (self.dim + 4)) * float(self._white.std(0).mean())
+        if isinstance(bandwidth, str) and bandwidth not in ("scott", "loo"):
+            raise ValueError(f'bandwidth must be positive, "scott" or "loo", got {bandwidth!r}')
         if isinstance(bandwidth, str) and not scott > 0:
             raise ValueError("samples has no variance: all its rows are the same; give the bandwidth as a number")
         if bandwidth == "scott":
             self.bandwidth = scott
         elif bandwidth == "loo":
             self.bandwidth = self._leave_one_out(scott)
-        elif isinstance(bandwidth, (int, float)) and bandwidth > 0:
-            self.bandwidth = float(bandwidth)
         else:
-            raise ValueError(f'bandwidth must be positive, "scott" or "loo", got {bandwidth!r}')
+            check_positive("bandwidth", bandwidth)
+            self.bandwidth = float(bandwidth)
 
     def _log_norm(self, h: float) -> float:
         return -math.log(len(self.samples)) - self.dim * math.log(h) - 0.5 * self.dim * math.log(2 * math.pi)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import check_tensors
 from disco_samplers.reference.base import ReferenceDensity
 
 
@@ -27,6 +28,7 @@ class Laplace(ReferenceDensity):
     """
 
     def __init__(self, mean: Tensor, scale: Tensor) -> None:
+        check_tensors(mean=mean, scale=scale)
         if mean.shape != scale.shape or not (scale > 0).all():
             raise ValueError(f"scale must be positive with the shape of mean {tuple(mean.shape)}, got {tuple(scale.shape)}")
         self.dim, self.dtype, self.device = mean.shape[-1], mean.dtype, mean.device

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from disco_samplers.arrays import as_points, as_tensor
+from disco_samplers.arrays import as_points, as_tensor, check_callable
 from disco_samplers.reference.kde import KDE
 from disco_samplers.types import ArrayLike, ScoreFunction
 
@@ -57,6 +57,7 @@ class SDKDE(KDE):
         x = as_points(samples, "samples").detach()
         if x.ndim != 2 or len(x) < 2:
             raise ValueError(f"samples must have shape (n, d) with n >= 2, got {tuple(x.shape)}")
+        check_callable("score", score, "(n, d) -> (n, d)", optional=True)
         s = KDE(x, "scott").evaluate_score(x) if score is None else as_tensor(score(x), "score").detach().to(x)
         if s.shape != x.shape or not torch.isfinite(s).all():
             raise ValueError(f"score must give finite values of shape {tuple(x.shape)} for points of that shape")

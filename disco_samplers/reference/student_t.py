@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import check_positive, check_tensors
 from disco_samplers.reference.gaussian import GaussianMixture
 
 
@@ -34,6 +35,7 @@ class StudentTMixture(GaussianMixture):
 
     def __init__(self, weights: Tensor, means: Tensor, scales: Tensor, df: Tensor) -> None:
         super().__init__(weights, means, scales)
+        check_tensors(df=df)
         if df.shape != weights.shape or not (df > 0).all():
             raise ValueError(f"df must be positive with shape {tuple(weights.shape)}, got {tuple(df.shape)}")
         self.df = df
@@ -88,6 +90,9 @@ class StudentT(StudentTMixture):
     """
 
     def __init__(self, mean: Tensor, scale: Tensor, df: float | Tensor) -> None:
+        check_tensors(mean=mean, scale=scale)
+        if not isinstance(df, Tensor):
+            check_positive("df", df)
         one = torch.ones(*mean.shape[:-1], 1, dtype=mean.dtype, device=mean.device)
         df = torch.as_tensor(df, dtype=mean.dtype, device=mean.device)[..., None].expand_as(one)
         super().__init__(one, mean.unsqueeze(-2), scale.unsqueeze(mean.ndim - 1), df)

@@ -63,6 +63,8 @@ def target_of(
     if options.method == "annealed":
         if not all(callable(level) for level in levels):
             levels = ladder(estimate, levels, generator=rng)
+        elif levels[-1] not in (estimate, getattr(estimate, "score", None)):
+            raise ValueError("levels must end with score=, the target itself: append it, or give noise levels")
         return [Target(level, None, needs_log_prob=False).score for level in levels]
     return target if options.algorithm.adjusted else target.score
 

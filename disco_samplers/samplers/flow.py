@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import as_tensor, check_callable, check_count, check_not_negative, check_positive
 from disco_samplers.samplers.steps import Condition, particle_flow
 from disco_samplers.solvers import solver
 from disco_samplers.types import ScoreFunction
@@ -61,6 +62,10 @@ def relax(
     """
     check_count("num_steps", num_steps, 1)
     check_count("patience", patience, 1)
+    check_positive("step_size", step_size)
+    check_not_negative("tolerance", tolerance)
+    check_callable("score", score, "(n, d) -> (n, d)")
+    check_callable("condition", condition, "of particles (n, d)")
     state = particle_flow.init(position, score, condition=condition)
     best, least, since = state, float("inf"), 0
     entropy: list[Tensor] = []
@@ -114,6 +119,12 @@ def integrate(
         >>> integrate(x, lambda y: -y, [0.0, 1.0], condition=fit)[0].shape
         torch.Size([2, 50, 1])
     """
+    check_callable("score", score, "(n, d) -> (n, d)")
+    check_callable("condition", condition, "of particles (n, d)")
+    given: Any = times
+    grid = as_tensor(given, "times").to(position.detach())
+    if grid.ndim != 1 or not len(grid) or not torch.isfinite(grid).all() or (grid.diff() <= 0).any():
+        raise ValueError(f"times must be finite and increase, got {times}")
     by = solver(method, rtol=rtol, atol=atol)
 
     def right_side(_: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -121,6 +132,5 @@ def integrate(
 
     position = position.detach()
     start = (position, position.new_zeros(position.shape[:-2]))
-    grid = torch.tensor(times, dtype=position.dtype, device=position.device)
     positions, entropy = by(right_side, start, grid)
     return positions, entropy

@@ -6,12 +6,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
-from disco_samplers.arrays import check_count, column_names, device_of
+from disco_samplers.arrays import check_callable, check_count, check_positive, column_names, device_of
 from disco_samplers.draws import Draws
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
@@ -98,8 +97,8 @@ class LangevinSampler:
         levels: Sequence[Any] | None = None,
         condition: Condition | None = None,
     ) -> None:
-        if not callable(score):
-            raise TypeError(f"score must be callable, (m, d) -> (m, d), got {type(score).__name__}")
+        check_callable("score", score, "(m, d) -> (m, d)")
+        check_callable("log_prob", log_prob, "(m, d) -> (m,)", optional=True)
         known = log_prob is not None or hasattr(score, "log_prob") or hasattr(score, "condition")
         jumps = log_prob is None and (hasattr(score, "proposal") or hasattr(score, "condition"))
         chosen: Any = ("jumps" if jumps else "mala" if known else "ula") if method in (None, "auto") else method
@@ -195,8 +194,9 @@ class LangevinSampler:
         ):
             if value is not None:
                 check_count(name, value, least)
-        if step_size is not None and not (step_size > 0 and np.isfinite(step_size)):
-            raise ValueError(f"step_size must be positive, got {step_size}")
+        if step_size is not None:
+            check_positive("step_size", step_size)
+        check_callable("callback", callback, "of a Progress", optional=True)
         for name in ("target_acceptance", "bias"):
             if step_size is not None and getattr(self.options, name) is not None:
                 raise ValueError(f"{name} has no effect where step_size is given: leave one out")
@@ -209,7 +209,8 @@ class LangevinSampler:
             fixed |= {"names": names, "step_size": step_size, "adapt": adapt or None}
             if given := [name for name, value in fixed.items() if value is not None]:
                 raise ValueError(f"resume goes on from a result as it is: leave out {', '.join(given)}")
-            names, driver = resume.names, self._resumed(resume, seed, generator)
+            driver = self._resumed(resume, seed, generator)
+            names = resume.names
         else:
             estimate = self._estimate(context, adapt)
             device = device_of(self.score, getattr(self.options.condition, "__self__", None), context, initial)
@@ -243,6 +244,8 @@ class LangevinSampler:
         return result
 
     def _resumed(self, result: SamplerResult, seed: int | None, generator: torch.Generator | None) -> Driver:
+        if not isinstance(result, SamplerResult):
+            raise TypeError(f"resume must be the result of a run, got {result!r}")
         if result.checkpoint is None:
             raise ValueError("resume must be the result that a run returned: a copy or a pickle of it has its draws only")
         if result.method != self.method:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
-from disco_samplers.arrays import check_number
+from disco_samplers.arrays import check_callable, check_number, check_positive
 from disco_samplers.samplers.algorithms import ALGORITHMS, Algorithm, Method
 from disco_samplers.types import ScoreFunction
 
@@ -64,11 +64,24 @@ class Options:
             raise ValueError(f"friction must not be negative, got {self.friction}")
         if self.trajectory is not None and not (self.trajectory > 0 and math.isfinite(self.trajectory)):
             raise ValueError(f"trajectory must be positive, got {self.trajectory}")
+        check_callable("condition", self.condition, "of particles (n, d)", optional=True)
+        if self.levels is not None:
+            self._check_levels(self.levels)
         for name, methods in _HEEDED.items():
             if getattr(self, name) is not None and self.method not in methods:
                 raise ValueError(
                     f'{name} is not an option of method "{self.method}", only of {", ".join(methods)}: leave it out'
                 )
+
+    @staticmethod
+    def _check_levels(levels: Any) -> None:
+        if not isinstance(levels, (list, tuple)):
+            raise TypeError(f"levels must be a list of noise levels, largest first, or of scores, got {levels!r}")
+        if len({callable(level) for level in levels}) > 1:
+            raise TypeError("levels must be noise levels, or scores, not some of each")
+        for i, level in enumerate(levels):
+            if not callable(level) and not isinstance(level, Tensor):
+                check_positive(f"levels[{i}]", level)
 
     @property
     def algorithm(self) -> Algorithm:

@@ -67,7 +67,9 @@ class DensityConformance:
         A subclass whose draws are dear may know it otherwise. It sets the scale of grids and steps, no verdict hangs on it.
         """
         # Heavy tails may have no variance. A seed of its own: what the draws are compared with must not depend on them.
-        low, middle, high = self._draws(f, 500, seed=7).quantile(torch.tensor([0.159, 0.5, 0.841], dtype=torch.float64), 0)
+        low, middle, high = self._draws(f, 500, seed=7).quantile(
+            torch.tensor([0.159, 0.5, 0.841], dtype=torch.float64, device="cpu"), 0
+        )
         return middle, (high - low) / 2
 
     def test_interface(self) -> None:
@@ -112,7 +114,7 @@ class DensityConformance:
         """A point's answer is the same on its own, in another order and among other points."""
         f = self.make()
         y = self._draws(f, 40)
-        few, order = y[:7], torch.randperm(40, generator=_generator(1))
+        few, order = y[:7], torch.randperm(40, generator=_generator(1), device="cpu")
         for method in (f.log_prob, f.score):
             together = _tensor(method(y))
             _close(_tensor(method(few)), together[:7], 1e-9, f"{_name(method)} of 7 points and of the same among 40")
@@ -122,7 +124,7 @@ class DensityConformance:
         """Far from everything the answers are finite and the score points back."""
         f = self.make()
         centre, scale = self.location(f)
-        u = torch.randn(32, f.dim, dtype=torch.float64, generator=_generator(2))
+        u = torch.randn(32, f.dim, dtype=torch.float64, device="cpu", generator=_generator(2))
         u = _FAR * math.sqrt(f.dim) * u / u.norm(dim=-1, keepdim=True)
         y = centre + scale * u
         log_prob, score = _tensor(f.log_prob(y)), _tensor(f.score(y))
@@ -141,9 +143,9 @@ class DensityConformance:
         draws = self._draws(f, 500)
         centre = draws.mean(0)  # the median may lie in one of two modes, and from there a law may rise towards the other
         outermost = ((draws - centre) / scale).norm(dim=-1).max()
-        rays = torch.randn(1000, f.dim, dtype=torch.float64, generator=_generator(8))
+        rays = torch.randn(1000, f.dim, dtype=torch.float64, device="cpu", generator=_generator(8))
         rays = rays / rays.norm(dim=-1, keepdim=True)
-        steps = torch.logspace(0, math.log10(30), 25, dtype=torch.float64)
+        steps = torch.logspace(0, math.log10(30), 25, dtype=torch.float64, device="cpu")
         log_prob = torch.stack([_tensor(f.log_prob(centre + scale * (outermost * step * rays))).double() for step in steps])
         rising = (log_prob.diff(dim=0) > 1e-6 * log_prob[:-1].abs().clamp_min(1.0)).any(0)
         assert not rising.any(), f"log_prob rises outwards, beyond all draws, along {int(rising.sum())} of {len(rays)} rays"
@@ -199,7 +201,7 @@ class DensityConformance:
         log_mass = self._log_mass(f) if f.dim <= 2 else 0.0
         x, n = self._draws(f, self.num_draws), self.num_draws
         centre, scale = self.location(f)
-        z = torch.randn(n, f.dim, dtype=torch.float64, generator=_generator(6))
+        z = torch.randn(n, f.dim, dtype=torch.float64, device="cpu", generator=_generator(6))
         trials = ((0.0, 1.0), (0.0, 0.5), (0.5, 1.0))
         limit = math.sqrt(math.log(2 * len(trials) / self.false_alarm) / n) + self.sampling_bias
         for shift, width in trials:
@@ -227,10 +229,10 @@ class DensityConformance:
     def test_wrong_points_are_refused(self) -> None:
         """Wrong columns, one-dimensional arrays, NaN, infinities and text raise an error that names ``points``."""
         f = self.make()
-        y = torch.zeros(3, f.dim, dtype=torch.float64)
+        y = torch.zeros(3, f.dim, dtype=torch.float64, device="cpu")
         nan, inf = y.clone(), y.clone()
         nan[1, 0], inf[2, 0] = math.nan, math.inf
-        wrong: list[Any] = [torch.zeros(3, f.dim + 1, dtype=torch.float64), y[0], nan, inf, nan.numpy()]
+        wrong: list[Any] = [torch.zeros(3, f.dim + 1, dtype=torch.float64, device="cpu"), y[0], nan, inf, nan.numpy()]
         wrong += [np.full((3, f.dim), "a"), np.zeros((3, f.dim), complex), "text", None]
         for points in wrong:
             for method in (f.log_prob, f.score):
@@ -243,7 +245,7 @@ class DensityConformance:
         _, scale = self.location(f)
         columns = []
         for k in range(f.dim):
-            step = 1e-5 * scale * torch.eye(f.dim, dtype=torch.float64)[k]
+            step = 1e-5 * scale * torch.eye(f.dim, dtype=torch.float64, device="cpu")[k]
             rise = _tensor(f.log_prob(y + step)).double() - _tensor(f.log_prob(y - step)).double()
             columns.append(rise.detach() / (2 * step[k]))
         return torch.stack(columns, -1)
@@ -252,7 +254,7 @@ class DensityConformance:
         """Log of the integral over a grid stretched to infinity."""
         centre, scale = self.location(f)
         n = 4000 if f.dim == 1 else self.grid_points
-        u = (2 * torch.arange(n, dtype=torch.float64) + 1) / n - 1
+        u = (2 * torch.arange(n, dtype=torch.float64, device="cpu") + 1) / n - 1
         # y = 4 s u / (1 - u^2) covers the line; its derivative is the weight of a grid point.
         line, weight = 4 * u / (1 - u**2), 4 * (1 + u**2) / (1 - u**2) ** 2 * (2 / n)
         grid = torch.cartesian_prod(*[line] * f.dim).view(-1, f.dim)

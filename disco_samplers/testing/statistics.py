@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor
+from disco_samplers.arrays import as_tensor, check_number
+from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
 
 
@@ -56,7 +57,13 @@ def assert_mean_close(
 
 
 def assert_same_distribution(
-    x: ArrayLike, y: ArrayLike, *, false_alarm: float = 1e-6, projections: int = 16, seed: int = 0
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    false_alarm: float = 1e-6,
+    projections: int = 16,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> None:
     r"""Asserts that two sets of independent draws may come from one distribution.
 
@@ -73,7 +80,8 @@ def assert_same_distribution(
         y: (m,) or (m, d).
         false_alarm: probability of failing by chance, over all directions together.
         projections: number of random directions besides the axes; none are needed for d = 1.
-        seed: of the directions.
+        seed: of the directions, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
 
     Raises:
         AssertionError: if the distributions differ, or a draw is not finite.
@@ -94,8 +102,8 @@ def assert_same_distribution(
         raise ValueError(f"x and y must have the same number of columns, got {d} and {b.shape[1]}")
     directions = torch.eye(d, dtype=torch.float64, device="cpu")
     if d > 1:
-        generator = torch.Generator().manual_seed(seed)
-        random = torch.randn(d, projections, dtype=torch.float64, generator=generator, device="cpu")
+        seeded = torch.Generator().manual_seed(seed_of(seed=seed, generator=generator))
+        random = torch.randn(d, projections, dtype=torch.float64, generator=seeded, device="cpu")
         # Columns of very different size would hide one another in a sum.
         directions = torch.cat([directions, random / torch.cat([a, b]).std(0).clamp_min(1e-300)[:, None]], 1)
     count = directions.shape[1]
@@ -133,6 +141,7 @@ def _columns(draws: ArrayLike, name: str) -> Tensor:
 def _check(x: Tensor, false_alarm: float, name: str) -> None:
     if len(x) < 2:
         raise ValueError(f"{name} must hold at least two draws, got {len(x)}")
+    check_number("false_alarm", false_alarm)
     if not 0 < false_alarm < 1:
         raise ValueError(f"false_alarm must lie in (0, 1), got {false_alarm}")
     assert torch.isfinite(x).all(), f"{name} holds NaN or infinite values"

@@ -36,10 +36,10 @@ class DiscoLangevinScheduler(SchedulerMixin, ConfigMixin):
         corrector_steps: Langevin steps at each level.
         snr: size of a corrector step, as the ratio of its noise to the level's, over the square root of four.
         predictor: "ddim" or "none".
-        eta: noise of the predictor; 0 for none, 1 for as much as DDPM has.
+        eta: noise of the predictor "ddim"; 0 for none, 1 for as much as DDPM has.
 
     Raises:
-        ValueError: if an option is out of range.
+        ValueError: if an option is out of range, or one that the predictor ignores.
 
     References:
         Song, Ermon, *Generative modeling by estimating gradients of the data distribution*, NeurIPS 2019, algorithm 1; Song et
@@ -83,6 +83,8 @@ class DiscoLangevinScheduler(SchedulerMixin, ConfigMixin):
             raise ValueError(f"snr must lie in (0, 1), got {snr}")
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must lie in [0, 1], got {eta}")
+        if eta and predictor == "none":
+            raise ValueError('eta is the noise of predictor "ddim", and predictor is "none": leave it out')
         # The schedule and its spacings are diffusers' own.
         with torch.device("cpu"):
             self._schedule = DDIMScheduler(

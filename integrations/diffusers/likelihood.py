@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from disco_samplers.arrays import check_count
 from disco_samplers.extras import optional
-from disco_samplers.randomness import check_seed
+from disco_samplers.randomness import seed_of
 
 from .noised_data import NoisedData
 from .score_model import DiscoScoreModel
@@ -33,6 +33,7 @@ def probability_flow_log_prob(
     probes: int | None = None,
     class_labels: Any = None,
     seed: int | None = None,
+    generator: torch.Generator | None = None,
     progress: bool = False,
     **solver: Any,
 ) -> Tensor:
@@ -54,7 +55,8 @@ def probability_flow_log_prob(
         divergence: "exact" takes k differentiations for a basis of k dimensions, "hutchinson" one for each probe.
         probes: random directions of Hutchinson's estimate, 1 if not given.
         class_labels: class of each sample, or one for all.
-        seed: of the probes, 0 if not given.
+        seed: of the probes, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         progress: whether to show a progress bar.
         solver: passed to ``torchdiffeq.odeint`` (rtol, atol, options).
 
@@ -77,15 +79,14 @@ def probability_flow_log_prob(
     check_count("num_steps", num_steps, 1)
     if divergence not in ("exact", "hutchinson"):
         raise ValueError(f'divergence must be "exact" or "hutchinson", got {divergence!r}')
-    if divergence == "exact" and (probes is not None or seed is not None):
-        raise ValueError('probes and their seed are of divergence="hutchinson": leave them out')
-    probes, seed = 1 if probes is None else probes, 0 if seed is None else seed
+    if divergence == "exact" and (probes is not None or seed is not None or generator is not None):
+        raise ValueError('probes and their seed or generator are of divergence="hutchinson": leave them out')
+    probes = 1 if probes is None else probes
     check_count("probes", probes, 1)
-    check_seed(seed, None)
     y = model.flat(samples)
     z, rest = model.basis.project(y)
     log_prob = model.basis.rest_log_prob(rest, sigma_min)
-    generator = torch.Generator().manual_seed(seed)
+    seeded = torch.Generator().manual_seed(seed_of(seed=seed, generator=generator))
     with tqdm(disable=not progress, desc="likelihood", unit=" evaluations") as bar:
         for label, rows in model.groups(class_labels, len(y)):
             noised = model.noised(label)
@@ -94,9 +95,7 @@ def probability_flow_log_prob(
                 raise ValueError(f"sigma_min must lie between 0 and {top:.3g}, where the data are Gaussian, got {sigma_min}")
             times = torch.linspace(math.log(sigma_min), math.log(top), num_steps + 1, dtype=torch.float64, device=z.device)
             for part in rows.split(_ROWS):
-                signs = (
-                    torch.randint(0, 2, (probes, len(part), z.shape[1]), generator=generator, device=generator.device) * 2.0 - 1
-                )
+                signs = torch.randint(0, 2, (probes, len(part), z.shape[1]), generator=seeded, device=seeded.device) * 2.0 - 1
                 flow = _Flow(noised, signs.to(z) if divergence == "hutchinson" else None, bar)
                 start = (z[part], torch.zeros_like(z[part, 0]))
                 ends, gained = odeint(flow, start, times, method=method, **solver)

@@ -11,6 +11,7 @@ from torch import Tensor
 from disco_samplers.arrays import check_count
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.model import DiScoFormerConfig
+from disco_samplers.randomness import seed_of
 
 from .conventions import is_inverse
 from .pipeline import DiscoPipeline
@@ -73,7 +74,13 @@ class _Normal(DiscoScoreModel):
 
 
 def check_scheduler(
-    scheduler: Any, num_inference_steps: int = 100, *, num_samples: int = 2048, seed: int = 0, **options: Any
+    scheduler: Any,
+    num_inference_steps: int = 100,
+    *,
+    num_samples: int = 2048,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    **options: Any,
 ) -> SchedulerCheck:
     r"""Runs a scheduler with the exact denoiser of two normal columns, and compares every step with what must come.
 
@@ -84,7 +91,8 @@ def check_scheduler(
         scheduler: of any class.
         num_inference_steps: of the scheduler.
         num_samples: that the laws are measured on; their start has the exact mean and covariance.
-        seed: of the start and the steps' noise.
+        seed: of the start and the steps' noise, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         options: of :class:`DiscoPipeline`'s call, as ``mu``.
 
     Raises:
@@ -98,23 +106,24 @@ def check_scheduler(
         True
     """
     check_count("num_samples", num_samples, 16)
-    generator = torch.Generator().manual_seed(seed)
-    standard = _whitened(torch.randn(num_samples, 2, generator=generator, dtype=torch.float64))
-    mean, spread = (torch.tensor(values, dtype=torch.float64) for values in (_MEAN, _SPREAD))
-    model = _Normal.of(mean + spread * standard)
-    pipe = DiscoPipeline(model, scheduler)
-    pipe.set_progress_bar_config(disable=True)
-    inverse = is_inverse(scheduler)
-    start = mean + spread * standard if inverse else standard
-    samples = pipe(num_samples, num_inference_steps, generator=generator, latents=start.float(), **options).samples
-    sizes = torch.stack(model.sizes)
-    law = (torch.zeros(2), torch.ones(2)) if inverse else (mean, spread)
-    return SchedulerCheck(
-        parameterization=model.matching(scheduler).config.parameterization,
-        start=float(sizes[0].mean()),
-        worst=float(sizes.flatten()[sizes.log().abs().argmax()]),
-        distance=_distance(samples.double(), *(part.double() for part in law)),
-    )
+    with torch.device("cpu"):
+        generator = torch.Generator().manual_seed(seed_of(seed=seed, generator=generator))
+        standard = _whitened(torch.randn(num_samples, 2, generator=generator, dtype=torch.float64))
+        mean, spread = (torch.tensor(values, dtype=torch.float64) for values in (_MEAN, _SPREAD))
+        model = _Normal.of(mean + spread * standard)
+        pipe = DiscoPipeline(model, scheduler)
+        pipe.set_progress_bar_config(disable=True)
+        inverse = is_inverse(scheduler)
+        start = mean + spread * standard if inverse else standard
+        samples = pipe(num_samples, num_inference_steps, generator=generator, latents=start.float(), **options).samples
+        sizes = torch.stack(model.sizes)
+        law = (torch.zeros(2), torch.ones(2)) if inverse else (mean, spread)
+        return SchedulerCheck(
+            parameterization=model.matching(scheduler).config.parameterization,
+            start=float(sizes[0].mean()),
+            worst=float(sizes.flatten()[sizes.log().abs().argmax()]),
+            distance=_distance(samples.double(), *(part.double() for part in law)),
+        )
 
 
 def _whitened(x: Tensor) -> Tensor:

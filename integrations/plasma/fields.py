@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from disco_samplers.arrays import check_positive
 
 from .grid import Grid
 from .maxwell import advance_electric, advance_magnetic
@@ -53,8 +54,7 @@ class FieldSolver:
         for name, value, known in (("fields", solver, get_args(Solver)), ("shape", shape, tuple(ORDERS))):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-        if not (light_speed > 0 and math.isfinite(light_speed)):
-            raise ValueError(f"light_speed must be positive and finite, got {light_speed}")
+        check_positive("light_speed", light_speed)
         self.grid, self.solver, self.shape, self.light_speed = grid, solver, shape, light_speed
 
     def start(self, species: Sequence[Species], magnetic: Tensor | None) -> State:

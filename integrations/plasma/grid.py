@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_count, check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         check_count("cells", self.cells, 4)
-        if not (self.length > 0 and math.isfinite(self.length)):
-            raise ValueError(f"length must be positive and finite, got {self.length}")
+        check_positive("length", self.length)
 
     @property
     def dx(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.arrays import as_points, as_tensor, check_count
+from disco_samplers.arrays import as_points, as_tensor, check_callable, check_count, check_positive
 from disco_samplers.draws import Draws
 from disco_samplers.files import write
 from disco_samplers.types import ArrayLike
@@ -75,8 +74,9 @@ class Homogeneous:
         self.w = self.v.new_full((n,), 1 / n) if w is None else as_tensor(w, "w").to(self.v)
         if self.w.shape != (n,) or not (torch.isfinite(self.w).all() and (self.w > 0).all()):
             raise ValueError(f"w must hold {n} positive weights, one a particle, got shape {tuple(self.w.shape)}")
-        if not (dt > 0 and math.isfinite(dt)):
-            raise ValueError(f"dt must be positive, got {dt}")
+        check_positive("dt", dt)
+        check_callable("operator", operator, "a CollisionOperator")
+        check_count("seed", seed, 0)
         self.operator, self.dt, self.steps = operator, dt, 0
         self.generator = torch.Generator(self.v.device).manual_seed(seed)
         self.cell = torch.zeros(n, dtype=torch.int64, device=self.v.device)
@@ -93,7 +93,7 @@ class Homogeneous:
         Raises:
             ValueError: if ``dt`` is too long for the collisions.
         """
-        self.v = collide(self.operator, self.v, self.w, self.cell, 1, self.dt, self.generator)
+        self.v = collide(self.operator, self.v, self.w, self.cell, 1, self.dt, generator=self.generator)
         self.steps += 1
 
     def run(

@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import as_device, check_count, check_number, check_positive
 from disco_samplers.draws import Draws
+from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
 
 from .grid import Grid
@@ -50,10 +51,20 @@ class Beam:
                 "drift and temperature of a beam must both have one to three components, "
                 f"got {len(self.drift)} and {len(self.temperature)}"
             )
+        for value in (*self.drift, *self.temperature, self.density):
+            check_number("each number of a beam", value)
         if not all(0 < value < math.inf for value in (*self.temperature, self.density)):
             raise ValueError(f"temperature and density of a beam must be positive, got {self.temperature}, {self.density}")
         if not all(map(math.isfinite, self.drift)):
             raise ValueError(f"drift of a beam must be finite, got {self.drift}")
+
+
+def check_charge(charge: float, mass: float) -> None:
+    """Raises TypeError or ValueError unless a particle may have them."""
+    check_positive("mass", mass)
+    check_number("charge", charge)
+    if not math.isfinite(charge):
+        raise ValueError(f"charge must be finite, got {charge}")
 
 
 def load(
@@ -62,7 +73,8 @@ def load(
     count: int,
     *,
     start: Start = "quiet",
-    seed: int = 0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
     name: str = "electrons",
     charge: float = -1.0,
     mass: float = 1.0,
@@ -83,7 +95,8 @@ def load(
         beams: what the species consists of.
         count: particles in all; a lattice takes the nearest number that fits, cells times a power.
         start: "random", "quiet" or "lattice".
-        seed: of the random numbers.
+        seed: of the random numbers, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         name: of the species.
         charge: of one particle.
         mass: of one particle.
@@ -110,8 +123,12 @@ def load(
         raise ValueError(f'start must be "random", "quiet" or "lattice", got {start!r}')
     if not beams or len({len(beam.drift) for beam in beams}) > 1:
         raise ValueError("beams must hold at least one beam, and all must have as many velocity components")
+    check_charge(charge, mass)
+    check_number("amplitude", amplitude)
+    device = as_device(device, "device")
     if not -1 < amplitude < 1:
         raise ValueError(f"amplitude must lie between -1 and 1, got {amplitude}")
+    seed = seed_of(seed=seed, generator=generator)
     total = sum(beam.density for beam in beams)
     ends = [round(count * sum(beam.density for beam in beams[:i]) / total) for i in range(len(beams) + 1)]
     parts = []
@@ -131,7 +148,8 @@ def load_draws(
     velocities: ArrayLike | Draws,
     *,
     density: float = 1.0,
-    seed: int = 0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
     name: str = "electrons",
     charge: float = -1.0,
     mass: float = 1.0,
@@ -145,7 +163,8 @@ def load_draws(
         velocities: (n, dv), one to three components; draws of equal or of other weight. Repeated draws stay particles of their
             own: what moves them apart are the fields.
         density: particles per length.
-        seed: of the places.
+        seed: of the places, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         name: of the species.
         charge: of one particle.
         mass: of one particle.
@@ -162,14 +181,15 @@ def load_draws(
         >>> ions.v.shape, round(float(ions.w.sum()), 6), round(float(ions.w[99] / ions.w[0]))
         (torch.Size([100, 2]), 6.0, 100)
     """
-    if not 0 < density < math.inf:
-        raise ValueError(f"density must be positive, got {density}")
+    check_positive("density", density)
+    check_charge(charge, mass)
+    device = as_device(device, "device")
     draws = velocities if isinstance(velocities, Draws) else Draws(velocities)
     if draws.dim > 3:
         raise ValueError(f"velocities must have one to three components, got {draws.dim}")
-    generator = torch.Generator().manual_seed(seed)
+    seeded = torch.Generator().manual_seed(seed_of(seed=seed, generator=generator))
     n = len(draws)
-    place = torch.rand(n, generator=generator, dtype=torch.float64, device=generator.device)
+    place = torch.rand(n, generator=seeded, dtype=torch.float64, device=seeded.device)
     share = torch.full((n,), 1 / n, dtype=torch.float64, device="cpu") if draws.weights is None else draws.weights
     kept = share > 0
     w = share * density * grid.length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,6 +54,8 @@ def check_section(values: Any, section: str, where: str) -> None:
             raise ValueError(f"{where} has an unknown key {key!r}{nearest(key, list(known))}")
         if isinstance(value, bool) or not isinstance(value, known[key]):
             raise TypeError(f"{key!r} in {where} must be {_KINDS[known[key][-1]]}, got {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key!r} in {where} must be finite, got {value}")
     for key in _REQUIRED.get(section, ()):
         if key not in values:
             raise ValueError(f"{where} lacks the key {key!r}")

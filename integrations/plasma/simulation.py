@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_count, check_positive
 
 from .boris import boris
 from .collisions import collide
@@ -93,8 +92,7 @@ class Simulation:
         collide_every: int = 1,
         seed: int = 0,
     ) -> None:
-        if not (dt > 0 and math.isfinite(dt)):
-            raise ValueError(f"dt must be positive and finite, got {dt}")
+        check_positive("dt", dt)
         check_count("collide_every", collide_every, 1)
         check_count("seed", seed, 0)
         check_species(species, grid)
@@ -244,7 +242,7 @@ class Simulation:
         operator = self.collisions.get(s.name)
         if operator is None or (self.state.step + 1) % self.collide_every:
             return s
-        v = collide(operator, *self.collision_view(s), self.dt * self.collide_every, self.generator())
+        v = collide(operator, *self.collision_view(s), self.dt * self.collide_every, generator=self.generator())
         return dataclasses.replace(s, v=v)
 
     def _setup(self) -> dict[str, Any]:

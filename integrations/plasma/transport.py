@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.arrays import as_points
+from disco_samplers.arrays import as_points, check_callable, check_not_negative
 from disco_samplers.solvers import FIXED, solver
 from disco_samplers.types import ArrayLike
 
@@ -107,8 +107,9 @@ def transport(
         raise ValueError(f"x must have shape (n, d) with n >= 2, got {tuple(start.shape)}")
     if not times or not all(map(math.isfinite, times)) or any(b <= a for a, b in itertools.pairwise(times)):
         raise ValueError(f"times must increase, got {list(times)}")
-    if not (diffusion >= 0 and math.isfinite(diffusion)):
-        raise ValueError(f"diffusion must be zero or positive, got {diffusion}")
+    check_not_negative("diffusion", diffusion)
+    check_callable("drift", drift, "(n, d) -> (n, d)")
+    check_callable("score", score, "a VelocityScore")
     integrate = solver(method, rtol=rtol, atol=atol, step_size=step_size)
     if method in FIXED and step_size is None:
         raise ValueError(f"method {method!r} takes steps of a fixed size: give step_size")

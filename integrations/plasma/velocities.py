@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, check_count
+from disco_samplers.arrays import as_device, as_tensor, check_count
+from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
 
 Start = Literal["random", "quiet"]
@@ -19,7 +20,8 @@ def gaussian_velocities(
     *,
     mean: ArrayLike | None = None,
     start: Start = "quiet",
-    seed: int = 0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> Tensor:
@@ -31,7 +33,8 @@ def gaussian_velocities(
         mean: u, (d,); zero by default.
         start: "random" for independent draws; "quiet" for a scrambled Sobol sequence, shifted and scaled to have exactly
             this mean and covariance.
-        seed: of either.
+        seed: of either, 0 if neither is given; give this or ``generator``.
+        generator: source of randomness.
         dtype: of the answer.
         device: of the answer; the values do not depend on it.
 
@@ -48,6 +51,8 @@ def gaussian_velocities(
         tensor([2.0000, 1.0000], dtype=torch.float64)
     """
     check_count("num", num, 1)
+    device = as_device(device, "device")
+    seed = seed_of(seed=seed, generator=generator)
     t = as_tensor(temperature, "temperature").double()
     if t.ndim != 1 or len(t) == 0 or not (torch.isfinite(t).all() and (t > 0).all()):
         raise ValueError(f"temperature must hold one positive number a component, got {temperature}")

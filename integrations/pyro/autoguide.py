@@ -199,7 +199,7 @@ class AutoDiSco(AutoContinuous):
         self.register_buffer("particles", start + 0.1 * still * torch.randn_like(start))
 
     def _density_of(self, args: Any, kwargs: Any) -> ModelDensity:
-        return ModelDensity._of(self._bare[0], args, kwargs, self._start)
+        return ModelDensity.started(self._bare[0], args, kwargs, self._start)
 
     def _network(self) -> DiScoFormer:
         if self._given[0] is None:

@@ -66,10 +66,11 @@ class ModelDensity:
             ValueError: if the model has no latents, or some that are discrete and cannot be enumerated, or a plate that
                 subsamples, or no point where its log-density is finite.
         """
-        return cls._of(model, args, kwargs, init_to_uniform)
+        return cls.started(model, args, kwargs, init_to_uniform)
 
     @classmethod
-    def _of(cls, model: Callable[..., Any], args: Any, kwargs: Any, strategy: Callable[..., Any]) -> ModelDensity:
+    def started(cls, model: Callable[..., Any], args: Any, kwargs: Any, strategy: Callable[..., Any]) -> ModelDensity:
+        """The same, with its first point by one of Pyro's strategies."""
         with poutine.block():
             initial, potential_fn, transforms, _ = prepare(model, args, kwargs, init_strategy=strategy)
         if not initial:

@@ -71,6 +71,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         Width of each column's cells; 0 where there are none.
     effective_size_ : float
         How many independent rows of equal weight the estimate's rows are worth.
+    counts_ : Tensor or None
+        How many independent rows each row of the table, equal rows taken together, is worth; None where each is one.
     support_ : ndarray of shape (n_samples,)
         False for the rows that ``trim``, or a weight of zero, kept out.
     n_features_in_ : int
@@ -152,17 +154,17 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self._rows, self._unseen = (torch.from_numpy(rows).to(self.device) for rows in (X, table[self._own < 0]))
         self._context = torch.from_numpy(dequantized(X, self.resolution_, rng)).to(self.device)
         self._weights = weights(self.model, self.device, double=len(X) <= self.keys)
-        self._counts = None if weight is None else torch.from_numpy(weight).to(self.device)
+        self.counts_ = None if weight is None else torch.from_numpy(weight).to(self.device)
         keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
         if self.trim:
             scores = self._crossfitted(keep, 5)
-            if self._counts is None:
+            if self.counts_ is None:
                 keep = scores >= scores.sort().values[int(self.trim * len(X))]
             else:
-                keep = scores >= quantile(scores[:, None], self._counts, scores.new_tensor([self.trim]))[0]
+                keep = scores >= quantile(scores[:, None], self.counts_, scores.new_tensor([self.trim]))[0]
         self._keep = keep
         self.support_ = (self._own >= 0) & keep.cpu().numpy()[self._own]
-        self.estimate_ = self._condition(self._context[keep], *([] if self._counts is None else [self._counts[keep]]))
+        self.estimate_ = self._condition(self._context[keep], *([] if self.counts_ is None else [self.counts_[keep]]))
         self.effective_size_ = self.estimate_.effective_size
         self.log_normalizer_ = 0.0
         if self.normalize and X.shape[1] <= MAX_DIM:
@@ -254,7 +256,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             generator=self._generator(),
             keep=keep,
             queries=self._rows,
-            counts=self._counts,
+            counts=self.counts_,
             progress=self.verbose and len(self._rows) > _LONG,
         )
 

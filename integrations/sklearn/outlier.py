@@ -136,7 +136,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         shared = np.bincount(group.ravel(), scores) / np.bincount(group.ravel())
         self.training_scores_ = shared[group.ravel()]
         self._known = {X[i].tobytes(): float(self.training_scores_[i]) for i in first}
-        if self.density_._counts is None:
+        if self.density_.counts_ is None:
             self.offset_ = float(np.quantile(self.training_scores_, self.contamination))
         else:
             weight = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+
+from disco_samplers.arrays import check_callable, check_not_negative
 
 from ..cells import moments, total
 from ..types import VelocityScore
@@ -40,8 +40,8 @@ class Dougherty:
     """
 
     def __init__(self, score: VelocityScore, *, frequency: float) -> None:
-        if not (frequency >= 0 and math.isfinite(frequency)):
-            raise ValueError(f"frequency must be zero or positive, got {frequency}")
+        check_callable("score", score, "a VelocityScore")
+        check_not_negative("frequency", frequency)
         self.score, self.frequency = score, frequency
 
     def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int, generator: torch.Generator | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_callable, check_count, check_not_negative, check_number
 from disco_samplers.randomness import generator_on
 
 from ..types import VelocityScore
@@ -62,8 +62,9 @@ class Landau:
         method: Method | None = None,
         batch_size: int | None = None,
     ) -> None:
-        if not (strength >= 0 and math.isfinite(strength)):
-            raise ValueError(f"strength must be zero or positive, got {strength}")
+        check_callable("score", score, "a VelocityScore")
+        check_not_negative("strength", strength)
+        check_number("exponent", exponent)
         if not math.isfinite(exponent):
             raise ValueError(f"exponent must be a number, such as -3 for Coulomb collisions, got {exponent}")
         if method is None:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from disco_samplers.randomness import generator_on
+
 from ..cells import moments
 from ..types import CollisionOperator
 
@@ -21,6 +23,8 @@ def collide(
     cell: Tensor,
     num_cells: int,
     dt: float,
+    *,
+    seed: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""One Euler step of collisions, then each cell is rescaled about its mean velocity to the energy it had.
@@ -36,6 +40,7 @@ def collide(
         cell: the cell of each particle (n,).
         num_cells: number of cells.
         dt: the step.
+        seed: of the operator; give this or ``generator``.
         generator: source of randomness of the operator.
 
     Returns:
@@ -53,6 +58,7 @@ def collide(
         >>> torch.allclose(after.square().sum(), v.square().sum())
         True
     """
+    generator = generator_on(v.device, seed=seed, generator=generator)
     before = moments(v, w, cell, num_cells)
     rate = operator(v, w, cell, num_cells, generator)
     moved = v + dt * rate

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_count
-from disco_samplers.randomness import generator_on
+from disco_samplers.arrays import check_count, check_number, check_positive
+from disco_samplers.randomness import generator_on, seed_of
 
 from ..velocities import standardised
 
@@ -37,7 +37,7 @@ class BKW:
 
     Example:
         >>> solution = BKW(2)
-        >>> v = solution.sample(1000, generator=torch.Generator().manual_seed(0))
+        >>> v = solution.sample(1000, seed=0)
         >>> v.shape, solution.fourth_moment(0.0)
         (torch.Size([1000, 2]), 6.0)
     """
@@ -47,8 +47,8 @@ class BKW:
         self.dim = dim
         self.strength = (1 / 16 if dim == 2 else 1 / 24) if strength is None else strength
         self.start = dim / (dim + 2) if start is None else start
-        if not self.strength > 0:
-            raise ValueError(f"strength must be positive, got {strength}")
+        check_positive("strength", self.strength)
+        check_number("start", self.start)
         if not dim / (dim + 2) <= self.start < 1:
             raise ValueError(f"start must lie in [d/(d+2), 1) = [{dim / (dim + 2):.3g}, 1), or f is negative; got {start}")
 
@@ -87,13 +87,14 @@ class BKW:
         num_samples: int,
         time: float = 0.0,
         *,
+        seed: int | None = None,
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> Tensor:
         """Independent velocities (n, d): v^2/K is chi-squared with d degrees of freedom with probability P, else with d + 2."""
         check_count("num_samples", num_samples, 1)
-        generator = generator_on(device, generator=generator)
+        generator = generator_on(device, seed=seed, generator=generator)
         k, p, _ = self._coefficients(time)
         z = torch.randn(num_samples, self.dim + 2, generator=generator, dtype=dtype, device=device)
         other = torch.rand(num_samples, generator=generator, dtype=dtype, device=device) >= p
@@ -102,13 +103,22 @@ class BKW:
         velocities: Tensor = (k * r2).sqrt()[:, None] * direction
         return velocities
 
-    def quiet(self, num_samples: int, time: float = 0.0, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    def quiet(
+        self,
+        num_samples: int,
+        time: float = 0.0,
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Tensor:
         """Evenly placed velocities (n, d) of mean zero and covariance one.
 
         Even steps go through the inverse of the speed's distribution and a scrambled Sobol sequence gives directions; then mean
         and covariance are made exact.
         """
         check_count("num_samples", num_samples, self.dim + 1)
+        seed = seed_of(seed=seed, generator=generator)
         k, p, _ = self._coefficients(time)
         level = (torch.arange(num_samples, dtype=torch.float64, device="cpu") + 0.5) / num_samples
         with torch.device("cpu"):

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import check_positive
+
 from ..cells import moments, padded
 
 _TILE = 2**18
@@ -46,8 +48,8 @@ class Blob:
     """
 
     def __init__(self, bandwidth: float | None = None, *, both_terms: bool = True) -> None:
-        if bandwidth is not None and not (bandwidth > 0 and math.isfinite(bandwidth)):
-            raise ValueError(f"bandwidth must be positive, got {bandwidth}")
+        if bandwidth is not None:
+            check_positive("bandwidth", bandwidth)
         self.bandwidth, self.both_terms = bandwidth, both_terms
 
     def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:

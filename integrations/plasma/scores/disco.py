@@ -10,6 +10,7 @@ from torch import Tensor
 
 from disco_samplers import DensityEstimate, DiScoFormer
 from disco_samplers.arrays import check_count
+from disco_samplers.estimate import check_model
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.reference import StudentT
 
@@ -62,6 +63,8 @@ class DiscoScore:
         if keys is not None:
             check_count("keys", keys, FEWEST)
         check_count("adapt", adapt, 0)
+        if model is not None:
+            check_model(model)
         self.model = DiScoFormer.from_pretrained(DEFAULTS["velocity"]) if model is None else model
         self.keys, self.adapt, self.calibrate = keys, adapt, calibrate
 

@@ -57,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
             f"{options.a} and {options.b} have no column in common: {', '.join(first.names)}; {', '.join(second.names)}; "
             "columns without names, as of .npy, are matched by their place if there are as many"
         )
-    a, b = first.columns(shared), second if place else second.columns(shared)
+    a = first.columns(shared)
+    b = second.replaced(second.values, names=shared) if place else second.columns(shared)
     model = None if options.proposal == "mixture" else load_model(options)
     names = ", ".join(shared)
     head = f"compared by their place: {names} of A, {', '.join(second.names)} of B\n" if place else f"compared in {names}\n"

@@ -8,7 +8,7 @@ from typing import Any
 from disco_samplers.commands.shared.options import PICTURE, TABLE_HELP, add_options, add_reading, ending
 
 _PRINTED = {
-    "log_prob": "column of --out: normalised log-density of the row in nats; the lower, the more unusual the row",
+    "log_prob": "column of --out: log-density of the row in nats, normalised with --train; the lower, the more unusual the row",
     "mean": "of log_prob over the rows: the lower, the worse the table of --train describes them",
     "worth": "how many independent draws the training rows are worth; fewer is worse",
 }
@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "density",
         help="log-density of each row of a table of numbers",
-        description="Writes log_prob, the normalised log-density of each row (that of disco score integrates to about one).",
+        description="Writes log_prob, the log-density of each row: normalised with --train, else integrating to about one.",
         **ending("disco density new.csv --train usual.csv --out density.csv --plot density.png", _PRINTED),
     )
     command.add_argument("table", metavar="TABLE", help="rows to score")
@@ -65,9 +65,13 @@ def run(options: argparse.Namespace) -> int:
         lambda path: pictures.plot_distribution(log_prob, "log-density (nats)", marks, title=title, path=path),
     )
     draws = train.draws(iid=True)
-    by = f"by {len(train.values)}" if options.train else "each by an estimate made without it (cross-fitted)"
+    kind, by = (
+        ("normalised", f"by {len(train.values)}")
+        if options.train
+        else ("which integrates to about one", "each by an estimate made without it (cross-fitted)")
+    )
     return output.tell(
-        f"{draws}\nlog_prob, normalised, of {len(rows)} rows, {by}: mean {log_prob.mean():.4f} nats",
+        f"{draws}\nlog_prob, {kind}, of {len(rows)} rows, {by}: mean {log_prob.mean():.4f} nats",
         training=told(draws),
         rows=len(rows),
         mean_log_prob=log_prob.mean(),

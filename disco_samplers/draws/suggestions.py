@@ -49,7 +49,7 @@ def suggest_after(draws: Draws, new: Tensor) -> dict[str, tuple[int, str]]:
         >>> import torch
         >>> x = torch.rand(200, 2, generator=torch.Generator().manual_seed(0))
         >>> suggest_after(Draws(x, names=["tau", "p"]), x - torch.tensor([0.1, 0.0]))
-        {'tau': (23, 'positive')}
+        {'tau': (20, 'positive')}
     """
     known, found = draws.support or [Support()] * draws.dim, {}
     for name, support, old, column in zip(draws.names, known, draws.values.unbind(1), new.unbind(1), strict=True):

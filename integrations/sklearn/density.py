@@ -173,7 +173,10 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Log-density in nats of each row of X, (n_samples,)."""
+        """Log-density in nats of each row of X, (n_samples,); of fitted rows see :meth:`score_training_samples`.
+
+        Those find themselves among the rows of the estimate, and come out too likely.
+        """
         points = self._points(X)
         answer: np.ndarray = self.estimate_.log_prob(points).cpu().numpy() - self.log_normalizer_
         return answer

@@ -89,7 +89,7 @@ def aligned(points: files.Table, points_path: str, names: list[str], names_path:
 
 def by_place(a: Sequence[str], b: Sequence[str]) -> bool:
     """Whether columns are matched by their place: as many on either side, and those of one side have no names."""
-    return list(a) != list(b) and len(a) == len(b) and default_names(len(a)) in (list(a), list(b))
+    return set(a) != set(b) and len(a) == len(b) and default_names(len(a)) in (list(a), list(b))
 
 
 def indexed(table: files.Table, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

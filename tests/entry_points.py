@@ -122,6 +122,12 @@ def adapted(h: Here, x: np.ndarray, symmetry: str = "rotations") -> Any:
     return h.model(symmetry).condition(h.put(x)).adapt(1).score(h.put(x[:5]))
 
 
+def conditioned(h: Here, x: np.ndarray, given: dict[int, Any]) -> Any:
+    law = h.model().condition(h.put(x)).conditional(given)
+    free = h.put(np.zeros((len(Y), 1, 1)) if law.batched else Y[:, :1] * np.ones(law.dim))
+    return law.log_prob(free), law.score(free), law.mean(), law.std(), law.sample(2, generator=h.generator())
+
+
 def estimator(h: Here, kind: Any) -> Any:
     made = kind(h.model().network, h.tensor(APART))
     return *made.log_prob_and_score(h.tensor(APART[::9])), log_normalizer(made, generator=h.generator(), **FEW).value
@@ -310,6 +316,10 @@ CORE: dict[str, Entry] = {
     "calibrated": ("data generator random", lambda h: at(h, h.estimate().calibrated(generator=h.generator(), **FEW))),
     "to": ("", moved),
     "with_model": ("data", lambda h: at(h, h.estimate().with_model(h.model("axes")))),
+    "marginal": ("data", lambda h: h.model().condition(h.put(X)).marginal([1]).log_prob_and_score(h.put(Y[:, :1]))),
+    "conditional": ("data generator random", lambda h: conditioned(h, X, {0: h.put(Y[:, 0])})),
+    "conditional of two columns": ("data generator random", lambda h: conditioned(h, MANY[:, :3], {1: 0.5})),
+    "conditional of many columns": ("data generator random long", lambda h: conditioned(h, MANY[:, :5], {0: 0.5})),
     "adapt": ("data random", lambda h: adapted(h, X)),
     "adapt one column": ("data random", lambda h: adapted(h, X[:, :1])),
     "adapt many columns": ("data random", lambda h: adapted(h, MANY, "axes")),

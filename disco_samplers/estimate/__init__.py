@@ -1,7 +1,8 @@
 """What users hold: the model that conditions on samples, the estimate that this gives, and the report of its adaptation."""
 
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
+from disco_samplers.estimate.conditional import ConditionalEstimate
 from disco_samplers.estimate.density import DensityEstimate, Gradient
 from disco_samplers.estimate.discoformer import MAX_KEYS, DiScoFormer
 
-__all__ = ["MAX_KEYS", "AdaptationReport", "DensityEstimate", "DiScoFormer", "Gradient", "adapt"]
+__all__ = ["MAX_KEYS", "AdaptationReport", "ConditionalEstimate", "DensityEstimate", "DiScoFormer", "Gradient", "adapt"]

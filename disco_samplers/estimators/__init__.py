@@ -12,6 +12,7 @@ from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
 from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
 from disco_samplers.estimators.proposal import NeighbourMixture, proposal
+from disco_samplers.estimators.quadrature import MAX_FREE, Places, Quadrature
 from disco_samplers.estimators.shipped import (
     DEFAULTS,
     SHIPPED,
@@ -20,6 +21,8 @@ from disco_samplers.estimators.shipped import (
     shipped_network,
     weights_path,
 )
+from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
+from disco_samplers.estimators.slices import Slice, Slices
 from disco_samplers.estimators.supported import Edges, SupportedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
@@ -38,6 +41,7 @@ from disco_samplers.estimators.transforms import (
 __all__ = [
     "DEFAULTS",
     "MAX_DIM",
+    "MAX_FREE",
     "PLAIN",
     "SHIPPED",
     "WEIGHTS_NAME",
@@ -54,10 +58,16 @@ __all__ = [
     "NetworkEstimator",
     "NormalizedEstimator",
     "PartsEstimator",
+    "Places",
+    "Quadrature",
+    "Slice",
+    "SliceMixture",
+    "Slices",
     "SupportTransform",
     "SupportedEstimator",
     "TailTransform",
     "TransformedEstimator",
+    "Weighted",
     "WhitenedPartsEstimator",
     "adapt_heads",
     "as_it_is",

@@ -116,17 +116,18 @@ class Quadrature:
         nodes, _ = _NODES[self.k]
         rows = torch.arange(b, device=slices.values.device)
         with torch.no_grad():
-            self._grids = [self._integrate(part) for part in rows.split(max(1, _TILE // nodes**self.k))]
+            self._grids = [grid for part in rows.split(max(1, _TILE // nodes**self.k)) for grid in self._integrate(part)]
+        self._order = torch.cat([grid.rows for grid in self._grids]).argsort()
 
     @property
     def log_z(self) -> Tensor:
         """Logs of the integrals, (b,)."""
-        return torch.cat([grid.log_z for grid in self._grids])
+        return torch.cat([grid.log_z for grid in self._grids])[self._order]
 
     @property
     def error(self) -> Tensor:
         """Bounds of their errors, in nats, (b,)."""
-        return torch.cat([grid.error for grid in self._grids])
+        return torch.cat([grid.error for grid in self._grids])[self._order]
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Means and variances of the free columns, both (b, k)."""
@@ -138,7 +139,7 @@ class Quadrature:
             center = (share * y).sum(1)
             found.append((center, (share * (y - center[:, None]).square()).sum(1)))
         means, variances = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return means, variances
+        return means[self._order], variances[self._order]
 
     def quantile(self, levels: Tensor) -> Tensor:
         """Quantiles (b, q) of the one free column at levels (q,)."""
@@ -146,7 +147,7 @@ class Quadrature:
         for rows, density, step in self._fine():
             u = _inverse(density, step, levels.to(density).expand(len(density), -1))
             found.append(self.places.at(u[..., None], rows)[0][..., 0])
-        return torch.cat(found)
+        return torch.cat(found)[self._order]
 
     def sample(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         """Draws (b, num_samples, k)."""
@@ -161,7 +162,7 @@ class Quadrature:
                 second = [_second(*row, step) for row in zip(density, first, shares[1], strict=True)]
                 u = torch.stack([first, torch.stack(second)], -1)
             found.append(self.places.at(u, rows)[0])
-        return torch.cat(found)
+        return torch.cat(found)[self._order]
 
     def _fine(self) -> Iterator[tuple[Tensor, Tensor, float]]:
         """Rows (b,), their densities up to a constant of each, so dense that they are linear between nodes, and the step."""
@@ -176,23 +177,22 @@ class Quadrature:
                 top = fine.amax(tuple(range(1, self.k + 1)), keepdim=True)
                 yield rows, (fine - top).exp(), 2 * _REACH / (nodes - 1)
 
-    def _integrate(self, rows: Tensor) -> Grid:
+    def _integrate(self, rows: Tensor) -> Iterator[Grid]:
+        """Grids of rows, each as fine as its rows need it: what is asked together does not matter."""
         nodes, halvings = _NODES[self.k]
-        log_density = self._evaluate(nodes, rows, torch.ones(nodes**self.k, dtype=torch.bool, device=rows.device))
-        log_density = log_density.view(len(rows), *[nodes] * self.k)
-        log_z, error = _integral(log_density)
-        for _ in range(halvings):
-            wide = (error > _TOLERANCE).nonzero()[:, 0]
-            if not len(wide):
-                break
-            log_density = _finer(log_density)
+        every = torch.ones(nodes**self.k, dtype=torch.bool, device=rows.device)
+        log_density = self._evaluate(nodes, rows, every).view(len(rows), *[nodes] * self.k)
+        for i in range(halvings + 1):
+            log_z, error = _integral(log_density)
+            wide = error > (_TOLERANCE if i < halvings else math.inf)
+            yield Grid(rows[~wide], log_density[~wide], log_z[~wide], error[~wide])
+            if not wide.any():
+                return
+            rows, log_density = rows[wide], _finer(log_density[wide])
             nodes = log_density.shape[1]
             odd = torch.arange(nodes, device=rows.device) % 2 == 1
             new = odd if self.k == 1 else (odd[:, None] | odd).flatten()
-            flat = log_density.view(len(rows), -1)
-            flat[wide[:, None], new.nonzero()[:, 0]] = self._evaluate(nodes, rows[wide], new)
-            log_z[wide], error[wide] = _integral(log_density[wide])
-        return Grid(rows, log_density, log_z, error)
+            log_density.view(len(rows), -1)[:, new] = self._evaluate(nodes, rows, new)
 
     def _evaluate(self, nodes: int, rows: Tensor, wanted: Tensor) -> Tensor:
         """Log-density by u, (b, m), at the wanted ones of the nodes (nodes**k,)."""

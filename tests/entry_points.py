@@ -439,6 +439,12 @@ def outliers(h: Here) -> np.ndarray:
     return sklearn.DiscoOutlierDetector(model=h.model(), device=str(h.device), folds=2).fit(X).decision_function(np.r_[X, Y])
 
 
+def regressed(h: Here) -> Any:
+    sklearn = integration("sklearn")
+    fitted = sklearn.DiscoRegressor(model=h.model(), device=str(h.device)).fit(X[:, :1], X[:, 1])
+    return fitted.predict(Y[:, :1], return_std=True), fitted.log_prob(Y[:, :1], Y[:, 1]), fitted.sample(Y[:, :1], 2, 0)
+
+
 def prior(h: Here, values: np.ndarray, support: Any, **options: Any) -> Any:
     pyro = integration("pyro")
     law = pyro.SampleDistribution(h.put(values), support, model=h.model(), **options)
@@ -634,6 +640,7 @@ def velocities(h: Here) -> Any:
 INTEGRATIONS: dict[str, Entry] = {
     "DiscoDensity": ("random", table),
     "DiscoOutlierDetector": ("random", outliers),
+    "DiscoRegressor": ("random", regressed),
     "SampleDistribution": ("data random", lambda h: prior(h, X, constraints.real)),
     "SampleDistribution of an interval": (
         "data random",

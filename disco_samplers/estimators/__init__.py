@@ -6,7 +6,7 @@ from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent, midranks
-from disco_samplers.estimators.judge import consistency, deviation, mean
+from disco_samplers.estimators.judge import consistency, deviation, fall, mean
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer
@@ -24,6 +24,7 @@ from disco_samplers.estimators.shipped import (
 from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
 from disco_samplers.estimators.slices import Slice, Slices
 from disco_samplers.estimators.supported import Edges, SupportedEstimator
+from disco_samplers.estimators.tempered import TemperedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
     ClosedForm,
@@ -66,6 +67,7 @@ __all__ = [
     "SupportTransform",
     "SupportedEstimator",
     "TailTransform",
+    "TemperedEstimator",
     "TransformedEstimator",
     "Weighted",
     "WhitenedPartsEstimator",
@@ -78,6 +80,7 @@ __all__ = [
     "crossfit",
     "deviation",
     "draw_rows",
+    "fall",
     "fit_mixture",
     "heavy_tails",
     "innermost",

@@ -1,4 +1,7 @@
-"""Draws docs/_static/picture.png, the picture of README.md and of the first page: ``python docs/picture.py``."""
+"""Draws docs/_static/picture.png, the picture of README.md and of the first page, and that of conditionals there.
+
+``python docs/picture.py``
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,19 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from disco_samplers import DiScoFormer
+from disco_samplers import DiScoFormer, Draws
 
 BLUE, DARK, ORANGE = "#2166ac", "#222222", "#d95f0e"
 
 
 def main() -> None:
-    """Draws it."""
+    """Draws them."""
+    first()
+    conditionals()
+
+
+def first() -> None:
+    """Samples, density and score, new draws."""
     generator = torch.Generator().manual_seed(0)
     angle = 5 * torch.rand(800, generator=generator)
     samples = torch.stack([2 * angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(800, 2, generator=generator)
@@ -40,6 +49,17 @@ def main() -> None:
         panel.tick_params(labelsize=11)
     panels[0].set_ylabel("y", fontsize=13)
     figure.savefig(Path(__file__).parent / "_static" / "picture.png", dpi=100)
+
+
+def conditionals() -> None:
+    """The laws of docs/howto/conditionals.md."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1000, generator=generator) * 4 - 2
+    side = torch.randint(0, 2, (1000,), generator=generator) * 2 - 1
+    y = side * (1 + 0.5 * x) + 0.2 * torch.randn(1000, generator=generator)
+    draws = Draws(torch.stack([x, y], 1), names=["x", "y"])
+    laws = DiScoFormer.from_pretrained().condition(draws).conditional({"x": [-1.5, 0.0, 1.5]})
+    laws.plot(str(Path(__file__).parent / "_static" / "conditionals.png"))
 
 
 if __name__ == "__main__":

@@ -122,6 +122,12 @@ def adapted(h: Here, x: np.ndarray, symmetry: str = "rotations") -> Any:
     return h.model(symmetry).condition(h.put(x)).adapt(1).score(h.put(x[:5]))
 
 
+def conditioned(h: Here, x: np.ndarray, given: dict[int, Any]) -> Any:
+    law = h.model().condition(h.put(x)).conditional(given)
+    free = h.put(np.zeros((len(Y), 1, 1)) if law.batched else Y[:, :1] * np.ones(law.dim))
+    return law.log_prob(free), law.score(free), law.mean(), law.std(), law.sample(2, generator=h.generator())
+
+
 def estimator(h: Here, kind: Any) -> Any:
     made = kind(h.model().network, h.tensor(APART))
     return *made.log_prob_and_score(h.tensor(APART[::9])), log_normalizer(made, generator=h.generator(), **FEW).value
@@ -331,6 +337,10 @@ CORE: dict[str, Entry] = {
     "calibrated": ("data generator random", lambda h: at(h, h.estimate().calibrated(generator=h.generator(), **FEW))),
     "to": ("", moved),
     "with_model": ("data", lambda h: at(h, h.estimate().with_model(h.model("axes")))),
+    "marginal": ("data", lambda h: h.model().condition(h.put(X)).marginal([1]).log_prob_and_score(h.put(Y[:, :1]))),
+    "conditional": ("data generator random", lambda h: conditioned(h, X, {0: h.put(Y[:, 0])})),
+    "conditional of two columns": ("data generator random", lambda h: conditioned(h, MANY[:, :3], {1: 0.5})),
+    "conditional of many columns": ("data generator random long", lambda h: conditioned(h, MANY[:, :5], {0: 0.5})),
     "adapt": ("data random", lambda h: adapted(h, X)),
     "adapt one column": ("data random", lambda h: adapted(h, X[:, :1])),
     "adapt many columns": ("data random", lambda h: adapted(h, MANY, "axes")),
@@ -449,6 +459,12 @@ def table(h: Here) -> Any:
 def outliers(h: Here) -> np.ndarray:
     sklearn = integration("sklearn")
     return sklearn.DiscoOutlierDetector(model=h.model(), device=str(h.device), folds=2).fit(X).decision_function(np.r_[X, Y])
+
+
+def regressed(h: Here) -> Any:
+    sklearn = integration("sklearn")
+    fitted = sklearn.DiscoRegressor(model=h.model(), device=str(h.device)).fit(X[:, :1], X[:, 1])
+    return fitted.predict(Y[:, :1], return_std=True), fitted.log_prob(Y[:, :1], Y[:, 1]), fitted.sample(Y[:, :1], 2, 0)
 
 
 def prior(h: Here, values: np.ndarray, support: Any, **options: Any) -> Any:
@@ -682,6 +698,7 @@ def velocities(h: Here) -> Any:
 INTEGRATIONS: dict[str, Entry] = {
     "DiscoDensity": ("random", table),
     "DiscoOutlierDetector": ("random", outliers),
+    "DiscoRegressor": ("random", regressed),
     "SampleDistribution": ("data random", lambda h: prior(h, X, constraints.real)),
     "SampleDistribution of an interval": (
         "data random",

@@ -13,7 +13,7 @@ import torch
 sklearn = pytest.importorskip("sklearn")
 
 from disco_samplers.integrations import sklearn as ours  # noqa: E402
-from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector  # noqa: E402
+from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector, DiscoRegressor  # noqa: E402
 from disco_samplers.integrations.sklearn.table import dequantized, resolutions  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_wine  # noqa: E402
@@ -55,7 +55,7 @@ SMALL = Folder(small())
 # No failure is expected of any check.
 # One of the checks gives a row a weight of ten among fifteen of one.
 @pytest.mark.filterwarnings("ignore::disco_samplers.draws.LowEffectiveSizeWarning")
-@parametrize_with_checks([DiscoDensity(model=SMALL), DiscoOutlierDetector(model=SMALL)])
+@parametrize_with_checks([DiscoDensity(model=SMALL), DiscoOutlierDetector(model=SMALL), DiscoRegressor(model=SMALL)])
 def test_scikit_learn(estimator, check):
     check(estimator)
 
@@ -261,11 +261,11 @@ def test_long_table_is_represented_by_a_subset(monkeypatch):
     assert auroc[0] > auroc[1] - 0.03
 
 
-@pytest.mark.parametrize("estimator", [DiscoDensity, DiscoOutlierDetector])
+@pytest.mark.parametrize("estimator", [DiscoDensity, DiscoOutlierDetector, DiscoRegressor])
 def test_a_device_without_float64(estimator):
     for model in (None, DiScoFormer.from_pretrained()):
         with pytest.raises(ValueError, match="device mps does not work: whitening needs float64"):
-            estimator(model=model, device="mps").fit(X)
+            estimator(model=model, device="mps").fit(X, X[:, 0])
 
 
 @pytest.mark.parametrize("name", ["DiscoDensity", "DiscoOutlierDetector", "DiscoOD"])
@@ -278,6 +278,81 @@ def test_every_method_before_fit(name):
     for method in methods:
         with pytest.raises(NotFittedError):
             getattr(estimator, method)(*([] if method == "score_training_samples" else [X]))
+
+
+@pytest.fixture(scope="module")
+def skewed():
+    """Two features, and a target whose width grows with the first: rows, and the exact law's mean and deviation."""
+    rng = np.random.default_rng(11)
+    x = rng.uniform(-1, 1, size=(600, 2))
+    mean, std = x[:, 0] - x[:, 1], 0.2 + 0.3 * (x[:, 0] + 1)
+    return x, mean + std * rng.normal(size=600), mean, std
+
+
+@pytest.fixture(scope="module")
+def regressor(skewed):
+    x, y, _, _ = skewed
+    return DiscoRegressor().fit(x[:400], y[:400])
+
+
+def test_regression_of_a_normal_law(regressor, skewed):
+    """Means within a third of a deviation, deviations within a quarter, on the mean over rows; intervals of 90 % hold 90 %."""
+    x, y, mean, std = (values[400:] for values in skewed)
+    found, width = regressor.predict(x, return_std=True)
+    assert np.abs((found - mean) / std).mean() < 0.33
+    assert np.abs(width / std - 1).mean() < 0.25
+    quantiles = regressor.predict_quantiles(x)
+    inside = (y > quantiles[:, 0]) & (y < quantiles[:, 2])
+    # Five standard errors of a share of 200.
+    assert abs(inside.mean() - 0.9) < 5 * np.sqrt(0.09 / 200)
+    exact = (-0.5 * ((y - mean) / std) ** 2 - np.log(std) - 0.5 * np.log(2 * np.pi)).mean()
+    assert exact - 0.15 < regressor.log_prob(x, y).mean() < exact + 0.05
+    draws = regressor.sample(x[:5], 500, random_state=0)
+    assert draws.shape == (5, 500)
+    # Five standard errors of the mean of independent draws.
+    assert (np.abs(draws.mean(1) - found[:5]) < 5 * width[:5] / np.sqrt(500)).all()
+    np.testing.assert_array_equal(draws, regressor.sample(x[:5], 500, random_state=0))
+
+
+def test_regression_of_several_targets(skewed):
+    """Each as if it were alone, and all together by the chain of their own laws where they are independent."""
+    x, y, _, _ = skewed
+    other = np.random.default_rng(12).normal(size=600)
+    both = np.stack([y, other], 1)
+    two, one = DiscoRegressor().fit(x[:100], both[:100]), DiscoRegressor().fit(x[:100], y[:100])
+    mean, std = two.predict(x[400:410], return_std=True)
+    assert mean.shape == std.shape == (10, 2)
+    np.testing.assert_allclose(mean[:, 0], one.predict(x[400:410]), rtol=1e-6)
+    assert two.predict_quantiles(x[:7], [0.1, 0.9]).shape == (7, 2, 2)
+    assert two.sample(x[:3], 4, random_state=0).shape == (3, 4, 2)
+    log_prob = two.log_prob(x[400:404], both[400:404])
+    apart = one.log_prob(x[400:404], y[400:404]) - 0.5 * other[400:404] ** 2 - 0.5 * np.log(2 * np.pi)
+    assert abs((log_prob - apart).mean()) < 0.3
+
+
+def test_regression_of_weighted_rows(skewed):
+    """A weight of zero leaves a row out, of two is two rows."""
+    x, y, _, _ = skewed
+    weight = np.r_[np.zeros(20), np.full(30, 2.0), np.ones(50)]
+    weighted = DiscoRegressor().fit(x[:100], y[:100], sample_weight=weight)
+    rows = np.repeat(np.arange(100), weight.astype(int))
+    np.testing.assert_allclose(weighted.predict(x[:9]), DiscoRegressor().fit(x[rows], y[rows]).predict(x[:9]), rtol=1e-6)
+
+
+def test_regression_far_out_and_in_frames(skewed):
+    pandas = pytest.importorskip("pandas")
+    x, y, _, _ = skewed
+    fitted = DiscoRegressor().fit(pandas.DataFrame(x[:100], columns=["a", "b"]), y[:100])
+    assert fitted.feature_names_in_.tolist() == ["a", "b"]
+    far = pandas.DataFrame({"a": [1e3, 0.0], "b": [0.0, -1e6]})
+    assert np.isfinite(fitted.predict(far)).all()
+    with pytest.raises(ValueError, match=r"(?s)feature names should match"):
+        fitted.predict(far[["b", "a"]])
+    with pytest.raises(ValueError, match="y must have 1 value for each of the 2 rows of X, as in fit, got shape"):
+        fitted.log_prob(far, [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"levels must be numbers in \(0, 1\)"):
+        fitted.predict_quantiles(far, [0.0])
+    assert pickle.loads(pickle.dumps(fitted)).predict(far).tolist() == fitted.predict(far).tolist()
 
 
 def test_pyod():
@@ -335,6 +410,10 @@ def test_errors_name_columns():
         (lambda: DiscoOutlierDetector(contamination=0.0).fit(X), ValueError, "contamination"),
         (lambda: DiscoOutlierDetector(contamination=0.6).fit(X), ValueError, "contamination"),
         (lambda: DiscoDensity(model="no/such/folder").fit(X), FileNotFoundError, "no"),
+        (lambda: DiscoRegressor().fit(X, X[:79, 0]), ValueError, "inconsistent numbers of samples"),
+        (lambda: DiscoRegressor().fit(X, None), ValueError, "requires y to be passed"),
+        (lambda: DiscoRegressor().fit(X, np.full(80, np.nan)), ValueError, "y contains NaN"),
+        (lambda: DiscoRegressor(reading="rank").fit(X, X[:, 0]), ValueError, "reading"),
     ],
 )
 def test_bad_input(call, kind, error):

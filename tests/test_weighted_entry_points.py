@@ -70,6 +70,11 @@ def johnson(model, draws):
     return fitted.location, fitted.width
 
 
+def conditional(model, draws):
+    law = model.condition(draws).conditional({0: [-0.5, 1.0]})
+    return law.log_prob(QUERIES[:2, None, 1:]), law.mean(), law.quantile([0.1, 0.9])
+
+
 def supported(model, draws):
     return model.condition(draws.replaced(draws.values.exp()), support=["positive"] * draws.dim).log_prob(QUERIES.exp())
 
@@ -113,6 +118,8 @@ ENTRY_POINTS = {
     "sample": lambda m, x: m.condition(x).sample(4, generator=rng(), num_steps=2),
     "log_normalizer": lambda m, x: log_normalizer(m.condition(x).estimator, num_samples=200, generator=rng()).value,
     "adapt": adapted,
+    "conditional": conditional,
+    "marginal": lambda m, x: m.condition(x).marginal([1]).log_prob(QUERIES[:, 1:]),
     "sampler": sampled,
     "sampler from an estimate": lambda m, x: LangevinSampler(score=m.condition(x)).run(**RUN).draws,
     "entropy": lambda m, x: entropy(x, model=m, seed=0).value,

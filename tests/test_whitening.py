@@ -147,6 +147,15 @@ def test_directions_of_no_variance_come_last(rng, kind):
     torch.testing.assert_close(whitening.log_det, torch.linalg.slogdet(whitening.matrix)[1])
 
 
+def test_few_rows_with_a_column_twice(rng):
+    """Rounding leaves an eigenvalue of half of such correlations below zero: fifty of them at once."""
+    x = samples(rng, b=50, n=20, d=5)
+    x[..., 4] = x[..., 0]
+    whitening = whiten(x, clusters=True)
+    assert whitening.rank == 4
+    assert torch.isfinite(whitening(x)).all()
+
+
 def test_rank_does_not_depend_on_units(rng):
     x = samples(rng)
     x[..., 1] = x[..., 0] - 2 * x[..., 2]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _PRINTED = {
     "worth": "how many independent draws the input is worth; fewer is worse",
-    "mean, sd, 5%, 50%, 95%": "of the input and of the new draws; the farther apart, the worse",
+    "mean, sd, 5%, 50%, 95%": "of the input and of the new draws; the farther apart, the worse (with --given of the latter)",
     "ess_bulk, ess_tail": "independent draws that these are worth, for means and for tails; fewer is worse, below 400 too few",
     "r_hat": "1 where the chains agree; larger is worse, above 1.01 they have not mixed",
     "r_hat_nested": "of many chains of under 100 draws, instead: larger is worse, well above 1 they still tell their start",
@@ -34,6 +34,8 @@ _FAR_APART = 0.4
 _ONE_STEP = ("auto", "jumps", "malt")
 """Methods whose steps are long: every one is a draw."""
 
+_CHAINS = 4
+
 _SPLITS = 4
 """Ways to halve the input that the distances are means over."""
 
@@ -43,11 +45,16 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "sample",
         help="new draws from the density of a table of draws",
-        **ending("disco sample chain.csv --out new.csv --plot new.png", _PRINTED),
+        **ending(
+            "disco sample chain.csv --out new.csv --plot new.png\ndisco sample chain.csv --given mu=1.2 --out others.csv",
+            _PRINTED,
+        ),
     )
     command.add_argument("draws", metavar="DRAWS", nargs="+", help=DRAWS_HELP)
-    command.add_argument("--num-samples", type=int, default=1000, help="draws of each chain, not in all (default: %(default)s)")
-    command.add_argument("--num-chains", type=int, default=4, help="(default: %(default)s)")
+    command.add_argument(
+        "--num-samples", type=int, default=1000, help="draws of each chain, with --given of all (default: %(default)s)"
+    )
+    command.add_argument("--num-chains", type=int, default=_CHAINS, help="(default: %(default)s)")
     command.add_argument("--num-warmup", type=int, help="discarded steps (default: 200 for jumps, else 500)")
     command.add_argument("--thinning", type=int, help="steps between two draws (default: 1 for jumps and malt, else 5)")
     command.add_argument(
@@ -60,7 +67,7 @@ def add(commands: Any) -> None:
     command.add_argument("--out", metavar="FILE", help="write the draws: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc")
     command.add_argument("--plot", metavar="FILE", help=f"draw marginals and traces: {PICTURE}")
     add_reading(command, thinning=False)
-    add_options(command, "support", "adapt", "seed", "model", "device", "iid", "quiet", "json")
+    add_options(command, "support", "given", "adapt", "seed", "model", "device", "iid", "quiet", "json")
     command.set_defaults(run=run)
 
 
@@ -85,6 +92,8 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         files.writable(options.out, draws=True, names=table.names)
     options.model = options.model or DEFAULTS["posterior"]
+    if options.given:
+        return _given(options, output, table)
     estimate, draws = conditioned(options, table)
     rows = equal_rows(table, options.seed)
     sampler = LangevinSampler(score=estimate, method=options.method)
@@ -142,6 +151,38 @@ def _crossed(name: str, count: int, draws: int, look: str) -> str:
         f"{count:,} of {draws:,} new draws of {name} lie {side} zero, where no input draw is: if it cannot be {never}, say "
         f"--support {name}={say}"
     )
+
+
+def _given(options: argparse.Namespace, output: Any, table: Any) -> int:
+    """Draws of the other columns where some have given values: independent ones, without chains."""
+    import numpy as np
+
+    from disco_samplers import files
+    from disco_samplers.commands.shared.models import conditioned
+    from disco_samplers.commands.shared.output import rows_of, told
+    from disco_samplers.commands.shared.tables import given_values
+    from disco_samplers.samplers import summarise
+
+    given = given_values(table, options.given)
+    chains = {"--num-chains": options.num_chains != _CHAINS, "--method": options.method != "auto"}
+    chains |= {"--num-warmup": options.num_warmup is not None, "--thinning": options.thinning is not None}
+    if said := [name for name, wanted in chains.items() if wanted]:
+        raise ValueError(f"{', '.join(said)}: of chains, and draws with --given are independent: leave out one or the other")
+    if options.out:
+        files.writable(options.out, draws=False)
+    estimate, draws = conditioned(options, table)
+    law = estimate.conditional(given)
+    new = np.asarray(law.sample(options.num_samples, seed=options.seed))
+    names = [name for name in table.names if name not in given]
+    output.write(options.out, lambda path: files.write_table(path, dict(zip(names, new.T, strict=True))))
+    output.write(options.plot, law.plot)
+    summary = summarise(new[None], names, independent=True)
+    columns = [*summary.columns]
+    width = max(8, *(len(name) for name in names))
+    lines = [f"{'':<{width}}" + "".join(f"{column:>11}" for column in columns)]
+    lines += [f"{name:<{width}}" + "".join(f"{summary.columns[c][i]:>11.4g}" for c in columns) for i, name in enumerate(names)]
+    about = f"{draws}\n\nnew draws: {len(new)} of {', '.join(names)} given {', '.join(options.given)}"
+    return int(output.tell("\n".join([about, *lines]), input=told(draws), given=given, summary=rows_of(summary)))
 
 
 def _side_by_side(old: np.ndarray, result: Any) -> str:

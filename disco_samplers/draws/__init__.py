@@ -1,5 +1,6 @@
 """Draws with what is known of them, and how many independent ones they are worth."""
 
+from disco_samplers.draws.checks import index_of
 from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table
 from disco_samplers.draws.inference import from_labelled, inference_data
@@ -42,6 +43,7 @@ __all__ = [
     "distinct_rows",
     "evenly",
     "from_labelled",
+    "index_of",
     "inference_data",
     "inside",
     "kish_effective_size",

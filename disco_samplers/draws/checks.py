@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,12 +62,20 @@ def size_of(value: float, distinct: int) -> float:
     return float(value)
 
 
-def index_of(column: str | int, names: list[str]) -> int:
-    """The number of a column."""
+def index_of(column: Any, names: Sequence[str]) -> int:
+    """The number of a column.
+
+    Raises:
+        TypeError: if it is neither a name nor a number.
+        ValueError: if there is no such column.
+    """
     if isinstance(column, str):
         if column not in names:
             raise ValueError(f"there is no column {column!r}: there are {', '.join(names)}")
-        return names.index(column)
-    if not 0 <= column < len(names):
-        raise ValueError(f"there is no column {column}: there are {len(names)}")
-    return column
+        return list(names).index(column)
+    if isinstance(column, bool) or not isinstance(column, numbers.Integral):
+        raise TypeError(f"a column must be given by its name or number, got {column!r}")
+    number = int(column)
+    if not 0 <= number < len(names):
+        raise ValueError(f"there is no column {number}: there are {len(names)}, numbered from 0")
+    return number

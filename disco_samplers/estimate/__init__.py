@@ -1,9 +1,19 @@
 """What users hold: the model that conditions on samples, the estimate that this gives, and the report of its adaptation."""
 
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
+from disco_samplers.estimate.conditional import ConditionalEstimate
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.discoformer import MAX_KEYS, DiScoFormer
 from disco_samplers.estimate.frozen import check_model
 from disco_samplers.estimate.gradients import Gradient
 
-__all__ = ["MAX_KEYS", "AdaptationReport", "DensityEstimate", "DiScoFormer", "Gradient", "adapt", "check_model"]
+__all__ = [
+    "MAX_KEYS",
+    "AdaptationReport",
+    "ConditionalEstimate",
+    "DensityEstimate",
+    "DiScoFormer",
+    "Gradient",
+    "adapt",
+    "check_model",
+]

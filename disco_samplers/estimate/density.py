@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,9 +14,11 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, check_double, like
 from disco_samplers.draws import Support, align, rounded_inside
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt_through, check_options
+from disco_samplers.estimate.conditional import ConditionalEstimate, condition_on
 from disco_samplers.estimate.drawing import moved_rows
 from disco_samplers.estimate.frozen import Model, check_model, frozen
 from disco_samplers.estimate.gradients import Gradient, log_prob_by
+from disco_samplers.estimate.marginals import read_columns
 from disco_samplers.estimate.rows import check_points
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
@@ -302,10 +305,56 @@ class DensityEstimate:
             TypeError: if ``model`` is none.
         """
         check_model(model)
-        other = self._read_by(frozen(model), uncalibrated(unnormalized(self.estimator)), report=None)
-        generator = torch.Generator(self.device).manual_seed(0)
-        other = other.calibrated(generator=generator) if self.is_calibrated else other
-        return other.normalized(generator=generator) if self.is_normalized else other
+        return self._tended(self._read_by(frozen(model), uncalibrated(unnormalized(self.estimator)), report=None))
+
+    def marginal(self, columns: Iterable[str | int]) -> DensityEstimate:
+        r"""The estimate of some of the columns, by name or number: of :math:`\int f\,dx_{\text{others}}`.
+
+        These columns are read anew, by the same model, with their weights, supports and names; the result is normalised and
+        calibrated if this one is. It is not the integral of this estimate: the network does better with fewer columns. How an
+        adaptation read all columns is left behind: :meth:`adapt` the marginal for one of its own.
+
+        Arguments:
+            columns: names or numbers, in the order in which they are to be.
+
+        Raises:
+            TypeError: if ``columns`` is no list of names and numbers.
+            ValueError: if there is no such column, one occurs twice, their rows are all the same, or the estimate is of a batch
+                or was given a transform.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(300, 3, generator=torch.Generator().manual_seed(0))
+            >>> DiScoFormer.from_pretrained().condition(x).marginal([2, 0]).dim
+            2
+        """
+        return self._tended(self._replaced(**read_columns(self, columns)))
+
+    def conditional(self, given: Mapping[str | int, Any]) -> ConditionalEstimate:
+        r"""The law of the other columns where some have given values, :math:`f(y \mid x) = f(x, y) / \int f(x, y)\,dy`.
+
+        Arguments:
+            given: values of columns by name or number: numbers, or arrays (b,) for many laws at once.
+
+        Returns:
+            A :class:`~disco_samplers.estimate.ConditionalEstimate`, with ``log_prob``, ``score``, ``sample``, ``mean``,
+            ``std``, ``quantile`` and ``plot``.
+
+        Raises:
+            TypeError: if ``given`` is no mapping, or a value is no number.
+            ValueError: if there is no such column, no or all columns are given, arrays differ in length, a value is not finite,
+                outside the support or where the density is numerically zero; if more than 20 columns are free, or the estimate
+                is of a batch of data sets.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+            >>> x[:, 1] += x[:, 0]
+            >>> law = DiScoFormer.from_pretrained().condition(x).conditional({0: 1.0})
+            >>> bool((law.mean() - 1).abs() < 0.2), bool((law.std() - 1).abs() < 0.2)
+            (True, True)
+        """
+        return condition_on(self, given, numpy=self._numpy)
 
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; needs matplotlib.
@@ -398,6 +447,12 @@ class DensityEstimate:
         fields = ("samples", "estimator", "transform", "support", "report", "names", "blocks")
         values = {name: getattr(self, name) for name in fields} | {"model": self._model, "numpy": self._numpy} | changes
         return DensityEstimate(**values)
+
+    def _tended(self, other: DensityEstimate) -> DensityEstimate:
+        """Another estimate, calibrated and normalised if this one is."""
+        generator = torch.Generator(self.device).manual_seed(0)
+        other = other.calibrated(generator=generator) if self.is_calibrated else other
+        return other.normalized(generator=generator) if self.is_normalized else other
 
     def _read_by(self, model: Model, estimator: Any, **changes: Any) -> DensityEstimate:
         estimator = estimator.with_network(model.network)

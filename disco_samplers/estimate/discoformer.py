@@ -22,10 +22,8 @@ from disco_samplers.estimators import (
     DEFAULTS,
     SHIPPED,
     WEIGHTS_NAME,
-    Edges,
     NetworkEstimator,
     SupportedEstimator,
-    SupportTransform,
     TransformedEstimator,
     check_single,
     load_network,
@@ -170,10 +168,8 @@ class DiScoFormer(
         model = frozen(self)
         if supports is not None and any(supports):
             x = off_edges(x, supports, about["names"] or default_names(x.shape[1]))
-            transform = SupportTransform.fit(x, supports, counts)
-            inner = NetworkEstimator(model.network, transform(x), counts, keys, progress=progress)
-            bounded = SupportedEstimator(inner, transform, Edges.of(x, supports, transform, counts))
-            return DensityEstimate(model, x, bounded, transform=transform, support=supports, numpy=numpy, **about)
+            bounded = SupportedEstimator.of(model.network, x, supports, counts, keys, progress=progress)
+            return DensityEstimate(model, x, bounded, transform=bounded.transform, support=supports, numpy=numpy, **about)
         if transform is None:
             estimator: Any = NetworkEstimator(model.network, x, counts, keys, progress=progress)
             return DensityEstimate(model, x, estimator, numpy=numpy, **about)

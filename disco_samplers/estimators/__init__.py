@@ -6,12 +6,13 @@ from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent, midranks
-from disco_samplers.estimators.judge import consistency, deviation, mean
+from disco_samplers.estimators.judge import consistency, deviation, fall, mean
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer, unnormalized
 from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
 from disco_samplers.estimators.proposal import NeighbourMixture, proposal
+from disco_samplers.estimators.quadrature import MAX_FREE, Places, Quadrature
 from disco_samplers.estimators.shipped import (
     DEFAULTS,
     SHIPPED,
@@ -20,7 +21,10 @@ from disco_samplers.estimators.shipped import (
     shipped_network,
     weights_path,
 )
+from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
+from disco_samplers.estimators.slices import Slice, Slices
 from disco_samplers.estimators.supported import Edges, SupportedEstimator
+from disco_samplers.estimators.tempered import TemperedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
     ClosedForm,
@@ -38,6 +42,7 @@ from disco_samplers.estimators.transforms import (
 __all__ = [
     "DEFAULTS",
     "MAX_DIM",
+    "MAX_FREE",
     "PLAIN",
     "SHIPPED",
     "WEIGHTS_NAME",
@@ -54,10 +59,17 @@ __all__ = [
     "NetworkEstimator",
     "NormalizedEstimator",
     "PartsEstimator",
+    "Places",
+    "Quadrature",
+    "Slice",
+    "SliceMixture",
+    "Slices",
     "SupportTransform",
     "SupportedEstimator",
     "TailTransform",
+    "TemperedEstimator",
     "TransformedEstimator",
+    "Weighted",
     "WhitenedPartsEstimator",
     "adapt_heads",
     "as_it_is",
@@ -68,6 +80,7 @@ __all__ = [
     "crossfit",
     "deviation",
     "draw_rows",
+    "fall",
     "fit_mixture",
     "heavy_tails",
     "innermost",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from disco_samplers.estimators.base import Estimator, draw_rows
+from disco_samplers.estimators.base import draw_rows
 from disco_samplers.estimators.transformed import TransformedEstimator
-from disco_samplers.model import log_standard_normal
+from disco_samplers.model import Whitening, log_standard_normal
 from disco_samplers.randomness import generator_on
 
 _COMPONENTS = 512
@@ -18,7 +18,9 @@ _MOST_ROWS = 2**14
 """Rows among which neighbours are looked for."""
 
 _NEIGHBOURS = 50
-_FREEDOM = 7
+FREEDOM = 7
+"""Degrees of freedom of each component."""
+
 _WIDER = 1.1
 _GLOBAL = 0.2
 """Share of the one component that has the moments of all rows, so that no region is left without proposals.
@@ -32,6 +34,17 @@ kernel adds, these are not.
 _TILE = 2**19
 
 
+class Rows(Protocol):
+    """Rows (n, d) with what they are worth and their whitening, as estimators have them."""
+
+    @property
+    def samples(self) -> Tensor: ...
+    @property
+    def counts(self) -> Tensor | None: ...
+    @property
+    def whitening(self) -> Whitening: ...
+
+
 class NeighbourMixture:
     r"""A mixture of Student-t laws, each with mean and covariance of a row's 50 nearest rows.
 
@@ -41,7 +54,7 @@ class NeighbourMixture:
     the estimate's own Gaussian.
 
     Arguments:
-        core: an estimator of one data set, whose rows these are.
+        core: an estimator of one data set, whose rows these are, or what else has rows.
         seed: of the choice of up to 512 rows; give this or ``generator``.
         generator: source of randomness.
 
@@ -49,7 +62,7 @@ class NeighbourMixture:
         West, *Approximating posterior distributions by mixtures*, JRSS B 1993, for mixtures of local moments as proposals.
     """
 
-    def __init__(self, core: Estimator, *, seed: int | None = None, generator: torch.Generator | None = None) -> None:
+    def __init__(self, core: Rows, *, seed: int | None = None, generator: torch.Generator | None = None) -> None:
         generator = generator_on(core.samples.device, seed=seed, generator=generator)
         self.whitening, rank = core.whitening, core.whitening.rank
         self.dtype = core.samples.dtype
@@ -74,8 +87,17 @@ class NeighbourMixture:
         eye = torch.eye(rank, dtype=white.dtype, device=white.device)
         self._inverses = torch.linalg.solve_triangular(self.factors, eye.expand_as(self.factors), upper=False)
         self._offsets = self._inverses @ means[..., None]
-        constant = math.lgamma((_FREEDOM + rank) / 2) - math.lgamma(_FREEDOM / 2) - rank / 2 * math.log(_FREEDOM * math.pi)
+        constant = math.lgamma((FREEDOM + rank) / 2) - math.lgamma(FREEDOM / 2) - rank / 2 * math.log(FREEDOM * math.pi)
         self._log_scale = constant + self.weights.log() - self.factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def laws(self) -> tuple[Tensor, Tensor]:
+        """Means (c, d) and roots (c, d, d) of the scale matrices of the components, in the coordinates of the rows."""
+        (components, rank), d = self.means.shape, self.whitening.matrix.shape[-1]
+        whole = torch.eye(d, dtype=self.means.dtype, device=self.means.device).repeat(components, 1, 1)
+        whole[:, :rank, :rank] = self.factors
+        means = torch.nn.functional.pad(self.means, (0, d - rank))
+        back = torch.linalg.inv(self.whitening.matrix[0].T)
+        return self.whitening.center[0] + means @ back.T, back @ whole
 
     @torch.no_grad()
     def log_prob(self, points: Tensor) -> Tensor:
@@ -85,7 +107,7 @@ class NeighbourMixture:
         parts = []
         for part in z[:, :rank].split(max(1, _TILE // (components * rank))):
             distance = (self._inverses.flatten(0, 1) @ part.T).view(components, rank, -1) - self._offsets
-            log_t = -(_FREEDOM + rank) / 2 * (distance.square().sum(1) / _FREEDOM).log1p()
+            log_t = -(FREEDOM + rank) / 2 * (distance.square().sum(1) / FREEDOM).log1p()
             parts.append((log_t + self._log_scale[:, None]).logsumexp(0))
         null = z[:, rank:]
         flat = log_standard_normal(null.square().sum(-1), null.shape[-1])
@@ -100,7 +122,7 @@ class NeighbourMixture:
         options: dict[str, Any] = {"dtype": self.means.dtype, "device": self.means.device, "generator": generator}
         z = torch.randn(num_samples, d, **options)
         rank = self.means.shape[1]
-        scale = (torch.randn(num_samples, _FREEDOM, **options).square().mean(1, keepdim=True)).rsqrt()
+        scale = (torch.randn(num_samples, FREEDOM, **options).square().mean(1, keepdim=True)).rsqrt()
         z[:, :rank] = self.means[which] + scale * (self.factors[which] @ z[:, :rank, None])[..., 0]
         points: Tensor = self.whitening.center[0] + torch.linalg.solve(self.whitening.matrix[0].T, z.T).T
         return points.to(self.dtype)

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from disco_samplers.draws import Support
 from disco_samplers.estimators.judge import mean
+from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import SupportTransform, quantile
+from disco_samplers.model import Network
 
 _FEWEST = 5
 """The nearest rows, among which a density that vanishes or diverges follows its power."""
@@ -101,6 +103,22 @@ class SupportedEstimator(TransformedEstimator):
     def __init__(self, base: Any, transform: SupportTransform, edges: Edges) -> None:
         super().__init__(base, transform)
         self.edges = edges
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        samples: Tensor,
+        supports: Sequence[Support],
+        counts: Tensor | None = None,
+        keys: int | None = None,
+        *,
+        progress: bool = False,
+    ) -> SupportedEstimator:
+        """A network's reading of samples (n, d) inside the supports; the others as of :class:`NetworkEstimator`."""
+        transform = SupportTransform.fit(samples, supports, counts)
+        inner = NetworkEstimator(network, transform(samples), counts, keys, progress=progress)
+        return cls(inner, transform, Edges.of(samples, supports, transform, counts))
 
     def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
         kept, rise, own, outside = self._kept(points)

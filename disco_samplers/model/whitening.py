@@ -185,6 +185,7 @@ def _shrink(correlation: Tensor, weight: Tensor, count: Tensor, constant: Tensor
     d = correlation.shape[-1]
     weight = (weight + own * (_noise(correlation, count) - weight).clamp_max(0.0))[:, None]
     values, vectors = eigh(correlation)
+    values = values.clamp_min(0.0)  # of a dependent column, rounding may leave one below
     # With n <= d every set of columns is dependent, so only a constant column counts as one without variance.
     many = (count > d)[:, None]
     shrunk = (1 - weight) * values + weight * torch.where(many, (values > RANK_TOLERANCE).double(), 1.0)

@@ -6,6 +6,7 @@ from disco_samplers.pictures.distribution import plot_distribution
 from disco_samplers.pictures.draws import plot_pairs, plot_ranks, plot_traces
 from disco_samplers.pictures.figure import brief, figure_of, legend_below, saved, some_of, widened, writable
 from disco_samplers.pictures.histogram import draw_histogram, edges
+from disco_samplers.pictures.laws import Law, plot_laws
 from disco_samplers.pictures.style import BLUE, CYCLE, DARK, GREY, ORANGE, styled
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "DARK",
     "GREY",
     "ORANGE",
+    "Law",
     "brief",
     "draw_histogram",
     "edges",
@@ -21,6 +23,7 @@ __all__ = [
     "legend_below",
     "plot_adaptation",
     "plot_distribution",
+    "plot_laws",
     "plot_line",
     "plot_pairs",
     "plot_plane",

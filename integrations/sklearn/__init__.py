@@ -1,4 +1,4 @@
-"""DiScoFormer as scikit-learn and PyOD users expect a density estimator and an outlier detector to be."""
+"""DiScoFormer as scikit-learn and PyOD users expect a density estimator, a regressor and an outlier detector to be."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ optional("sklearn", "sklearn")
 
 from .density import DiscoDensity  # noqa: E402
 from .outlier import DiscoOutlierDetector  # noqa: E402
+from .regressor import DiscoRegressor  # noqa: E402
 
 if TYPE_CHECKING:
     from .pyod import DiscoOD as DiscoOD
 
-__all__ = ["DiscoDensity", "DiscoOutlierDetector"]
+__all__ = ["DiscoDensity", "DiscoOutlierDetector", "DiscoRegressor"]
 
 
 def __getattr__(name: str) -> Any:

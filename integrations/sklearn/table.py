@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,35 @@ def checked(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> np.ndarra
     Raises:
         ValueError: naming the columns that hold strings, NaN or infinite values; or if rows or columns are not as they must be.
     """
-    check_unmasked(X, "X")
-    try:
+    with _named(X):
+        check_unmasked(X, "X")
         table: np.ndarray = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_min_samples=least)
+    return table + 0.0  # minus zero becomes zero, so that equal rows have equal bytes
+
+
+def checked_targets(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, d) and targets (n,) or (n, t) of a fit, both finite and in float64.
+
+    Raises:
+        ValueError: as :func:`checked`, or if there are no targets, or not as many as rows.
+    """
+    with _named(X):
+        check_unmasked(X, "X")
+        check_unmasked(y, "y")
+        options = {"dtype": np.float64, "multi_output": True, "y_numeric": True, "ensure_min_samples": 2}
+        table, targets = validate_data(estimator, X, y, reset=True, **options)
+    return table + 0.0, np.asarray(targets, dtype=np.float64) + 0.0
+
+
+@contextmanager
+def _named(X: Any) -> Iterator[None]:
+    """Adds to an error of scikit-learn's about a table the columns that it is about."""
+    try:
+        yield
     except ValueError as error:
         if columns := _offending(X):
             raise ValueError(f"{error}\nColumns with such values: {', '.join(columns)}; encode, drop or impute them") from None
         raise
-    return table + 0.0  # minus zero becomes zero, so that equal rows have equal bytes
 
 
 def weighed(X: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:

@@ -33,13 +33,20 @@ def ending(example: str, printed: Mapping[str, str]) -> dict[str, Any]:
 
 
 def add_options(command: argparse.ArgumentParser, *names: str) -> None:
-    """Declares some of the options --support, --seed, --model, --adapt, --device, --iid, --quiet and --json."""
+    """Declares some of the options --support, --given, --seed, --model, --adapt, --device, --iid, --quiet and --json."""
     options: dict[str, dict[str, Any]] = {
         "support": {
             "nargs": "+",
             "default": [],
             "metavar": "COLUMN=WHERE",
             "help": "where columns end: tau=positive p=unit x=0,10 y=0, z=,5 (default: as the file says)",
+        },
+        "given": {
+            "nargs": "+",
+            "default": [],
+            "action": "extend",
+            "metavar": "COLUMN=VALUE",
+            "help": "values of some columns: of the law of the others given these",
         },
         "seed": {"type": int, "default": 0, "metavar": "N", "help": "of the random numbers (default: %(default)s)"},
         "model": {

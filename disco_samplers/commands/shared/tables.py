@@ -60,6 +60,26 @@ def warned(draws: Draws, path: str) -> Draws:
     return draws
 
 
+def given_values(table: files.Table, given: Sequence[str]) -> dict[str, float]:
+    """The values of --given, each written as COLUMN=VALUE.
+
+    Raises:
+        ValueError: if one is no number, of no column, or of one that has a value already.
+    """
+    found: dict[str, float] = {}
+    for text in given:
+        name, equals, value = text.rpartition("=")
+        if not equals or name not in table.names:
+            raise ValueError(f"--given {text}: write COLUMN=VALUE with a column of {', '.join(table.names)}")
+        if name in found:
+            raise ValueError(f"--given {text}: {name} has the value {found[name]:.6g} already")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise ValueError(f"--given {text}: the value must be a number") from error
+    return found
+
+
 def points_from(options: argparse.Namespace, path: str) -> files.Table:
     """A table of points, read as the options say, with all its columns; the index may be missing."""
     plain: dict[str, Any] = {"columns": None, "exclude": [], "row_weights": None, "burn_in": None, "thinning": 1, "axes": None}

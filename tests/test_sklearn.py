@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,9 +27,11 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig  # noqa: E402
+from disco_samplers.estimators import Places, Quadrature, Slices, SupportTransform  # noqa: E402
 
 X = np.random.default_rng(0).normal(size=(80, 3)) * [1.0, 10.0, 0.1]
 NAMES = ["a", "b", "c"]
+PLAIN = {"reading": "johnson", "calibrate": False}
 
 
 def small():
@@ -314,12 +317,37 @@ def test_regression_of_a_normal_law(regressor, skewed):
     np.testing.assert_array_equal(draws, regressor.sample(x[:5], 500, random_state=0))
 
 
+@pytest.mark.slow  # fits by folds
+def test_the_reading_of_a_regression_is_chosen(regressor):
+    """By held-out rows: two parallel ridges are read in parts."""
+    rng = np.random.default_rng(13)
+    x = rng.uniform(-2, 2, (300, 1))
+    y = rng.choice([-4, 4], 300) + x[:, 0] + 0.05 * rng.normal(size=300)
+    chosen = DiscoRegressor().fit(x, y)
+    assert chosen.reading_ == "parts"
+    assert DiscoRegressor(calibrate=False).fit(x, y).power_ == 1.0
+    assert 0.7 <= regressor.power_ <= 1.4
+
+
+def test_powers_of_a_law_integrate_to_what_they_must():
+    rows = torch.randn(300, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def half(points):
+        return -0.25 * (points[:, 1] - points[:, 0]).square()
+
+    law = SimpleNamespace(log_prob=half)
+    slices = Slices(law, [0], rows[:, :1], 2)
+    found = Quadrature(slices, Places.of(slices, rows, None, SupportTransform([None] * 2)))
+    exact = 0.5 * np.log(2 * np.pi / (0.5 * np.array([0.5, 2.0])))
+    np.testing.assert_allclose(found.tempered(torch.tensor([0.5, 2.0])), np.tile(exact, (300, 1)), atol=1e-4)
+
+
 def test_regression_of_several_targets(skewed):
     """Each as if it were alone, and all together by the chain of their own laws where they are independent."""
     x, y, _, _ = skewed
     other = np.random.default_rng(12).normal(size=600)
     both = np.stack([y, other], 1)
-    two, one = DiscoRegressor().fit(x[:100], both[:100]), DiscoRegressor().fit(x[:100], y[:100])
+    two, one = DiscoRegressor(**PLAIN).fit(x[:100], both[:100]), DiscoRegressor(**PLAIN).fit(x[:100], y[:100])
     mean, std = two.predict(x[400:410], return_std=True)
     assert mean.shape == std.shape == (10, 2)
     np.testing.assert_allclose(mean[:, 0], one.predict(x[400:410]), rtol=1e-6)
@@ -334,15 +362,15 @@ def test_regression_of_weighted_rows(skewed):
     """A weight of zero leaves a row out, of two is two rows."""
     x, y, _, _ = skewed
     weight = np.r_[np.zeros(20), np.full(30, 2.0), np.ones(50)]
-    weighted = DiscoRegressor().fit(x[:100], y[:100], sample_weight=weight)
+    weighted = DiscoRegressor(**PLAIN).fit(x[:100], y[:100], sample_weight=weight)
     rows = np.repeat(np.arange(100), weight.astype(int))
-    np.testing.assert_allclose(weighted.predict(x[:9]), DiscoRegressor().fit(x[rows], y[rows]).predict(x[:9]), rtol=1e-6)
+    np.testing.assert_allclose(weighted.predict(x[:9]), DiscoRegressor(**PLAIN).fit(x[rows], y[rows]).predict(x[:9]), rtol=1e-6)
 
 
 def test_regression_far_out_and_in_frames(skewed):
     pandas = pytest.importorskip("pandas")
     x, y, _, _ = skewed
-    fitted = DiscoRegressor().fit(pandas.DataFrame(x[:100], columns=["a", "b"]), y[:100])
+    fitted = DiscoRegressor(**PLAIN).fit(pandas.DataFrame(x[:100], columns=["a", "b"]), y[:100])
     assert fitted.feature_names_in_.tolist() == ["a", "b"]
     far = pandas.DataFrame({"a": [1e3, 0.0], "b": [0.0, -1e6]})
     assert np.isfinite(fitted.predict(far)).all()

@@ -4,7 +4,7 @@ from disco_samplers.estimate.adaptation import AdaptationReport, adapt
 from disco_samplers.estimate.conditional import ConditionalEstimate
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.discoformer import MAX_KEYS, DiScoFormer
-from disco_samplers.estimate.frozen import check_model
+from disco_samplers.estimate.frozen import check_model, frozen
 from disco_samplers.estimate.gradients import Gradient
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "Gradient",
     "adapt",
     "check_model",
+    "frozen",
 ]

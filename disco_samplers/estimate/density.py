@@ -328,7 +328,7 @@ class DensityEstimate:
             >>> DiScoFormer.from_pretrained().condition(x).marginal([2, 0]).dim
             2
         """
-        return self._tended(self._replaced(**read_columns(self, columns)))
+        return self._tended(self._replaced(**read_columns(self, self._model.network, columns)))
 
     def conditional(self, given: Mapping[str | int, Any]) -> ConditionalEstimate:
         r"""The law of the other columns where some have given values, :math:`f(y \mid x) = f(x, y) / \int f(x, y)\,dy`.

@@ -8,9 +8,10 @@ from typing import Any
 from disco_samplers.arrays import default_names
 from disco_samplers.draws import Support, index_of
 from disco_samplers.estimators import NetworkEstimator, SupportedEstimator, check_single
+from disco_samplers.model import Network
 
 
-def read_columns(estimate: Any, columns: Iterable[str | int]) -> dict[str, Any]:
+def read_columns(estimate: Any, network: Network, columns: Iterable[str | int]) -> dict[str, Any]:
     """What changes of an estimate when it is to be of some of its columns only: the fields of the new one.
 
     Raises:
@@ -26,7 +27,6 @@ def read_columns(estimate: Any, columns: Iterable[str | int]) -> dict[str, Any]:
     x, counts, keys = estimate.samples[:, index].contiguous(), estimate.counts, estimate.keys
     if (x == x[:1]).all():
         raise ValueError("the marginal has no variance: all rows are the same in these columns")
-    network = estimate.estimator.core.network
     changes: dict[str, Any] = {"samples": x, "transform": None, "support": None, "report": None}
     changes["names"] = None if estimate.names is None else [estimate.names[i] for i in index]
     supports = [Support()] if estimate.support is None else [estimate.support[i] for i in index]

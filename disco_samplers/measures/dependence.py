@@ -118,7 +118,7 @@ class Normal(NamedTuple):
                 f"x and y have {p} and {q} columns that vary, the rows are worth {worth:.0f} independent draws: "
                 f"more than {p + q + 1} are needed"
             )
-        degrees = torch.arange(p + q, dtype=torch.float64)
+        degrees = torch.arange(p + q, dtype=torch.float64, device="cpu")
         logarithms = digamma((worth - 1 - degrees) / 2)
         return float(logarithms[:p].sum() + logarithms[:q].sum() - logarithms.sum()) / 2
 

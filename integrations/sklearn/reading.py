@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers.estimate import DensityEstimate
+from disco_samplers.estimate import DensityEstimate, frozen
 from disco_samplers.estimators import (
     JohnsonTransform,
     NetworkEstimator,
@@ -37,10 +37,10 @@ def read_as(
     reading: str, model: Any, rows: Tensor, counts: Tensor | None, keys: int | None, power: float = 1.0
 ) -> DensityEstimate:
     """The estimate of rows (n, d), each worth so many draws (n,), or one, read in one of the ways, to a power."""
-    frozen = model.frozen()
-    estimator = _estimator(reading, frozen.network, rows, counts, keys)
+    kept = frozen(model)
+    estimator = _estimator(reading, kept.network, rows, counts, keys)
     transform = estimator.transform if isinstance(estimator, TransformedEstimator) else None
-    return DensityEstimate(frozen, rows, TemperedEstimator(estimator, power), transform=transform)
+    return DensityEstimate(kept, rows, TemperedEstimator(estimator, power), transform=transform)
 
 
 def best_reading(

@@ -163,7 +163,7 @@ def smooth(
     .. math:: f_\sigma = f * \mathcal N(0, \sigma^2)
 
     Exact for a Gaussian mixture. A :class:`~disco_samplers.DensityEstimate` is conditioned again on its rows with
-    noise added, and normalised again if it was.
+    noise added, by what they are worth, and normalised again if it was; without a transform or support, which noise leaves.
 
     Arguments:
         density: an estimate of one data set, or a Gaussian mixture.
@@ -195,7 +195,10 @@ def smooth(
     rows: Tensor = density.samples.repeat(copies, 1)
     generator = generator_on(rows.device, seed=seed, generator=generator)
     added = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator) * noise.to(rows)
-    smoothed = density.model.condition(rows + added, keys=density.keys)
+    known = {}
+    if density.counts is not None:
+        known = {"weights": density.counts.repeat(copies), "effective_size": copies * density.effective_size}
+    smoothed = density.model.condition(rows + added, keys=density.keys, **known)
     return smoothed.normalized(generator=generator) if density.is_normalized else smoothed
 
 

@@ -15,11 +15,11 @@ from disco_samplers import DiScoFormer, DiScoFormerConfig
 torch.set_num_threads(1)
 
 
-def perturbed(symmetry="rotations", seed=0):
+def perturbed(symmetry="rotations", seed=0, layers=2):
     """An untrained model with its zero-initialised weights set to small random values."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        sizes = {"layers": 2, "width": 16, "vector_channels": 8, "heads": 4, "head_width": 4, "hidden": 32}
+        sizes = {"layers": layers, "width": 16, "vector_channels": 8, "heads": 4, "head_width": 4, "hidden": 32}
         model = DiScoFormer(DiScoFormerConfig(**sizes, symmetry=symmetry))
         network = model.network
         for linear in [network.heads.output, *(block.attention.bandwidth for block in network.blocks)]:

@@ -57,7 +57,7 @@ from disco_samplers.training import (
     training_loss,
 )
 
-MODELS = {symmetry: perturbed(symmetry) for symmetry in ("rotations", "axes")}
+MODELS = {symmetry: perturbed(symmetry, layers=1) for symmetry in ("rotations", "axes")}
 RNG = np.random.default_rng(0)
 X, Y, W = RNG.normal(size=(40, 2)), RNG.normal(size=(5, 2)), RNG.uniform(0.5, 2.0, size=40)
 SETS, QUERIES = np.stack([X, X[::-1] + 1]), np.stack([Y, Y])

@@ -16,6 +16,7 @@ from disco_samplers.measures import (
     Information,
     entropy,
     fisher_information,
+    information,
     kernel_stein_discrepancy,
     kl_divergence,
     maximum_mean_discrepancy,
@@ -26,6 +27,7 @@ from disco_samplers.measures import (
     sliced_wasserstein,
     stein,
 )
+from disco_samplers.measures.dependence import Dependence
 from disco_samplers.reference import Gaussian, GaussianMixture
 
 
@@ -101,6 +103,63 @@ def test_mutual_information_does_not_see_monotone_marginals(disco):
     x, y = z[:, 0], 0.7 * z[:, 0] + 0.7 * z[:, 1]
     plain, bent = mutual_information(x, y, model=disco), mutual_information(x.exp(), torch.sinh(2 * y), model=disco)
     assert abs(plain.value - bent.value) < 0.06
+
+
+def _correlated(covariance: torch.Tensor, n: int, seed: int) -> torch.Tensor:
+    noise = torch.randn(n, len(covariance), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return noise @ torch.linalg.cholesky(covariance).T
+
+
+@pytest.mark.parametrize("kind", [pytest.param("one factor", marks=pytest.mark.slow), "two pairs"])
+def test_mutual_information_in_many_columns(kind, disco):
+    """25 + 25 columns of a normal law. Four standard errors: by chance once in 16,000."""
+    covariance = torch.eye(50, dtype=torch.float64)
+    if kind == "one factor":
+        covariance = 0.6 * covariance + 0.4
+    if kind == "two pairs":
+        covariance[[0, 1, 25, 26], [25, 26, 0, 1]] = 0.6
+    exact = 0.5 * float(2 * torch.logdet(covariance[:25, :25]) - torch.logdet(covariance))
+    x = _correlated(covariance, 1000, 40)
+    found = mutual_information(x[:, :25], x[:, 25:].exp(), model=disco, seed=1)
+    assert abs(found.value - exact) < max(0.15, 4 * found.standard_error)
+    assert found.standard_error < 0.1
+
+
+def test_mutual_information_of_uniforms(disco):
+    """The normal copula of 5 + 5 columns, two pairs of which depend, has the information of the normal law."""
+    covariance = torch.eye(10, dtype=torch.float64)
+    covariance[[0, 1, 5, 6], [5, 6, 0, 1]] = 0.8
+    x = torch.special.ndtr(_correlated(covariance, 1000, 41))
+    found = mutual_information(x[:, :5], x[:, 5:], model=disco, seed=1)
+    assert abs(found.value + math.log(1 - 0.8**2)) < 4 * found.standard_error < 0.25
+
+
+def test_mutual_information_of_independent_heavy_tails_is_nothing(disco):
+    """Shuffled rows take off what estimates of heavy tails get wrong. Four standard errors: by chance once in 16,000."""
+    generator = torch.Generator().manual_seed(42)
+    x, y = (torch.randn(600, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    x, y = (part / torch.rand(600, 1, generator=generator, dtype=torch.float64).sqrt() for part in (x, y))
+    found = mutual_information(x, y, model=disco, seed=1)
+    assert abs(found.value) < 4 * found.standard_error < 0.2
+
+
+def test_mutual_information_is_at_most_what_a_code_can_tell(disco, monkeypatch):
+    x = torch.randn(600, 1, generator=torch.Generator().manual_seed(43), dtype=torch.float64)
+    read = mutual_information(x, x > 0, model=disco, seed=1)
+    assert math.log(2) - 0.2 < read.value <= math.log(2)
+    monkeypatch.setattr(information, "dependence", lambda x, *_: Dependence(5 + 0 * x.values[:, 0], 0.01))
+    assert mutual_information(x, x > 0, model=disco).value == pytest.approx(math.log(2), abs=0.01)
+    assert mutual_information(x, x, model=disco).value == pytest.approx(5)
+
+
+def test_more_columns_than_draws(disco):
+    x = _correlated(torch.eye(40, dtype=torch.float64), 35, 44)
+    with pytest.raises(ValueError, match="x and y have 20 and 20 columns that vary, the rows are worth 35"):
+        mutual_information(x[:, :20], x[:, 20:], model=disco)
+    with pytest.raises(ValueError, match="y does not vary"):
+        mutual_information(x[:, :3], torch.ones(35), model=disco)
+    with pytest.raises(ValueError, match="marginals= is ignored here"):
+        mutual_information(x[:, 0], x[:, 1], model=disco, marginals="linear")
 
 
 @pytest.mark.slow

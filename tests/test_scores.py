@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.distributions import biject_to, constraints
@@ -86,6 +88,17 @@ def test_smoothing():
             smooth(estimate, 1.0, copies=copies)
     with pytest.raises(ValueError, match="levels must fall"):
         ladder(ONE, [1.0, 2.0])
+
+
+def test_smoothing_keeps_the_weights():
+    """exp(x) makes of a standard normal one at 1, and the noise adds its variance. Unweighted it would lie at 0."""
+    x = torch.randn(3000, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    estimate = DiScoFormer.from_pretrained().condition(x, weights=x[:, 0].exp())
+    smoothed = smooth(estimate, 0.5, seed=0)
+    exact = torch.distributions.Normal(1.0, math.sqrt(1.25))
+    points = torch.linspace(-0.5, 2.5, 7, dtype=torch.float64)
+    assert (smoothed.log_prob(points[:, None]) - exact.log_prob(points)).abs().max() < 0.25
+    assert smoothed.effective_size == pytest.approx(estimate.effective_size)
 
 
 @pytest.mark.parametrize("kind", ["elementwise", "simplex"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.special import ndtri
@@ -65,17 +67,32 @@ def spread(values: Tensor, steps: Tensor, seed: int) -> Tensor:
 
 
 def normal_scores(values: Tensor, seed: int, weights: Tensor | None = None) -> Tensor:
-    """Values (n, d) whose columns with ties are normal scores, ties in random order: mutual information stays what it is.
+    """Each column of (n, d) by its ranks as a standard normal one, ties in random order: mutual information stays what it is.
 
     Example:
         >>> x = (torch.arange(1000.0) % 3)[:, None]
         >>> normal_scores(x, 0).std().round(decimals=2)
         tensor(1.)
     """
-    steps = steps_of(values)
     share = values.new_full((len(values),), 1 / len(values)) if weights is None else weights.to(values)
-    ranks = torch.stack([midranks(column, share) for column in spread(values, steps, seed).unbind(1)], 1)
-    return torch.where(steps > 0, ndtri((1 + ranks) / 2), values)
+    ranks = torch.stack([midranks(column, share) for column in spread(values, steps_of(values), seed).unbind(1)], 1)
+    scores: Tensor = ndtri((1 + ranks) / 2)
+    return scores
+
+
+def entropy_of_codes(values: Tensor, share: Tensor) -> float:
+    """Discrete entropy of rows (n, d), in nats, if all their columns are codes; infinite if not.
+
+    Example:
+        >>> x = (torch.arange(400.0) % 2)[:, None]
+        >>> round(entropy_of_codes(x, torch.full((400,), 1 / 400)), 4)
+        0.6931
+    """
+    if not (steps_of(values) > 0).all() or any(len(column.unique()) > CODES for column in values.unbind(1)):
+        return math.inf
+    own = values.unique(dim=0, return_inverse=True)[1]
+    found = share.new_zeros(int(own.max()) + 1).index_add_(0, own, share)
+    return float(torch.special.entr(found).sum())
 
 
 def counted_information(x: Tensor, y: Tensor, share: Tensor, worth: float) -> tuple[Tensor, float] | None:

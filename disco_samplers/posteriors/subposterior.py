@@ -63,7 +63,7 @@ def subposterior(
         generator: source of randomness, on the device of the draws.
 
     Example:
-        >>> from disco_samplers import DiScoFormer, check_model
+        >>> from disco_samplers import DiScoFormer
         >>> x = torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         >>> shard = subposterior(x, DiScoFormer.from_pretrained(), seed=0)
         >>> 0 <= shard.weight <= 1
@@ -152,7 +152,7 @@ def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
         Hyvarinen, *Estimation of non-normalized statistical models by score matching*, JMLR 2005, theorem 1.
 
     Example:
-        >>> from disco_samplers import DiScoFormer, check_model
+        >>> from disco_samplers import DiScoFormer
         >>> x = torch.randn(400, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         >>> x = torch.cat([x - 3, x + 3])
         >>> trust(x, Edgeworth(x), DiScoFormer.from_pretrained()) > 0.8

@@ -174,7 +174,7 @@ def plot_mixing(path: Path) -> None:
         axes.plot(means, range(len(found)), marker, color=colour, ms=9, mew=2, ls="none", label=f'"{method}"')
     axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
-    axes.set(xscale="log", xlabel="effective draws a second", title="Jumps reach all modes, local moves seldom do")
+    axes.set(xscale="log", xlabel="effective draws a second", title="Jumps between modes against local moves")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside right upper")
     figure.savefig(path, dpi=110)

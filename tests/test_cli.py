@@ -90,6 +90,12 @@ def test_closeness_in_words(here, capsys):
     assert "new draws are as close to the input as half of it is to the other half (sliced" in out
 
 
+def test_halves_far_apart_are_no_measure(here, capsys):
+    np.save("few.npy", np.random.default_rng(0).normal(size=(12, 2)))
+    out = run(capsys, "sample", "few.npy", *SMALL)
+    assert "cannot be judged, for its halves lie apart (sliced" in out
+
+
 @pytest.mark.filterwarnings("ignore::disco_samplers.draws.UnmixedWarning")
 @pytest.mark.filterwarnings("ignore::disco_samplers.draws.LowEffectiveSizeWarning")
 def test_halves_of_a_slow_chain_are_far_apart(here, capsys):
@@ -147,7 +153,7 @@ def test_an_input_that_has_not_mixed_is_called_so(arguments, here, capsys):
     out, err = capsys.readouterr()
     assert "the chains have not mixed, or are too short to tell: R-hat 1.74 (x0), good is 1.01 or less" in err
     if arguments[0] == "sample":
-        assert "cannot be judged, for its halves lie apart" in out
+        assert "cannot be judged, for its chains have not mixed (x0) (sliced" in out
     if arguments[0] in ("compare", "merge", "evidence"):
         assert "disco: warning: apart.n" in err
 

@@ -229,12 +229,12 @@ def _closeness(far: float, apart: float, unmixed: list[str]) -> str:
     """The distance of the new draws to the input in words, measured by that of one half of it to the other."""
     ratio = far / apart
     distances = f"sliced Wasserstein distance: new to input {far:.3g}, half to half {apart:.3g}, in standard deviations"
-    if apart > _FAR_APART:
-        return f"whether new draws are close to the input cannot be judged, for its halves lie apart ({distances})"
+    why = f"its chains have not mixed ({', '.join(unmixed)})" if unmixed else "its halves lie apart"
+    if unmixed or apart > _FAR_APART:
+        return f"whether new draws are close to the input cannot be judged, for {why} ({distances})"
     words = (
         "new draws are as close to the input as half of it is to the other half"
         if ratio <= _AS_CLOSE
         else f"new draws are {ratio:.1f} times as far from the input as half of it is from the other half"
     )
-    doubt = f"; but the input's chains have not mixed ({', '.join(unmixed)}), so this says little" if unmixed else ""
-    return f"{words} ({distances}){doubt}"
+    return f"{words} ({distances})"

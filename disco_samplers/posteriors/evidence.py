@@ -214,11 +214,10 @@ def _from_values(rows: Rows, proposal: Proposal, model: DiScoFormer | None, gene
         kinds.append(g.kind)
         spread = float((others.log_prob.flatten() - g.log_prob(others.flat)).std())  # type: ignore[union-attr]
         own = float(g.log_prob(others.flat).std())
-        words = f"their stored values and a density fitted to them differ by {spread:.2g} nats from draw to draw, and means"
-        words += f" taken with the two by {found[-1].difference:.0f} standard errors"
+        words = f"means that these values imply are missed by {found[-1].difference:.0f} standard errors"
         rough = found[-1].pareto_k > _LARGE_K or others.size < len(others.flat) / 2
         gross = spread > _LOOSE * own and found[-1].difference > (_CLEAR if rough else _DOUBT)
-        _doubt(found[-1].difference, gross, words)
+        _doubt(found[-1].difference, gross, f"{words}, and their scatter about a fit is {spread:.2g} nats")
     k = max(half.pareto_k for half in found)
     if k > _LARGE_K:
         warnings.warn(

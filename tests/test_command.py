@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from conftest import perturbed
 from disco_samplers import cli, files
 from disco_samplers.commands.shared.bars import in_parts
 from disco_samplers.files import check_place
+from disco_samplers.samplers.algorithms import Method
 
 SMALL = ["--num-samples", "6", "--num-chains", "2", "--num-warmup", "6", "--thinning", "1", "--quiet"]
 
@@ -337,3 +339,10 @@ def test_a_warning_is_one_line_whatever_the_command(command, here, capsys):
     assert lines
     assert all(line.startswith("disco: warning: ") for line in lines)
     assert "the column weights is read as a variable" in lines[0]
+
+
+def test_every_method_that_samples_an_estimate_is_offered():
+    """But "exact", which wants a log-density that is known, and "flow", which moves particles."""
+    command = next(a for a in cli._parser()._actions if a.choices and "sample" in a.choices).choices["sample"]
+    choices = next(action.choices for action in command._actions if "--method" in action.option_strings)
+    assert set(choices) == {"auto", *get_args(Method)} - {"exact", "flow"}

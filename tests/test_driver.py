@@ -229,6 +229,17 @@ def test_a_window_remembers_all_chains_alike(chains, steps):
     assert int(step[-1]) >= 0.99 * (steps - 1)
 
 
+@pytest.mark.parametrize(("chains", "steps"), [(16_384, 20), (65_536, 20), (8192, 32), (4096, 64)])
+def test_a_window_remembers_all_steps_alike(chains, steps):
+    """Of many chains every step is kept about as often."""
+    history = History()
+    for step in range(steps):
+        history.add(torch.full((chains, 1), float(step)))
+    rows = history.take()
+    count = rows[:, 0].long().bincount(minlength=steps)
+    assert count.max() - count.min() <= 0.02 * len(rows)
+
+
 def test_warm_up_learns_the_preconditioner():
     scale = torch.tensor([1.0, 30.0])
     target = {"score": lambda x: -x / scale**2, "log_prob": lambda x: log_prob(x / scale)}
@@ -274,6 +285,7 @@ def test_particle_flow_through_the_front(disco):
         ),
         ({"method": "malt", "log_prob": None}, "needs a log-density"),
         ({"method": "malt", "friction": -1.0}, "friction must not be negative"),
+        ({"method": "baoab", "friction": 0.0}, "friction must be positive: without it"),
         ({"method": "malt", "trajectory": 0.0}, "trajectory must be positive"),
         ({"method": "nuts"}, "method must be one of mala, ula, baoab, malt, annealed, flow, exact, jumps"),
     ],

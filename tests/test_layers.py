@@ -26,6 +26,9 @@ integrations integrations.diffusers integrations.plasma integrations.pyro integr
 app
 commands
 cli"""
+LAZY, COMPUTED = ("import_module", "__import__", "optional"), "a computed name"
+BY_NAME = ("disco_samplers.__init__", "disco_samplers.cli", "disco_samplers.extras")
+"""What imports lazily, by a name that can be read but in these three: the front, the command's subcommands, and packages."""
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS.splitlines()) for room in rooms.split()}
 """A room sees the public names of those on lower floors. The front is what ``import disco_samplers`` gives."""
 
@@ -52,8 +55,16 @@ def imports(module, text):
         elif isinstance(node, ast.ImportFrom):
             base = module.split(".")[: -node.level] if node.level else []
             found += [(".".join(filter(None, [*base, node.module])), alias.name) for alias in node.names]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")) and node.args:
-            found += [(node.args[0].value, "")] if isinstance(node.args[0], ast.Constant) else []
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in LAZY:
+            asked = [*node.args, *(k.value for k in node.keywords if k.arg == "name")][0]
+            if not isinstance(asked, ast.Constant) and ast.unparse(node.func) == "optional":
+                continue  # of another package, whose name stands in a table
+            name = asked.value if isinstance(asked, ast.Constant) else COMPUTED
+            level = len(name) - len(name.lstrip("."))
+            base = [*module.split(".")[:-level], name.lstrip(".")] if level else [name]
+            found.append((".".join(base), ""))
+        if isinstance(node, ast.alias) and node.name in LAZY and node.asname:
+            found.append((COMPUTED, ""))
     return found
 
 
@@ -71,8 +82,37 @@ def private(text):
     attributes = [node for node in tree if isinstance(node, ast.Attribute)]
     own = {node.name for node in tree if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     own |= {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
+    own |= {
+        target.id for node in tree[0].body if isinstance(node, ast.Assign) for target in node.targets if hasattr(target, "id")
+    }
     asked = {node.attr for node in attributes if ast.unparse(node.value) not in ("self", "cls", "super()")}
     return [{name for name in names if name.startswith("_") and not name.startswith("__")} for names in (own, asked)]
+
+
+def of_the_package(module, base):
+    """What is against the rules in a name that is imported from, and whether it is one of the package's."""
+    top = base.partition(".")[0]
+    if base == COMPUTED and module not in BY_NAME:
+        yield f"{module}: imports by a computed name"
+    if top == "integrations":
+        yield f"{module}: integrations are imported as disco_samplers.integrations"
+    if top in ("benchmarks", "docs", "notebooks", "tests"):
+        yield f"{module}: the package must not import {base}"
+
+
+def of_rooms(module, base, name, target, names):
+    """What is against the rules in an import of a name from a module of the package."""
+    here, there = room(module), room(target)
+    if here not in HEIGHT:
+        yield f"{module}: name the room {here} in FLOORS"
+        return
+    if here == there and name.startswith("_"):
+        yield f"{module}: {name} is private to {base}"
+    if here != there and HEIGHT[here] <= HEIGHT[there]:
+        yield f"{module}: {here} must not import {there}"
+    seen = not name or (not name.startswith("_") if names is None else name in names)
+    if here != there and base != "disco_samplers" and not (seen and base == f"disco_samplers.{there}"):
+        yield f"{module}: {name} is no public name of {base}"
 
 
 def faults(modules):
@@ -87,21 +127,15 @@ def faults(modules):
         for name in sorted((asked & defined) - own):
             yield f"{module}: {name} is private to another file"
         for base, name in imports(module, text):
-            if base.partition(".")[0] == "integrations":
-                yield f"{module}: integrations are imported as disco_samplers.integrations"
+            yield from of_the_package(module, base)
             if base.partition(".")[0] != "disco_samplers":
                 continue
             target = next(m for m in (f"{base}.{name}", f"{base}.{name}.__init__", f"{base}.__init__", base) if m in modules)
-            graph[module].add(target)
-            here, there = room(module), room(target)
-            if here == there and name.startswith("_"):
-                yield f"{module}: {name} is private to {base}"
-            if here != there and HEIGHT[here] <= HEIGHT[there]:
-                yield f"{module}: {here} must not import {there}"
-            names = public.get(f"{base}.__init__")
-            seen = not name.startswith("_") if names is None else name in names
-            if here != there and base != "disco_samplers" and not (seen and base == f"disco_samplers.{there}"):
-                yield f"{module}: {name} is no public name of {base}"
+            # What imports a module of another folder runs that folder's own first.
+            folders = [".".join(target.split(".")[:k]) for k in range(2, target.count(".") + 1)]
+            runs = {f"{folder}.__init__" for folder in folders if not module.startswith(f"{folder}.")}
+            graph[module] |= {target} | runs & modules.keys()
+            yield from of_rooms(module, base, name, target, public.get(f"{base}.__init__"))
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -137,6 +171,17 @@ def test_nothing_imports_what_stands_above_it():
         ("disco_samplers.model.config", "if TYPE_CHECKING:\n    from disco_samplers.model.network import Network", "circle"),
         ("disco_samplers.files.text", "from disco_samplers.files.formats import _SHEETS", "_SHEETS is private to"),
         ("disco_samplers.files.text", "def f(table):\n    return table._model", "_model is private to another file"),
+        ("disco_samplers.model.config", "import_module('..estimate', __package__)", "model must not import estimate"),
+        ("disco_samplers.model.config", "import_module(name='disco_samplers.estimate')", "model must not import estimate"),
+        ("disco_samplers.model.config", "from importlib import import_module as load", "by a computed name"),
+        ("disco_samplers.model.config", "import_module(f'{__package__}.network')", "by a computed name"),
+        ("disco_samplers.model.config", "optional('disco_samplers.estimate', 'x')", "model must not import estimate"),
+        (
+            "disco_samplers.model.config",
+            "from disco_samplers.model import attention\nattention._KERNELS",
+            "_KERNELS is private",
+        ),
+        ("disco_samplers.model.config", "from tests import conftest", "must not import tests"),
         ("disco_samplers.integrations.plasma.grid", "from .simulation import Simulation", "circle"),
     ],
 )
@@ -144,3 +189,11 @@ def test_a_planted_fault_is_found(module, line, fault):
     modules = sources()
     modules[module] += "\n" + line
     assert any(fault in found for found in faults(modules))
+
+
+def test_a_circle_through_a_folder_is_found():
+    """Importing a module of a folder runs the folder's __init__."""
+    modules = sources()
+    modules["disco_samplers.estimators.transforms.__init__"] += "\nfrom disco_samplers.estimators import network"
+    modules["disco_samplers.estimators.network"] += "\nfrom disco_samplers.estimators.transforms.base import ClosedForm"
+    assert any("circle" in found for found in faults(modules))

@@ -10,8 +10,8 @@ from disco_samplers.app.answers import Answers
 from disco_samplers.extras import optional
 
 MAX_FILE_SIZE = "50mb"
-_WIDTHS: list[str | int] = ["14%", *["9.5%"] * 9]
-"""Of a summary's columns: its last, R-hat, must be seen without scrolling."""
+_WIDTHS: list[str | int] = ["13%", "9%", *["8.5%"] * 4, "10%", "13%", "13%", "8%"]
+"""Of a summary's columns: its last, R-hat, must be seen without scrolling, and the names of all be read."""
 
 _HEAD = """# DiScoFormer
 Drop a table of draws: a posterior's chains, a sample, any table of numbers. One pretrained transformer reads it and answers

@@ -1,1 +1,3 @@
 """The subcommands of ``disco``, one a file: ``add(commands)`` declares its options, ``run(options)`` does the work."""
+
+__all__: list[str] = []

@@ -62,6 +62,8 @@ class Options:
             raise ValueError(f"bias must lie in (0, 1), got {self.bias}")
         if self.friction is not None and not (self.friction >= 0 and math.isfinite(self.friction)):
             raise ValueError(f"friction must not be negative, got {self.friction}")
+        if self.friction == 0 and self.method == "baoab":
+            raise ValueError('friction must be positive: without it "baoab" keeps the energy it starts with, and has no limit')
         if self.trajectory is not None and not (self.trajectory > 0 and math.isfinite(self.trajectory)):
             raise ValueError(f"trajectory must be positive, got {self.trajectory}")
         check_callable("condition", self.condition, "of particles (n, d)", optional=True)

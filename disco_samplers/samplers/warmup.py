@@ -51,6 +51,9 @@ class History:
         """The window's rows (n, d), evenly thinned to at most a number that fits memory; starts a new window."""
         rows, steps = torch.cat(self._rows), len(self._rows)
         self._rows = []
-        # Counted chain by chain: every so many-th row of a step after step may always be the same chain's.
-        places = torch.arange(len(rows), device=rows.device).view(steps, -1).T.flatten()
+        # Counted chain by chain: every so many-th row of a step after step may always be the same chain's. Each chain begins at
+        # another of its steps, by the golden ratio: every so many-th row of a chain after chain may always be the same step's.
+        chains = torch.arange(len(rows) // steps, device=rows.device)[:, None]
+        first = (chains * 0.6180339887498949 % 1 * steps).long()
+        places = ((torch.arange(steps, device=rows.device) + first) % steps * len(chains) + chains).flatten()
         return rows[places[:: -(-len(rows) // _MOST_ROWS)].sort().values]

@@ -90,7 +90,7 @@ def private(text):
 
 
 def of_the_package(module, base):
-    """What is against the rules in a name that is imported from, and whether it is one of the package's."""
+    """What is against the rules in where something is imported from."""
     top = base.partition(".")[0]
     if base == COMPUTED and module not in BY_NAME:
         yield f"{module}: imports by a computed name"

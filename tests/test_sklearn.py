@@ -58,8 +58,15 @@ SMALL = Folder(small())
 # No failure is expected of any check.
 # One of the checks gives a row a weight of ten among fifteen of one.
 @pytest.mark.filterwarnings("ignore::disco_samplers.draws.LowEffectiveSizeWarning")
-@parametrize_with_checks([DiscoDensity(model=SMALL), DiscoOutlierDetector(model=SMALL), DiscoRegressor(model=SMALL)])
+@parametrize_with_checks([DiscoDensity(model=SMALL), DiscoOutlierDetector(model=SMALL), DiscoRegressor(model=SMALL, **PLAIN)])
 def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow  # fits by folds
+@pytest.mark.filterwarnings("ignore::disco_samplers.draws.LowEffectiveSizeWarning")
+@parametrize_with_checks([DiscoRegressor(model=SMALL)])
+def test_scikit_learn_of_a_chosen_reading(estimator, check):
     check(estimator)
 
 
@@ -292,10 +299,10 @@ def skewed():
     return x, mean + std * rng.normal(size=600), mean, std
 
 
-@pytest.fixture(scope="module")
-def regressor(skewed):
+@pytest.fixture(scope="module", params=[PLAIN, pytest.param({}, marks=pytest.mark.slow)], ids=["plain", "chosen"])
+def regressor(skewed, request):
     x, y, _, _ = skewed
-    return DiscoRegressor().fit(x[:400], y[:400])
+    return DiscoRegressor(**request.param).fit(x[:400], y[:400])
 
 
 def test_regression_of_a_normal_law(regressor, skewed):

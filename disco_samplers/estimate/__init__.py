@@ -3,6 +3,7 @@
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
 from disco_samplers.estimate.ascent import Mode
 from disco_samplers.estimate.conditional import ConditionalEstimate
+from disco_samplers.estimate.corners import corner
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.discoformer import MAX_KEYS, DiScoFormer
 from disco_samplers.estimate.frozen import check_model, frozen
@@ -20,5 +21,6 @@ __all__ = [
     "Mode",
     "adapt",
     "check_model",
+    "corner",
     "frozen",
 ]

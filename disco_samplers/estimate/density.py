@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from disco_samplers.draws import Support, align, rounded_inside
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt_through, check_options
 from disco_samplers.estimate.ascent import Mode, find_modes
 from disco_samplers.estimate.conditional import ConditionalEstimate, condition_on
+from disco_samplers.estimate.corners import corner
 from disco_samplers.estimate.drawing import moved_rows
 from disco_samplers.estimate.frozen import Model, check_model, frozen
 from disco_samplers.estimate.gradients import Gradient, log_prob_by
@@ -426,6 +427,38 @@ class DensityEstimate:
             ImportError: if matplotlib is not installed.
         """
         return plot_estimate(self.estimator, self.samples, dims, path, names=self.names, support=self.support)
+
+    def corner(
+        self,
+        *,
+        truth: Mapping[str | int, float] | None = None,
+        names: Sequence[str] | None = None,
+        width: float = 7.0,
+        path: str | None = None,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Draws the marginals of one and two columns, with regions of 68 and 95 %; needs matplotlib.
+
+        See :func:`disco_samplers.corner`, which draws several estimates over one another.
+
+        Arguments:
+            truth: values to mark, by name or number of the column.
+            names: of the columns, as they are to stand on the axes.
+            width: of the picture in inches; one column of a paper is 3.4 wide, two are 7.
+            path: where to save the picture, if anywhere; the extension says the format.
+            seed: of the randomness; give this or ``generator``.
+            generator: source of randomness, on the estimate's device.
+            progress: whether to show a progress bar.
+
+        Raises:
+            ValueError: if the estimate is of a batch or of more than 8 columns, there is no such column in ``truth``, or
+                ``names`` are not as many as there are columns.
+            ImportError: if matplotlib is not installed.
+        """
+        by: dict[str, Any] = {"seed": seed, "generator": generator, "progress": progress}
+        return corner([self], truth=truth, names=names, width=width, path=path, **by)
 
     def log_normalizer(
         self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None

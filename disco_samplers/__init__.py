@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from disco_samplers.estimate import AdaptationReport as AdaptationReport
     from disco_samplers.estimate import DensityEstimate as DensityEstimate
     from disco_samplers.estimate import DiScoFormer as DiScoFormer
+    from disco_samplers.estimate import corner as corner
     from disco_samplers.files import read as read
     from disco_samplers.files import save as save
     from disco_samplers.model import DiScoFormerConfig as DiScoFormerConfig
@@ -35,6 +36,7 @@ _WHERE = {
     "LogDensity": "types",
     "SamplerResult": "samplers",
     "ScoreFunction": "types",
+    "corner": "estimate",
     "read": "files",
     "save": "files",
 }

@@ -128,6 +128,11 @@ def conditioned(h: Here, x: np.ndarray, given: dict[int, Any]) -> Any:
     return law.log_prob(free), law.score(free), law.mean(), law.std(), law.sample(2, generator=h.generator())
 
 
+def region(h: Here) -> Any:
+    found = h.model().condition(h.put(X[:, :1])).highest_density(0.8, generator=h.generator())
+    return found.level, found.intervals, 1.0 * found.contains(h.put(Y[:, :1])), found.fraction
+
+
 def estimator(h: Here, kind: Any) -> Any:
     made = kind(h.model().network, h.tensor(APART))
     return *made.log_prob_and_score(h.tensor(APART[::9])), log_normalizer(made, generator=h.generator(), **FEW).value
@@ -338,6 +343,8 @@ CORE: dict[str, Entry] = {
     "to": ("", moved),
     "with_model": ("data", lambda h: at(h, h.estimate().with_model(h.model("axes")))),
     "marginal": ("data", lambda h: h.model().condition(h.put(X)).marginal([1]).log_prob_and_score(h.put(Y[:, :1]))),
+    "highest density": ("data generator random", region),
+    "modes": ("data", lambda h: h.model().condition(h.put(X)).modes()),
     "conditional": ("data generator random", lambda h: conditioned(h, X, {0: h.put(Y[:, 0])})),
     "conditional of two columns": ("data generator random", lambda h: conditioned(h, MANY[:, :3], {1: 0.5})),
     "conditional of many columns": ("data generator random long", lambda h: conditioned(h, MANY[:, :5], {0: 0.5})),

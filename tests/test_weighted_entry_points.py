@@ -75,6 +75,11 @@ def conditional(model, draws):
     return law.log_prob(QUERIES[:2, None, 1:]), law.mean(), law.quantile([0.1, 0.9])
 
 
+def modes(model, draws):
+    found = model.condition(draws).modes()
+    return torch.stack([mode.location for mode in found]), torch.tensor([mode.mass for mode in found])
+
+
 def supported(model, draws):
     return model.condition(draws.replaced(draws.values.exp()), support=["positive"] * draws.dim).log_prob(QUERIES.exp())
 
@@ -120,6 +125,9 @@ ENTRY_POINTS = {
     "adapt": adapted,
     "conditional": conditional,
     "marginal": lambda m, x: m.condition(x).marginal([1]).log_prob(QUERIES[:, 1:]),
+    "highest density": lambda m, x: m.condition(x).highest_density(0.8, generator=rng()).level,
+    "share in it": lambda m, x: m.condition(x).highest_density(0.3, generator=rng()).fraction,
+    "modes": modes,
     "sampler": sampled,
     "sampler from an estimate": lambda m, x: LangevinSampler(score=m.condition(x)).run(**RUN).draws,
     "entropy": lambda m, x: entropy(x, model=m, seed=0).value,

@@ -1,11 +1,14 @@
 """What users hold: the model that conditions on samples, the estimate that this gives, and the report of its adaptation."""
 
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
+from disco_samplers.estimate.ascent import Mode
 from disco_samplers.estimate.conditional import ConditionalEstimate
+from disco_samplers.estimate.corners import corner
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.discoformer import MAX_KEYS, DiScoFormer
 from disco_samplers.estimate.frozen import check_model, frozen
 from disco_samplers.estimate.gradients import Gradient
+from disco_samplers.estimate.regions import HighestDensity
 
 __all__ = [
     "MAX_KEYS",
@@ -14,7 +17,10 @@ __all__ = [
     "DensityEstimate",
     "DiScoFormer",
     "Gradient",
+    "HighestDensity",
+    "Mode",
     "adapt",
     "check_model",
+    "corner",
     "frozen",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,11 +14,14 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, check_double, like
 from disco_samplers.draws import Support, align, rounded_inside
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt_through, check_options
+from disco_samplers.estimate.ascent import Mode, find_modes
 from disco_samplers.estimate.conditional import ConditionalEstimate, condition_on
+from disco_samplers.estimate.corners import corner
 from disco_samplers.estimate.drawing import moved_rows
 from disco_samplers.estimate.frozen import Model, check_model, frozen
 from disco_samplers.estimate.gradients import Gradient, log_prob_by
 from disco_samplers.estimate.marginals import read_columns
+from disco_samplers.estimate.regions import HighestDensity, highest_density
 from disco_samplers.estimate.rows import check_points
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
@@ -356,6 +359,58 @@ class DensityEstimate:
         """
         return condition_on(self, given, numpy=self._numpy)
 
+    def highest_density(
+        self, mass: float, *, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> HighestDensity:
+        r"""The smallest region that holds a share of the mass: where :math:`\log f \ge \ell`.
+
+        The level is a quantile of the log-density of 4096 draws of :meth:`proposal`, weighted to be draws of the estimate;
+        where those are worth fewer than 400, as in many columns, of 2048 draws by :meth:`sample`. How well the density is
+        normalised does not change the region.
+
+        Arguments:
+            mass: share of the mass, in (0, 1).
+            seed: of the randomness; give this or ``generator``.
+            generator: source of randomness, on the estimate's device.
+
+        Returns:
+            A :class:`~disco_samplers.estimate.HighestDensity`, with ``level``, ``contains``, ``fraction`` and, of one column,
+            ``intervals``.
+
+        Raises:
+            TypeError: if ``mass`` is not a number.
+            ValueError: if it is not in (0, 1), the generator is on another device, or the estimate is of a batch.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+            >>> region = DiScoFormer.from_pretrained().condition(x).highest_density(0.68, seed=0)
+            >>> bool(abs(region.fraction - 0.68) < 0.05)
+            True
+        """
+        generator = generator_on(self.device, seed=seed, generator=generator)
+        return highest_density(self, mass, generator, numpy=self._numpy)
+
+    def modes(self) -> list[Mode]:
+        """Where the density is locally highest, by ascent along the score from at most 200 of the rows; largest mass first.
+
+        Each has a ``location`` (d,), the ``log_prob`` there and a ``mass``: the share of the rows, by their weights, whose
+        ascent ends there. Ends closer than a tenth of a standard deviation of the rows, times the root of d, are one mode, and
+        so are those between which the density dips by less than 0.2 nats. A curved ridge has several modes, for small
+        differences along it are the estimate's noise: compare their ``log_prob``.
+
+        Raises:
+            ValueError: if the estimate is of a batch of data sets.
+
+        Example:
+            >>> from disco_samplers import DiScoFormer
+            >>> x = torch.randn(300, 1, generator=torch.Generator().manual_seed(0))
+            >>> x[:100] += 8
+            >>> [round(mode.mass, 1) for mode in DiScoFormer.from_pretrained().condition(x).modes()]
+            [0.7, 0.3]
+        """
+        return find_modes(self, numpy=self._numpy)
+
     def plot(self, dims: tuple[int, int] = (0, 1), path: str | None = None) -> Any:
         """Draws samples, log-density and score; needs matplotlib.
 
@@ -372,6 +427,38 @@ class DensityEstimate:
             ImportError: if matplotlib is not installed.
         """
         return plot_estimate(self.estimator, self.samples, dims, path, names=self.names, support=self.support)
+
+    def corner(
+        self,
+        *,
+        truth: Mapping[str | int, float] | None = None,
+        names: Sequence[str] | None = None,
+        width: float = 7.0,
+        path: str | None = None,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Draws the marginals of one and two columns, with regions of 68 and 95 %; needs matplotlib.
+
+        See :func:`disco_samplers.corner`, which draws several estimates over one another.
+
+        Arguments:
+            truth: values to mark, by name or number of the column.
+            names: of the columns, as they are to stand on the axes.
+            width: of the picture in inches; one column of a paper is 3.4 wide, two are 7.
+            path: where to save the picture, if anywhere; the extension says the format.
+            seed: of the randomness; give this or ``generator``.
+            generator: source of randomness, on the estimate's device.
+            progress: whether to show a progress bar.
+
+        Raises:
+            ValueError: if the estimate is of a batch or of more than 8 columns, there is no such column in ``truth``, or
+                ``names`` are not as many as there are columns.
+            ImportError: if matplotlib is not installed.
+        """
+        by: dict[str, Any] = {"seed": seed, "generator": generator, "progress": progress}
+        return corner([self], truth=truth, names=names, width=width, path=path, **by)
 
     def log_normalizer(
         self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None

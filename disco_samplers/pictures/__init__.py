@@ -1,6 +1,7 @@
 """Pictures: plain arrays in, a figure out. Each needs matplotlib."""
 
 from disco_samplers.pictures.adaptation import plot_adaptation
+from disco_samplers.pictures.corner import Plane, Posterior, plot_corner
 from disco_samplers.pictures.density import plot_line, plot_plane
 from disco_samplers.pictures.distribution import plot_distribution
 from disco_samplers.pictures.draws import plot_pairs, plot_ranks, plot_traces
@@ -16,12 +17,15 @@ __all__ = [
     "GREY",
     "ORANGE",
     "Law",
+    "Plane",
+    "Posterior",
     "brief",
     "draw_histogram",
     "edges",
     "figure_of",
     "legend_below",
     "plot_adaptation",
+    "plot_corner",
     "plot_distribution",
     "plot_laws",
     "plot_line",

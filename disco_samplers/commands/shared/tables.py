@@ -60,8 +60,8 @@ def warned(draws: Draws, path: str) -> Draws:
     return draws
 
 
-def given_values(table: files.Table, given: Sequence[str]) -> dict[str, float]:
-    """The values of --given, each written as COLUMN=VALUE.
+def given_values(table: files.Table, given: Sequence[str], option: str = "--given") -> dict[str, float]:
+    """The values of --given, or of another option, each written as COLUMN=VALUE.
 
     Raises:
         ValueError: if one is no number, of no column, or of one that has a value already.
@@ -70,13 +70,13 @@ def given_values(table: files.Table, given: Sequence[str]) -> dict[str, float]:
     for text in given:
         name, equals, value = text.rpartition("=")
         if not equals or name not in table.names:
-            raise ValueError(f"--given {text}: write COLUMN=VALUE with a column of {', '.join(table.names)}")
+            raise ValueError(f"{option} {text}: write COLUMN=VALUE with a column of {', '.join(table.names)}")
         if name in found:
-            raise ValueError(f"--given {text}: {name} has the value {found[name]:.6g} already")
+            raise ValueError(f"{option} {text}: {name} has the value {found[name]:.6g} already")
         try:
             found[name] = float(value)
         except ValueError as error:
-            raise ValueError(f"--given {text}: the value must be a number") from error
+            raise ValueError(f"{option} {text}: the value must be a number") from error
     return found
 
 

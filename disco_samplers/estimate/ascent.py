@@ -1,0 +1,134 @@
+"""The modes of an estimate, by ascent along its score."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from disco_samplers.draws import evenly
+from disco_samplers.estimators import check_single
+
+_STARTS = 200
+_STEPS = 300
+
+_LONGEST, _SHORTEST = 1.0, 1e-4
+"""A step's length at most, and that at which an ascent is at its end, in standard deviations."""
+
+_RISE = 1e-4
+"""Share of the rise that a step's slope promises which it must bring."""
+
+_APART = 0.1
+"""Distance at which two ends are two modes, in standard deviations of the rows, for one column; it grows as the root of d."""
+
+_DIP = 0.2
+"""Nats by which the density dips between two modes; an estimate of hundreds of rows has shallower dips that are noise."""
+
+_BETWEEN, _NEIGHBOURS = 15, 8
+"""Places looked at between two ends, and higher modes that an end may belong to."""
+
+
+class Mode(NamedTuple):
+    """A place (d,) of locally highest density, the log-density there in nats, and the share of the rows that climb to it."""
+
+    location: Any
+    log_prob: float
+    mass: float
+
+
+def find_modes(estimate: Any, *, numpy: bool = False) -> list[Mode]:
+    r"""The modes of an estimate; see :meth:`DensityEstimate.modes`.
+
+    From rows x, with A a root of their covariance, steps :math:`\delta = t A A^\top s(x)` are taken, the score being in hand.
+    Their length t is that of Barzilai and Borwein, by the curvature met last. A step that does not bring what its slope
+    promises is shortened. What it brings is told by the score at both of its ends, not by the density: those two are estimated
+    each for itself, and would have an ascent end wherever they part.
+
+    References:
+        Barzilai, Borwein, *Two-point step size gradient methods*, IMA Journal of Numerical Analysis 1988; Fukunaga, Hostetler,
+        *The estimation of the gradient of a density function*, 1975, for modes by ascent from the rows.
+    """
+    check_single(estimate.samples, "modes")
+    rows = evenly(estimate.samples.double(), estimate.counts)
+    starts = rows[torch.linspace(0, len(rows) - 1, min(_STARTS, len(rows)), device=rows.device).round().long()]
+    root = _root(rows)
+    ends = _climb(estimate, starts, root)
+    found = _merged(estimate, ends, torch.linalg.solve(root, ends.T).T)
+    locations = [location.to(estimate.samples.dtype) for location, _, _ in found]
+    places = [location.cpu().numpy() if numpy else location for location in locations]
+    modes = [Mode(place, log_prob, mass) for place, (_, log_prob, mass) in zip(places, found, strict=True)]
+    return sorted(modes, key=lambda mode: -mode.mass)
+
+
+def _merged(estimate: Any, ends: Tensor, white: Tensor) -> list[tuple[Tensor, float, float]]:
+    """Place, log-density and mass of the modes that ends (s, d), with whitened coordinates (s, d), are of; the highest first.
+
+    An end is that of a higher mode if it is close to it, or if the density hardly dips on the straight way there.
+    """
+    log_prob = estimate.log_prob(ends)
+    tops: list[int] = []
+    mass: dict[int, int] = {}
+    left = torch.ones(len(ends), dtype=torch.bool, device=ends.device)
+    for end in log_prob.argsort(descending=True).tolist():
+        if not left[end]:
+            continue
+        near = left & ((white - white[end]).norm(dim=1) < _APART * ends.shape[1] ** 0.5)
+        left &= ~near
+        top = _reached(estimate, ends, white, float(log_prob[end]), end, tops)
+        if top == end:
+            tops.append(end)
+        mass[top] = mass.get(top, 0) + int(near.sum())
+    return [(ends[top], float(log_prob[top]), mass[top] / len(ends)) for top in tops]
+
+
+def _reached(estimate: Any, ends: Tensor, white: Tensor, height: float, end: int, tops: list[int]) -> int:
+    """The nearest of the tops to which there is a straight way from an end without a dip, or else the end itself."""
+    if not tops:
+        return end
+    nearest = (white[tops] - white[end]).norm(dim=1).argsort()[:_NEIGHBOURS]
+    some = torch.tensor(tops, device=ends.device)[nearest]
+    way = torch.linspace(0, 1, _BETWEEN + 2, dtype=ends.dtype, device=ends.device)[1:-1, None, None]
+    points = ends[end] + way * (ends[some] - ends[end])
+    lowest = estimate.log_prob(points.flatten(0, 1)).view(points.shape[:2]).amin(0)
+    free = some[lowest > height - _DIP]
+    return int(free[0]) if len(free) else end
+
+
+def _root(rows: Tensor) -> Tensor:
+    """A root (d, d) of the rows' covariance, with a little of width in every direction."""
+    spread = rows.std(0, correction=0)
+    spread = torch.where(spread > 0, spread, torch.ones_like(spread))
+    unit = (rows - rows.mean(0)) / spread
+    values, vectors = torch.linalg.eigh(unit.T @ unit / len(unit))
+    root: Tensor = spread[:, None] * vectors * values.clamp_min(1e-6).sqrt()
+    return root
+
+
+def _climb(estimate: Any, starts: Tensor, root: Tensor) -> Tensor:
+    """Where ascents from starts (s, d) end."""
+
+    def slope(points: Tensor) -> tuple[Tensor, Tensor]:
+        log_prob, score = estimate.log_prob_and_score(points)
+        return log_prob, score @ root
+
+    ends, (_, gradient) = starts.clone(), slope(starts)
+    length = starts.new_ones(len(starts))
+    climbing = torch.arange(len(starts), device=starts.device)
+    for _ in range(_STEPS):
+        g, t = gradient[climbing], length[climbing]
+        move = t[:, None] * g
+        move = move * (_LONGEST / move.norm(dim=1, keepdim=True).clamp_min(_LONGEST))
+        points = ends[climbing] + move @ root.T
+        log_prob, after = slope(points)
+        promised = (g * move).sum(1)
+        good = log_prob.isfinite() & (0.5 * ((g + after) * move).sum(1) >= _RISE * promised)
+        bend = ((g - after) * move).sum(1)
+        ahead = torch.where(bend > 0, move.square().sum(1) / bend, 2 * t)
+        length[climbing] = torch.where(good, ahead, t / 4)
+        taken = climbing[good]
+        ends[taken], gradient[taken] = points[good], after[good]
+        climbing = climbing[move.norm(dim=1) > _SHORTEST]
+        if not len(climbing):
+            break
+    return ends

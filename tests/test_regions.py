@@ -1,0 +1,195 @@
+"""Regions of highest density and modes: against laws whose level sets are known, and what is refused."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from scipy.optimize import brentq
+
+from disco_samplers import Draws
+from disco_samplers.draws import Support
+from disco_samplers.estimate.ascent import find_modes
+from disco_samplers.estimate.regions import density_levels, highest_density
+from disco_samplers.reference import Gaussian, GaussianMixture, ReferenceDensity
+
+DOUBLE = {"dtype": torch.float64}
+
+
+class HalfNormal(ReferenceDensity):
+    """The absolute value of a standard normal number."""
+
+    dim, dtype, device = 1, torch.float64, torch.device("cpu")
+
+    def evaluate(self, y):
+        log_prob = math.log(2) + torch.distributions.Normal(0.0, 1.0).log_prob(y[..., 0])
+        return torch.where(y[..., 0] >= 0, log_prob, -math.inf)
+
+    def draw(self, num_samples, generator):
+        return torch.randn(num_samples, 1, generator=generator, **DOUBLE).abs()
+
+
+class Lopsided(ReferenceDensity):
+    """A proposal that draws as the law, and whose weights one draw has all the same."""
+
+    def __init__(self, law):
+        self.law, self.dim, self.dtype, self.device = law, law.dim, law.dtype, law.device
+
+    def evaluate(self, y):
+        return self.law.evaluate(y) - 100 * torch.randn(len(y), generator=torch.Generator().manual_seed(0))
+
+    def draw(self, num_samples, generator):
+        return self.law.draw(num_samples, generator)
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def known(law, *, support=None, proposal=None, count=2000):
+    """What regions and modes want of an estimate, of a law that is known exactly."""
+    samples = law.sample(count, generator=rng(1))
+    supports = None if support is None else [Support.of(support)]
+    return SimpleNamespace(
+        samples=samples,
+        counts=None,
+        dim=law.dim,
+        support=supports,
+        log_prob=law.log_prob,
+        log_prob_and_score=law.log_prob_and_score,
+        sample=law.sample,
+        proposal=lambda generator: proposal or law,
+    )
+
+
+def normal(d):
+    return Gaussian(torch.arange(d, **DOUBLE), torch.diag(torch.linspace(0.5, 2.0, d, **DOUBLE) ** 2))
+
+
+def two_modes(share=0.7, d=1):
+    means = torch.stack([torch.full((d,), -2.0, **DOUBLE), torch.full((d,), 3.0, **DOUBLE)])
+    return GaussianMixture(torch.tensor([share, 1 - share], **DOUBLE), means, 0.5 * torch.eye(d, **DOUBLE).expand(2, d, d))
+
+
+@pytest.mark.parametrize("d", [1, 2, 6])
+@pytest.mark.parametrize("mass", [0.3, 0.68, 0.95])
+def test_level_of_a_normal_law(d, mass):
+    """A share's standard error is that of 4096 draws; the bound is four of them."""
+    law = normal(d)
+    region = highest_density(known(law), mass, rng())
+    top = float(law.log_prob(torch.arange(d, **DOUBLE)[None])[0])
+    told = stats.chi2.cdf(2 * (top - region.level), d)
+    assert abs(told - mass) < 4 * math.sqrt(mass * (1 - mass) / 4096)
+    assert abs(region.fraction - mass) < 4 * math.sqrt(mass * (1 - mass) * (1 / 4096 + 1 / 2000))
+
+
+def test_interval_of_a_normal_law():
+    region = highest_density(known(Gaussian(torch.tensor([5.0], **DOUBLE), torch.tensor([[4.0]], **DOUBLE))), 0.9, rng())
+    assert region.intervals.shape == (1, 2)
+    exact = torch.tensor(stats.norm.interval(0.9, 5.0, 2.0), **DOUBLE)
+    torch.testing.assert_close(region.intervals[0], exact, atol=0.1, rtol=0)  # four standard errors
+    half = math.sqrt(2 * 4 * (float(stats.norm.logpdf(0, 0, 2)) - region.level))  # and of its own level exactly
+    torch.testing.assert_close(region.intervals[0], torch.tensor([5 - half, 5 + half], **DOUBLE), atol=1e-6, rtol=0)
+
+
+def test_two_intervals_of_two_modes():
+    law = two_modes()
+    region = highest_density(known(law), 0.9, rng())
+
+    def above(x):
+        return float(law.log_prob(torch.tensor([[x]], **DOUBLE))[0]) - region.level
+
+    exact = [brentq(above, *cell) for cell in ((-6, -2), (-2, 0.5), (0.5, 3), (3, 7))]
+    torch.testing.assert_close(region.intervals, torch.tensor(exact, **DOUBLE).view(2, 2), atol=1e-6, rtol=0)
+    inside = region.contains(np.array([[-2.0], [0.5], [3.0]]))
+    assert inside.tolist() == [True, False, True]
+    assert isinstance(inside, np.ndarray)
+
+
+def test_an_interval_begins_where_the_support_does():
+    region = highest_density(known(HalfNormal(), support="positive"), 0.8, rng())
+    assert region.intervals[0, 0] == 0
+    assert region.intervals[0, 1] == pytest.approx(stats.halfnorm.ppf(0.8), abs=0.06)
+
+
+def test_own_draws_where_the_proposal_will_not_do():
+    law = normal(3)
+    found = highest_density(known(law, proposal=Lopsided(law)), 0.9, rng())
+    told = stats.chi2.cdf(2 * (float(law.log_prob(torch.arange(3, **DOUBLE)[None])[0]) - found.level), 3)
+    assert abs(told - 0.9) < 4 * math.sqrt(0.09 / 2048)
+
+
+def test_levels_of_several_masses_are_those_of_each():
+    estimate = known(normal(2))
+    assert density_levels(estimate, [0.68, 0.95], rng()) == [highest_density(estimate, m, rng()).level for m in (0.68, 0.95)]
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_modes_of_two(d):
+    """A share's standard error is that of 200 starts; the bound is four of them."""
+    found = find_modes(known(two_modes(d=d)))
+    assert len(found) == 2
+    for mode, place, mass in zip(found, (-2.0, 3.0), (0.7, 0.3), strict=True):
+        torch.testing.assert_close(mode.location, torch.full((d,), place, **DOUBLE), atol=1e-3, rtol=0)
+        assert abs(mode.mass - mass) < 4 * math.sqrt(0.21 / 200)
+    assert sum(mode.mass for mode in found) == 1
+    assert found[0].log_prob - found[1].log_prob == pytest.approx(math.log(0.7 / 0.3), abs=1e-3)
+
+
+def test_a_normal_law_has_one_mode():
+    law = normal(4)
+    (mode,) = find_modes(known(law, count=100))
+    torch.testing.assert_close(mode.location, torch.arange(4, **DOUBLE), atol=1e-3, rtol=0)
+    assert mode.mass == 1
+
+
+def test_a_mode_at_the_edge():
+    (mode,) = find_modes(known(HalfNormal(), support="positive"))
+    assert 0 <= float(mode.location) < 1e-2
+
+
+def test_modes_too_shallow_to_be_told_from_noise_are_one():
+    law = GaussianMixture(
+        torch.tensor([0.5, 0.5], **DOUBLE),
+        torch.tensor([[-1.0], [1.0]], **DOUBLE),
+        0.9**2 * torch.ones(2, 1, 1, **DOUBLE),
+    )
+    ends = law.log_prob(torch.tensor([[0.0], [0.75]], **DOUBLE))
+    assert 0 < float(ends[1] - ends[0]) < 0.2  # there are two of them
+    assert len(find_modes(known(law))) == 1
+
+
+def test_of_an_estimate(disco):
+    """With the shipped weights: a level's error is that of the estimate, a tenth of a nat or two."""
+    x = two_modes().sample(1000, generator=rng())
+    estimate = disco.condition(Draws(x.numpy(), names=["mu"]))
+    region = estimate.highest_density(0.9, seed=0)
+    assert region.intervals.shape == (2, 2)
+    assert isinstance(region.intervals, np.ndarray)
+    np.testing.assert_allclose(region.intervals, [[-3.3, -0.7], [1.9, 4.1]], atol=0.25)
+    assert abs(region.fraction - 0.9) < 0.03
+    modes = estimate.modes()
+    np.testing.assert_allclose([mode.location[0] for mode in modes], [-2, 3], atol=0.25)
+    np.testing.assert_allclose([mode.mass for mode in modes], [0.7, 0.3], atol=0.06)
+    half = disco.condition(HalfNormal().sample(500, generator=rng()), support=["positive"]).highest_density(0.8, seed=0)
+    assert half.intervals.shape == (1, 2)
+    assert half.intervals[0, 0] == 0
+
+
+@pytest.mark.parametrize("mass", [0, 1, -0.1, 68, math.nan])
+def test_a_mass_that_is_none(mass, small):
+    with pytest.raises(ValueError, match=r"mass must be in \(0, 1\)"):
+        small.condition(torch.randn(20, 1)).highest_density(mass)
+
+
+def test_what_is_refused(small):
+    estimate, batch = small.condition(torch.randn(20, 2)), small.condition(torch.randn(3, 20, 2))
+    with pytest.raises(TypeError, match="mass must be a number"):
+        estimate.highest_density("0.9")
+    with pytest.raises(ValueError, match="intervals are of one column, and the estimate has 2"):
+        _ = estimate.highest_density(0.9).intervals
+    for call in (lambda: batch.highest_density(0.9), batch.modes):
+        with pytest.raises(ValueError, match="one data set"):
+            call()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
-from disco_samplers.arrays import as_tensor, check_callable, check_count, check_finite
+from disco_samplers.arrays import as_tensor, check_callable, check_count, check_finite, device_of
 from disco_samplers.convergence import pareto_k
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
@@ -109,7 +109,7 @@ def log_evidence(
         model: DiScoFormer; the shipped one if not given.
         num_proposals: points drawn from g for each half; as many as there are draws in it if not given.
         seed: of the randomness; give this or ``generator``.
-        generator: source of randomness, on the device of the draws.
+        generator: source of randomness, on the device of the model or, without one, of the draws.
 
     Raises:
         TypeError: if draws are not numeric.
@@ -135,7 +135,7 @@ def log_evidence(
         raise ValueError(f'proposal must be "auto", "mixture" or "estimate", got {proposal!r}')
     if num_proposals is not None:
         check_count("num_proposals", num_proposals, 100)
-    known = as_draws(draws, "draws")
+    known = as_draws(draws, "draws", device_of(model, draws))
     if (log_posterior is None) == (known.log_prob is None):
         raise ValueError(
             "give log_posterior, or draws with log_prob, not both"

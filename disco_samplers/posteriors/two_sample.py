@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_points, check_count, like
+from disco_samplers.arrays import as_points, check_count, device_of, like
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.posteriors.fit import Fit, Proposal, fit
@@ -91,7 +91,7 @@ def two_sample(
         proposal: densities by a "mixture", an "estimate" of DiScoFormer's, or "auto" for the better.
         model: DiScoFormer; the shipped one if not given.
         seed: of the randomness; give this or ``generator``.
-        generator: source of randomness, on the device of the draws.
+        generator: source of randomness, on the device of the model or, without one, of the draws.
 
     Raises:
         TypeError, ValueError: if draws are not numeric, are of other parameters, have fewer than ten distinct rows a column or
@@ -111,7 +111,7 @@ def two_sample(
     check_count("num_permutations", num_permutations, 19)
     if not 1 / (1 + num_permutations) <= alpha < 1:
         raise ValueError(f"alpha must lie between 1 / (1 + num_permutations) and 1, got {alpha}")
-    first, second = matched(a, b)
+    first, second = matched(a, b, device_of(model, a, b))
     generator = generator_on(first.values.device, seed=seed, generator=generator)
     sides = [_even(Rows.of(draws, generator), generator) for draws in (first, second)]
     halves = [[rows.take(times) for times in rows.parts(2)] for rows in sides]

@@ -1,6 +1,7 @@
 """Every public entry point as a callable of where it is to run: the table that drives ``test_devices.py``.
 
-An entry's tags say what it takes: "data" beside a model, which may be numpy and else must be where the model is; a "generator".
+An entry's tags say what it takes: "data" beside a model, which may be numpy and else must be where the model is, or "draws" of
+them; a "generator".
 With "random" its answer hangs on random numbers, which no two kinds of device share; what is "long" is tried in one way only.
 What needs an optional package skips itself.
 """
@@ -70,7 +71,10 @@ FEW = {"num_samples": 200}
 
 
 class Here:
-    """Where an entry runs: models and tensors on ``device``, data as numpy or on ``data``, generators on ``generators``."""
+    """Where an entry runs: models and tensors on ``device``, generators on ``generators``, data on ``data``.
+
+    Of "numpy" data are arrays, and of "Draws" samples are draws of arrays.
+    """
 
     def __init__(self, device: str, path: Path, *, data: str | None = None, generators: str | None = None) -> None:
         self.device, self.data = torch.device(device), data or device
@@ -80,11 +84,15 @@ class Here:
         return copy.deepcopy(MODELS[symmetry]).to(self.device)
 
     def estimate(self, symmetry: str = "rotations") -> Any:
-        return self.model(symmetry).condition(self.put(X))
+        return self.model(symmetry).condition(self.draws(X))
 
     def put(self, array: np.ndarray) -> Any:
         """Data as a user hands them in."""
-        return array if self.data == "numpy" else torch.from_numpy(array.copy()).to(self.data)
+        return array if self.data in ("numpy", "Draws") else torch.from_numpy(array.copy()).to(self.data)
+
+    def draws(self, array: np.ndarray) -> Any:
+        """Samples as a user hands them in, where draws may stand."""
+        return Draws(array) if self.data == "Draws" else self.put(array)
 
     def tensor(self, array: Any) -> Tensor:
         return torch.from_numpy(np.array(array, dtype=float)).to(self.device)
@@ -119,11 +127,11 @@ def moved(h: Here) -> Any:
 
 
 def adapted(h: Here, x: np.ndarray, symmetry: str = "rotations") -> Any:
-    return h.model(symmetry).condition(h.put(x)).adapt(1).score(h.put(x[:5]))
+    return h.model(symmetry).condition(h.draws(x)).adapt(1).score(h.put(x[:5]))
 
 
 def conditioned(h: Here, x: np.ndarray, given: dict[int, Any]) -> Any:
-    law = h.model().condition(h.put(x)).conditional(given)
+    law = h.model().condition(h.draws(x)).conditional(given)
     free = h.put(np.zeros((len(Y), 1, 1)) if law.batched else Y[:, :1] * np.ones(law.dim))
     return law.log_prob(free), law.score(free), law.mean(), law.std(), law.sample(2, generator=h.generator())
 
@@ -152,7 +160,7 @@ def sampled(h: Here, method: str) -> Any:
     sampler = LangevinSampler(score=model, method=method, **options)
     # Exact mode learns at the end of a window, of which there are none in a short warm-up.
     warmup = 50 if method == "exact" else 2
-    return sampler.run(2, context=h.put(X), num_chains=12, num_warmup=warmup, generator=h.generator(), **QUIET).draws
+    return sampler.run(2, context=h.draws(X), num_chains=12, num_warmup=warmup, generator=h.generator(), **QUIET).draws
 
 
 def own_score(h: Here) -> Any:
@@ -191,7 +199,7 @@ def cloud(h: Here, run: Callable[..., Any], *given: Any, **options: Any) -> Any:
 
 def bounded(h: Here) -> Any:
     x = np.c_[np.exp(X[:, 0]), 1 / (1 + np.exp(X[:, 1]))]
-    estimate = h.model("axes").condition(h.put(x), support=["positive", "unit"])
+    estimate = h.model("axes").condition(h.draws(x), support=["positive", "unit"])
     return estimate.log_prob_and_score(h.put(x[:5])), estimate.log_prob(h.put(x[:5]), gradient="score")
 
 
@@ -234,13 +242,25 @@ def normal_prior(x: Tensor) -> Tensor:
 
 
 def evidence(h: Here, **options: Any) -> Any:
-    found = log_evidence(h.tensor(X), lambda x: -0.5 * x.square().sum(-1), generator=h.generator(), **options)
+    found = log_evidence(h.draws(X), lambda x: -0.5 * x.square().sum(-1), generator=h.generator(), **options)
     return found.log_z, found.standard_error
+
+
+def stored(h: Here) -> Any:
+    log_prob = -0.5 * (X**2).sum(1)
+    found = log_evidence(Draws(h.put(X), log_prob=log_prob), model=h.model(), generator=h.generator())
+    return found.log_z, found.standard_error
+
+
+def law_of_draws(h: Here, **known: Any) -> Any:
+    pyro = integration("pyro")
+    law = pyro.SampleDistribution(Draws(h.put(X), **known), model=h.model())
+    return law.log_prob(h.tensor(Y)), law.sample((3,)), law.mean, law.variance
 
 
 def merged(h: Here, **options: Any) -> Tensor:
     run = {"num_samples": 1, "num_warmup": 2, "num_chains": 5, "generator": h.generator()}
-    return merge_subposteriors([h.put(X), h.put(X + 1)], prior=normal_prior, **run, **options, **QUIET).draws
+    return merge_subposteriors([h.draws(X), h.draws(X + 1)], prior=normal_prior, **run, **options, **QUIET).draws
 
 
 def sums(h: Here) -> Any:
@@ -277,10 +297,10 @@ def trained(h: Here) -> Any:
 
 
 CORE: dict[str, Entry] = {
-    "condition": ("data", lambda h: at(h, h.estimate())),
-    "condition on columns": ("data", lambda h: at(h, h.estimate("axes"))),
+    "condition": ("data draws", lambda h: at(h, h.estimate())),
+    "condition on columns": ("data draws", lambda h: at(h, h.estimate("axes"))),
     "condition with weights": ("data", lambda h: at(h, h.model().condition(h.put(X), weights=h.put(W)))),
-    "condition with a size": ("data", lambda h: at(h, h.model().condition(h.put(X), effective_size=20.0))),
+    "condition with a size": ("data draws", lambda h: at(h, h.model().condition(h.draws(X), effective_size=20.0))),
     "condition on sets": ("data", lambda h: h.model().condition(h.put(SETS), mask=h.put(MASK)).score(h.put(QUERIES))),
     "condition on sets with weights": (
         "data",
@@ -318,17 +338,19 @@ CORE: dict[str, Entry] = {
         "generator random",
         lambda h: Draws(h.tensor(X), weights=h.tensor(W)).resample(9, generator=h.generator()).thin().values,
     ),
-    "condition on repeated rows": ("data", lambda h: at(h, h.model().condition(h.put(np.r_[X, X[:3]])))),
-    "condition in groups": ("data", lambda h: at(h, h.model().condition(h.put(X), keys=16))),
+    "condition on repeated rows": ("data draws", lambda h: at(h, h.model().condition(h.draws(np.r_[X, X[:3]])))),
+    "condition in groups": ("data draws", lambda h: at(h, h.model().condition(h.draws(X), keys=16))),
     "condition on a constant column": (
-        "data",
-        lambda h: h.model("axes").condition(h.put(np.c_[X, X[:, 0] * 0])).score(h.put(np.c_[Y, Y[:, 0] * 0])),
+        "data draws",
+        lambda h: h.model("axes").condition(h.draws(np.c_[X, X[:, 0] * 0])).score(h.put(np.c_[Y, Y[:, 0] * 0])),
     ),
     "condition on a support": (
-        "data",
-        lambda h: h.model().condition(h.put(np.exp(X)), transform=biject_to(constraints.positive).inv).score(h.put(np.exp(Y))),
+        "data draws",
+        lambda h: (
+            h.model().condition(h.draws(np.exp(X)), transform=biject_to(constraints.positive).inv).score(h.put(np.exp(Y)))
+        ),
     ),
-    "estimate of columns with a support": ("data", bounded),
+    "estimate of columns with a support": ("data draws", bounded),
     "shipped weights": (
         "data",
         lambda h: at(h, DiScoFormer.from_pretrained(map_location=str(h.device)).condition(h.put(X))),
@@ -337,20 +359,20 @@ CORE: dict[str, Entry] = {
     "forward": ("", lambda h: h.model()(h.tensor(X), h.tensor(Y))),
     "gradient of the density": ("", lambda h: gradient(h, "density")),
     "gradient by the score": ("", lambda h: gradient(h, "score")),
-    "sample": ("data generator random", lambda h: h.estimate().sample(3, generator=h.generator(), num_steps=2)),
-    "normalized": ("data generator random", lambda h: at(h, h.estimate().normalized(generator=h.generator(), **FEW))),
-    "calibrated": ("data generator random", lambda h: at(h, h.estimate().calibrated(generator=h.generator(), **FEW))),
+    "sample": ("data draws generator random", lambda h: h.estimate().sample(3, generator=h.generator(), num_steps=2)),
+    "normalized": ("data draws generator random", lambda h: at(h, h.estimate().normalized(generator=h.generator(), **FEW))),
+    "calibrated": ("data draws generator random", lambda h: at(h, h.estimate().calibrated(generator=h.generator(), **FEW))),
     "to": ("", moved),
-    "with_model": ("data", lambda h: at(h, h.estimate().with_model(h.model("axes")))),
-    "marginal": ("data", lambda h: h.model().condition(h.put(X)).marginal([1]).log_prob_and_score(h.put(Y[:, :1]))),
+    "with_model": ("data draws", lambda h: at(h, h.estimate().with_model(h.model("axes")))),
+    "marginal": ("data draws", lambda h: h.model().condition(h.draws(X)).marginal([1]).log_prob_and_score(h.put(Y[:, :1]))),
+    "conditional": ("data draws generator random", lambda h: conditioned(h, X, {0: h.put(Y[:, 0])})),
+    "conditional of two columns": ("data draws generator random", lambda h: conditioned(h, MANY[:, :3], {1: 0.5})),
     "highest density": ("data generator random", region),
     "modes": ("data", lambda h: h.model().condition(h.put(X)).modes()),
-    "conditional": ("data generator random", lambda h: conditioned(h, X, {0: h.put(Y[:, 0])})),
-    "conditional of two columns": ("data generator random", lambda h: conditioned(h, MANY[:, :3], {1: 0.5})),
     "conditional of many columns": ("data generator random long", lambda h: conditioned(h, MANY[:, :5], {0: 0.5})),
-    "adapt": ("data random", lambda h: adapted(h, X)),
-    "adapt one column": ("data random", lambda h: adapted(h, X[:, :1])),
-    "adapt many columns": ("data random", lambda h: adapted(h, MANY, "axes")),
+    "adapt": ("data draws random", lambda h: adapted(h, X)),
+    "adapt one column": ("data draws random", lambda h: adapted(h, X[:, :1])),
+    "adapt many columns": ("data draws random", lambda h: adapted(h, MANY, "axes")),
     "adapt clusters with heavy tails": ("data random long", lambda h: adapted(h, APART)),
     "parts": ("generator random", lambda h: estimator(h, PartsEstimator)),
     "whitened parts": ("generator random", lambda h: estimator(h, WhitenedPartsEstimator)),
@@ -369,60 +391,92 @@ CORE: dict[str, Entry] = {
             .draws
         ),
     ),
-    "resume": ("data generator random", resumed),
+    "resume": ("data draws generator random", resumed),
     "result": ("data random long", told),
     "relax": ("", lambda h: [cloud(h, relax, num_steps=3)[0].position]),
     "integrate": ("", lambda h: pytest.importorskip("torchdiffeq") and cloud(h, integrate, [0.0, 0.1])),
-    "entropy": ("data random", lambda h: measures.entropy(h.put(X), model=h.model()).contributions),
+    "entropy": ("data draws random", lambda h: measures.entropy(h.draws(X), model=h.model()).contributions),
     "entropy by the shipped model": ("random", lambda h: measures.entropy(h.tensor(X)).contributions),
-    "kl_divergence": ("data random", lambda h: measures.kl_divergence(h.put(X), h.put(X + 1), model=h.model()).contributions),
+    "kl_divergence": (
+        "data draws random",
+        lambda h: measures.kl_divergence(h.draws(X), h.draws(X + 1), model=h.model()).contributions,
+    ),
     "mutual_information": (
         "data random",
         lambda h: measures.mutual_information(h.put(X[:, 0]), h.put(X[:, 1:]), model=h.model()).contributions,
     ),
     "fisher_information": (
-        "data",
-        lambda h: measures.fisher_information(h.put(X), model=h.model(), marginals="linear", folds=2).contributions,
+        "data draws",
+        lambda h: measures.fisher_information(h.draws(X), model=h.model(), marginals="linear", folds=2).contributions,
     ),
     "relative_fisher_information": (
-        "data random",
-        lambda h: measures.relative_fisher_information(h.put(X), h.put(X + 1), model=h.model(), folds=2).contributions,
+        "data draws random",
+        lambda h: measures.relative_fisher_information(h.draws(X), h.draws(X + 1), model=h.model(), folds=2).contributions,
     ),
     "relative to a score": (
-        "data",
+        "data draws",
         lambda h: (
             measures.relative_fisher_information(
-                h.put(X), q_score=h.model().condition(h.tensor(X)), model=h.model(), marginals="johnson", folds=2
+                h.draws(X), q_score=h.model().condition(h.tensor(X)), model=h.model(), marginals="johnson", folds=2
             ).contributions
         ),
     ),
     "kernel_stein_discrepancy": (
-        "data",
-        lambda h: measures.kernel_stein_discrepancy(h.put(X), h.model().condition(h.tensor(X))).contributions,
+        "data draws",
+        lambda h: measures.kernel_stein_discrepancy(h.draws(X), h.model().condition(h.tensor(X))).contributions,
     ),
     "sliced_wasserstein": ("", lambda h: measures.sliced_wasserstein(h.tensor(X), h.tensor(X + 1))),
     "maximum_mean_discrepancy": ("", lambda h: measures.maximum_mean_discrepancy(h.tensor(X), h.tensor(X + 1))),
     "precision_recall": ("", lambda h: measures.precision_recall(h.tensor(X), h.tensor(X + 1))),
     "nearest_distances": ("", lambda h: measures.nearest_distances(h.tensor(X), h.tensor(Y))),
-    "merge_subposteriors": ("data generator random", lambda h: merged(h, model=h.model())),
+    "merge_subposteriors": ("data draws generator random", lambda h: merged(h, model=h.model())),
     "merged_posterior": (
-        "data generator random",
-        lambda h: merged_posterior([h.put(X), h.put(X + 1)], model=h.model(), generator=h.generator()).score(h.tensor(Y)),
+        "data draws generator random",
+        lambda h: merged_posterior([h.draws(X), h.draws(X + 1)], model=h.model(), generator=h.generator()).score(h.tensor(Y)),
     ),
     "log_evidence": ("generator random", lambda h: evidence(h, proposal="mixture")),
-    "log_evidence by an estimate": ("generator random long", lambda h: evidence(h, proposal="estimate", model=h.model())),
+    "log_evidence by an estimate": (
+        "data draws generator random",
+        lambda h: evidence(h, proposal="estimate", model=h.model()),
+    ),
+    "log_evidence of stored values": ("data generator random", stored),
     "tension": (
         "generator random long",
         lambda h: float(tension(h.tensor(X), h.tensor(X + 1), proposal="mixture", generator=h.generator()).shift),
+    ),
+    "tension by the better": (
+        "data draws generator random",
+        lambda h: float(tension(h.draws(X), h.draws(X + 1), model=h.model(), generator=h.generator()).shift),
     ),
     "two_sample": (
         "generator random",
         lambda h: two_sample(h.tensor(X), h.tensor(X + 1), num_permutations=19, generator=h.generator()).log_ratio(h.tensor(Y)),
     ),
-    "subposterior": ("", lambda h: subposterior(h.tensor(X), h.model(), adapt=1).base.score(h.tensor(Y))),
+    "two_sample by an estimate": (
+        "data draws generator random",
+        lambda h: two_sample(
+            h.draws(X),
+            h.draws(X + 1),
+            num_permutations=19,
+            proposal="estimate",
+            model=h.model(),
+            generator=h.generator(),
+        ).log_ratio(h.tensor(Y)),
+    ),
+    "subposterior": (
+        "data draws generator",
+        lambda h: subposterior(h.draws(X), h.model(), adapt=1, generator=h.generator()).base.score(h.tensor(Y)),
+    ),
+    "subposterior of Draws": (
+        "data generator random",
+        lambda h: subposterior(Draws(h.put(X), weights=h.put(W)), h.model(), generator=h.generator()).score(h.tensor(Y)),
+    ),
     "Edgeworth": ("", lambda h: Edgeworth(h.tensor(X)).log_prob_and_score(h.tensor(Y))),
-    "sum of scores": ("data", sums),
-    "smooth": ("data generator random", lambda h: scores.smooth(h.estimate(), 1.0, generator=h.generator()).score(h.put(Y))),
+    "sum of scores": ("data draws", sums),
+    "smooth": (
+        "data draws generator random",
+        lambda h: scores.smooth(h.estimate(), 1.0, generator=h.generator()).score(h.put(Y)),
+    ),
     "smooth by columns": (
         "data generator random",
         lambda h: scores.smooth(h.estimate(), h.tensor([1.0, 0.5]), copies=2, generator=h.generator()).score(h.put(Y)),
@@ -446,7 +500,7 @@ CORE: dict[str, Entry] = {
     "training_loss": ("random", loss),
     "Trainer": ("random", trained),
 }
-CORE |= {f"sampler {name}": ("data generator random", lambda h, name=name: sampled(h, name)) for name in ALGORITHMS}
+CORE |= {f"sampler {name}": ("data draws generator random", lambda h, name=name: sampled(h, name)) for name in ALGORITHMS}
 CORE |= {f"reference {name}": exact_law(name) for name in LAWS}
 
 
@@ -476,7 +530,7 @@ def regressed(h: Here) -> Any:
 
 def prior(h: Here, values: np.ndarray, support: Any, **options: Any) -> Any:
     pyro = integration("pyro")
-    law = pyro.SampleDistribution(h.put(values), support, model=h.model(), **options)
+    law = pyro.SampleDistribution(h.draws(values), support, model=h.model(), **options)
     return law.log_prob(h.tensor(values[:5])), law.expand([2]).sample((3,)), law.mean, law.variance
 
 
@@ -515,7 +569,7 @@ def pyro_kernel(h: Here) -> Any:
 def diffusion(h: Here, **options: Any) -> Any:
     ours = integration("diffusers")
     options = {"model": h.model("axes"), "replicas": 1, "calibrate": False} | options
-    return ours, ours.DiscoScoreModel.from_data(h.put(X), **options)
+    return ours, ours.DiscoScoreModel.from_data(h.draws(X), **options)
 
 
 def denoised(h: Here) -> Any:
@@ -706,15 +760,16 @@ INTEGRATIONS: dict[str, Entry] = {
     "DiscoDensity": ("random", table),
     "DiscoOutlierDetector": ("random", outliers),
     "DiscoRegressor": ("random", regressed),
-    "SampleDistribution": ("data random", lambda h: prior(h, X, constraints.real)),
+    "SampleDistribution": ("data draws random", lambda h: prior(h, X, constraints.real)),
+    "SampleDistribution of Draws": ("data random", lambda h: law_of_draws(h, weights=h.put(W))),
     "SampleDistribution of an interval": (
-        "data random",
+        "data draws random",
         lambda h: prior(h, 1 / (1 + np.exp(X)), constraints.interval(0.0, 1.0), gradient="density", validate_args=False),
     ),
     "ModelDensity": ("random", pyro_density),
     "AutoDiSco": ("random", pyro_guide),
     "LangevinKernel": ("random", pyro_kernel),
-    "DiscoScoreModel": ("data random", lambda h: diffusion(h)[1].score(h.tensor(Y).float(), 0.5)),
+    "DiscoScoreModel": ("data draws random", lambda h: diffusion(h)[1].score(h.tensor(Y).float(), 0.5)),
     "DiscoScoreModel, calibrated": ("data random long", denoised),
     "DiscoScoreModel of a class": ("random", lambda h: of_classes(h, lambda h: 1)),
     "DiscoScoreModel of classes": ("random", lambda h: of_classes(h, lambda h: h.tensor([0, 1, 0, 1]).long())),

@@ -77,6 +77,13 @@ def test_numpy_data_go_where_the_model_is(name):
         check(run(name, "cuda:0", data="numpy"), name)
 
 
+@pytest.mark.parametrize("name", tagged("draws", short=True))
+def test_draws_of_numpy_data_go_where_the_model_is(name):
+    on_the_cpu(name)
+    with pretend_cuda():
+        check(run(name, "cuda:0", data="Draws"), name)
+
+
 @pytest.mark.parametrize("name", tagged("data", short=True))
 def test_a_tensor_on_another_device_than_the_model_is_named(name):
     with pretend_cuda(), pytest.raises(ValueError, match=r"^\S+ is on cpu, the estimate on cuda:0: move one with"):

@@ -322,6 +322,8 @@ def test_options_of_a_run_that_have_no_effect_are_refused():
         sampler("mala", target_acceptance=0.5).run(3, initial=START, step_size=0.1, **QUIET)
     with pytest.raises(ValueError, match="bias has no effect where step_size is given"):
         sampler("ula", bias=0.1).run(3, initial=START, step_size=0.1, **QUIET)
+    with pytest.raises(ValueError, match="target_acceptance has no effect without warm-up"):
+        sampler("mala", target_acceptance=0.5).run(3, initial=START, num_warmup=0, **QUIET)
     with pytest.raises(ValueError, match="num_warmup must be at least the number of levels, 2, got 1"):
         sampler("annealed", levels=[lambda x: -x / 2, lambda x: -x]).run(3, initial=START, num_warmup=1, **QUIET)
     result = sampler("mala").run(3, initial=START, num_warmup=0, seed=0, **QUIET)

@@ -207,6 +207,16 @@ def test_bad_arguments(draws, options, said):
         log_evidence(draws, lambda t: -0.5 * t.square().sum(1), **options)
 
 
+def test_options_without_effect(small):
+    def log_posterior(t):
+        return -0.5 * t.square().sum(1)
+
+    with pytest.raises(ValueError, match='model has no effect with proposal "mixture"'):
+        log_evidence(X, log_posterior, model=small, **MIXTURE)
+    with pytest.raises(ValueError, match="num_proposals has no effect on stored values"):
+        log_evidence(Draws(X, log_prob=log_posterior(X)), num_proposals=500, **MIXTURE)
+
+
 def test_pareto_k():
     """Of weights u^-k it is k, to a few hundredths of 20,000."""
     u = np.random.default_rng(0).random(20000)

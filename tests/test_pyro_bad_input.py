@@ -202,6 +202,12 @@ def test_options_of_the_kernel(options: dict[str, object], message: str) -> None
         LangevinKernel(**options)
 
 
+def test_a_target_acceptance_without_warm_up() -> None:
+    kernel = LangevinKernel(plain_model, target_acceptance=0.6)
+    with pytest.raises(ValueError, match="target_acceptance has no effect without warm-up"):
+        MCMC(kernel, num_samples=2, warmup_steps=0, disable_progbar=True).run()
+
+
 def test_a_potential_of_several_numbers() -> None:
     kernel = LangevinKernel(potential_fn=lambda params: params["x"].square())
     with pytest.raises(ValueError, match=r"potential_fn must return one number, it returned shape \(2,\): sum over it"):

@@ -146,6 +146,23 @@ def test_blocks_of_chains():
         two_sample(x[0, 0], x[1, 0], alpha=0.0005)
 
 
+@pytest.mark.parametrize("compare", [tension, two_sample])
+def test_proposals(small, compare):
+    x = torch.randn(100, 2, generator=seeded(0))
+    with pytest.raises(ValueError, match='model has no effect with proposal "mixture"'):
+        compare(x, x + 1, proposal="mixture", model=small)
+    with pytest.raises(ValueError, match="proposal must be"):
+        compare(x, x + 1, proposal="best")
+    with pytest.raises(TypeError, match="model must be"):
+        compare(x, x + 1, proposal="auto", model=small.network)
+
+
+def test_a_model_is_not_ignored_by_default(small):
+    x = torch.randn(100, 2, generator=seeded(0))
+    with pytest.raises(ValueError, match="model has no effect"):
+        two_sample(x, x + 1, model=small)
+
+
 def test_weighted_draws():
     """A law and the same law by importance weights."""
     g = seeded(4)

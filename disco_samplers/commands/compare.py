@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         )
     a = first.columns(shared)
     b = second.replaced(second.values, names=shared) if place else second.columns(shared)
-    model = None if options.proposal == "mixture" else load_model(options)
+    model = load_model(options) if options.proposal != "mixture" or options.model else None
     names = ", ".join(shared)
     head = f"compared by their place: {names} of A, {', '.join(second.names)} of B\n" if place else f"compared in {names}\n"
     if options.tension:

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers.posteriors import log_evidence
 
     output = Output(options)
-    model = None if options.proposal == "mixture" else load_model(options)
+    model = load_model(options) if options.proposal != "mixture" or options.model else None
     lines, models, found = [], [], []
     try:
         for path in tqdm(options.chains, desc="models", disable=options.quiet or len(options.chains) == 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names
+from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names, placed
 from disco_samplers.convergence import R_HAT, diagnostic, rhat_limit
 from disco_samplers.draws.checks import column_of, index_of, size_of, stacked, weights_of
 from disco_samplers.draws.frames import as_table
@@ -353,6 +354,24 @@ class Draws:
         weights = None if self.weights is None else self.weights.view(shape)
         values = values.view(*shape, -1)
         return Draws(values if self.is_tensor else values.numpy(), weights=weights, names=names, support=support)
+
+    def on(self, device: torch.device | None, name: str) -> Draws:
+        """The same draws as tensors on a device, if one is wanted: arrays go there, tensors must be there already.
+
+        Raises:
+            ValueError: by this name, if they are tensors of another kind of device.
+
+        Example:
+            >>> Draws(np.random.default_rng(0).normal(size=(50, 2))).on(torch.device("cpu"), "draws").device
+            device(type='cpu')
+        """
+        if device is None or self.device == device:
+            return self
+        there = copy.copy(self)
+        there.values, there.is_tensor = placed(self.values, name, device, free=not self.is_tensor), True
+        there.weights, there.log_prob = (None if x is None else x.to(device) for x in (self.weights, self.log_prob))
+        there._reduced = None
+        return there
 
     def to_arviz(self) -> Any:
         """As ArviZ data: a chain if these are none; ``log_prob`` as the statistic ``lp``.

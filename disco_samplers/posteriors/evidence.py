@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
-from disco_samplers.arrays import as_tensor, check_callable, check_count, check_finite
+from disco_samplers.arrays import as_tensor, check_callable, check_count, check_finite, device_of
 from disco_samplers.convergence import pareto_k
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.posteriors.bridge import bridge
-from disco_samplers.posteriors.fit import Proposal, fit
+from disco_samplers.posteriors.fit import Proposal, check_proposal, fit
 from disco_samplers.posteriors.measured import Measured
 from disco_samplers.posteriors.reciprocal import reciprocal
 from disco_samplers.posteriors.rows import Rows, as_draws, check_enough, real_coordinates, to_real, volume
@@ -106,15 +106,17 @@ def log_evidence(
         log_posterior: (m, d) -> (m,) in nats, unnormalised; or a density with ``log_prob``. It gets tensors in float64, and may
             be minus infinity, as a bounded prior is.
         proposal: "mixture" or "estimate" takes one alone; "auto" the better.
-        model: DiScoFormer; the shipped one if not given.
-        num_proposals: points drawn from g for each half; as many as there are draws in it if not given.
+        model: DiScoFormer, of all but "mixture"; the shipped one if not given.
+        num_proposals: points drawn from g for each half, where there is a function; as many as there are draws in it if not
+            given.
         seed: of the randomness; give this or ``generator``.
-        generator: source of randomness, on the device of the draws.
+        generator: source of randomness, on the device of the model or, without one, of the draws.
 
     Raises:
         TypeError: if draws are not numeric.
         ValueError: if there are too few draws; if there is neither a function nor stored values, or both; if the log-posterior
-            is of another shape, NaN, or minus infinity at a draw; or if it is clearly not what the draws follow.
+            is of another shape, NaN, or minus infinity at a draw; if it is clearly not what the draws follow; or if an option
+            would have no effect.
 
     Warns:
         EvidenceWarning: if the draws may not follow the log-posterior, or the Pareto k of the reciprocal form is above .7.
@@ -131,17 +133,18 @@ def log_evidence(
         >>> abs(found.log_z - math.log(2 * math.pi)) < 5 * found.standard_error
         True
     """
-    if proposal not in ("auto", "mixture", "estimate"):
-        raise ValueError(f'proposal must be "auto", "mixture" or "estimate", got {proposal!r}')
+    check_proposal(proposal, model)
     if num_proposals is not None:
         check_count("num_proposals", num_proposals, 100)
-    known = as_draws(draws, "draws")
+    known = as_draws(draws, "draws", device_of(model, draws))
     if (log_posterior is None) == (known.log_prob is None):
         raise ValueError(
             "give log_posterior, or draws with log_prob, not both"
             if log_posterior is not None
             else "there is no log-posterior: give the function, or Draws(values, log_prob=...) with its values at the draws"
         )
+    if log_posterior is None and num_proposals is not None:
+        raise ValueError("num_proposals has no effect on stored values: leave it out, or give the function log_posterior")
     check_callable("log_posterior", getattr(log_posterior, "log_prob", log_posterior), "(m, d) -> (m,)", optional=True)
     check_enough(known, "draws")
     generator = generator_on(known.values.device, seed=seed, generator=generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -167,10 +167,19 @@ class EstimateFit:
 Fit = MixtureFit | EstimateFit
 
 
+def check_proposal(proposal: object, model: object) -> None:
+    """Raises ValueError or TypeError where there is no such proposal, or the model is none or of no use to it."""
+    if proposal not in get_args(Proposal):
+        raise ValueError(f'proposal must be "auto", "mixture" or "estimate", got {proposal!r}')
+    if model is None:
+        return
+    check_model(model)
+    if proposal == "mixture":
+        raise ValueError('model has no effect with proposal "mixture": leave it out, or choose "estimate" or "auto"')
+
+
 def fit(rows: Rows, others: Rows, proposal: Proposal, model: DiScoFormer | None, generator: torch.Generator | None) -> Fit:
     """The density in whose fit the other rows are likelier: an estimate where it is clearly better, or else a mixture."""
-    if model is not None:
-        check_model(model)
     mixture = MixtureFit(rows, generator)
     d = rows.values.shape[-1]
     if proposal == "mixture" or (proposal == "auto" and d > MAX_DIM):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_points, check_count, check_number, device_of
+from disco_samplers.arrays import check_count, check_number, device_of
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS, draw_rows
@@ -161,7 +161,7 @@ def merged_posterior(
     if not (math.isfinite(prior_power) and prior_power >= 0):
         raise ValueError(f"prior_power must be finite and not negative, got {prior_power}")
     device = device_of(model, *shards)
-    draws = [_shard(x, f"shards[{k}]", device) for k, x in enumerate(_named(shards)[0])]
+    draws = [Shard.of(x, f"shards[{k}]", device) for k, x in enumerate(_named(shards)[0])]
     here = draws[0].rows.device
     generator = generator_on(here, seed=seed, generator=generator)
     d = draws[0].rows.shape[-1]
@@ -199,14 +199,6 @@ def _named(shards: Sequence[ArrayLike | Draws]) -> tuple[list[ArrayLike | Draws]
         else:
             found.append(x)
     return found, names
-
-
-def _shard(x: ArrayLike | Draws, name: str, device: torch.device | None) -> Shard:
-    if not isinstance(x, Draws):
-        return Shard(as_points(x, name, device=device).double())
-    rows, counts, blocks = Shard.of(x)
-    rows = as_points(rows if x.is_tensor else rows.numpy(), name, device=device)
-    return Shard(rows, None if counts is None else counts.to(rows.device), blocks)
 
 
 def _check_prior(prior: Score, points: Tensor) -> None:

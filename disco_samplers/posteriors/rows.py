@@ -143,18 +143,19 @@ def volume(transform: Transform | None, t: Tensor) -> Tensor:
     return found
 
 
-def as_draws(values: ArrayLike | Draws, name: str) -> Draws:
-    """Draws as they are, or of an array or data frame; errors name the argument.
+def as_draws(values: ArrayLike | Draws, name: str, device: torch.device | None) -> Draws:
+    """Draws as they are, or of an array or data frame, on a device if one is wanted; errors name the argument.
 
     Raises:
-        TypeError, ValueError: as :class:`~disco_samplers.Draws`.
+        TypeError, ValueError: as :class:`~disco_samplers.Draws`, and if a tensor is on another device.
     """
     if isinstance(values, Draws):
-        return values
+        return values.on(device, name)
     try:
-        return Draws(values)
+        draws = Draws(values)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from error
+    return draws.on(device, name)
 
 
 def check_enough(draws: Draws, name: str) -> None:

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import as_points
 from disco_samplers.draws import Draws, part_worth
 from disco_samplers.estimate import DiScoFormer
+from disco_samplers.types import ArrayLike
 
 _MOST_CONTEXT = 2048
 """Rows on which the network is conditioned; of a longer run so many drawn from it."""
@@ -28,12 +30,17 @@ class Shard(NamedTuple):
     blocks: Tensor | None = None
 
     @classmethod
-    def of(cls, draws: Tensor | Draws | Shard) -> Shard:
-        """Those of draws: of a tensor each row is worth one."""
+    def of(cls, draws: ArrayLike | Draws | Shard, name: str = "draws", device: torch.device | None = None) -> Shard:
+        """Those of draws, on a device if one is wanted: of an array each row is worth one.
+
+        Raises:
+            TypeError, ValueError: by this name, if they are no rows of finite numbers, or tensors on another device.
+        """
         if isinstance(draws, Shard):
             return draws
         if not isinstance(draws, Draws):
-            return cls(draws)
+            return cls(as_points(draws, name, device=device).double())
+        draws = draws.on(device, name)
         rows, counts = draws.counts()
         return cls(rows.double(), counts, draws.blocks())
 

@@ -17,6 +17,7 @@ from disco_samplers.posteriors.shard import Shard
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import KDE
 from disco_samplers.scores import Score, combine
+from disco_samplers.types import ArrayLike
 
 _FOLDS = 4
 _MOST_JUDGED = 256
@@ -46,7 +47,7 @@ class Subposterior:
 
 
 def subposterior(
-    draws: Tensor | Draws | Shard,
+    draws: ArrayLike | Draws | Shard,
     model: DiScoFormer,
     *,
     adapt: int = 0,
@@ -60,7 +61,10 @@ def subposterior(
         model: that reads them.
         adapt: gradient steps of its adaptation to them.
         seed: of the proposals by which its mean is corrected; give this or ``generator``.
-        generator: source of randomness, on the device of the draws.
+        generator: source of randomness, on the device of the model.
+
+    Raises:
+        TypeError, ValueError: if draws are no finite numbers, or a tensor on another device than the model.
 
     Example:
         >>> from disco_samplers import DiScoFormer
@@ -70,7 +74,7 @@ def subposterior(
         True
     """
     check_model(model)
-    shard = Shard.of(draws)
+    shard = Shard.of(draws, device=model.device)
     generator = generator_on(shard.rows.device, seed=seed, generator=generator)
     base = Edgeworth(shard.rows, shard.counts)
     estimate = shard.condition(model)
@@ -159,7 +163,7 @@ def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
         True
     """
     check_model(model)
-    shard = Shard.of(draws)
+    shard = Shard.of(draws, device=model.device)
     z, counts = base.white(shard.rows), shard.counts
     generator = torch.Generator().manual_seed(0)
     order = shuffled(len(z), generator, shard.blocks, z.device)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import device_of
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
-from disco_samplers.posteriors.fit import Fit, Proposal, fit
+from disco_samplers.posteriors.fit import Fit, Proposal, check_proposal, fit
 from disco_samplers.posteriors.measured import Measured
 from disco_samplers.posteriors.rows import Rows, as_draws, check_enough, real_coordinates, to_real
 from disco_samplers.posteriors.shift import Pairs, jackknife, log_chi2, log_mass_below, moments, parameter_shift, sigmas_of
@@ -85,14 +86,14 @@ def tension(
         a: (n, d), or :class:`~disco_samplers.Draws`; columns with names are matched by them.
         b: (m, d), or draws of the same columns.
         proposal: "mixture", "estimate" (in up to twenty columns), or "auto" for the better.
-        model: DiScoFormer; the shipped one if not given.
+        model: DiScoFormer, of all but "mixture"; the shipped one if not given.
         seed: of the randomness; give this or ``generator``.
-        generator: source of randomness, on the device of the draws.
+        generator: source of randomness, on the device of the model or, without one, of the draws.
         progress: whether to show a progress bar.
 
     Raises:
         TypeError, ValueError: if draws are not numeric, are of other parameters, have fewer than ten distinct rows a column, or
-            other bounds.
+            other bounds; if a model is given for "mixture".
 
     References:
         Raveri, Doux, *Non-Gaussian estimates of tensions in cosmological parameters*, PRD 2021
@@ -107,9 +108,8 @@ def tension(
         >>> abs(found.shift.value - 3 / 2**0.5) < 4 * found.shift.standard_error
         True
     """
-    if proposal not in ("auto", "mixture", "estimate"):
-        raise ValueError(f'proposal must be "auto", "mixture" or "estimate", got {proposal!r}')
-    first, second = matched(a, b)
+    check_proposal(proposal, model)
+    first, second = matched(a, b, device_of(model, a, b))
     generator = generator_on(first.values.device, seed=seed, generator=generator)
     pairs = Pairs([Rows.of(draws, generator) for draws in (first, second)])
     # A change of coordinates changes no ratio of densities, but it does change what a difference is.
@@ -142,13 +142,13 @@ def tension(
     return Tension(shift, math.exp(float(values[5])), gaussian, log_s, suspicion, divergence, fits[0].kind)
 
 
-def matched(a: Any, b: Any) -> tuple[Draws, Draws]:
-    """Two sets of draws of the same columns, the second in the order of the first.
+def matched(a: Any, b: Any, device: torch.device | None) -> tuple[Draws, Draws]:
+    """Two sets of draws of the same columns on one device, the second in the order of the first.
 
     Raises:
-        ValueError: if they are of other parameters, have other bounds, or too few rows.
+        ValueError: if they are of other parameters or devices, have other bounds, or too few rows.
     """
-    first, second = as_draws(a, "a"), as_draws(b, "b")
+    first, second = as_draws(a, "a", device), as_draws(b, "b", device)
     if first.dim != second.dim or (first.has_names and second.has_names and set(first.names) != set(second.names)):
         raise ValueError(
             f"a and b must be of the same parameters: a has {', '.join(first.names)}, b has {', '.join(second.names)}; "

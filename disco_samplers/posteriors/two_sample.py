@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import as_points, check_count, like
+from disco_samplers.arrays import as_points, check_count, device_of, like
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
-from disco_samplers.posteriors.fit import Fit, Proposal, fit
+from disco_samplers.posteriors.fit import Fit, Proposal, check_proposal, fit
 from disco_samplers.posteriors.rows import Rows
 from disco_samplers.posteriors.tension import matched
 from disco_samplers.randomness import generator_on
@@ -89,13 +89,14 @@ def two_sample(
         alpha: the false-alarm rate.
         num_permutations: B.
         proposal: densities by a "mixture", an "estimate" of DiScoFormer's, or "auto" for the better.
-        model: DiScoFormer; the shipped one if not given.
+        model: DiScoFormer, of all but "mixture"; the shipped one if not given.
         seed: of the randomness; give this or ``generator``.
-        generator: source of randomness, on the device of the draws.
+        generator: source of randomness, on the device of the model or, without one, of the draws.
 
     Raises:
         TypeError, ValueError: if draws are not numeric, are of other parameters, have fewer than ten distinct rows a column or
-            are worth too few for blocks, or ``alpha`` is not between 1 / (1 + B) and 1.
+            are worth too few for blocks, or ``alpha`` is not between 1 / (1 + B) and 1; if a model is given
+            for "mixture".
 
     References:
         Westfall, Young, *Resampling-based multiple testing*, 1993, the maximum; Kim, Ramdas, Singh, Wasserman, *Classification
@@ -108,10 +109,11 @@ def two_sample(
         >>> print(str(two_sample(a, b, seed=0)).partition(":")[0])
         differ (p = 0.001) at a false-alarm rate of 0.05
     """
+    check_proposal(proposal, model)
     check_count("num_permutations", num_permutations, 19)
     if not 1 / (1 + num_permutations) <= alpha < 1:
         raise ValueError(f"alpha must lie between 1 / (1 + num_permutations) and 1, got {alpha}")
-    first, second = matched(a, b)
+    first, second = matched(a, b, device_of(model, a, b))
     generator = generator_on(first.values.device, seed=seed, generator=generator)
     sides = [_even(Rows.of(draws, generator), generator) for draws in (first, second)]
     halves = [[rows.take(times) for times in rows.parts(2)] for rows in sides]

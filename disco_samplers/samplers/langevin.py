@@ -180,8 +180,8 @@ class LangevinSampler:
 
         Raises:
             TypeError: if an array is not numeric or a count not an integer.
-            ValueError: if a count is not positive, starting points are missing or not finite, or the score returns
-                the wrong shape or NaN.
+            ValueError: if a count is not positive, an option would have no effect, starting points are missing or not finite,
+                or the score returns the wrong shape or NaN.
             RuntimeError: if every chain diverges a hundred times in a row.
             KeyboardInterrupt: if interrupted before the first draw.
         """
@@ -197,9 +197,7 @@ class LangevinSampler:
         if step_size is not None:
             check_positive("step_size", step_size)
         check_callable("callback", callback, "of a Progress", optional=True)
-        for name in ("target_acceptance", "bias"):
-            if step_size is not None and getattr(self.options, name) is not None:
-                raise ValueError(f"{name} has no effect where step_size is given: leave one out")
+        self.options.check_run(step_size, num_warmup)
         check_seed(seed, generator)
         warmup = num_warmup if num_warmup is not None else 200 if self.method == "jumps" else 500
         jumps: Jumps | None = None

@@ -85,6 +85,14 @@ class Options:
             if not callable(level) and not isinstance(level, Tensor):
                 check_positive(f"levels[{i}]", level)
 
+    def check_run(self, step_size: float | None, num_warmup: int | None) -> None:
+        """Raises ValueError where a run with these would ignore an option."""
+        for name in ("target_acceptance", "bias"):
+            if step_size is not None and getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect where step_size is given: leave one out")
+        if num_warmup == 0 and self.target_acceptance is not None:
+            raise ValueError("target_acceptance has no effect without warm-up: leave it out, or give num_warmup")
+
     @property
     def algorithm(self) -> Algorithm:
         """The table's entry."""

@@ -38,7 +38,8 @@ class LangevinKernel(MCMCKernel):
         method: "mala", one gradient a step, or "malt", an underdamped trajectory, which asks for more gradients and moves
             further.
         step_size: fixes it instead of adapting it.
-        target_acceptance: of the adaptation, so without ``step_size``; 0.574 for "mala" and 0.8 for "malt" if not given.
+        target_acceptance: of the adaptation, so with warm-up and without ``step_size``; 0.574 for "mala" and 0.8 for "malt" if
+            not given.
         preconditioner: "dense", "diagonal" or "identity".
         transforms: from each latent's support to the real numbers, where the usual ones do not fit.
         max_plate_nesting: of the model, where Pyro cannot tell.
@@ -88,13 +89,12 @@ class LangevinKernel(MCMCKernel):
             raise ValueError(f"target_acceptance must lie in (0, 1), got {target_acceptance}")
         if step_size is not None and not 0 < step_size < float("inf"):
             raise ValueError(f"step_size must be positive, got {step_size}")
-        if step_size is not None and target_acceptance is not None:
-            raise ValueError("target_acceptance has no effect where step_size is given: leave one out")
         if preconditioner not in ("dense", "diagonal", "identity"):
             raise ValueError(f'preconditioner must be "dense", "diagonal" or "identity", got {preconditioner!r}')
         self.model, self.potential_fn, self.score, self.method = model, potential_fn, score, method
         self._algorithm = ALGORITHMS[method]
         self.target_acceptance = target_acceptance or self._algorithm.acceptance
+        self._acceptance_given = target_acceptance is not None
         self.fixed_step, self.preconditioner = step_size, preconditioner
         self.transforms = transforms
         self._options = {"max_plate_nesting": max_plate_nesting, "init_strategy": init_strategy or init_to_uniform}
@@ -130,9 +130,11 @@ class LangevinKernel(MCMCKernel):
         """Prepares a chain; what an earlier one left is forgotten.
 
         Raises:
-            ValueError: if the model has discrete latents that cannot be enumerated, there is no starting point, or the
-                log-density is not finite at it.
+            ValueError: if the model has discrete latents that cannot be enumerated, there is no starting point, the
+                log-density is not finite at it, or ``target_acceptance`` is given without warm-up.
         """
+        if self._acceptance_given and not warmup_steps:
+            raise ValueError("target_acceptance has no effect without warm-up: leave it out, or give warmup_steps")
         start, transforms = self._chain_params, self.transforms
         self._reset()
         self._warmup_steps, self._chain_params = warmup_steps, start

@@ -84,17 +84,14 @@ class SampleDistribution(TorchDistribution):
         if gradient not in ("density", "score"):
             raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
         check_count("adapt", adapt, 0)
+        if isinstance(draws, Draws):
+            draws = draws.on(device_of(model), "draws")
         known = draws if isinstance(draws, Draws) else None
         x = as_tensor(draws.values if isinstance(draws, Draws) else draws, "draws").detach()
         if x.ndim == 0 or len(x) < 2:
             raise ValueError(f"draws must have shape (n, *event_shape) with n >= 2, got {tuple(x.shape)}")
         check_finite(x.reshape(len(x), -1), "draws")
-        x = placed(
-            x,
-            "draws",
-            device_of(model),
-            free=draws.device is None if isinstance(draws, Draws) else not isinstance(draws, Tensor),
-        )
+        x = placed(x, "draws", device_of(model), free=not isinstance(draws, Tensor))
         self._support = _of_event(support, x.ndim - 1)
         self._bijection, self._free_shape = _bijection(self._support, x.shape[1:])
         free = self._unconstrain(x)

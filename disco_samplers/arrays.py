@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disco_samplers.frames import frame_values, is_frame, is_series, series_values
 from disco_samplers.modes import recorded
 from disco_samplers.types import ArrayLike
 
@@ -25,16 +26,13 @@ def as_tensor(array: ArrayLike, name: str) -> Tensor:
 
     Raises:
         TypeError: if the values are not real numbers.
-        ValueError: if a value is masked.
+        ValueError: if a value is masked, or two columns of a data frame have one name.
     """
     if isinstance(array, Tensor):
         tensor = array
     else:
         check_unmasked(array, name)
-        try:
-            values = np.asarray(array)
-        except ValueError as error:
-            raise TypeError(f"{name} must be a rectangular array of numbers: its rows differ in length") from error
+        values = _read(array, name)
         if values.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers, got dtype {values.dtype}")
         if values.dtype == np.longdouble and values.dtype != np.float64:
@@ -46,6 +44,17 @@ def as_tensor(array: ArrayLike, name: str) -> Tensor:
         return tensor
     # An integer above 2^24 has no float32 of its own; half and smaller lose nothing.
     return tensor.to(torch.float64 if tensor.dtype in _DOUBLE else torch.float32)
+
+
+def _read(array: ArrayLike, name: str) -> np.ndarray:
+    if is_frame(array):
+        return frame_values(array, name)
+    if is_series(array):
+        return series_values(array, name)
+    try:
+        return np.asarray(array)
+    except ValueError as error:
+        raise TypeError(f"{name} must be a rectangular array of numbers: its rows differ in length") from error
 
 
 def as_points(array: ArrayLike, name: str, dim: int | None = None, device: torch.device | None = None) -> Tensor:

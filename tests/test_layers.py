@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOORS = """types modes
+FLOORS = """types modes frames
 arithmetic arrays extras randomness preconditioners
 convergence solvers
 draws

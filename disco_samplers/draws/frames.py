@@ -1,15 +1,14 @@
-"""Data frames as tensors with names, and points brought into the order of the columns they are asked of."""
+"""Columns with names: tables of them, and the rule that what has the same names is matched by them, whatever its order."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor
+from disco_samplers.frames import frame_names, is_frame
 
 
 def as_table(values: Any, name: str) -> tuple[Tensor, list[str] | None]:
@@ -17,43 +16,41 @@ def as_table(values: Any, name: str) -> tuple[Tensor, list[str] | None]:
 
     Raises:
         TypeError: if the values, or those of a column, are not real numbers.
+        ValueError: if two columns have one name.
     """
-    if not is_frame(values):
-        return as_tensor(values, name), None
-    columns = [_column(values[label], label) for label in values.columns]
-    tensor = torch.stack(columns, 1) if columns else torch.empty(len(values), 0, device="cpu")
-    return tensor, [str(label) for label in values.columns]
+    return as_tensor(values, name), frame_names(values, name) if is_frame(values) else None
 
 
-def align(points: Any, name: str, names: Sequence[str] | None) -> Any:
-    """Points as they are, or those of a data frame as an array with its columns in the order of ``names``, if there are any.
+def names_of(*sources: Any) -> list[str] | None:
+    """The names of the first of these that has some: a data frame, draws, an estimate or a method of it; else None."""
+    for source in sources:
+        if is_frame(source):
+            return [str(label) for label in source.columns]
+        holder = getattr(source, "__self__", source)
+        names = getattr(holder, "names", None)
+        if isinstance(names, list) and getattr(holder, "has_names", True):  # a tensor's names are a tuple, of dimensions
+            return [*names]
+    return None
+
+
+def align(points: Any, name: str, names: Sequence[str] | None, others: str = "the samples have") -> Any:
+    """Points as they are, but a data frame as an array and draws with names, with their columns in the order of ``names``.
+
+    Arguments:
+        points: an array, a data frame or draws.
+        name: of the argument.
+        names: that the columns are to have; None leaves their order.
+        others: what has these names, for the error.
 
     Raises:
-        ValueError: if a data frame has other columns.
+        TypeError: if a column of a data frame is not numeric.
+        ValueError: if there are other columns, or one occurs twice.
     """
-    if not is_frame(points):
+    found = names_of(points)
+    if found is None or names is None:
         return points
-    tensor, found = as_table(points, name)
-    assert found is not None
-    if names is None:
-        return tensor.numpy()
     if sorted(found) != sorted(names):
-        raise ValueError(f"{name} has the columns {', '.join(found)}; the samples have {', '.join(names)}")
-    return tensor[:, [found.index(column) for column in names]].numpy()
-
-
-def is_frame(values: Any) -> bool:
-    """Whether it is a data frame."""
-    return hasattr(values, "columns") and hasattr(values, "to_numpy")
-
-
-def _column(column: Any, label: Any) -> Tensor:
-    try:
-        return as_tensor(column.to_numpy(), f"column {label}").double()
-    except TypeError:
-        pass
-    # Nullable and arrow columns come as objects; what is missing in them is refused later, as NaN is.
-    try:
-        return as_tensor(column.to_numpy(dtype="float64", na_value=math.nan), f"column {label}")
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"column {label} must hold real numbers, got dtype {column.dtype}") from error
+        raise ValueError(f"{name} has the columns {', '.join(found)}; {others} {', '.join(names)}")
+    if is_frame(points):
+        return as_tensor(points, name).numpy()[:, [found.index(column) for column in names]]
+    return points if found == [*names] else points.columns(names)

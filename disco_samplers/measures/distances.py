@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_points, check_count, check_positive, like
-from disco_samplers.draws import Draws, evenly
+from disco_samplers.draws import Draws, align, evenly, names_of
 from disco_samplers.estimators import quantile
 from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
@@ -132,6 +132,7 @@ def precision_recall(generated: ArrayLike | Draws, real: ArrayLike | Draws, *, n
         (1.0, 0.8)
     """
     check_count("neighbours", neighbours, 1)
+    real = align(real, "real", names_of(generated), "generated has")
     generated, real = (torch.as_tensor(z.independent()) if isinstance(z, Draws) else z for z in (generated, real))
     (generated, _), (real, _) = _pair(generated, real, 1, ("generated", "real"))
     if neighbours >= min(len(generated), len(real)):
@@ -162,7 +163,8 @@ def nearest_distances(points: ArrayLike, others: ArrayLike) -> Any:
 def _pair(
     x: ArrayLike | Draws, y: ArrayLike | Draws, least: int = 1, names: tuple[str, str] = ("x", "y")
 ) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
-    """Of two sets the rows in float64 and, of draws, their shares of all weight; each of so many rows at least."""
+    """Of two sets the rows in float64, matched by the names of columns, and, of draws, their shares of all weight."""
+    y = align(y, names[1], names_of(x), f"{names[0]} has")
     first, second = (_weighted(z, name) for z, name in zip((x, y), names, strict=True))
     for (rows, _), name in zip((first, second), names, strict=True):
         if len(rows) < least:

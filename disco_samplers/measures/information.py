@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import check_callable, device_of
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, align, names_of
 from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
 from disco_samplers.measures.dependence import dependence
@@ -202,13 +202,13 @@ def kl_divergence(
 
     Arguments:
         p_samples: (n, d), or (n,), or draws, as for :func:`entropy`.
-        q_samples: (m, d), or (m,), or draws.
+        q_samples: (m, d), or (m,), or draws; columns with names are matched by them.
         seed: as for :func:`entropy`.
         generator: as for :func:`entropy`.
         options: as for :func:`entropy`.
 
     Raises:
-        TypeError, ValueError: as :func:`entropy`, or if the columns differ in number.
+        TypeError, ValueError: as :func:`entropy`, or if the columns differ in number or names.
 
     References:
         Cover, Thomas, *Elements of information theory*, eq. 8.46.
@@ -221,6 +221,7 @@ def kl_divergence(
     """
     seed = seed_of(seed=seed, generator=generator)
     device = device_of(options.get("model"), p_samples, q_samples)
+    q_samples = align(q_samples, "q_samples", names_of(p_samples), "p_samples has")
     of_both = [all_rows(p_samples, "p_samples", device=device)]
     of_both.append(all_rows(q_samples, "q_samples", of_both[0].shape[1], device))
     steps = [steps_of(values) for values in of_both]
@@ -374,7 +375,7 @@ def relative_fisher_information(
 
     Arguments:
         p_samples: (n, d), or (n,), or draws, as for :func:`entropy`.
-        q_samples: (m, d), or (m,), or draws; give these or ``q_score``.
+        q_samples: (m, d), or (m,), or draws; give these or ``q_score``; columns with names are matched by them.
         q_score: the score of q, (n, d) -> (n, d), smooth.
         seed: as for :func:`entropy`.
         generator: as for :func:`entropy`.
@@ -397,11 +398,13 @@ def relative_fisher_information(
         raise ValueError("give either q_samples or q_score")
     check_callable("q_score", q_score, "(n, d) -> (n, d)", optional=True)
     device = device_of(options.get("model"), q_score, p_samples, q_samples)
+    p_samples = align(p_samples, "p_samples", names_of(q_score), "q_score has")
     p = as_draws(p_samples, "p_samples", device=device)
     check_no_codes(p.values, "p_samples")
     fit, scale = _fit(options, p, seed, crossfitted=True), p.values.std(0)
     other: Callable[[Tensor], Any] | None = q_score
     if q_samples is not None:
+        q_samples = align(q_samples, "q_samples", names_of(p_samples), "p_samples has")
         q = as_draws(q_samples, "q_samples", p.values.shape[1], device)
         check_no_codes(q.values, "q_samples")
         other = fit.settled(q).condition(q.values, q.counts).score

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor, check_callable, check_positive, device_of
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, align, names_of
 from disco_samplers.measures.quantity import Information, as_draws, row_mean
 from disco_samplers.types import ArrayLike, ScoreFunction
 
@@ -29,7 +29,7 @@ def kernel_stein_discrepancy(
     Arguments:
         samples: (n, d), or (n,); independent, or :class:`~disco_samplers.Draws`, whose pairs count by their weights, but for
             those of a run of a chain, in which rows are neighbours.
-        score: (n, d) -> (n, d).
+        score: (n, d) -> (n, d); an estimate, or its method, whose columns have names, gets those of the samples by them.
         bandwidth: h; the median distance of the first 1000 samples if not given.
 
     Raises:
@@ -49,6 +49,7 @@ def kernel_stein_discrepancy(
     check_callable("score", score, "(n, d) -> (n, d)")
     if bandwidth is not None:
         check_positive("bandwidth", bandwidth)
+    samples = align(samples, "samples", names_of(score), "score has")
     x, counts, blocks = as_draws(samples, "samples", device=device_of(score, samples))
     n = len(x)
     share = x.new_full((n,), 1 / n) if counts is None else (counts / counts.sum()).to(x)

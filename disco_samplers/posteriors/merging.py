@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import check_count, check_number, device_of
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, align, names_of
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS, draw_rows
 from disco_samplers.posteriors.shard import Shard
@@ -189,16 +189,8 @@ def _rows(estimate: Any, count: int, generator: torch.Generator | None) -> Tenso
 
 def _named(shards: Sequence[ArrayLike | Draws]) -> tuple[list[ArrayLike | Draws], list[str] | None]:
     """The shards with their columns in the order of the first that has names, and these."""
-    names = next((x.names for x in shards if isinstance(x, Draws) and x.has_names), None)
-    found: list[ArrayLike | Draws] = []
-    for k, x in enumerate(shards):
-        if isinstance(x, Draws) and x.has_names and names is not None and x.names != names:
-            if sorted(x.names) != sorted(names):
-                raise ValueError(f"shards[{k}] has the columns {', '.join(x.names)}; another has {', '.join(names)}")
-            found.append(x.columns(names))
-        else:
-            found.append(x)
-    return found, names
+    names = names_of(*shards)
+    return [align(x, f"shards[{k}]", names, "another has") for k, x in enumerate(shards)], names
 
 
 def _check_prior(prior: Score, points: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import check_callable, check_count, check_positive, column_names, device_of
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, align, names_of
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
 from disco_samplers.samplers.assembly import Jumps, algorithm_of, guided, jumps_of, learn_of, levels_of, policy_of, target_of
@@ -156,7 +156,7 @@ class LangevinSampler:
             num_samples: draws kept of each chain.
             context: draws (n, d), or :class:`~disco_samplers.Draws` with weights, chains and names: conditions an unconditioned
                 model, gives the preconditioner and the starting points. A numpy array goes to the score's device, a tensor
-                must be there already.
+                must be there already. Columns with names are matched by them to those of an estimate.
             initial: starting points (num_chains, d), as the context is; rows of it, drawn at random, if not given.
             num_chains: number of chains; as many as ``initial`` has, or 4.
             num_warmup: discarded steps before; 500 if not given, 200 of "jumps".
@@ -166,7 +166,7 @@ class LangevinSampler:
                 estimate is refreshed; 0 for none.
             seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the device of the chains.
-            names: of the variables; those of the context's columns if not given.
+            names: of the variables; those of the estimate's or the context's columns if not given.
             callback: called with a :class:`~disco_samplers.samplers.Progress` after each step; a true answer ends the
                 run, with what it has drawn so far, in warm-up nothing, as its result.
             resume: a result of this sampler, complete or not, to go on from: same chains, step size and randomness, no
@@ -213,8 +213,10 @@ class LangevinSampler:
             estimate = self._estimate(context, adapt)
             device = device_of(self.score, getattr(self.options.condition, "__self__", None), context, initial)
             draws, counts = context_of(estimate, context, device, conditioned=estimate is not self.score)
+            known = names_of(estimate, context, initial)
+            initial = align(initial, "initial", known, "the target has")
             x, rng = start(initial, draws, counts, num_chains, seed, generator, device)
-            names = column_names(context.names if names is None and isinstance(context, Draws) else names, x.shape[1])
+            names = column_names(known if names is None else names, x.shape[1])
             options = self.options
             levels = levels_of(options, draws, warmup)
             if initial is None and levels and not callable(levels[0]):

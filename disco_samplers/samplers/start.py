@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import as_points
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, align, names_of
 from disco_samplers.estimators import draw_rows
 from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
@@ -28,6 +28,7 @@ def context_of(
     own = isinstance(getattr(target, "samples", None), Tensor)
     counts = None
     if context is not None and not (conditioned and own):
+        context = align(context, "context", names_of(target), "the target has")
         if isinstance(context, Draws):
             rows, counts = context.counts()
             context = rows if context.is_tensor else rows.numpy()

@@ -1,4 +1,5 @@
-"""Draws docs/_static/picture.png, the picture of README.md and of the first page, and that of conditionals there.
+"""Draws docs/_static/picture.png, the picture of README.md and of the first page, and those of conditionals and
+regions there.
 
 ``python docs/picture.py``
 """
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from disco_samplers import DiScoFormer, Draws
+from disco_samplers import DiScoFormer, Draws, corner
 
 BLUE, DARK, ORANGE = "#2166ac", "#222222", "#d95f0e"
 
@@ -19,6 +20,7 @@ def main() -> None:
     """Draws them."""
     first()
     conditionals()
+    regions()
 
 
 def first() -> None:
@@ -60,6 +62,22 @@ def conditionals() -> None:
     draws = Draws(torch.stack([x, y], 1), names=["x", "y"])
     laws = DiScoFormer.from_pretrained().condition(draws).conditional({"x": [-1.5, 0.0, 1.5]})
     laws.plot(str(Path(__file__).parent / "_static" / "conditionals.png"))
+
+
+def regions() -> None:
+    """The posteriors of docs/howto/regions.md."""
+    generator = torch.Generator().manual_seed(0)
+    estimates = []
+    for rows in (30, 120):
+        mu = 1 + torch.randn(1000, generator=generator) / rows**0.5
+        tau = (0.7 * torch.randn(1000, generator=generator) * (30 / rows) ** 0.5 - 0.5).exp()
+        side = torch.randint(0, 2, (1000,), generator=generator) * 2 - 1
+        phase = side * 1.5 + (mu - 1) + 0.3 * torch.randn(1000, generator=generator)
+        draws = Draws(torch.stack([mu, tau, phase], 1), names=["mu", "tau", "phase"])
+        estimates.append(DiScoFormer.from_pretrained().condition(draws, support={"tau": "positive"}))
+    path = str(Path(__file__).parent / "_static" / "regions.png")
+    names = [r"$\mu$", r"$\tau$", "phase"]
+    corner(estimates, labels=["30 rows", "120 rows"], truth={"mu": 1.0}, names=names, width=6.0, path=path, seed=0)
 
 
 if __name__ == "__main__":

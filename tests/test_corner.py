@@ -79,6 +79,14 @@ def test_what_stands_in_it(estimates, tmp_path):
     assert matplotlib.image.imread(path).std() > 0.02
 
 
+def test_what_numbers_share_stands_with_the_name():
+    side = np.linspace(1e-9, 3e-9, 50)
+    figure = plot_corner([Posterior("", [(side, np.ones(50))], {})], ["a"], {})
+    assert named(figure)[0] == ["a\n1e\N{MINUS SIGN}9"]
+    figure.draw_without_rendering()
+    assert not figure.axes[0].xaxis.offsetText.get_visible()
+
+
 @pytest.mark.parametrize("width", [3.4, 7.0])
 def test_width_of_a_paper(width, estimates):
     figure = estimates[0].corner(width=width, names=[r"$\mu$", r"$\tau$", "w"], seed=0)

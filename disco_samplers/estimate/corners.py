@@ -62,8 +62,8 @@ def corner(
         TypeError: if ``width`` is not a number, ``truth`` is no mapping, or a column in it is neither a name
             nor a number.
         ValueError: if ``width`` is not positive, there is no estimate, one is of a batch, they are of different columns or of
-            more than 8; if ``truth`` names no such column or is not finite, ``labels`` or ``names`` are not as many as what they name, or
-            the extension is not that of a picture; or as ``marginal`` does.
+            more than 8; if ``truth`` names no such column or is not finite, ``labels`` or ``names`` are not as many as what
+            they name, or the extension is not that of a picture; or as ``marginal`` does.
         ImportError: if matplotlib is not installed.
 
     Example:

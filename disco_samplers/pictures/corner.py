@@ -85,7 +85,7 @@ def plot_corner(
             axis.set_ylim(*((0, 1.08) if i == j else limits[i]))
             _label(axis, names, (i, j), panel, size)
     figure.align_labels()
-    _legend(figure, posteriors, bool(truth), size, inside=d > 1)
+    _legend(figure, posteriors, bool(truth), size, (d - 1) * panel)
     return saved(figure, path)
 
 
@@ -110,30 +110,42 @@ def _label(axis: Any, names: Sequence[str], place: tuple[int, int], panel: float
     axis.tick_params(labelsize=size - 1, length=2, pad=2, labelbottom=i == len(names) - 1, labelleft=i > j == 0)
     if panel < _ROOM:
         axis.tick_params(axis="x", labelrotation=90)
+    for one in (axis.xaxis, axis.yaxis):
+        one.offsetText.set_visible(False)
     most = max(5, int(panel * 72 / (0.55 * size)))
     shown = [name if "$" in name else brief(name, most) for name in names]
     if i == j:
         axis.yaxis.set_visible(False)
         axis.spines["left"].set_visible(False)
     if i == len(names) - 1:
-        axis.set_xlabel(shown[j], fontsize=size)
+        axis.set_xlabel(shown[j] + _common(axis.xaxis), fontsize=size)
     if i > j == 0:
-        axis.set_ylabel(shown[i], fontsize=size)
+        axis.set_ylabel(shown[i] + _common(axis.yaxis), fontsize=size)
 
 
-def _legend(figure: Any, posteriors: Sequence[Posterior], truth: bool, size: float, *, inside: bool) -> None:
-    """In the empty corner, or below a single panel: what has a label."""
+def _common(axis: Any) -> str:
+    """What is common to the numbers of an axis, as 1e-9 or +3e8, in a line below the name: at the axis' end it would be over
+    the neighbour's."""
+    formatter = axis.get_major_formatter()
+    formatter.set_locs(axis.get_majorticklocs())
+    said = formatter.get_offset()
+    return f"\n{said}" if said else ""
+
+
+def _legend(figure: Any, posteriors: Sequence[Posterior], truth: bool, size: float, room: float) -> None:
+    """In the empty corner, so many inches wide, or below a single panel: what has a label."""
+    most = max(8, min(28, int((room - 0.6) * 72 / (0.55 * size)))) if room else 28
     artists, lines = optional("matplotlib.patches", "plot"), optional("matplotlib.lines", "plot")
     colors = _colors(len(posteriors))
     handles = [
-        artists.Patch(color=color, alpha=_SHADES[1], label=brief(one.label, 28))
+        artists.Patch(color=color, alpha=_SHADES[1], label=brief(one.label, most))
         for color, one in zip(colors, posteriors, strict=True)
         if one.label
     ]
     if truth:
         handles.append(lines.Line2D([], [], color=DARK, ls="--", lw=0.8, label="truth"))
     if handles:
-        place = {"loc": "upper right"} if inside else {"loc": "outside lower left", "ncols": 3}
+        place = {"loc": "upper right"} if room else {"loc": "outside lower left", "ncols": 3}
         figure.legend(handles=handles, fontsize=size, **place)
 
 

@@ -181,6 +181,9 @@ def test_saved_and_loaded(fitted: AutoDiSco) -> None:
     pyro.set_rng_seed(0)
     for actual, wanted in zip(loaded.call(), expected, strict=True):
         torch.testing.assert_close(actual, wanted)
+    for copied in (loaded, copy.deepcopy(fitted)):
+        with pytest.raises(ValueError, match="copied or loaded has its particles but no model"):
+            copied.fit(num_steps=1, progress=False)
     assert not list(loaded.parameters())
     assert set(loaded.state_dict()) == {"particles"}
 

@@ -100,7 +100,12 @@ class AutoDiSco(AutoContinuous):
 
         Raises:
             RuntimeError: if the cloud spreads without end, as it does where the posterior is improper.
+            ValueError: if the guide is a copy or was loaded, and so has no model.
         """
+        if self._bare[0] is None:
+            raise ValueError(
+                "a guide that was copied or loaded has its particles but no model: fit the original, or a new AutoDiSco(model)"
+            )
         if self.prototype_trace is None:
             self._setup_prototype(*args, **kwargs)
         arguments = (*args, *kwargs.items())

@@ -70,6 +70,8 @@ def as_points(array: ArrayLike, name: str, dim: int | None = None, device: torch
             f"{name} must have shape (m, d), one row a point, got {tuple(tensor.shape)}"
             + (" (for one-dimensional data use x[:, None])" if tensor.ndim == 1 else "")
         )
+    if not tensor.shape[-1]:
+        raise ValueError(f"{name} is empty: its shape is {tuple(tensor.shape)}")
     if dim is not None and tensor.shape[-1] != dim:
         raise ValueError(f"{name} must have {dim} columns as the samples have, got {tensor.shape[-1]}")
     moved = placed(tensor, name, device, free=not isinstance(array, Tensor))
@@ -106,15 +108,21 @@ def as_device(device: object, name: str) -> torch.device:
     if not isinstance(device, (str, torch.device)):
         raise TypeError(f'{name} must be the name of a device, such as "cpu" or "cuda", got {device!r}')
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f'{name} {device!r} is no device: use "cpu" or "cuda"') from error
+    try:
+        torch.empty(0, device=found)
+    except (AssertionError, RuntimeError) as error:  # the first where torch was built without it
+        raise ValueError(f"{name} {device} is not on this machine, as torch sees it: use cpu or a GPU that is there") from error
+    return found
 
 
 def check_double(device: torch.device | str, name: str) -> None:
     """Raises TypeError or ValueError where this is no device, or has no float64, in which samples are whitened."""
-    if as_device(device, name).type == "mps":
+    if str(device).partition(":")[0] == "mps":
         raise ValueError(f"{name} {device} does not work: whitening needs float64, which MPS does not have; use cpu or cuda")
+    as_device(device, name)
 
 
 def check_finite(tensor: Tensor, name: str) -> None:

@@ -146,7 +146,10 @@ def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkey
         with pytest.raises(KeyboardInterrupt):
             estimate.adapt()
     else:
-        report = estimate.adapt().report
+        adapted = estimate.adapt()
+        grid = torch.linspace(-20, 20, 4001, dtype=torch.float64)
+        assert float(torch.trapezoid(adapted.log_prob(grid[:, None]).exp(), grid)) == pytest.approx(1.0, abs=0.05)
+        report = adapted.report
         assert report.coordinates == ("parts", 0.0)
         assert (report.losses, report.criterion, report.chosen) == ([], [], 0)
 

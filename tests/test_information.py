@@ -234,6 +234,7 @@ def test_result(tmp_path):
 
 
 X = np.random.default_rng(0).normal(size=(20, 2))
+CODES = np.arange(40).reshape(20, 2) % 3
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,11 @@ def test_distances_take_arrays_and_lists():
         (lambda: entropy(X, marginals="rank"), "marginals must be"),
         (lambda: fisher_information(X, folds=1), "folds must be at least 2"),
         (lambda: entropy(X, folds=4), "folds= is ignored here"),
+        (lambda: mutual_information(CODES, CODES, folds=4), "folds= is ignored here"),
         (lambda: mutual_information(X, X[:5]), "same rows"),
+        (lambda: entropy(X[:, :0]), "samples is empty"),
+        (lambda: mutual_information(X, X[:, :0]), "y is empty"),
+        (lambda: sliced_wasserstein(X[:, :0], X[:, :0]), "x is empty"),
         (lambda: kl_divergence(X, X[:, :1]), "q_samples must have 2 columns"),
         (lambda: relative_fisher_information(X), "either q_samples or q_score"),
         (lambda: relative_fisher_information(X, X, q_score=lambda x: x), "either q_samples or q_score"),
@@ -287,3 +292,7 @@ def test_wrong_types():
         entropy(np.array([["a"], ["b"], ["c"]]))
     with pytest.raises(TypeError, match="unexpected keyword"):
         entropy(X, fold=3)
+    with pytest.raises(TypeError, match="'adapt': the options are model, marginals, folds, calibrate"):
+        entropy(X, adapt=1)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        mutual_information(CODES, CODES, fold=3)

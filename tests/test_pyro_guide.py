@@ -75,6 +75,20 @@ def regression(x: Tensor, y: Tensor | None = None) -> Tensor:
     return answer
 
 
+def test_twins_are_no_chain() -> None:
+    """Particles that birth and death have doubled are the guide's own affair: no warning speaks of a user's chain."""
+    guide = AutoDiSco(simple, 60)
+    guide.step()
+    twins = guide.particles[torch.arange(60) // 2]
+    guide.particles, guide._state = twins, None
+    guide.step()
+    estimate = guide._condition(twins)
+    assert (len(estimate.samples), estimate.effective_size) == (30, 30)
+    guide.particles, guide._posterior = twins, None
+    assert guide.get_posterior().draws.shape == (30, 4)
+    torch.testing.assert_close(guide.get_posterior().mean, twins.mean(0))
+
+
 @pytest.mark.parametrize("elbo", [Trace_ELBO, TraceGraph_ELBO, TraceEnum_ELBO])
 def test_shapes(elbo: type) -> None:
     guide = AutoDiSco(varied, 32)
@@ -167,6 +181,9 @@ def test_saved_and_loaded(fitted: AutoDiSco) -> None:
     pyro.set_rng_seed(0)
     for actual, wanted in zip(loaded.call(), expected, strict=True):
         torch.testing.assert_close(actual, wanted)
+    for copied in (loaded, copy.deepcopy(fitted)):
+        with pytest.raises(ValueError, match="copied or loaded has its particles but no model"):
+            copied.fit(num_steps=1, progress=False)
     assert not list(loaded.parameters())
     assert set(loaded.state_dict()) == {"particles"}
 

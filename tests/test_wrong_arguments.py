@@ -133,7 +133,7 @@ def test_what_is_of_another_kind(small, name, wrong):
         OTHERS[name](small, wrong)
 
 
-@pytest.mark.parametrize("wrong", ["nonsense", 3.0, None])
+@pytest.mark.parametrize("wrong", ["nonsense", "cuda:99", "xpu", 3.0, None])
 def test_what_is_no_device(small, wrong):
     takers = [lambda it: plasma.load(GRID, [plasma.Beam()], 20, device=it), lambda it: plasma.load_draws(GRID, X, device=it)]
     takers.append(lambda it: type(small).from_pretrained(map_location=it))

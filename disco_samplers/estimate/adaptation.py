@@ -110,7 +110,8 @@ def adapt(
         progress: whether to show a progress bar.
 
     Returns:
-        Its estimator of the samples, and the report. An interrupt gives the best one found so far, at once.
+        Its estimator of the samples, and the report. An interrupt ends the search: the best one found so far reads all the
+        samples and is normalised as it would be at the end, which takes a moment; a second interrupt is passed on.
 
     Raises:
         ValueError: if ``num_steps`` or ``learning_rate`` is not positive, ``max_seconds`` or ``seed`` is negative, or the

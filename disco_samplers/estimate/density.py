@@ -254,8 +254,8 @@ class DensityEstimate:
 
         See :func:`disco_samplers.estimate.adapt` for what is done and the options. The shared model is untouched; ``report``
         tells what was tried. No steps change nothing. How an earlier adaptation read the samples is chosen anew. The result is
-        normalised if this one is. An interrupt gives the best one found so far, at once, and is passed on before there is
-        anything to keep.
+        normalised if this one is. An interrupt ends the search and gives the best one found so far, normalised all the same,
+        and is passed on before there is anything to keep.
 
         Raises:
             ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.

@@ -129,8 +129,7 @@ def _plug_in(rows: Rows) -> float:
 
 def _fit(options: dict[str, Any], x: Rows, seed: int, *, crossfitted: bool) -> _Fit:
     """The options, with the shipped model where none is given."""
-    if "folds" in options and not crossfitted:
-        raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
+    _check_options(options, crossfitted=crossfitted)
     fit = _Fit(seed=seed, **options)
     if fit.model is not None:
         check_model(fit.model)
@@ -138,6 +137,15 @@ def _fit(options: dict[str, Any], x: Rows, seed: int, *, crossfitted: bool) -> _
     return dataclasses.replace(
         fit, model=DiScoFormer.from_pretrained(DEFAULTS["information"], map_location=str(x.values.device))
     )
+
+
+def _check_options(options: dict[str, Any], *, crossfitted: bool) -> None:
+    """Raises TypeError where an option is unknown, ValueError where it would be ignored."""
+    known = [field.name for field in dataclasses.fields(_Fit) if field.name != "seed"]
+    if unknown := [name for name in options if name not in known]:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}: the options are {', '.join(known)}")
+    if "folds" in options and not crossfitted:
+        raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
 
 
 def entropy(
@@ -277,6 +285,7 @@ def mutual_information(
         >>> abs(float(mutual_information(x, x + noise)) - 0.5 * math.log(2)) < 0.15
         True
     """
+    _check_options(options, crossfitted=False)
     seed = seed_of(seed=seed, generator=generator)
     device = device_of(options.get("model"), x, y)
     of_x, of_y, known = as_pairs(x, y, device)

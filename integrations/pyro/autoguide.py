@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from disco_samplers import DiScoFormer
 from disco_samplers.arrays import check_count
+from disco_samplers.draws import Draws
 from disco_samplers.estimate import DensityEstimate
 from disco_samplers.estimators import DEFAULTS, MAX_DIM
 
@@ -99,7 +100,12 @@ class AutoDiSco(AutoContinuous):
 
         Raises:
             RuntimeError: if the cloud spreads without end, as it does where the posterior is improper.
+            ValueError: if the guide is a copy or was loaded, and so has no model.
         """
+        if self._bare[0] is None:
+            raise ValueError(
+                "a guide that was copied or loaded has its particles but no model: fit the original, or a new AutoDiSco(model)"
+            )
         if self.prototype_trace is None:
             self._setup_prototype(*args, **kwargs)
         arguments = (*args, *kwargs.items())
@@ -145,7 +151,8 @@ class AutoDiSco(AutoContinuous):
     def get_posterior(self, *args: Any, **kwargs: Any) -> SampleDistribution:
         """The particles' distribution over the packed real vector."""
         if self._posterior is None:
-            posterior = SampleDistribution(self.particles, model=self._network(), validate_args=False)
+            rows, counts = Draws(self.particles).counts()
+            posterior = SampleDistribution(Draws(rows, weights=counts), model=self._network(), validate_args=False)
             if self.latent_dim <= MAX_DIM:
                 seeded = torch.Generator(self.particles.device).manual_seed(0)
                 posterior.estimate = posterior.estimate.normalized(generator=seeded)
@@ -213,7 +220,9 @@ class AutoDiSco(AutoContinuous):
         return network
 
     def _condition(self, position: Tensor) -> DensityEstimate:
-        return self._network().condition(position)
+        # Birth and death make twins: said as weights, for rows that repeat are taken for a chain that stood still.
+        rows, counts = Draws(position).counts()
+        return self._network().condition(rows, weights=counts, effective_size=None if counts is None else len(rows))
 
     def _forget(self) -> None:
         """Drops what is only kept between steps."""

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
+from disco_samplers.arrays import check_count, device_of
 from disco_samplers.draws import Draws, evenly, part_worth
 from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import deviation, draw_rows, mean, shuffled
-from disco_samplers.posteriors.edgeworth import Edgeworth
+from disco_samplers.posteriors.edgeworth import Edgeworth, rows_of
 from disco_samplers.posteriors.shard import Shard
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import KDE
 from disco_samplers.scores import Score, combine
+from disco_samplers.types import ArrayLike
 
 _FOLDS = 4
 _MOST_JUDGED = 256
@@ -46,7 +48,7 @@ class Subposterior:
 
 
 def subposterior(
-    draws: Tensor | Draws | Shard,
+    draws: ArrayLike | Draws | Shard,
     model: DiScoFormer,
     *,
     adapt: int = 0,
@@ -62,6 +64,11 @@ def subposterior(
         seed: of the proposals by which its mean is corrected; give this or ``generator``.
         generator: source of randomness, on the device of the draws.
 
+    Raises:
+        TypeError: if draws are not numeric, or ``model`` is none.
+        ValueError: if there are not more draws than columns, all rows are the same, a value is not finite, or draws or
+            generator are on another device.
+
     Example:
         >>> from disco_samplers import DiScoFormer
         >>> x = torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -70,7 +77,8 @@ def subposterior(
         True
     """
     check_model(model)
-    shard = Shard.of(draws)
+    check_count("adapt", adapt, 0)
+    shard = draws if isinstance(draws, Shard) else as_shard(draws, "draws", device_of(model))
     generator = generator_on(shard.rows.device, seed=seed, generator=generator)
     base = Edgeworth(shard.rows, shard.counts)
     estimate = shard.condition(model)
@@ -83,6 +91,19 @@ def subposterior(
     slope = tilt(shard, mixed, generator)
     linear = Score(slope.expand_as, lambda y: (y - base.mean) @ slope)
     return Subposterior(mixed + linear, estimate, base, weight)
+
+
+def as_shard(draws: ArrayLike | Draws, name: str, device: torch.device | None) -> Shard:
+    """Draws with what they are worth, on a device.
+
+    Raises:
+        TypeError, ValueError: as :func:`subposterior`.
+    """
+    if not isinstance(draws, Draws):
+        return Shard(rows_of(draws, name, device))
+    rows, counts, blocks = Shard.of(draws)
+    rows = rows_of(rows if draws.is_tensor else rows.numpy(), name, device)
+    return Shard(rows, None if counts is None else counts.to(rows.device), blocks)
 
 
 def tilt(draws: Tensor | Shard, density: Score, generator: torch.Generator | None) -> Tensor:

@@ -6,6 +6,7 @@ from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.discoformer import MAX_KEYS, DiScoFormer
 from disco_samplers.estimate.frozen import check_model, frozen
 from disco_samplers.estimate.gradients import Gradient
+from disco_samplers.estimate.proposal import EstimateProposal
 
 __all__ = [
     "MAX_KEYS",
@@ -13,6 +14,7 @@ __all__ = [
     "ConditionalEstimate",
     "DensityEstimate",
     "DiScoFormer",
+    "EstimateProposal",
     "Gradient",
     "adapt",
     "check_model",

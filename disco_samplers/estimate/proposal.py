@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -44,7 +45,8 @@ class EstimateProposal:
         points = align(points, "points", self.names)
         y = check_points(points, self.samples)
         with full_precision(self.samples.device):
-            return like(self.density.log_prob(y), points, infinite=self.support is not None)
+            log_prob = torch.where(self._outside(y), -math.inf, self.density.log_prob(y))
+        return like(log_prob, points, infinite=self.support is not None)
 
     def sample(self, num_samples: int, *, seed: int | None = None, generator: torch.Generator | None = None) -> Any:
         """Draws (num_samples, d), independent of each other.
@@ -59,3 +61,12 @@ class EstimateProposal:
             draws = self.density.sample(num_samples, generator=generator)
         draws = draws.to(self.samples) if self.support is None else rounded_inside(draws, self.samples.dtype, self.support)
         return draws.cpu().numpy() if self._numpy else draws
+
+    def _outside(self, y: Tensor) -> Tensor:
+        """Whether points (m, d) are outside the support, (m,)."""
+        columns = zip(y.unbind(-1), self.support or [], strict=False)
+        found = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+        for column, (low, high) in columns:
+            found |= column < (-math.inf if low is None else low)
+            found |= column > (math.inf if high is None else high)
+        return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from disco_samplers.posteriors import Edgeworth
+from disco_samplers.posteriors import Edgeworth, subposterior
 from disco_samplers.reference import Gaussian
 
 
@@ -94,3 +96,60 @@ def test_dependent_and_constant_columns():
         value, score = Edgeworth(columns).log_prob_and_score(columns)
         assert torch.isfinite(value).all()
         assert torch.isfinite(score).all()
+
+
+MAKERS = {
+    "Edgeworth": lambda x, model: Edgeworth(x),
+    "subposterior": lambda x, model: subposterior(x, model, seed=0),
+}
+WRONG = {
+    "one dimension": (np.ones(9), ValueError, r"draws must have shape \(m, d\), one row a point, got \(9,\)"),
+    "three": (np.ones((2, 9, 2)), ValueError, r"draws must have shape \(n, d\), got \(2, 9, 2\)"),
+    "few": (np.eye(3), ValueError, "draws has 3 draws of 3 parameters: more draws"),
+    "same": (np.ones((9, 2)), ValueError, "draws has no variance"),
+    "nan": (
+        np.where(np.eye(9, 2) > 0, np.nan, 1.0),
+        ValueError,
+        "draws holds NaN or infinite values: 2 of 9 rows, first at row 0",
+    ),
+    "words": ([["a"], ["b"]], TypeError, "draws must hold real numbers"),
+    "nothing": (None, TypeError, "draws must hold real numbers"),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+@pytest.mark.parametrize(("x", "error", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_draws_are_named(make, x, error, message, small):
+    with pytest.raises(error, match=message):
+        make(x, small)
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_draws_of_any_kind_and_precision(make, small):
+    exact = torch.randint(-9, 9, (80, 2), generator=torch.Generator().manual_seed(0)) + torch.tensor([5, 0])
+    y = torch.tensor([[4.0, 1.0], [0.0, 2.0]], dtype=torch.float64)
+
+    def score(x):
+        found = make(x, small)
+        return getattr(found, "base", found).score(y)
+
+    right = score(exact.double())
+    for x in (exact, exact.half(), exact.float(), exact.numpy(), exact.tolist(), pd.DataFrame(exact.numpy())):
+        torch.testing.assert_close(score(x), right)
+
+
+def test_points_are_checked_and_answered_in_kind():
+    f = Edgeworth(log_gamma(200, 2, 0))
+    y = np.zeros((3, 2))
+    assert isinstance(f.log_prob(y), np.ndarray)
+    assert f.score(torch.zeros(3, 2)).dtype == torch.float32
+    np.testing.assert_array_equal(f.score(y), f.score(torch.from_numpy(y)).numpy())
+    for points, message in ((y[0], "points must have shape"), (y[:, :1], "points must have 2 columns"), (y + np.nan, "NaN")):
+        with pytest.raises(ValueError, match=message):
+            f.log_prob(points)
+
+
+@pytest.mark.parametrize("counts", [np.ones(5), -np.ones(200), np.zeros(200), np.full(200, np.nan), np.ones((200, 1))])
+def test_wrong_counts_are_named(counts):
+    with pytest.raises(ValueError, match="counts must"):
+        Edgeworth(log_gamma(200, 2, 0), counts)

@@ -6,6 +6,7 @@ Each statistical test states the probability of a false alarm that it was set up
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -381,3 +382,38 @@ def test_the_choice_of_the_method(small):
     assert LangevinSampler(lambda x: -x, method="auto").method == "ula"
     with pytest.raises(ValueError, match="one data set"):
         small.condition(x.view(2, 15, 1)).proposal()
+
+
+def test_a_proposal_has_the_manners_of_its_estimate(small):
+    x = normal(60, 2).numpy()
+    q, of_tensor = small.condition(x).proposal(seed=0), small.condition(torch.from_numpy(x)).proposal(seed=0)
+    y = q.sample(5, seed=1)
+    assert isinstance(y, np.ndarray)
+    assert isinstance(q.log_prob(y), np.ndarray)
+    assert q.log_prob(y.astype("f4")).dtype == np.float32
+    assert q.log_prob(y.tolist()).dtype == np.float64
+    np.testing.assert_array_equal(of_tensor.log_prob(of_tensor.sample(5, seed=1)).numpy(), q.log_prob(y))
+    frame = pd.DataFrame(x, columns=["a", "b"])
+    named = small.condition(frame).proposal(seed=0)
+    np.testing.assert_allclose(named.log_prob(frame[["b", "a"]]), q.log_prob(x))
+    wrong = (
+        (y[0], "must have shape"),
+        (y[:, :1], "points must have 2 columns"),
+        (y[None], "must have shape"),
+        (y * np.nan, "NaN"),
+    )
+    for points, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            q.log_prob(points)
+    for count, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match="num_samples must be"):
+            q.sample(count)
+
+
+def test_a_proposal_keeps_to_the_support(small):
+    x = normal(60, 2).sigmoid().float()
+    q = small.condition(x, support=["unit", "unit"]).proposal(seed=0)
+    drawn = q.sample(2000, seed=1)
+    assert drawn.dtype == torch.float32
+    assert ((drawn >= 0) & (drawn <= 1)).all()
+    assert q.log_prob(torch.tensor([[0.5, 1.5], [0.5, 0.5]])).isinf().tolist() == [True, False]

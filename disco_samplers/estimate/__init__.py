@@ -8,6 +8,7 @@ from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.discoformer import MAX_KEYS, DiScoFormer
 from disco_samplers.estimate.frozen import check_model, frozen
 from disco_samplers.estimate.gradients import Gradient
+from disco_samplers.estimate.proposal import EstimateProposal
 from disco_samplers.estimate.regions import HighestDensity
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ConditionalEstimate",
     "DensityEstimate",
     "DiScoFormer",
+    "EstimateProposal",
     "Gradient",
     "HighestDensity",
     "Mode",

@@ -21,6 +21,7 @@ from disco_samplers.estimate.drawing import moved_rows
 from disco_samplers.estimate.frozen import Model, check_model, frozen
 from disco_samplers.estimate.gradients import Gradient, log_prob_by
 from disco_samplers.estimate.marginals import read_columns
+from disco_samplers.estimate.proposal import EstimateProposal
 from disco_samplers.estimate.regions import HighestDensity, highest_density
 from disco_samplers.estimate.rows import check_points
 from disco_samplers.estimate.views import plot_estimate
@@ -214,10 +215,11 @@ class DensityEstimate:
         draws = draws.to(dtype) if self.support is None else rounded_inside(draws, dtype, self.support)
         return draws.cpu().numpy() if self._numpy else draws
 
-    def proposal(self, *, seed: int | None = None, generator: torch.Generator | None = None) -> Any:
+    def proposal(self, *, seed: int | None = None, generator: torch.Generator | None = None) -> EstimateProposal:
         """A density close to this one, with ``sample`` and ``log_prob``: a mixture with the moments of neighbouring rows.
 
-        See :class:`disco_samplers.estimators.NeighbourMixture`; for independence samplers and importance sampling.
+        See :class:`disco_samplers.estimators.NeighbourMixture`; for independence samplers and importance sampling. It takes and
+        gives arrays as the estimate does.
 
         Arguments:
             seed: of the rows chosen, where there are many; give this or ``generator``.
@@ -237,7 +239,8 @@ class DensityEstimate:
             True
         """
         check_single(self.samples, "proposal")
-        return proposal(self.estimator, seed=seed, generator=generator)
+        density = proposal(self.estimator, seed=seed, generator=generator)
+        return EstimateProposal(density, self.samples, names=self.names, support=self.support, numpy=self._numpy)
 
     @torch.inference_mode(False)
     def adapt(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
+from disco_samplers.arrays import as_points, as_tensor, like
 from disco_samplers.draws import evenly
 from disco_samplers.estimators import mean
 from disco_samplers.reference import Gaussian
+from disco_samplers.types import ArrayLike
 
 _BATCHES = 16
 """Runs of successive rows whose cumulants' scatter says how noisy the cumulants of all rows are."""
@@ -35,6 +39,11 @@ class Edgeworth:
         draws: (n, d), n > d.
         counts: (n,), how many independent draws each is worth; moments are weighted by them.
 
+    Raises:
+        TypeError: if draws or counts are not numeric.
+        ValueError: if there are not more draws than columns, all rows are the same, a value is not finite, or ``counts`` are
+            not one number a row, zero or positive.
+
     References:
         McCullagh, *Tensor Methods in Statistics*, 1987, section 5.3, the expansion; James, Stein, *Estimation with quadratic
         loss*, 1961, the shrinkage.
@@ -48,7 +57,9 @@ class Edgeworth:
         True
     """
 
-    def __init__(self, draws: Tensor, counts: Tensor | None = None) -> None:
+    def __init__(self, draws: ArrayLike, counts: ArrayLike | None = None) -> None:
+        draws = rows_of(draws, "draws")
+        counts = None if counts is None else _worth(counts, draws)
         covariance = draws.T.cov(correction=0, aweights=counts).reshape([draws.shape[1]] * 2)
         lower, failed = torch.linalg.cholesky_ex(covariance)
         singular = failed or (lower.diagonal().square() <= _SINGULAR * covariance.diagonal()).any()
@@ -57,7 +68,7 @@ class Edgeworth:
         self.gaussian = Gaussian(self.mean, self.lower @ self.lower.T)
         z = self.white(draws)
         self.radius = float(z.norm(dim=1).max())
-        worth = z.new_ones(len(z)) if counts is None else counts.to(z)
+        worth = z.new_ones(len(z)) if counts is None else counts
         batches = min(_BATCHES, len(z))
         found, squares, shares = z.new_zeros(()), z.new_zeros(2), 0.0
         for part, weights in zip(z.tensor_split(batches), worth.tensor_split(batches), strict=True):
@@ -81,18 +92,19 @@ class Edgeworth:
         """The gradient of log f with respect to z, (m, d)."""
         return self._correction(z)[1] - z
 
-    def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob_and_score(self, points: ArrayLike) -> tuple[Any, Any]:
         """Log-density (m,), normalised to first order, and score (m, d) at points (m, d)."""
-        z = self.white(points)
+        y = as_points(points, "points", len(self.mean), self.mean.device).to(self.mean)
+        z = self.white(y)
         value, gradient = self._correction(z)
         score = torch.linalg.solve_triangular(self.lower.T, (gradient - z).T, upper=True).T
-        return self.gaussian.evaluate(points) + value, score
+        return like(self.gaussian.evaluate(y) + value, points), like(score, points)
 
-    def log_prob(self, points: Tensor) -> Tensor:
+    def log_prob(self, points: ArrayLike) -> Any:
         """Log-density (m,), normalised to first order, at points (m, d)."""
         return self.log_prob_and_score(points)[0]
 
-    def score(self, points: Tensor) -> Tensor:
+    def score(self, points: ArrayLike) -> Any:
         """Gradient of the log-density, (m, d) at points (m, d)."""
         return self.log_prob_and_score(points)[1]
 
@@ -109,6 +121,33 @@ class Edgeworth:
         slope = 0.5 * (twice - self.trace)
         radial = z * (slope * z).sum(1, keepdim=True) / z.square().sum(1, keepdim=True).clamp_min(1e-300)
         return value, shrink * torch.where(shrink < 1, slope - radial, slope) - pull
+
+
+def rows_of(draws: ArrayLike, name: str, device: torch.device | None = None) -> Tensor:
+    """Draws (n, d) in float64 from which a covariance can be had.
+
+    Raises:
+        TypeError: if they are not numeric.
+        ValueError: if there are not more draws than columns, all rows are the same, a value is not finite, or a tensor is on
+            another device.
+    """
+    x = as_points(draws, name, device=device).double()
+    if x.ndim != 2:
+        raise ValueError(f"{name} must have shape (n, d), got {tuple(x.shape)}")
+    if len(x) <= x.shape[1]:
+        raise ValueError(f"{name} has {len(x)} draws of {x.shape[1]} parameters: more draws than parameters are needed")
+    if (x == x[:1]).all():
+        raise ValueError(f"{name} has no variance: all its rows are the same; at least two distinct rows are needed")
+    return x
+
+
+def _worth(counts: ArrayLike, draws: Tensor) -> Tensor:
+    found = as_tensor(counts, "counts").to(draws)
+    if found.shape != draws.shape[:1]:
+        raise ValueError(f"counts must have one value for each of the {len(draws)} rows, got shape {tuple(found.shape)}")
+    if not (found >= 0).all() or not 0 < float(found.sum()) < torch.inf:
+        raise ValueError("counts must be finite and not negative, and not all zero")
+    return found
 
 
 def _hermite(u: Tensor, counts: Tensor | None = None) -> Tensor:

@@ -14,8 +14,7 @@ from disco_samplers.arrays import check_count, check_number, device_of
 from disco_samplers.draws import Draws, align, names_of
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS, draw_rows
-from disco_samplers.posteriors.shard import Shard
-from disco_samplers.posteriors.subposterior import Subposterior, subposterior
+from disco_samplers.posteriors.subposterior import Subposterior, as_shard, subposterior
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import Gaussian
 from disco_samplers.samplers import Callback, LangevinSampler, SamplerResult
@@ -161,15 +160,13 @@ def merged_posterior(
     if not (math.isfinite(prior_power) and prior_power >= 0):
         raise ValueError(f"prior_power must be finite and not negative, got {prior_power}")
     device = device_of(model, *shards)
-    draws = [Shard.of(x, f"shards[{k}]", device) for k, x in enumerate(_named(shards)[0])]
+    draws = [as_shard(x, f"shards[{k}]", device) for k, x in enumerate(_named(shards)[0])]
     here = draws[0].rows.device
     generator = generator_on(here, seed=seed, generator=generator)
     d = draws[0].rows.shape[-1]
     for k, (x, _, _) in enumerate(draws):
-        if x.ndim != 2 or x.shape[1] != d:
+        if x.shape[1] != d:
             raise ValueError(f"shards must hold draws (n, {d}) of the same parameters, shards[{k}] has shape {tuple(x.shape)}")
-        if len(x) <= d:
-            raise ValueError(f"shards[{k}] has {len(x)} draws of {d} parameters: more draws than parameters are needed")
     if model is None:
         model = DiScoFormer.from_pretrained(DEFAULTS["shard"], map_location=str(here))
     parts = [subposterior(x, model, adapt=adapt, generator=generator) for x in draws]

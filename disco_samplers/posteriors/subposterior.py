@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
+from disco_samplers.arrays import check_count
 from disco_samplers.draws import Draws, evenly, part_worth
 from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import deviation, draw_rows, mean, shuffled
-from disco_samplers.posteriors.edgeworth import Edgeworth
+from disco_samplers.posteriors.edgeworth import Edgeworth, rows_of
 from disco_samplers.posteriors.shard import Shard
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import KDE
@@ -64,7 +65,9 @@ def subposterior(
         generator: source of randomness, on the device of the model.
 
     Raises:
-        TypeError, ValueError: if draws are no finite numbers, or a tensor on another device than the model.
+        TypeError: if draws are not numeric, or ``model`` is none.
+        ValueError: if there are not more draws than columns, all rows are the same, a value is not finite, or draws or
+            generator are on another device.
 
     Example:
         >>> from disco_samplers import DiScoFormer
@@ -74,7 +77,8 @@ def subposterior(
         True
     """
     check_model(model)
-    shard = Shard.of(draws, device=model.device)
+    check_count("adapt", adapt, 0)
+    shard = as_shard(draws, "draws", model.device)
     generator = generator_on(shard.rows.device, seed=seed, generator=generator)
     base = Edgeworth(shard.rows, shard.counts)
     estimate = shard.condition(model)
@@ -87,6 +91,17 @@ def subposterior(
     slope = tilt(shard, mixed, generator)
     linear = Score(slope.expand_as, lambda y: (y - base.mean) @ slope)
     return Subposterior(mixed + linear, estimate, base, weight)
+
+
+def as_shard(draws: ArrayLike | Draws | Shard, name: str, device: torch.device | None) -> Shard:
+    """Draws with what they are worth, on a device, from which a covariance can be had.
+
+    Raises:
+        TypeError, ValueError: as :func:`subposterior`.
+    """
+    shard = Shard.of(draws, name, device)
+    rows_of(shard.rows, name)
+    return shard
 
 
 def tilt(draws: Tensor | Shard, density: Score, generator: torch.Generator | None) -> Tensor:

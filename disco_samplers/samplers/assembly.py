@@ -13,7 +13,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.convergence import pareto_k
-from disco_samplers.estimators import DEFAULTS, NetworkEstimator, shipped_network
+from disco_samplers.estimators import DEFAULTS, NetworkEstimator, proposal, shipped_network
 from disco_samplers.samplers.algorithms import Algorithm
 from disco_samplers.samplers.driver import Driver, Learn
 from disco_samplers.samplers.options import BIAS, TRAJECTORY, Options
@@ -117,16 +117,16 @@ def jumps_of(options: Options, estimate: Any, target: Target, num_chains: int, r
     """
     if options.method != "jumps":
         return None
-    proposal = estimate.proposal(generator=rng)
-    points = proposal.sample(_PILOTS, generator=rng)
-    log_weight = target(points)[0].double() - proposal.log_prob(points)
+    proposed = proposal(estimate.estimator, generator=rng)
+    points = proposed.sample(_PILOTS, generator=rng)
+    log_weight = target(points)[0].double() - proposed.log_prob(points)
     log_weight = torch.where(torch.isfinite(log_weight), log_weight, -torch.inf)
     share = torch.softmax(log_weight, 0)
     needed = math.ceil(_PILOTS * float(share.square().sum())) if bool(torch.isfinite(share).all()) else _PILOTS
     few = needed > _MOST_CANDIDATES
     candidates, period = (_FEW_CANDIDATES, 1) if few else (max(_FEW_CANDIDATES, 2 * needed), _PERIOD)
     candidates = min(candidates, max(1, _TOGETHER // num_chains))
-    return Jumps(proposal, candidates, period, pareto_k(log_weight[torch.isfinite(log_weight)].cpu().numpy()))
+    return Jumps(proposed, candidates, period, pareto_k(log_weight[torch.isfinite(log_weight)].cpu().numpy()))
 
 
 def algorithm_of(options: Options, target: Any, num_warmup: int, device: torch.device, jumps: Jumps | None = None) -> Algorithm:

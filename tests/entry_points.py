@@ -122,6 +122,11 @@ def adapted(h: Here, x: np.ndarray, symmetry: str = "rotations") -> Any:
     return h.model(symmetry).condition(h.put(x)).adapt(1).score(h.put(x[:5]))
 
 
+def proposed(estimate: Any, h: Here) -> Any:
+    law = estimate.proposal(generator=h.generator())
+    return law.log_prob(h.put(Y)), law.sample(3, generator=h.generator())
+
+
 def conditioned(h: Here, x: np.ndarray, given: dict[int, Any]) -> Any:
     law = h.model().condition(h.put(x)).conditional(given)
     free = h.put(np.zeros((len(Y), 1, 1)) if law.batched else Y[:, :1] * np.ones(law.dim))
@@ -332,6 +337,7 @@ CORE: dict[str, Entry] = {
     "forward": ("", lambda h: h.model()(h.tensor(X), h.tensor(Y))),
     "gradient of the density": ("", lambda h: gradient(h, "density")),
     "gradient by the score": ("", lambda h: gradient(h, "score")),
+    "proposal": ("data generator random", lambda h: proposed(h.estimate(), h)),
     "sample": ("data generator random", lambda h: h.estimate().sample(3, generator=h.generator(), num_steps=2)),
     "normalized": ("data generator random", lambda h: at(h, h.estimate().normalized(generator=h.generator(), **FEW))),
     "calibrated": ("data generator random", lambda h: at(h, h.estimate().calibrated(generator=h.generator(), **FEW))),

@@ -23,7 +23,7 @@ from disco_samplers.measures import (
     relative_fisher_information,
     sliced_wasserstein,
 )
-from disco_samplers.posteriors import Edgeworth, merged_posterior
+from disco_samplers.posteriors import Edgeworth, merged_posterior, two_sample
 from disco_samplers.reference import KDE, SDKDE, SSGE, NuMethod
 
 SCALES = np.array([1.0, 30.0])
@@ -174,3 +174,11 @@ def test_points_are_matched_to_the_samples_by_name(make):
 def test_samples_are_matched_to_the_score_that_moves_them():
     score, turned = KDE(A).score, SDKDE(B[["b", "a"]], KDE(A).score)
     np.testing.assert_allclose(turned.log_prob(A), SDKDE(B.to_numpy(), score).log_prob(A.to_numpy()))
+
+
+def test_the_ratio_of_two_samples_is_asked_by_name():
+    found = two_sample(A, B[["b", "a"]], num_permutations=19, seed=0)
+    plain = two_sample(A.to_numpy(), B.to_numpy(), num_permutations=19, seed=0)
+    np.testing.assert_allclose(found.log_ratio(A[["b", "a"]]), plain.log_ratio(A.to_numpy()))
+    with pytest.raises(ValueError, match="points has the columns a, c; the samples have a, b"):
+        found.log_ratio(A.rename(columns={"b": "c"}))

@@ -130,6 +130,11 @@ def adapted(h: Here, x: np.ndarray, symmetry: str = "rotations") -> Any:
     return h.model(symmetry).condition(h.draws(x)).adapt(1).score(h.put(x[:5]))
 
 
+def proposed(estimate: Any, h: Here) -> Any:
+    law = estimate.proposal(generator=h.generator())
+    return law.log_prob(h.put(Y)), law.sample(3, generator=h.generator())
+
+
 def conditioned(h: Here, x: np.ndarray, given: dict[int, Any]) -> Any:
     law = h.model().condition(h.draws(x)).conditional(given)
     free = h.put(np.zeros((len(Y), 1, 1)) if law.batched else Y[:, :1] * np.ones(law.dim))
@@ -359,6 +364,7 @@ CORE: dict[str, Entry] = {
     "forward": ("", lambda h: h.model()(h.tensor(X), h.tensor(Y))),
     "gradient of the density": ("", lambda h: gradient(h, "density")),
     "gradient by the score": ("", lambda h: gradient(h, "score")),
+    "proposal": ("data draws generator random", lambda h: proposed(h.estimate(), h)),
     "sample": ("data draws generator random", lambda h: h.estimate().sample(3, generator=h.generator(), num_steps=2)),
     "normalized": ("data draws generator random", lambda h: at(h, h.estimate().normalized(generator=h.generator(), **FEW))),
     "calibrated": ("data draws generator random", lambda h: at(h, h.estimate().calibrated(generator=h.generator(), **FEW))),

@@ -23,8 +23,8 @@ from disco_samplers.measures import (
     relative_fisher_information,
     sliced_wasserstein,
 )
-from disco_samplers.posteriors import merged_posterior
-from disco_samplers.reference import KDE
+from disco_samplers.posteriors import Edgeworth, merged_posterior, two_sample
+from disco_samplers.reference import KDE, SDKDE, SSGE, NuMethod
 
 SCALES = np.array([1.0, 30.0])
 
@@ -161,3 +161,24 @@ def test_what_is_no_number_is_refused_with_its_column(column):
 def test_columns_by_themselves_may_be_nullable():
     weights = pd.Series([1, 2, 3], dtype="Int64")
     assert Draws(np.arange(6.0).reshape(3, 2), weights=weights).weights.tolist() == pytest.approx([1 / 6, 1 / 3, 1 / 2])
+
+
+@pytest.mark.parametrize("make", [KDE, SDKDE, SSGE, NuMethod, Edgeworth])
+def test_points_are_matched_to_the_samples_by_name(make):
+    density = make(A)
+    np.testing.assert_allclose(density.score(B[["b", "a"]]), make(A.to_numpy()).score(B.to_numpy()))
+    with pytest.raises(ValueError, match="points has the columns a, c; the samples have a, b"):
+        density.score(B.rename(columns={"b": "c"}))
+
+
+def test_samples_are_matched_to_the_score_that_moves_them():
+    score, turned = KDE(A).score, SDKDE(B[["b", "a"]], KDE(A).score)
+    np.testing.assert_allclose(turned.log_prob(A), SDKDE(B.to_numpy(), score).log_prob(A.to_numpy()))
+
+
+def test_the_ratio_of_two_samples_is_asked_by_name():
+    found = two_sample(A, B[["b", "a"]], num_permutations=19, seed=0)
+    plain = two_sample(A.to_numpy(), B.to_numpy(), num_permutations=19, seed=0)
+    np.testing.assert_allclose(found.log_ratio(A[["b", "a"]]), plain.log_ratio(A.to_numpy()))
+    with pytest.raises(ValueError, match="points has the columns a, c; the samples have a, b"):
+        found.log_ratio(A.rename(columns={"b": "c"}))

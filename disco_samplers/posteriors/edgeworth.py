@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import as_points, as_tensor, like
-from disco_samplers.draws import evenly
+from disco_samplers.draws import align, evenly, names_of
 from disco_samplers.estimators import mean
 from disco_samplers.reference import Gaussian
 from disco_samplers.types import ArrayLike
@@ -58,6 +58,7 @@ class Edgeworth:
     """
 
     def __init__(self, draws: ArrayLike, counts: ArrayLike | None = None) -> None:
+        self.names = names_of(draws)
         draws = rows_of(draws, "draws")
         counts = None if counts is None else _worth(counts, draws)
         covariance = draws.T.cov(correction=0, aweights=counts).reshape([draws.shape[1]] * 2)
@@ -94,6 +95,7 @@ class Edgeworth:
 
     def log_prob_and_score(self, points: ArrayLike) -> tuple[Any, Any]:
         """Log-density (m,), normalised to first order, and score (m, d) at points (m, d)."""
+        points = align(points, "points", self.names)
         y = as_points(points, "points", len(self.mean), self.mean.device).to(self.mean)
         z = self.white(y)
         value, gradient = self._correction(z)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_points, check_count, device_of, like
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, align
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.posteriors.fit import Fit, Proposal, check_proposal, fit
 from disco_samplers.posteriors.rows import Rows
@@ -35,12 +35,14 @@ class TwoSample:
         differences: what differs, "density", "location of NAME" or "spread of NAME", with its p-value, already corrected for
             how many there are; the smallest first, and those up to ``alpha`` only.
         densities: of a and b, by one half of each.
+        names: of the columns, where they have some.
     """
 
     p_value: float
     alpha: float
     differences: dict[str, float]
     densities: tuple[Fit, Fit]
+    names: list[str] | None = None
 
     @property
     def differ(self) -> bool:
@@ -49,6 +51,7 @@ class TwoSample:
 
     def log_ratio(self, points: ArrayLike) -> Any:
         """Log-density of a less that of b (m,) at points (m, d): positive where a has more draws."""
+        points = align(points, "points", self.names)
         x = as_points(points, "points", device=self.densities[0].device).double()
         return like(self.densities[0].log_prob(x) - self.densities[1].log_prob(x), points)
 
@@ -139,7 +142,9 @@ def two_sample(
     largest = t.amax(1)
     p_values = ((largest[1:, None] >= t[0] * (1 - 1e-9)).double().sum(0) + 1) / (1 + num_permutations)
     found = sorted(((float(p), -float(size), name) for p, size, name in zip(p_values, t[0], names, strict=True)))
-    return TwoSample(found[0][0], alpha, {name: p for p, _, name in found if p <= alpha}, (densities[0], densities[1]))
+    differences = {name: p for p, _, name in found if p <= alpha}
+    known = first.names if first.has_names else None
+    return TwoSample(found[0][0], alpha, differences, (densities[0], densities[1]), known)
 
 
 def _differences(labels: Tensor, sums: Tensor, sizes: Tensor) -> Tensor:

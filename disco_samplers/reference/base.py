@@ -9,6 +9,7 @@ from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, check_count, like
+from disco_samplers.draws import align
 from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
 
@@ -24,6 +25,8 @@ class ReferenceDensity(ABC):
     dim: int
     dtype: torch.dtype
     device: torch.device
+    names: list[str] | None = None
+    """Of the columns, where they are known: points in a data frame are brought into their order."""
 
     @abstractmethod
     def evaluate(self, y: Tensor) -> Tensor:
@@ -67,4 +70,5 @@ class ReferenceDensity(ABC):
         return self.score(points)
 
     def _points(self, points: ArrayLike) -> Tensor:
+        points = align(points, "points", self.names)
         return as_points(points, "points", self.dim, self.device).to(self.dtype)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_points, check_positive
+from disco_samplers.draws import names_of
 from disco_samplers.reference.base import ReferenceDensity
 from disco_samplers.types import ArrayLike
 
@@ -50,7 +51,7 @@ class KDE(ReferenceDensity):
             raise ValueError(f"samples must have shape (n, d) with n >= 2, got {tuple(x.shape)}")
         n, self.dim = x.shape
         self.dtype, self.device = x.dtype, x.device
-        self.samples = x
+        self.samples, self.names = x, names_of(samples)
         self._matrix: Tensor
         if whiten:
             covariance = x.T.cov().reshape(self.dim, self.dim)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_points, check_count, like
+from disco_samplers.draws import align, names_of
 from disco_samplers.types import ArrayLike
 
 _TILE = 2**24
@@ -25,7 +26,7 @@ class _KernelScore:
         if x.ndim != 2 or x.shape[0] < 2:
             raise ValueError(f"samples must have shape (n, d) with n >= 2, got {tuple(x.shape)}")
         self.samples = x.double()
-        self.dim, self.device = x.shape[1], x.device
+        self.dim, self.device, self.names = x.shape[1], x.device, names_of(samples)
         squared = torch.cdist(self.samples, self.samples).square()
         if bandwidth is None:
             n = len(x)
@@ -47,6 +48,7 @@ class _KernelScore:
 
     def score(self, points: ArrayLike) -> ArrayLike:
         """Estimated gradient of the log-density at points (m, d), as (m, d)."""
+        points = align(points, "points", self.names)
         y = as_points(points, "points", self.dim, self.device).double()
         parts = []
         for tile in y.split(max(1, _TILE // len(self.samples))):

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from disco_samplers.arrays import as_points, as_tensor, check_callable
+from disco_samplers.draws import align, names_of
 from disco_samplers.reference.kde import KDE
 from disco_samplers.types import ArrayLike, ScoreFunction
 
@@ -54,7 +55,8 @@ class SDKDE(KDE):
         score: ScoreFunction | None = None,
         bandwidth: float | Literal["reference", "loo"] = "loo",
     ) -> None:
-        x = as_points(samples, "samples").detach()
+        names = names_of(score, samples)
+        x = as_points(align(samples, "samples", names, "score has"), "samples").detach()
         if x.ndim != 2 or len(x) < 2:
             raise ValueError(f"samples must have shape (n, d) with n >= 2, got {tuple(x.shape)}")
         check_callable("score", score, "(n, d) -> (n, d)", optional=True)
@@ -67,6 +69,7 @@ class SDKDE(KDE):
             raise ValueError(f'bandwidth must be positive, "reference" or "loo", got {bandwidth!r}')
         reference = float(x.std(0).mean()) * (32 / ((d + 2) * n)) ** (1 / (d + 8))
         super().__init__(x, reference if bandwidth == "reference" else bandwidth)
+        self.names = names
         shift = self.bandwidth**2 * self._direction
         self.samples, self._white = self.samples + shift, self._white + shift
 

@@ -182,6 +182,8 @@ def test_the_command(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "compared in m, s" in said
     assert "location of m" in said
+    assert cli.main(["compare", *paths, "--model", "rotations"]) == 1
+    assert 'model has no effect with proposal "mixture"' in capsys.readouterr().err
     assert cli.main(["compare", *paths, "--tension", "--quiet"]) == 0
     assert "Q_DM = " in capsys.readouterr().out
     pd.DataFrame(b, columns=["u", "v"]).to_csv(tmp_path / "c.csv", index=False)

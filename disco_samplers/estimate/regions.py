@@ -131,7 +131,7 @@ def _drawn(estimate: Any, generator: torch.Generator | None) -> tuple[Tensor, Te
     Those of its proposal, weighted, cost a tenth; in many columns few of them have all the weight, and its own are taken.
     """
     proposal = estimate.proposal(generator=generator)
-    points = proposal.sample(_DRAWS, generator=generator).double()
+    points = as_tensor(proposal.sample(_DRAWS, generator=generator), "draws").to(estimate.samples.device).double()
     log_prob = estimate.log_prob(points)
     share = torch.softmax(log_prob - proposal.log_prob(points), 0)
     if 1 / float(share.square().sum()) >= _WORTH:

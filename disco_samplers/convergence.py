@@ -27,7 +27,7 @@ def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
     """One diagnostic of draws (chain, draw, d), as (d,): "rhat", "ess_bulk", "ess_tail" or "mcse"."""
     d = draws.shape[-1]
     constant = (draws == draws[:1, :1]).all((0, 1))
-    if draws.shape[1] < 4:
+    if draws.shape[1] < 4 or (kind == "rhat" and len(draws) == 1):
         return np.full(d, np.nan)
     compute = _arviz_stats if find_spec("arviz_stats") else _arviz
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -359,6 +359,14 @@ def test_short_chains_of_a_sampler(small):
     assert LangevinSampler(small.condition(normal(60, 1))).run(2, num_chains=200, seed=0, **QUIET).unmixed == []
 
 
+def test_draws_of_an_estimate_that_tell_their_rows(small):
+    """One step in ten columns leaves half of the draws at their rows, and the warning names the columns."""
+    estimate = small.condition(Draws(normal(300, 10) * normal(300, 1, seed=1).exp(), names=[f"column {i}" for i in range(10)]))
+    with pytest.warns(NotMixedWarning, match=r"nested R-hat.* in column 0.*num_steps of an estimate's sample"):
+        estimate.sample(300, num_steps=1, seed=0)
+    assert estimate.sample(300, num_steps=60, seed=0).shape == (300, 10)
+
+
 def test_pareto_k_of_weights():
     """Of a Pareto tail with shape .8, and of bounded weights."""
     uniform = torch.rand(4000, generator=seeded(0), **DOUBLE)

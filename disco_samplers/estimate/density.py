@@ -183,7 +183,8 @@ class DensityEstimate:
         """New draws (num_samples, d) from the estimate.
 
         Rows of the context, drawn with replacement and jittered, are moved by ``num_steps`` steps of the sampler "jumps", which
-        leaves the rows behind and brings each mode the estimate's mass.
+        leaves the rows behind and brings each mode the estimate's mass. Where 64 draws or more still tell the rows that they
+        started from, by a nested R-hat, a :class:`~disco_samplers.samplers.NotMixedWarning` names the columns.
 
         Arguments:
             num_samples: how many.
@@ -209,7 +210,9 @@ class DensityEstimate:
         generator = generator_on(self.device, seed=seed, generator=generator)
         # In the coordinates that the rows are read in; as it is, for these are draws of this estimate.
         inner = DensityEstimate(self._model, self.estimator.core.samples, as_it_is(innermost(self.estimator)))
-        moved = moved_rows(inner, num_samples, num_steps=num_steps, generator=generator, progress=progress)
+        # A simplex has a coordinate fewer than columns.
+        names = self.names if inner.samples.shape[1] == self.samples.shape[1] else None
+        moved = moved_rows(inner, num_samples, num_steps=num_steps, names=names, generator=generator, progress=progress)
         draws = self.estimator.from_core(moved)
         dtype = self.samples.dtype
         draws = draws.to(dtype) if self.support is None else rounded_inside(draws, dtype, self.support)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,15 @@ from disco_samplers.estimators import draw_rows
 from disco_samplers.samplers import LangevinSampler
 
 
-def moved_rows(estimate: Any, num_samples: int, *, num_steps: int, generator: torch.Generator | None, progress: bool) -> Tensor:
+def moved_rows(
+    estimate: Any,
+    num_samples: int,
+    *,
+    num_steps: int,
+    names: Sequence[str] | None,
+    generator: torch.Generator | None,
+    progress: bool,
+) -> Tensor:
     r"""Draws (num_samples, d) from an estimate by the sampler "jumps", begun at rows drawn with replacement.
 
     They start with a jitter of half of Scott's bandwidth for as many draws N as the rows are worth, in whitened coordinates,
@@ -22,7 +31,8 @@ def moved_rows(estimate: Any, num_samples: int, *, num_steps: int, generator: to
     Arguments:
         estimate: in the coordinates that its rows are read in, and calibrated, or "jumps" would make it so.
         num_samples: how many.
-        num_steps: of the sampler.
+        num_steps: of the sampler, which warns if 64 draws or more still tell the rows that they started from.
+        names: of the variables, for that warning.
         generator: source of randomness.
         progress: whether to show a progress bar.
 
@@ -37,5 +47,5 @@ def moved_rows(estimate: Any, num_samples: int, *, num_steps: int, generator: to
     initial = (core.samples[rows].double() + jitter).to(core.samples.dtype)
     sampler = LangevinSampler(score=estimate, method="jumps")
     with full_precision(matrix.device):
-        run = sampler.run(1, initial=initial, num_warmup=num_steps - 1, generator=generator, progress=progress)
+        run = sampler.run(1, initial=initial, num_warmup=num_steps - 1, names=names, generator=generator, progress=progress)
     return run.draws[:, 0]

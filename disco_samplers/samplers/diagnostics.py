@@ -136,7 +136,8 @@ def unmixed(draws: np.ndarray, start: np.ndarray | None = None) -> list[int]:
 def not_mixed(names: Sequence[str], method: str, length: int) -> str:
     """One line on what chains of a length have not mixed in, and what to do."""
     some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    say = "run longer (num_samples, thinning)" + ("" if method == "jumps" else ', or an estimate by the method "jumps"')
+    longer = "num_samples, thinning" if length >= JUDGED else "num_warmup; num_steps of an estimate's sample()"
+    say = f"run longer ({longer})" + ("" if method == "jumps" else ', or an estimate by the method "jumps"')
     why = (
         f"R-hat above {R_HAT}, or fewer than {_ESS} effective draws"
         if length >= JUDGED

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, device_of
+from disco_samplers.estimators.centre import Step
 from disco_samplers.estimators.reach import Reach
 from disco_samplers.model import Frame, Network, whiten
 
@@ -53,11 +54,16 @@ class NetworkEstimator(Estimator):
             frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
             self._encoding = network.encode(white, worth, keys, frame, progress=progress)
             self._reach = Reach.of(white.double(), worth)
+            self._step = Step.of(self._decoded, white.double()) if self.whitening.rank == 1 else None
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self._reach.continued(z, self._asked)
 
     def _asked(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        log_prob, score = self._decoded(z)
+        return (log_prob, score) if self._step is None else self._step.removed(z, log_prob, score)
+
+    def _decoded(self, z: Tensor) -> tuple[Tensor, Tensor]:
         log_prob, score = self._network.decode(self._encoding, z.to(next(self._network.parameters()).dtype))
         return log_prob.to(z.dtype), score.to(z.dtype)
 

@@ -44,6 +44,7 @@ GALLERY = {
 MODULES = {
     "disco_samplers": "Main names",
     "disco_samplers.draws": "Draws",
+    "disco_samplers.estimate": "Estimates",
     "disco_samplers.samplers": "Samplers",
     "disco_samplers.scores": "Score algebra",
     "disco_samplers.estimators": "Estimators and transforms",

@@ -15,7 +15,7 @@ from torch import Tensor
 from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names, placed
 from disco_samplers.convergence import R_HAT, diagnostic, rhat_limit
 from disco_samplers.draws.checks import column_of, index_of, size_of, stacked, weights_of
-from disco_samplers.draws.frames import as_table
+from disco_samplers.draws.names import as_table
 from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
 from disco_samplers.draws.supports import inside, supports_of
 from disco_samplers.draws.worth import (

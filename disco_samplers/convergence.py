@@ -72,8 +72,7 @@ def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.nda
     """
     chains, n, d = draws.shape
     members = chains // groups
-    ranks = np.stack([_midranks(column) for column in draws.reshape(-1, d).T], 1)
-    scores = torch.special.ndtri(torch.from_numpy((ranks - 3 / 8) / (chains * n + 1 / 4))).numpy().reshape(draws.shape)
+    scores = _normal_scores(draws)
     order = start.argsort(0, kind="stable")[: groups * members]
     parts = np.stack([scores[order[:, i], :, i] for i in range(d)], -1).reshape(groups, members, n, d)
     means = parts.mean(2)
@@ -81,6 +80,39 @@ def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.nda
     with np.errstate(invalid="ignore", divide="ignore"):
         found = np.sqrt(1 + means.mean(1).var(0, ddof=1) / within.mean(0))
     return np.where((draws == draws[:1, :1]).all((0, 1)), np.nan, found)
+
+
+def design_effect(draws: np.ndarray) -> np.ndarray:
+    r"""By how much chains (chain, draw, d) are worth less than their draws, because each keeps to its own place: (d,).
+
+    .. math:: 1 + (n - 1)\, \hat\rho, \qquad \hat\rho = \frac{F - 1}{F - 1 + n}, \qquad
+        F = \frac{n\, \mathrm{var}_c\, \bar x_c}{\mathrm{mean}_c \mathrm{var}_i\, x_{ci}}
+
+    of normal scores of the ranks, with F taken down by four of its standard errors: 1 for draws that are independent, n for
+    chains that stand still. It needs no autocorrelation time, which chains of few draws cannot tell.
+
+    References:
+        Kish, *Survey sampling*, 1965, section 5.4, of clusters of equal size.
+
+    Example:
+        >>> start, noise = np.random.default_rng(0).normal(size=(2, 100, 8, 1))
+        >>> design_effect(noise), design_effect(start[:, :1] + 0.01 * noise).round(2)
+        (array([1.]), array([7.99]))
+    """
+    chains, n, _ = draws.shape
+    scores = _normal_scores(draws)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = n * scores.mean(1).var(0, ddof=1) / scores.var(1, ddof=1).mean(0)
+        above = ratio / np.exp(4 * np.sqrt(2 / (chains - 1) + 2 / (chains * (n - 1)))) - 1
+        within = 1 / (1 + n / np.maximum(above, 0))
+    return np.asarray(1 + (n - 1) * np.nan_to_num(within, nan=0.0))
+
+
+def _normal_scores(draws: np.ndarray) -> np.ndarray:
+    """Normal scores of the ranks of each column of draws (chain, draw, d)."""
+    ranks = np.stack([_midranks(column) for column in draws.reshape(-1, draws.shape[-1]).T], 1)
+    found: np.ndarray = torch.special.ndtri(torch.from_numpy((ranks - 3 / 8) / (len(ranks) + 1 / 4))).numpy()
+    return found.reshape(draws.shape)
 
 
 def _midranks(column: np.ndarray) -> np.ndarray:

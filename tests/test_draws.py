@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from disco_samplers import DiScoFormer, Draws, LangevinSampler
+from disco_samplers.convergence import design_effect
 from disco_samplers.draws import (
     HeavyWeightWarning,
     LowEffectiveSizeWarning,
@@ -81,6 +82,26 @@ def test_a_chain_passed_as_an_array_is_read_by_its_distinct_rows_and_says_so(dis
         estimate = disco.condition(chain)
     assert estimate.num_samples == len(torch.unique(chain, dim=0))
     assert estimate.effective_size == pytest.approx(estimate.num_samples)
+
+
+def test_copies_in_any_order_are_seen(small, rng):
+    """As emcee's flat chain has them, walkers side by side; ties of whole numbers are none."""
+    x = normal(200, 2, rng)[torch.randint(200, (400,), generator=rng)]
+    with pytest.warns(RepeatedRowsWarning, match="are distinct"):
+        assert small.condition(x).effective_size == pytest.approx(len(x.unique(dim=0)))
+    small.condition((4 * normal(400, 2, rng)).round())
+
+
+def test_repeated_rows_in_a_batch_are_worth_the_distinct_ones(small, rng):
+    x = normal(60, 2, rng)
+    sets = torch.stack([x.repeat_interleave(4, 0), normal(240, 2, rng)])
+    mask = torch.ones(2, 240, dtype=torch.bool)
+    mask[1, 100:] = False
+    sets[1, 100:] = torch.nan  # what is masked is never looked at
+    y = normal(50, 2, rng)
+    found = small.condition(sets, mask=mask).log_prob(y.expand(2, -1, -1))
+    for i, one in enumerate((Draws(x), sets[1, :100])):
+        assert torch.allclose(found[i], small.condition(one).log_prob(y), atol=1e-5)
 
 
 def test_equal_weights_and_single_rows_change_nothing(small, rng):
@@ -192,6 +213,27 @@ def test_short_chains_are_told_with_caution(rng):
     assert len(draws.thin()) == 40  # one of each
 
 
+@pytest.mark.parametrize(("chains", "length", "d"), [(100, 8, 5), (64, 9, 5), (200, 4, 2), (300, 2, 1), (100, 16, 10)])
+def test_many_short_chains_are_worth_no_more_than_chains(rng, chains, length, d):
+    """Bulk ESS alone takes chains of a few draws that stand nearly still for independent rows."""
+    e = normal(chains * length, d, rng).view(chains, length, d)
+    x = e.clone()
+    for t in range(1, length):
+        x[:, t] = 0.99 * x[:, t - 1] + math.sqrt(1 - 0.99**2) * e[:, t]
+    draws = Draws(x)
+    assert 0.4 * chains < draws.effective_size < 1.1 * chains
+    with pytest.warns(LowEffectiveSizeWarning, match="hardly moved"):
+        draws.warn()
+    # Of independent draws hardly anything is lost; one in 1e4 of such sets loses more by chance.
+    assert Draws(e).effective_size > 0.75 * chains * length
+
+
+def test_the_design_effect_is_that_of_clusters(rng):
+    """Of many chains whose draws have a common part of half the variance, less what F is taken down by."""
+    x = normal(4000, 1, rng)[:, None] + normal(4000 * 5, 1, rng).view(4000, 5, 1)
+    assert design_effect(x.numpy())[0] == pytest.approx(3, rel=0.08)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::disco_samplers.draws.LowEffectiveSizeWarning")
 def test_the_score_of_walkers_that_have_hardly_moved(disco, rng):
@@ -276,6 +318,8 @@ X = torch.arange(12.0).view(6, 2)
         (X, {"names": ["a"]}, "names must have 2 entries, one a column, got 1"),
         (X, {"support": [(0, None), (None, 5.0)]}, r"3 rows lie outside the support \(None, 5.0\) of column x1: rows 3, 4, 5,"),
         (X, {"log_prob": torch.ones(3)}, "log_prob must have one value"),
+        (X, {"weights": torch.ones(3, 2)}, r"weights must have one value for each of the 6 rows, got shape \(3, 2\)"),
+        (X.view(2, 3, 2), {"weights": torch.ones(3, 2)}, r"of shape \(2, 3\) or \(6,\), got shape \(3, 2\): transpose it"),
         (torch.ones(4, 2), {}, "no variance"),
         (X[:, 0], {}, "x\\[:, None\\]"),
         (X[:1], {}, "at least 2 rows"),
@@ -293,6 +337,7 @@ def test_bad_draws(values, options, match):
         (X, {"effective_size": 0}, "at least 1"),
         (Draws(X, weights=torch.ones(6)), {"weights": torch.ones(6)}, "given twice"),
         (X[None], {"effective_size": 3}, "of a batch give weights"),
+        (X.double() * 1e300, {}, "bring them to another unit"),
         (X[None], {"weights": torch.ones(1, 5)}, "must have shape \\(batch, n\\)"),
         (X[None], {"weights": -torch.ones(1, 6)}, "must not be negative"),
         (X, {"mask": torch.ones(6)}, "of a batch of data sets; of one, leave rows out"),
@@ -306,12 +351,21 @@ def test_bad_conditions(small, samples, options, match):
 def test_draws_of_draws(small):
     with pytest.raises(TypeError, match="Draws already"):
         Draws(Draws(X), weights=torch.ones(6))
-    small.condition(Draws(X), effective_size=5)
+    with pytest.warns(LowEffectiveSizeWarning):
+        small.condition(Draws(X), effective_size=5)
 
 
 def test_names_that_are_one_string():
     with pytest.raises(TypeError, match="sequence of 2 strings"):
         Draws(X, names="ab")
+
+
+def test_rows_without_weight_may_lie_outside_the_support(small, rng):
+    x = normal(300, 1, rng)
+    draws = Draws(x, weights=(x[:, 0] > 0).double(), support=["positive"])
+    assert small.condition(draws).log_prob(-torch.ones(1, 1)) == -math.inf
+    with pytest.raises(ValueError, match="1 rows lie outside the support .* of column x0: row 2,"):
+        Draws([[1.0], [-2.0], [-3.0], [4.0]], weights=[1, 0, 1, 1], support=["positive"])
 
 
 def test_what_can_be_read_but_is_risky(small, rng):

@@ -29,17 +29,24 @@ def stacked(chains: Sequence[Any]) -> Any:
     return torch.stack(list(chains)) if all(isinstance(chain, Tensor) for chain in chains) else np.stack(chains)
 
 
-def column_of(values: ArrayLike, name: str, n: int) -> Tensor:
-    """One number for each of n rows."""
-    tensor = as_tensor(values, name).double().flatten()
-    if len(tensor) != n:
-        raise ValueError(f"{name} must have one value for each of the {n} rows, got {len(tensor)}")
-    return tensor
+def column_of(values: ArrayLike, name: str, shape: Sequence[int]) -> Tensor:
+    """One number for each row of draws of a shape, (n, d) or (chain, draw, d)."""
+    tensor, rows = as_tensor(values, name).double(), tuple(shape[:-1])
+    n = math.prod(rows)
+    if tuple(tensor.shape) not in ((n,), (n, 1), rows):
+        chains = f", of shape {rows} or ({n},)" if len(rows) == 2 else ""
+        turned = ": transpose it" if tuple(tensor.shape) == rows[::-1] else ""
+        raise ValueError(f"{name} must have one value for each of the {n} rows{chains}, got {_said(tensor)}{turned}")
+    return tensor.flatten()
 
 
-def weights_of(values: ArrayLike, n: int, rows: Tensor) -> Tensor:
+def _said(tensor: Tensor) -> str:
+    return f"{len(tensor)}" if tensor.ndim == 1 else f"shape {tuple(tensor.shape)}"
+
+
+def weights_of(values: ArrayLike, shape: Sequence[int], rows: Tensor) -> Tensor:
     """Weights that sum to one."""
-    weights = column_of(values, "weights", n)
+    weights = column_of(values, "weights", shape)
     if torch.isinf(weights).any():
         raise ValueError("weights holds infinite values: exponentiate log-weights as (w - w.max()).exp()")
     check_finite(weights[:, None], "weights")

@@ -34,13 +34,13 @@ from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
 
 _FEW, _FEW_A_COLUMN = 10, 2
-"""Effective size, and that for each column, below which a warning is due, if there are twice as many rows."""
+"""Effective size, and that for each column, below which a warning is due, if there are more rows."""
 
 _EACH = 1.6
 """Effective size of a chain below which it has hardly moved: two draws, told with caution."""
 
 _LIKE_A_CHAIN, _LONG = 0.05, 50
-"""Share of rows equal to the row before, and rows, from which on an array looks like a chain that stood still."""
+"""Share of rows that are copies, and rows, from which on an array looks like a chain that stood still."""
 
 _CALLER = 5
 """Frames from a warning up to who conditions on the draws."""
@@ -68,7 +68,7 @@ class Draws:
         names: of the d columns.
         support: of columns by name or number, or one for each: "positive", "unit", (low, high) with None where there is no
             bound, or a torch constraint; kept as one :class:`~disco_samplers.draws.Support` a column.
-        log_prob: (n,), the log-density at the draws where it is known, up to a constant.
+        log_prob: (n,), or (chain, draw), the log-density at the draws where it is known, up to a constant.
 
     Raises:
         TypeError: if values or weights are not numeric.
@@ -113,14 +113,17 @@ class Draws:
         check_finite(tensor, "values")
         self.num_chains = len(tensor) if tensor.ndim == 3 else None
         self.values: Tensor = tensor.flatten(0, 1) if tensor.ndim == 3 else tensor
-        n, d = self.values.shape
+        d = self.values.shape[1]
         self.names = column_names(names if names is not None else found, d)
         self.has_names = names is not None or found is not None
-        self.weights = None if weights is None else weights_of(weights, n, self.values)
-        self.log_prob = None if log_prob is None else column_of(log_prob, "log_prob", n).to(self.values.device)
+        self.weights = None if weights is None else weights_of(weights, tensor.shape, self.values)
+        self.log_prob = None if log_prob is None else column_of(log_prob, "log_prob", tensor.shape).to(self.values.device)
         self.support = None if support is None else supports_of(support, self.names)
         if self.support is not None:
-            inside(self.values, self.support, self.names)
+            rows = self.values
+            if self.weights is not None:  # what has none may lie anywhere
+                rows = rows.where((self.weights > 0)[:, None], rows[self.weights.argmax()])
+            inside(rows, self.support, self.names)
         if (self.values == self.values[:1]).all():
             raise ValueError("values has no variance: all its rows are the same; at least two distinct rows are needed")
         counted = self.values if self.weights is None else self.values[self.weights > 0]
@@ -228,7 +231,7 @@ class Draws:
         size = self.effective_size if effective_size is None else effective_size
         if self.num_chains is None and self.weights is None and effective_size is None and self._looks_like_a_chain():
             warnings.warn(
-                f"{len(self):,} rows, of which {len(rows):,} are distinct: many repeat the row before, as a Markov chain's do. "
+                f"{len(self):,} rows, of which {len(rows):,} are distinct: many are copies, as in the draws of a Markov chain. "
                 f"They are read as {len(rows):,} draws; pass Draws(x) with x (chain, draw, d), or effective_size=, to say what "
                 "they are worth; of a file, name its chains in a column chain, or say burn_in=0 (--burn-in 0)",
                 RepeatedRowsWarning,
@@ -270,7 +273,7 @@ class Draws:
                 LowEffectiveSizeWarning,
                 stacklevel=_CALLER,
             )
-        elif size < min(max(_FEW, _FEW_A_COLUMN * self.dim), len(rows) / 2):
+        elif size < max(_FEW, _FEW_A_COLUMN * self.dim) and size < len(self):
             warnings.warn(
                 f"the draws are worth {size:.1f} independent ones, of {self.dim} columns: expect little",
                 LowEffectiveSizeWarning,
@@ -435,5 +438,12 @@ class Draws:
         return same.numel() >= _LONG and bool(same.double().mean() > _LIKE_A_CHAIN)
 
     def _looks_like_a_chain(self) -> bool:
+        """Whether rows repeat the row before, or are copies of others, and no ties: a column has a value for each distinct row."""
+        if len(self) < _LONG:
+            return False
         stood = (self.values[1:] == self.values[:-1]).all(1).double().mean()
-        return len(self) >= _LONG and bool(stood > _LIKE_A_CHAIN)
+        rows = distinct_rows(self.values)[0]
+        copies = len(rows) < (1 - _LIKE_A_CHAIN) * len(self)
+        return bool(stood > _LIKE_A_CHAIN) or (
+            copies and any(len(column.unique()) == len(rows) and (column != column.round()).any() for column in rows.T)
+        )

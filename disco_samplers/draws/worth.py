@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers.convergence import diagnostic
+from disco_samplers.convergence import JUDGED, design_effect, diagnostic
 
 _SPAN, _BLOCKS = 10, 10
 """Independent draws that a block of a chain is worth, and blocks at least."""
@@ -21,7 +22,7 @@ class DrawsWarning(UserWarning):
 
 
 class RepeatedRowsWarning(DrawsWarning):
-    """Rows that repeat the row before, as those of a Markov chain do."""
+    """Rows that are copies of others, as those of a Markov chain are."""
 
 
 class UnmixedWarning(DrawsWarning):
@@ -55,7 +56,10 @@ def kish_effective_size(weights: Tensor) -> float:
 
 
 def chains_effective_size(values: Tensor) -> float:
-    """The effective size of chains (chain, draw, d): the smallest bulk ESS of the columns; NaN where ArviZ gives none.
+    """The effective size of chains (chain, draw, d): the smallest bulk ESS of the columns.
+
+    Chains of fewer than 100 draws do not tell their autocorrelation time: of several such it is no more than what they are
+    worth by the :func:`~disco_samplers.convergence.design_effect`. NaN where there is neither.
 
     References:
         Vehtari, Gelman, Simpson, Carpenter, Burkner, *Rank-normalization, folding, and localization: an improved R-hat*,
@@ -66,8 +70,11 @@ def chains_effective_size(values: Tensor) -> float:
         >>> 1500 < chains_effective_size(draws) < 2600
         True
     """
-    found = torch.from_numpy(diagnostic("ess_bulk", values.detach().double().cpu().numpy()))
-    found = found[torch.isfinite(found)]
+    draws = values.detach().double().cpu().numpy()
+    found = diagnostic("ess_bulk", draws)
+    if len(draws) > 1 and 1 < draws.shape[1] < JUDGED:
+        found = np.fmin(found, draws[..., 0].size / design_effect(draws))
+    found = found[np.isfinite(found)]
     return float(found.min()) if len(found) else float("nan")
 
 

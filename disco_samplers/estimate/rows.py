@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_points, as_tensor, check_finite
+from disco_samplers.draws import distinct_rows
 from disco_samplers.types import ArrayLike
 
 MAX_DIM = 1024
@@ -14,7 +15,7 @@ MAX_SAMPLES = 2**20
 
 def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Validates what is to be conditioned on: (n, d) or (batch, n, d), and an optional mask (batch, n)."""
-    x = as_points(samples, "samples", device=device)
+    x = as_points(samples if mask is None else _filled(samples, mask), "samples", device=device)
     if x.ndim > 3:
         raise ValueError(f"samples must have shape (n, d) or (batch, n, d), got {tuple(x.shape)}")
     n, d = x.shape[-2:]
@@ -41,12 +42,23 @@ def check_samples(samples: ArrayLike, mask: ArrayLike | None, device: torch.devi
     return x, rows
 
 
+def _filled(samples: ArrayLike, mask: ArrayLike) -> ArrayLike:
+    """Samples with zeros in masked rows: what these hold, NaN too, is never looked at."""
+    x = as_tensor(samples, "samples")
+    rows = as_tensor(mask, "mask").to(x.device) != 0
+    filled = torch.where(rows[..., None], x, 0.0) if rows.shape == x.shape[:-1] else x
+    return filled if isinstance(samples, Tensor) else filled.numpy()
+
+
 def batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effective_size: float | None) -> Tensor | None:
-    """How many draws each row (b, n) of a batch is worth, by mask or by weights, with Kish's effective size of each set."""
+    """How many draws each row (b, n) of a batch is worth, by mask or by weights, with Kish's effective size of each set.
+
+    Without weights a set is worth as many draws as it has distinct rows.
+    """
     if effective_size is not None:
         raise ValueError("effective_size is of one data set; of a batch give weights")
     if weights is None:
-        return rows
+        return _shared(x, rows)
     if rows is not None:
         raise ValueError("give mask or weights, not both: a weight of zero leaves a row out")
     found = as_tensor(weights, "weights").to(x.device).double()
@@ -57,6 +69,23 @@ def batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effe
         raise ValueError("weights must not be negative, and at least 2 rows of every data set must have one above zero")
     share = found / found.sum(1, keepdim=True)
     return share / share.square().sum(1, keepdim=True)
+
+
+def _shared(x: Tensor, rows: Tensor | None) -> Tensor | None:
+    """What rows (b, n) of a mask, or all of them, are worth if a set is worth its distinct ones; None, or a mask, for one each."""
+    worth = None
+    # Equal rows have equal sums: most batches have none.
+    sums = (x * torch.linspace(1.0, 2.0, x.shape[-1], dtype=x.dtype, device=x.device)).sum(-1)
+    sums = (sums if rows is None else sums.where(rows, torch.nan)).sort(1).values
+    for i in (sums[:, 1:] == sums[:, :-1]).any(1).nonzero()[:, 0].tolist():
+        kept = x[i] if rows is None else x[i][rows[i]]
+        found = len(distinct_rows(kept)[0])
+        if found < len(kept):
+            worth = x.new_ones(x.shape[:2], dtype=torch.float64) if worth is None else worth
+            worth[i] *= found / len(kept)
+    if worth is None or rows is None:
+        return rows if worth is None else worth
+    return worth * rows
 
 
 def check_points(points: ArrayLike, samples: Tensor) -> Tensor:

@@ -136,8 +136,10 @@ def whiten(samples: Tensor, counts: Tensor | None = None, *, clusters: bool = Fa
     # Two passes: columns are brought to unit size before they are squared, so that 1e200 does not overflow.
     size = x.abs().amax(1).clamp_min(torch.finfo(x.dtype).tiny)
     deviation = size * (((x / size[:, None]).square() * rows[..., None]).sum(1) / count).sqrt()
-    # Below a few steps of float64 it is rounding; below 1e-300 its inverse overflows.
-    varies = deviation > (_STEPS * torch.finfo(x.dtype).eps * center.abs()).clamp_min(1e-300)
+    # Below a few steps of float64 it is rounding; close to float64's ends products with its inverse are no longer exact.
+    if (deviation > 1e290).any():
+        raise ValueError("samples has columns of standard deviations above 1e290: bring them to another unit")
+    varies = deviation > (_STEPS * torch.finfo(x.dtype).eps * center.abs()).clamp_min(1e-250)
     if not varies.any(-1).all():
         if (deviation[~varies.any(-1)] > 0).any():
             raise ValueError(

@@ -364,7 +364,7 @@ def test_rows_without_weight_may_lie_outside_the_support(small, rng):
     x = normal(300, 1, rng)
     draws = Draws(x, weights=(x[:, 0] > 0).double(), support=["positive"])
     assert small.condition(draws).log_prob(-torch.ones(1, 1)) == -math.inf
-    with pytest.raises(ValueError, match="1 rows lie outside the support .* of column x0: row 2,"):
+    with pytest.raises(ValueError, match=r"1 rows lie outside the support .* of column x0: row 2,"):
         Draws([[1.0], [-2.0], [-3.0], [4.0]], weights=[1, 0, 1, 1], support=["positive"])
 
 

@@ -2,8 +2,8 @@
 
 from disco_samplers.draws.checks import index_of
 from disco_samplers.draws.draws import Draws
-from disco_samplers.draws.names import align, as_table, names_of
 from disco_samplers.draws.inference import from_labelled, inference_data
+from disco_samplers.draws.names import align, as_table, names_of
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
 from disco_samplers.draws.suggestions import suggest_after, suggest_supports
 from disco_samplers.draws.supports import EdgeRowsWarning, Support, inside, off_edges, rounded_inside, supports_of

@@ -15,8 +15,8 @@ from torch import Tensor
 from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names, placed
 from disco_samplers.convergence import R_HAT, diagnostic, rhat_limit
 from disco_samplers.draws.checks import column_of, index_of, size_of, stacked, weights_of
-from disco_samplers.draws.names import as_table
 from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
+from disco_samplers.draws.names import as_table
 from disco_samplers.draws.supports import inside, supports_of
 from disco_samplers.draws.worth import (
     HeavyWeightWarning,
@@ -438,7 +438,7 @@ class Draws:
         return same.numel() >= _LONG and bool(same.double().mean() > _LIKE_A_CHAIN)
 
     def _looks_like_a_chain(self) -> bool:
-        """Whether rows repeat the row before, or are copies of others, and no ties: a column has a value for each distinct row."""
+        """Whether rows repeat the row before, or are copies and no ties: a column has a value for each distinct row."""
         if len(self) < _LONG:
             return False
         stood = (self.values[1:] == self.values[:-1]).all(1).double().mean()

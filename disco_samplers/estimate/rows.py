@@ -72,7 +72,7 @@ def batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effe
 
 
 def _shared(x: Tensor, rows: Tensor | None) -> Tensor | None:
-    """What rows (b, n) of a mask, or all of them, are worth if a set is worth its distinct ones; None, or a mask, for one each."""
+    """What rows (b, n), of a mask if there is one, are worth if a set is worth its distinct ones; None for one each."""
     worth = None
     # Equal rows have equal sums: most batches have none.
     sums = (x * torch.linspace(1.0, 2.0, x.shape[-1], dtype=x.dtype, device=x.device)).sum(-1)

@@ -523,6 +523,14 @@ def table(h: Here) -> Any:
     return density.score_samples(Y), density.transform(Y), density.sample(2, 0), density.score_training_samples(2)
 
 
+def holed_table(h: Here) -> Any:
+    sklearn = integration("sklearn")
+    holes = [np.where(np.arange(rows.size).reshape(rows.shape) % 7 == 0, np.nan, rows) for rows in (X, Y)]
+    density = sklearn.DiscoDensity(model=h.model(), device=str(h.device), trim=0.1).fit(holes[0])
+    features = np.nan_to_num(density.transform(holes[1]))  # a missing cell has no gradient
+    return density.score_samples(holes[1]), features, density.score_training_samples(2, whole=True)
+
+
 def outliers(h: Here) -> np.ndarray:
     sklearn = integration("sklearn")
     return sklearn.DiscoOutlierDetector(model=h.model(), device=str(h.device), folds=2).fit(X).decision_function(np.r_[X, Y])
@@ -764,6 +772,7 @@ def velocities(h: Here) -> Any:
 
 INTEGRATIONS: dict[str, Entry] = {
     "DiscoDensity": ("random", table),
+    "DiscoDensity of missing cells": ("random", holed_table),
     "DiscoOutlierDetector": ("random", outliers),
     "DiscoRegressor": ("random", regressed),
     "SampleDistribution": ("data draws random", lambda h: prior(h, X, constraints.real)),

@@ -79,6 +79,19 @@ def test_what_stands_in_it(estimates, tmp_path):
     assert matplotlib.image.imread(path).std() > 0.02
 
 
+def test_title(estimates, small, tmp_path):
+    """What is drawn, unless another is given, and clear of the legend."""
+    figure = corner(estimates, labels=["before", "after"], width=3.4, path=str(tmp_path / "corner.png"), seed=0)
+    assert figure.get_suptitle() == "2 posteriors of 3 columns, regions of 68 and 95 %"
+    boxes = [one.get_window_extent() for one in (figure._suptitle, figure.legends[0])]
+    assert not boxes[0].overlaps(boxes[1])
+    assert estimates[0].corner(seed=0).get_suptitle() == "80 draws of 3 columns, regions of 68 and 95 %"
+    weighted = small.condition(Draws(table(0).values[:, :1], weights=torch.arange(80.0) + 20))
+    assert weighted.corner(seed=0).get_suptitle() == f"draws of 1 column, worth {weighted.effective_size:.0f}"
+    assert estimates[0].corner(title="tau", seed=0).get_suptitle() == "tau"
+    assert estimates[0].corner(title="", seed=0).get_suptitle() == ""
+
+
 def test_what_numbers_share_stands_with_the_name():
     side = np.linspace(1e-9, 3e-9, 50)
     figure = plot_corner([Posterior("", [(side, np.ones(50))], {})], ["a"], {})
@@ -166,7 +179,7 @@ def test_command(here, capsys):
     assert out.endswith("wrote c.pdf\n")
     assert err == ""
     assert (here / "c.pdf").read_bytes().startswith(b"%PDF")
-    assert cli.main([*given, "--out", "c.png", "--width", "3.4"]) == 0
+    assert cli.main([*given, "--out", "c.png", "--width", "3.4", "--title", "before and after"]) == 0
     assert "marginals: 100%" in capsys.readouterr().err
     assert cli.main([*given, "--truth", "z=1", "--out", "c.png"]) == 1
     assert "--truth z=1: write COLUMN=VALUE with a column of mu, tau" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,27 @@ def test_density_says_which_rows_its_estimates_know(here, capsys):
         np.testing.assert_allclose(files.read_table(f"{name}.csv").values[:, -1], expected)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_cells_may_be_empty(suffix, here, capsys):
+    """In both tables; what is written has them empty again."""
+    pandas = pytest.importorskip("pandas")
+    usual, new = (pandas.DataFrame(rows, columns=["a", "b"]) for rows in (here[:60], here[60:]))
+    usual.iloc[3:9, 0] = new.iloc[4, 1] = new.iloc[0, 0] = np.nan
+    for name, frame in (("train", usual), ("asked", new)):
+        getattr(frame, f"to_{suffix[1:]}")(f"{name}{suffix}", index=False)
+    given = [f"asked{suffix}", "--train", f"train{suffix}", "--out", f"out{suffix}"]
+    out = run(capsys, "detect", *given)
+    assert "Table: 60 rows of 2 columns, 6 with missing cells" in out
+    assert "1 of 5 rows, 2 of them with missing cells, flagged" in out
+    found = pandas.read_csv("out.csv") if suffix == ".csv" else pandas.read_parquet("out.parquet")
+    np.testing.assert_array_equal(found["outlier"], [0, 0, 0, 0, 1])
+    np.testing.assert_allclose(found[["a", "b"]], new)
+    said = json.loads(run(capsys, "density", *given, "--json"))
+    assert (said["lacking"], said["training"]["lacking"]) == (2, 6)
+    found = pandas.read_csv("out.csv") if suffix == ".csv" else pandas.read_parquet("out.parquet")
+    np.testing.assert_allclose(found["log_prob"], DiscoDensity().fit(usual.to_numpy()).score_samples(new.to_numpy()))
+
+
 def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
     (tmp_path / "t.csv").write_text("chain,draw,x,id\n1,0,5,p\n0,1,6,q\n1,1,7,r\n0,0,8,s\n")
     table = files.read_table(tmp_path / "t.csv", ["id"])
@@ -98,8 +120,12 @@ def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
         ("detect new.csv --index who --train usual.csv --out o.npy", "must be .csv, .npz, .parquet or .feather"),
         ("detect missing.csv --out o.csv", "no file at missing.csv"),
         (
-            "detect holes.csv --out o.csv",
-            "holes.csv holds missing or infinite values in column(s) b: 1 of 3 rows, first at row 1 (of 0 to 2)",
+            "detect far.csv --out o.csv",
+            "far.csv holds infinite values in column(s) b: 1 of 3 rows, first at row 1 (of 0 to 2)",
+        ),
+        (
+            "detect usual.csv --train empty.csv --out o.csv",
+            "empty.csv has no value in column(s) b: leave them out with --exclude",
         ),
         ("density taken.csv --out o.csv", "has a column called log_prob already"),
         ("density usual.csv --out o.csv --plot o.txt", "the extension of a picture must be"),
@@ -109,7 +135,8 @@ def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
 )
 def test_bad_input(arguments, error, here, capsys):
     pytest.importorskip("matplotlib")
-    Path("holes.csv").write_text("a,b\n1,2\n3,\n4,5\n")
+    Path("far.csv").write_text("a,b\n1,2\n3,inf\n4,5\n")
+    Path("empty.csv").write_text("a,b\n1,\n3,\n4,\n")
     Path("other.csv").write_text("a,c\n1,2\n3,1\n4,5\n")
     Path("taken.csv").write_text("a,log_prob\n1,2\n3,1\n4,5\n")
     assert cli.main(arguments.split()) == 1

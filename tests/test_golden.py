@@ -243,6 +243,8 @@ def sklearn():
     density = DiscoDensity(model=network()).fit(x)
     found = {"log_density": density.score_samples(x[:3]), "gradient": density.score_gradient(x[:3])}
     found |= {"draws": density.sample(2, random_state=0), "normaliser": density.log_normalizer_}
+    holes = np.where(np.arange(120).reshape(60, 2) % 7 == 0, np.nan, x)
+    found |= {"missing": DiscoDensity(model=network(), normalize=False).fit(holes).score_samples(holes[:8], whole=True)}
     detector = DiscoOutlierDetector(model=network()).fit(x)
     return found | {"outliers": detector.decision_function(x[:3]), "unseen": detector.decision_function(x[:3] + 0.5)}
 

@@ -413,10 +413,13 @@ def test_errors_name_columns():
     broken = frame.copy()
     broken.loc[3, "texture"] = np.nan
     broken.loc[4, "area"] = np.inf
+    for estimator in (DiscoDensity(), DiscoOutlierDetector()):
+        with pytest.raises(ValueError, match=r"(?s)infinity.*Columns with such values: area; encode, drop or impute"):
+            estimator.fit(broken)
+        with pytest.raises(ValueError, match=r"X has no value in column\(s\) texture: drop them"):
+            estimator.fit(frame.assign(texture=np.nan))
     with pytest.raises(ValueError, match=r"(?s)NaN|infinity.*texture, area"):
-        DiscoDensity().fit(broken)
-    with pytest.raises(ValueError, match=r"(?s)Columns with such values: texture, area; encode, drop or impute"):
-        DiscoOutlierDetector().fit(broken)
+        DiscoRegressor().fit(broken, frame["radius"])
     with pytest.raises(ValueError, match=r"(?s)could not convert.*Columns with such values: texture;"):
         DiscoDensity().fit(frame.astype({"texture": object}).assign(texture="high"))
     with pytest.raises(ValueError, match="Columns with such values: 1;"):

@@ -33,6 +33,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--names", nargs="+", metavar="NAME", help="of the columns on the axes, as '$\\mu$' (default: their own)"
     )
+    command.add_argument("--title", metavar="TITLE", help="of the picture (default: what is drawn)")
     command.add_argument(
         "--width", type=float, default=7.0, help="in inches; a paper's column is 3.4, two are 7 (default: %(default)s)"
     )
@@ -56,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
     truth = given_values(tables[0], options.truth, "--truth")
     labels = options.labels or ([Path(path).stem for path in options.draws] if len(tables) > 1 else None)
     estimates, draws = zip(*(conditioned(options, table) for table in tables), strict=True)
-    drawn: dict[str, Any] = {"labels": labels, "names": options.names, "truth": truth, "width": options.width}
+    drawn: dict[str, Any] = {"labels": labels, "truth": truth}
+    drawn |= {"names": options.names, "title": options.title, "width": options.width}
     by: dict[str, Any] = {"seed": options.seed, "progress": not options.quiet}
     output.write(options.out, lambda path: corner(estimates, path=path, **drawn, **by))
     lines = [f"{path}: {one}" for path, one in zip(options.draws, draws, strict=True)]

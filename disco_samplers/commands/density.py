@@ -8,7 +8,8 @@ from typing import Any
 from disco_samplers.commands.shared.options import PICTURE, TABLE_HELP, add_options, add_reading, ending
 
 _PRINTED = {
-    "log_prob": "column of --out: log-density of the row in nats, normalised with --train; the lower, the more unusual the row",
+    "log_prob": "column of --out: log-density of the row in nats, normalised with --train; lower is more unusual. "
+    "Of a row with empty cells it is that of the others",
     "mean": "of log_prob over the rows: the lower, the worse the table of --train describes them",
     "worth": "how many independent draws the training rows are worth; fewer is worse",
 }
@@ -22,7 +23,7 @@ def add(commands: Any) -> None:
         description="Writes log_prob, the log-density of each row: normalised with --train, else integrating to about one.",
         **ending("disco density new.csv --train usual.csv --out density.csv --plot density.png", _PRINTED),
     )
-    command.add_argument("table", metavar="TABLE", help="rows to score")
+    command.add_argument("table", metavar="TABLE", help="rows to score; cells may be empty")
     command.add_argument(
         "--train",
         metavar="TABLE",
@@ -42,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers import files, pictures
     from disco_samplers.commands.shared.bars import in_parts
     from disco_samplers.commands.shared.models import device_name
-    from disco_samplers.commands.shared.output import Output, told
-    from disco_samplers.commands.shared.tables import indexed, scored_tables, weights_of
+    from disco_samplers.commands.shared.output import Output
+    from disco_samplers.commands.shared.tables import count_lacking, described, indexed, scored_tables, weights_of
     from disco_samplers.extras import optional
 
     output = Output(options)
@@ -64,15 +65,18 @@ def run(options: argparse.Namespace) -> int:
         options.plot,
         lambda path: pictures.plot_distribution(log_prob, "log-density (nats)", marks, title=title, path=path),
     )
-    draws = train.draws(iid=True)
+    said, training = described(train)
+    lacking = count_lacking(rows)
+    holes = f", {lacking} of them only of the cells that they have" if lacking else ""
     kind, by = (
         ("normalised", f"by {len(train.values)}")
         if options.train
         else ("which integrates to about one", "each by an estimate made without it (cross-fitted)")
     )
     return output.tell(
-        f"{draws}\nlog_prob, {kind}, of {len(rows)} rows, {by}: mean {log_prob.mean():.4f} nats",
-        training=told(draws),
+        f"{said}\nlog_prob, {kind}, of {len(rows)} rows{holes}, {by}: mean {log_prob.mean():.4f} nats",
+        training=training,
         rows=len(rows),
+        lacking=lacking,
         mean_log_prob=log_prob.mean(),
     )

@@ -8,7 +8,8 @@ from typing import Any
 from disco_samplers.commands.shared.options import PICTURE, TABLE_HELP, add_options, add_reading, ending
 
 _PRINTED = {
-    "anomaly_score": "column of --out: nats by which the row's log-density lies below the threshold; higher is more unusual",
+    "anomaly_score": "column of --out: nats by which the row's log-density lies below the threshold; higher is more unusual. "
+    "Of a row with empty cells: by the others, on the same scale",
     "outlier": "column of --out: 1 for a flagged row, one whose score is above 0",
     "flagged": "how many rows are; of the training rows it is the share of --contamination, whatever they are like",
     "worth": "how many independent draws the training rows are worth; fewer is worse",
@@ -22,7 +23,7 @@ def add(commands: Any) -> None:
         help="anomaly scores and flags for each row of a table of numbers",
         **ending("disco detect new.csv --train usual.csv --index name --out flags.csv --plot flags.png", _PRINTED),
     )
-    command.add_argument("table", metavar="TABLE", help="rows to judge")
+    command.add_argument("table", metavar="TABLE", help="rows to judge; cells may be empty")
     command.add_argument("--train", metavar="TABLE", help="rows that say what is usual (default: TABLE itself)")
     command.add_argument("--out", required=True, metavar="FILE", help=TABLE_HELP)
     command.add_argument(
@@ -42,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers import files, pictures
     from disco_samplers.commands.shared.bars import in_parts
     from disco_samplers.commands.shared.models import device_name
-    from disco_samplers.commands.shared.output import Output, told
-    from disco_samplers.commands.shared.tables import indexed, scored_tables, weights_of
+    from disco_samplers.commands.shared.output import Output
+    from disco_samplers.commands.shared.tables import count_lacking, described, indexed, scored_tables, weights_of
     from disco_samplers.extras import optional
 
     if not 0 < options.contamination <= 0.5:
@@ -75,12 +76,15 @@ def run(options: argparse.Namespace) -> int:
             path=path,
         ),
     )
-    draws = train.draws(iid=True)
+    said, training = described(train)
+    lacking = count_lacking(rows)
+    holes = f", {lacking} of them with missing cells," if lacking else ""
     share = f"{'as low as their' if options.train else 'the'} {100 * options.contamination:g} % lowest"
     return output.tell(
-        f"{draws}\n{flags.sum()} of {len(rows)} rows flagged, by {len(train.values)} training rows: {share} (--contamination "
-        f"{options.contamination:g})",
-        training=told(draws),
+        f"{said}\n{flags.sum()} of {len(rows)} rows{holes} flagged, by {len(train.values)} training rows: {share} "
+        f"(--contamination {options.contamination:g})",
+        training=training,
         rows=len(rows),
+        lacking=lacking,
         flagged=flags.sum(),
     )

@@ -36,6 +36,7 @@ def corner(
     labels: Sequence[str] | None = None,
     truth: Mapping[str | int, float] | None = None,
     names: Sequence[str] | None = None,
+    title: str | None = None,
     width: float = 7.0,
     path: str | None = None,
     seed: int | None = None,
@@ -52,6 +53,7 @@ def corner(
         labels: of the estimates, for the legend; by default their numbers, where there are several.
         truth: values to mark, by name or number of the column.
         names: of the columns, in the order of the first estimate's, as they are to stand on the axes.
+        title: of the picture; by default what is drawn, such as "1,000 draws of 3 columns, regions of 68 and 95 %". "" is none.
         width: of the picture in inches; one column of a paper is 3.4 wide, two are 7.
         path: where to save the picture, if anywhere; the extension says the format.
         seed: of the randomness; give this or ``generator``.
@@ -90,7 +92,19 @@ def corner(
             _posterior(label, estimate, [order.index(name) for name in own], generator, bar)
             for label, estimate, order in zip(said, estimates, columns, strict=True)
         ]
-    return plot_corner(posteriors, shown, marks, width=width, path=path)
+    title = _title(estimates, d) if title is None else title
+    return plot_corner(posteriors, shown, marks, title=title, width=width, path=path)
+
+
+def _title(estimates: Sequence[Any], d: int) -> str:
+    """What is drawn: rows that are equal are one, so of these it is said what they are worth."""
+    one, columns = estimates[0], f"{d} column{'s' * (d > 1)}"
+    regions = ", regions of 68 and 95 %" if d > 1 else ""
+    if len(estimates) > 1:
+        return f"{len(estimates)} posteriors of {columns}{regions}"
+    if one.counts is None:
+        return f"{len(one.samples):,} draws of {columns}{regions}"
+    return f"draws of {columns}, worth {one.effective_size:,.0f}{regions}"
 
 
 def _checked(estimates: Sequence[Any]) -> tuple[list[Any], list[list[str]]]:

@@ -440,6 +440,7 @@ class DensityEstimate:
         *,
         truth: Mapping[str | int, float] | None = None,
         names: Sequence[str] | None = None,
+        title: str | None = None,
         width: float = 7.0,
         path: str | None = None,
         seed: int | None = None,
@@ -453,6 +454,7 @@ class DensityEstimate:
         Arguments:
             truth: values to mark, by name or number of the column.
             names: of the columns, as they are to stand on the axes.
+            title: of the picture; by default what is drawn. "" is none.
             width: of the picture in inches; one column of a paper is 3.4 wide, two are 7.
             path: where to save the picture, if anywhere; the extension says the format.
             seed: of the randomness; give this or ``generator``.
@@ -465,7 +467,7 @@ class DensityEstimate:
             ImportError: if matplotlib is not installed.
         """
         by: dict[str, Any] = {"seed": seed, "generator": generator, "progress": progress}
-        return corner([self], truth=truth, names=names, width=width, path=path, **by)
+        return corner([self], truth=truth, names=names, title=title, width=width, path=path, **by)
 
     def log_normalizer(
         self, *, num_samples: int = 4096, seed: int | None = None, generator: torch.Generator | None = None

@@ -44,6 +44,7 @@ def plot_corner(
     names: Sequence[str],
     truth: Mapping[int, float],
     *,
+    title: str = "",
     width: float = 7.0,
     path: str | None = None,
 ) -> Any:
@@ -53,6 +54,7 @@ def plot_corner(
         posteriors: drawn over one another, the first at the bottom; with labels there is a legend.
         names: of the d variables.
         truth: values to mark, by the number of the variable.
+        title: of the picture, in one line.
         width: in inches; of a paper one column is 3.4 wide, two are 7.
         path: where to save the picture, if anywhere.
 
@@ -85,7 +87,9 @@ def plot_corner(
             axis.set_ylim(*((0, 1.08) if i == j else limits[i]))
             _label(axis, names, (i, j), panel, size)
     figure.align_labels()
-    _legend(figure, posteriors, bool(truth), size, (d - 1) * panel)
+    if title:
+        figure.suptitle(title, fontsize=size + 1)
+    _legend(figure, posteriors, bool(truth), size, (d - 1) * panel, below=1.8 * (size + 1) * bool(title))
     return saved(figure, path)
 
 
@@ -132,8 +136,8 @@ def _common(axis: Any) -> str:
     return f"\n{said}" if said else ""
 
 
-def _legend(figure: Any, posteriors: Sequence[Posterior], truth: bool, size: float, room: float) -> None:
-    """In the empty corner, so many inches wide, or below a single panel: what has a label."""
+def _legend(figure: Any, posteriors: Sequence[Posterior], truth: bool, size: float, room: float, below: float) -> None:
+    """In the empty corner, so many inches wide and so many points below the edge, or below a single panel: what has a label."""
     most = max(8, min(28, int((room - 0.6) * 72 / (0.55 * size)))) if room else 28
     artists, lines = optional("matplotlib.patches", "plot"), optional("matplotlib.lines", "plot")
     colors = _colors(len(posteriors))
@@ -145,7 +149,8 @@ def _legend(figure: Any, posteriors: Sequence[Posterior], truth: bool, size: flo
     if truth:
         handles.append(lines.Line2D([], [], color=DARK, ls="--", lw=0.8, label="truth"))
     if handles:
-        place = {"loc": "upper right"} if room else {"loc": "outside lower left", "ncols": 3}
+        top = 1 - below / (72 * figure.get_figheight())
+        place = {"loc": "upper right", "bbox_to_anchor": (1, top)} if room else {"loc": "outside lower left", "ncols": 3}
         figure.legend(handles=handles, fontsize=size, **place)
 
 

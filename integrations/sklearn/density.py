@@ -21,7 +21,8 @@ from disco_samplers.draws import Draws
 from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit, quantile
 
-from .table import checked, dequantized, resolutions, weighed
+from .missing import MissingCells
+from .table import check_filled, checked, dequantized, resolutions, weighed
 
 _LONG = 4096
 """Rows from which on scoring takes long enough for a progress bar."""
@@ -37,6 +38,14 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     around it, as wide as the column's smallest gap (1 for integers without ties), so that the density at a value is the
     probability of its cell over the cell's width. A constant column of other numbers has a Gaussian of 1e-3 of the table's
     scale. Rows that were fitted are scored too high, as with any density estimate; :meth:`score_training_samples` does not.
+
+    Cells may be missing (NaN), in ``fit`` and elsewhere, in any pattern. A row's log-density is that of the cells it has,
+
+    .. math:: \log \hat f(x_o) = \log \int \hat f(x_o, x_m)\,dx_m,
+
+    by importance sampling; it is 0 for a row without any cell. Rows that lack different cells are compared with
+    ``whole=True``. In ``fit`` missing cells are drawn given the row's others: once by a normal law in the columns' coordinates,
+    then anew by the estimate of these rows. A row with missing cells takes as long as 32 whole ones.
 
     Parameters
     ----------
@@ -135,36 +144,41 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DiscoDensity:
-        """Conditions the model on a table (n_samples, n_features); ``y`` is ignored.
+        """Conditions the model on a table (n_samples, n_features), NaN where a cell is missing; ``y`` is ignored.
 
         Rows of weight w count as w rows that are the same do; all are worth ``effective_size_`` independent rows.
 
         Raises
         ------
         ValueError
-            If the table holds strings, NaN or infinite values, has fewer than two rows or no variance; or if sample weights
-            are negative, not one a row, or zero but for one row.
+            If the table holds strings or infinite values, has fewer than two rows with values, a column without one, or no
+            variance; or if sample weights are negative, not one a row, or zero but for one row.
         """
         check_double(self.device, "device")
-        table = checked(self, X, reset=True, least=2)
+        table = checked(self, X, reset=True, least=2, missing=True)
         X, weight, self._own = weighed(table, sample_weight)
+        check_filled(self, X)
         rng = check_random_state(self.random_state)
         self.resolution_ = resolutions(X)
         self._seed = int(rng.randint(2**31))
         self._rows, self._unseen = (torch.from_numpy(rows).to(self.device) for rows in (X, table[self._own < 0]))
-        self._context = torch.from_numpy(dequantized(X, self.resolution_, rng)).to(self.device)
+        context = torch.from_numpy(dequantized(X, self.resolution_, rng)).to(self.device)
         self._weights = weights(self.model, self.device, double=len(X) <= self.keys)
         self.counts_ = None if weight is None else torch.from_numpy(weight).to(self.device)
+        counts = [] if self.counts_ is None else [self.counts_]
+        generator = self._generator()
+        self._cells = MissingCells(context, self.counts_, generator)
+        self._context = self._cells.filled(lambda rows: self._condition(rows, *counts), generator)
         keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
         if self.trim:
-            scores = self._crossfitted(keep, 5)
+            scores = self._crossfitted(keep, 5, whole=True)
             if self.counts_ is None:
                 keep = scores >= scores.sort().values[int(self.trim * len(X))]
             else:
                 keep = scores >= quantile(scores[:, None], self.counts_, scores.new_tensor([self.trim]))[0]
         self._keep = keep
         self.support_ = (self._own >= 0) & keep.cpu().numpy()[self._own]
-        self.estimate_ = self._condition(self._context[keep], *([] if self.counts_ is None else [self.counts_[keep]]))
+        self.estimate_ = self._condition(self._context[keep], *(worth[keep] for worth in counts))
         self.effective_size_ = self.estimate_.effective_size
         self.log_normalizer_ = 0.0
         if self.normalize and X.shape[1] <= MAX_DIM:
@@ -172,34 +186,38 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             self.log_normalizer_ = self.estimate_.log_normalizer(generator=generator).value
         return self
 
-    def score_samples(self, X: Any) -> np.ndarray:
-        """Log-density in nats of each row of X, (n_samples,); of fitted rows see :meth:`score_training_samples`.
+    def score_samples(self, X: Any, *, whole: bool = False) -> np.ndarray:
+        """Log-density in nats of what each row of X has, (n_samples,); of fitted rows see :meth:`score_training_samples`.
 
-        Those find themselves among the rows of the estimate, and come out too likely.
+        Those find themselves among the rows of the estimate, and come out too likely. With ``whole`` rows are on one scale,
+        whatever they lack: to the log-density of what a row has is added what its missing cells, given those, would have on
+        average by a normal law in the columns' coordinates. Rows that lack nothing stay as they are.
         """
         points = self._points(X)
-        answer: np.ndarray = self.estimate_.log_prob(points).cpu().numpy() - self.log_normalizer_
-        return answer
+        return self._normalised(self._cells.log_prob(self.estimate_, points, whole=whole), points)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Total log-likelihood of the rows of X; ``y`` is ignored."""
         return float(self.score_samples(X).sum())
 
     def score_gradient(self, X: Any) -> np.ndarray:
-        """Gradient of the log-density in each row of X, (n_samples, n_features): where a row would have to go to be usual."""
+        """Gradient of the log-density in each row of X, (n_samples, n_features): where a row would have to go to be usual.
+
+        NaN in missing cells.
+        """
         points = self._points(X)
-        gradient: np.ndarray = self.estimate_.score(points).cpu().numpy()
+        gradient: np.ndarray = self._cells.log_prob_and_score(self.estimate_, points)[1].cpu().numpy()
         return gradient
 
-    def score_training_samples(self, folds: int = 5) -> np.ndarray:
+    def score_training_samples(self, folds: int = 5, *, whole: bool = False) -> np.ndarray:
         """Log-density of each fitted row by an estimate of the other folds' rows, (n_samples,).
 
-        Not normalised: one constant is missing, that of the estimates of the folds.
+        Not normalised: one constant is missing, that of the estimates of the folds. ``whole`` as in :meth:`score_samples`.
         """
         check_is_fitted(self)
-        scores: np.ndarray = self._crossfitted(self._keep, folds).cpu().numpy()[self._own]
+        scores: np.ndarray = self._crossfitted(self._keep, folds, whole=whole).cpu().numpy()[self._own]
         if len(self._unseen):
-            scores[self._own < 0] = self.estimate_.log_prob(self._unseen).cpu().numpy()
+            scores[self._own < 0] = self._cells.log_prob(self.estimate_, self._unseen, whole=whole).cpu().numpy()
         return scores
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
@@ -208,14 +226,16 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         seed = int(check_random_state(random_state).randint(2**31))
         generator = torch.Generator(self._rows.device).manual_seed(seed)
         draws: np.ndarray = self.estimate_.sample(n_samples, generator=generator).cpu().numpy()
-        origin, step = self._rows[0].cpu().numpy(), np.where(self.resolution_ > 0, self.resolution_, 1.0)
+        rows = self._rows.cpu().numpy()
+        origin = rows[(~np.isnan(rows)).argmax(0), np.arange(rows.shape[1])]
+        step = np.where(self.resolution_ > 0, self.resolution_, 1.0)
         return np.where(self.resolution_ > 0, origin + step * np.round((draws - origin) / step), draws)
 
     def transform(self, X: Any) -> Any:
         """Log-density and its gradient as columns (n_samples, 1 + n_features), features for what comes next in a pipeline."""
         points = self._points(X)
-        log_prob, score = self.estimate_.log_prob_and_score(points)
-        return np.column_stack([log_prob.cpu().numpy() - self.log_normalizer_, score.cpu().numpy()])
+        log_prob, score = self._cells.log_prob_and_score(self.estimate_, points)
+        return np.column_stack([self._normalised(log_prob, points), score.cpu().numpy()])
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns of :meth:`transform`: log_density, then score_NAME for each column."""
@@ -230,9 +250,19 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         names = [f"x{k}" for k in range(self.n_features_in_)] if names is None else names
         return np.asarray(["log_density", *(f"score_{name}" for name in names)], dtype=object)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def _points(self, X: Any) -> Tensor:
         check_is_fitted(self)
-        return torch.from_numpy(checked(self, X, reset=False)).to(self._rows.device)
+        return torch.from_numpy(checked(self, X, reset=False, missing=True)).to(self._rows.device)
+
+    def _normalised(self, log_prob: Tensor, points: Tensor) -> np.ndarray:
+        """Log-densities (m,) at points (m, d) less the normaliser's; of no cells there is nothing to normalise."""
+        found: np.ndarray = (log_prob - self.log_normalizer_ * ~points.isnan().all(1)).cpu().numpy()
+        return found
 
     def _condition(self, rows: Tensor, counts: Tensor | None = None) -> Any:
         if len(rows) > self.context_size:
@@ -250,11 +280,11 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed)
 
-    def _crossfitted(self, keep: Tensor, folds: int) -> Tensor:
+    def _crossfitted(self, keep: Tensor, folds: int, *, whole: bool) -> Tensor:
         return crossfit(
             self._context,
             self._condition,
-            lambda estimate, rows: estimate.log_prob(rows),
+            lambda estimate, rows: self._cells.log_prob(estimate, rows, whole=whole),
             folds=folds,
             generator=self._generator(),
             keep=keep,

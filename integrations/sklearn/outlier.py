@@ -17,7 +17,7 @@ from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import quantile
 
 from .density import DiscoDensity
-from .table import checked
+from .table import check_filled, checked, distinct
 
 
 class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
@@ -27,8 +27,14 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         \text{offset} = \text{quantile}_{\,\text{contamination}} \{\log \hat f_{-k(i)}(x_i)\}
 
     A row of the training table never vouches for itself: wherever it is scored, in ``fit_predict`` or later, it is by the
-    estimate of the folds it is not in. Mixed tables are treated as in :class:`DiscoDensity`. Time grows linearly with the
-    rows: ``fit`` of 100,000 in five columns takes 71 s of one core, ``score_samples`` of as many new ones 31 s.
+    estimate of the folds it is not in. Mixed tables are treated as in :class:`DiscoDensity`.
+
+    Cells may be missing (NaN). A row is judged by those that it has, on the scale of whole rows: by their log-density and what
+    its missing cells would have on average (``whole=True`` of :meth:`DiscoDensity.score_samples`). One without any cell is as
+    usual as rows are on average.
+
+    Time grows linearly with the rows: ``fit`` of 100,000 in five columns takes 71 s of one core, ``score_samples`` of as many
+    new ones 31 s. A row with missing cells takes as long as 32 whole ones.
 
     Parameters
     ----------
@@ -108,17 +114,19 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DiscoOutlierDetector:
-        """Conditions the model on a table (n_samples, n_features) and scores its rows; ``y`` is ignored.
+        """Conditions the model on a table (n_samples, n_features), NaN where a cell is missing, and scores its rows.
 
-        Rows of weight w count as w rows that are the same do, in the estimate and in the share that is flagged.
+        Rows of weight w count as w rows that are the same do, in the estimate and in the share that is flagged. ``y`` is
+        ignored.
 
         Raises
         ------
         ValueError
-            If the table holds strings, NaN or infinite values, has fewer than three rows or no variance; or if sample
-            weights are negative, not one a row, or zero but for one row.
+            If the table holds strings or infinite values, has fewer than three rows, a column without a value, or no
+            variance; or if sample weights are negative, not one a row, or zero but for one row.
         """
-        X = checked(self, X, reset=True, least=3)
+        X = checked(self, X, reset=True, least=3, missing=True)
+        check_filled(self, X)
         self.density_ = DiscoDensity(
             model=self.model,
             marginals=self.marginals,
@@ -130,12 +138,12 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
             random_state=self.random_state,
             verbose=self.verbose,
         ).fit(X, sample_weight=sample_weight)
-        scores = self.density_.score_training_samples(self.folds)
+        scores = self.density_.score_training_samples(self.folds, whole=True)
         # Rows that are the same share a score, whatever folds they fell into.
-        _, first, group = np.unique(X, axis=0, return_index=True, return_inverse=True)
-        shared = np.bincount(group.ravel(), scores) / np.bincount(group.ravel())
-        self.training_scores_ = shared[group.ravel()]
-        self._known = {X[i].tobytes(): float(self.training_scores_[i]) for i in first}
+        rows, group = distinct(X)
+        shared = np.bincount(group, scores) / np.bincount(group)
+        self.training_scores_ = shared[group]
+        self._known = {row.tobytes(): float(score) for row, score in zip(rows, shared, strict=True)}
         if self.density_.counts_ is None:
             self.offset_ = float(np.quantile(self.training_scores_, self.contamination))
         else:
@@ -147,12 +155,12 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Log-density of each row, up to one constant, (n_samples,); the lower, the more unusual."""
+        """Log-density of each row, up to one constant, (n_samples,); the lower, the more unusual, whatever cells it lacks."""
         check_is_fitted(self)
-        X = checked(self, X, reset=False)
+        X = checked(self, X, reset=False, missing=True)
         scores = np.asarray([self._known.get(row.tobytes(), np.nan) for row in X])
         if (new := np.isnan(scores)).any():
-            scores[new] = self.density_.score_samples(X[new])
+            scores[new] = self.density_.score_samples(X[new], whole=True)
         return scores
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -160,10 +168,18 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def score_gradient(self, X: Any) -> np.ndarray:
-        """Gradient of the log-density in each row, (n_samples, n_features): where it would have to go to be usual."""
+        """Gradient of the log-density in each row, (n_samples, n_features): where it would have to go to be usual.
+
+        NaN in missing cells.
+        """
         check_is_fitted(self)
-        gradient: np.ndarray = self.density_.score_gradient(checked(self, X, reset=False))
+        gradient: np.ndarray = self.density_.score_gradient(checked(self, X, reset=False, missing=True))
         return gradient
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def predict(self, X: Any) -> np.ndarray:
         """-1 for outliers, 1 for the others, (n_samples,)."""

@@ -12,16 +12,29 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from disco_samplers.arrays import check_unmasked
 
 
-def checked(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> np.ndarray:
-    """A finite float64 table (n, d), checked against the columns seen in fit unless ``reset``.
+def checked(estimator: Any, X: Any, *, reset: bool, least: int = 1, missing: bool = False) -> np.ndarray:
+    """A finite float64 table (n, d), checked against the columns seen in fit unless ``reset``; cells may be NaN if ``missing``.
 
     Raises:
-        ValueError: naming the columns that hold strings, NaN or infinite values; or if rows or columns are not as they must be.
+        ValueError: naming the columns that hold strings, infinite values or, unless ``missing``, NaN; or if rows or columns are
+            not as they must be.
     """
-    with _named(X):
+    finite: Any = "allow-nan" if missing else True
+    with _named(X, missing=missing):
         check_unmasked(X, "X")
-        table: np.ndarray = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_min_samples=least)
-    return table + 0.0  # minus zero becomes zero, so that equal rows have equal bytes
+        options = {"dtype": np.float64, "ensure_min_samples": least, "ensure_all_finite": finite}
+        table: np.ndarray = validate_data(estimator, X, reset=reset, **options)
+    # Minus zero becomes zero, and every NaN the same, so that equal rows have equal bytes.
+    return np.where(np.isnan(table), np.nan, table + 0.0)
+
+
+def check_filled(estimator: Any, X: np.ndarray) -> None:
+    """Raises ValueError if fewer than two rows of a training table have a value, or naming the columns in which none has."""
+    if (count := int((~np.isnan(X).all(1)).sum())) < 2:
+        raise ValueError(f"X must have at least 2 rows with values, got {count}")
+    if (empty := np.isnan(X).all(0)).any():
+        names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1]))
+        raise ValueError(f"X has no value in column(s) {', '.join(str(name) for name in names[empty])}: drop them")
 
 
 def checked_targets(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -39,12 +52,12 @@ def checked_targets(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndar
 
 
 @contextmanager
-def _named(X: Any) -> Iterator[None]:
+def _named(X: Any, *, missing: bool = False) -> Iterator[None]:
     """Adds to an error of scikit-learn's about a table the columns that it is about."""
     try:
         yield
     except ValueError as error:
-        if columns := _offending(X):
+        if columns := _offending(X, missing=missing):
             raise ValueError(f"{error}\nColumns with such values: {', '.join(columns)}; encode, drop or impute them") from None
         raise
 
@@ -53,34 +66,42 @@ def weighed(X: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray |
     """The rows that count, their weights if there are some, and which of them each row of X is, -1 for none.
 
     Copies of a row become one row of their number: with weights, or where a column of other than whole numbers says that they
-    are copies, having a value of its own in each distinct row. Else rows that are the same stay what they are, ties.
+    are copies, having a value of its own in each distinct row. Else rows that are the same stay what they are, ties. Missing
+    cells are the same as one another. A row without any cell does not count.
 
     Raises:
         ValueError: if weights are not one a row, negative or not finite, or fewer than two distinct rows have one.
     """
-    index = np.arange(len(X))
-    rows, own = np.unique(X, axis=0, return_inverse=True)
-    own = own.ravel()
+    index, bare = np.arange(len(X)), np.isnan(X).all(1)
+    rows, own = distinct(X)
     alone = len(rows) == len(X) or (X.shape[1] > 1 and len(rows) > 1)
-    copies = alone and any(len(np.unique(c)) == len(c) and not np.array_equal(c, np.round(c)) for c in rows.T)
+    copies = alone and any(len(np.unique(c)) == len(c) and not np.array_equal(c, np.round(c), equal_nan=True) for c in rows.T)
     if sample_weight is None and (len(rows) == len(X) or not copies):
-        return X, None, index
+        return X[~bare], None, np.where(bare, -1, np.cumsum(~bare) - 1)
     weight = np.ones(len(X)) if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    weight = np.where(bare, 0.0, weight)
     if copies:
         weight = np.bincount(own, weight)
     else:
         rows, own = X, index
     kept = weight > 0
-    if len(np.unique(rows[kept], axis=0)) < 2:
+    if len(distinct(rows[kept])[0]) < 2:
         raise ValueError("sample_weight leaves fewer than two distinct rows: all weights, or all but one, are zero")
     place = np.where(kept, np.cumsum(kept) - 1, -1)
     return rows[kept], weight[kept], place[own]
 
 
+def distinct(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of a table (n, d), and which of them each row is, (n,); missing cells are the same."""
+    # No NaN equals another, and no cell is infinite.
+    rows, own = np.unique(np.where(np.isnan(X), np.inf, X), axis=0, return_inverse=True)
+    return np.where(np.isinf(rows), np.nan, rows), own.ravel()
+
+
 def resolutions(X: np.ndarray) -> np.ndarray:
     """The step (d,) in which each column was recorded: its smallest gap where values tie, 1 for integers, else 0."""
     found = np.zeros(X.shape[1])
-    for k, column in enumerate(X.T):
+    for k, column in enumerate(c[~np.isnan(c)] for c in X.T):
         values = np.unique(column)
         gaps = np.diff(values)
         # Of numbers such as 0.3 and 0.1 + 0.2 the gap is a rounding error.
@@ -97,17 +118,18 @@ def dequantized(X: np.ndarray, steps: np.ndarray, rng: np.random.RandomState) ->
     return np.asarray(X + steps * rng.uniform(-0.5, 0.5, X.shape))
 
 
-def _offending(X: Any) -> list[str]:
-    """Names, or numbers, of the columns that are not finite numbers."""
+def _offending(X: Any, *, missing: bool) -> list[str]:
+    """Names, or numbers, of the columns that are not finite numbers, nor missing ones where these may be."""
     names = [str(name) for name in X.columns] if hasattr(X, "columns") else None
     rows = np.asarray(X, dtype=object)
     if rows.ndim != 2:
         return []
-    return [names[k] if names else str(k) for k in range(rows.shape[1]) if not _finite(rows[:, k])]
+    return [names[k] if names else str(k) for k in range(rows.shape[1]) if not _finite(rows[:, k], missing)]
 
 
-def _finite(column: np.ndarray) -> bool:
+def _finite(column: np.ndarray, missing: bool) -> bool:
     try:
-        return bool(np.isfinite(column.astype(np.float64)).all())
+        values = column.astype(np.float64)
+        return bool((np.isfinite(values) | (missing & np.isnan(values))).all())
     except (TypeError, ValueError):
         return False

@@ -13,6 +13,7 @@ import torch
 
 from disco_samplers import files, pictures
 from disco_samplers.arrays import default_names
+from disco_samplers.commands.shared.output import told
 from disco_samplers.draws import Draws, Support, blocks_of
 
 
@@ -149,7 +150,7 @@ def scored_tables(options: argparse.Namespace) -> tuple[files.Table, np.ndarray,
         pictures.writable(options.plot)
     if not options.train:
         table = table_from(options, options.table)
-        check_finite(table, options.table)
+        check_finite(table, options.table, missing=True, train=True)
         return table, table.values, table
     table = files.read_table(options.table, options.index, header=_header(options))
     index = set(options.index)
@@ -157,9 +158,27 @@ def scored_tables(options: argparse.Namespace) -> tuple[files.Table, np.ndarray,
     if index & set(known.names):
         known = table_from(options, options.train, index=[name for name in options.index if name in known.names])
     rows = aligned(table, options.table, known.names, options.train, some=bool(options.columns or options.exclude))
-    check_finite(table, options.table)
-    check_finite(known, options.train)
+    check_finite(table, options.table, missing=True)
+    check_finite(known, options.train, missing=True, train=True)
     return table, rows, known
+
+
+def described(train: files.Table) -> tuple[str, dict[str, Any]]:
+    """What is said of training rows, and what --json says: of whole ones as of draws."""
+    if not (lacking := count_lacking(train.values)):
+        draws = train.draws(iid=True)
+        return str(draws), told(draws)
+    n, d = train.values.shape
+    return f"Table: {n:,} rows of {d} columns, {lacking:,} with missing cells", {
+        "draws": n,
+        "variables": train.names,
+        "lacking": lacking,
+    }
+
+
+def count_lacking(rows: np.ndarray) -> int:
+    """How many of rows (n, d) have missing cells."""
+    return int(np.isnan(rows).any(1).sum())
 
 
 def weights_of(table: files.Table) -> dict[str, np.ndarray]:
@@ -167,15 +186,21 @@ def weights_of(table: files.Table) -> dict[str, np.ndarray]:
     return {} if table.weights is None else {"sample_weight": table.weights}
 
 
-def check_finite(table: files.Table, path: str) -> None:
-    """Raises ValueError naming the columns that hold missing or infinite values."""
-    wrong = ~np.isfinite(table.values)
+def check_finite(table: files.Table, path: str, *, missing: bool = False, train: bool = False) -> None:
+    """Raises ValueError naming the columns that hold infinite values, or missing ones.
+
+    With ``missing`` these may be, but in rows to ``train`` on no column may be empty.
+    """
+    wrong = np.isinf(table.values) if missing else ~np.isfinite(table.values)
     if bad := [name for name, some in zip(table.names, wrong.any(0), strict=True) if some]:
         rows = np.flatnonzero(wrong.any(1))
         raise ValueError(
-            f"{path} holds missing or infinite values in column(s) {', '.join(bad)}: {len(rows)} of {len(wrong)} rows, first "
-            f"at row {rows[0]} (of 0 to {len(wrong) - 1}); drop or impute them"
+            f"{path} holds {'' if missing else 'missing or '}infinite values in column(s) {', '.join(bad)}: {len(rows)} of "
+            f"{len(wrong)} rows, first at row {rows[0]} (of 0 to {len(wrong) - 1}); drop or impute them"
         )
+    empty = [name for name, none in zip(table.names, np.isnan(table.values).all(0), strict=True) if none]
+    if train and empty:
+        raise ValueError(f"{path} has no value in column(s) {', '.join(empty)}: leave them out with --exclude")
 
 
 def _header(options: argparse.Namespace) -> bool | None:

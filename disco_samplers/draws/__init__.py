@@ -6,7 +6,21 @@ from disco_samplers.draws.frames import align, as_table, names_of
 from disco_samplers.draws.inference import from_labelled, inference_data
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
 from disco_samplers.draws.suggestions import suggest_after, suggest_supports
-from disco_samplers.draws.supports import EdgeRowsWarning, Support, inside, off_edges, rounded_inside, supports_of
+from disco_samplers.draws.supports import (
+    ROUNDING,
+    TURN,
+    Circle,
+    EdgeRowsWarning,
+    Member,
+    Support,
+    groups_of,
+    inside,
+    off_edges,
+    outside,
+    rounded_inside,
+    supports_of,
+    supports_taken,
+)
 from disco_samplers.draws.worth import (
     DrawsWarning,
     HeavyWeightWarning,
@@ -24,6 +38,9 @@ from disco_samplers.draws.worth import (
 )
 
 __all__ = [
+    "ROUNDING",
+    "TURN",
+    "Circle",
     "Draws",
     "DrawsWarning",
     "EdgeRowsWarning",
@@ -31,6 +48,7 @@ __all__ = [
     "GranularColumnWarning",
     "HeavyWeightWarning",
     "LowEffectiveSizeWarning",
+    "Member",
     "RepeatedRowsWarning",
     "Support",
     "TransposedWarning",
@@ -43,16 +61,19 @@ __all__ = [
     "distinct_rows",
     "evenly",
     "from_labelled",
+    "groups_of",
     "index_of",
     "inference_data",
     "inside",
     "kish_effective_size",
     "names_of",
     "off_edges",
+    "outside",
     "part_worth",
     "rounded_inside",
     "suggest_after",
     "suggest_supports",
     "supports_of",
+    "supports_taken",
     "warn_of_risks",
 ]

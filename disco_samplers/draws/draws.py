@@ -17,7 +17,7 @@ from disco_samplers.convergence import R_HAT, diagnostic, rhat_limit
 from disco_samplers.draws.checks import column_of, index_of, size_of, stacked, weights_of
 from disco_samplers.draws.frames import as_table
 from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
-from disco_samplers.draws.supports import inside, supports_of
+from disco_samplers.draws.supports import inside, supports_of, supports_taken
 from disco_samplers.draws.worth import (
     HeavyWeightWarning,
     LowEffectiveSizeWarning,
@@ -118,7 +118,7 @@ class Draws:
         self.has_names = names is not None or found is not None
         self.weights = None if weights is None else weights_of(weights, n, self.values)
         self.log_prob = None if log_prob is None else column_of(log_prob, "log_prob", n).to(self.values.device)
-        self.support = None if support is None else supports_of(support, self.names)
+        self.support = None if support is None else supports_of(support, self.names, self.values)
         if self.support is not None:
             inside(self.values, self.support, self.names)
         if (self.values == self.values[:1]).all():
@@ -335,7 +335,7 @@ class Draws:
             ValueError: if there is no such column.
         """
         index = [index_of(column, self.names) for column in which]
-        bounds = None if self.support is None else [self.support[i] for i in index]
+        bounds = None if self.support is None else supports_taken(self.support, index)
         names = [self.names[i] for i in index] if self.has_names else None
         found = self.replaced(self.values[:, index], names=names, support=bounds)
         if sorted(index) == list(range(self.dim)):

@@ -278,7 +278,7 @@ class DensityEstimate:
             return self._replaced(report=AdaptationReport([], [], 0, 0.0))
         model = self.model
         estimator, report = adapt_through(
-            None if self.transform is None else unnormalized(self.estimator),
+            None if self.transform is None and self.support is None else unnormalized(self.estimator),
             model.network,
             self.samples,
             counts=self.counts,

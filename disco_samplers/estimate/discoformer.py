@@ -23,10 +23,11 @@ from disco_samplers.estimators import (
     SHIPPED,
     WEIGHTS_NAME,
     NetworkEstimator,
-    SupportedEstimator,
     TransformedEstimator,
     check_single,
     load_network,
+    read_supported,
+    straightened,
     weights_path,
 )
 from disco_samplers.files import save_weights
@@ -162,14 +163,14 @@ class DiScoFormer(
             supports = None
         if support is not None:
             check_single(x, "support")
-            supports = supports_of(support, about["names"] or default_names(x.shape[1]))
+            supports = supports_of(support, about["names"] or default_names(x.shape[1]), x)
         if x.ndim == 2 and transform is None and not supports:
             warn_of_risks(x, counts, about["names"])
         model = frozen(self)
         if supports is not None and any(supports):
             x = off_edges(x, supports, about["names"] or default_names(x.shape[1]))
-            bounded = SupportedEstimator.of(model.network, x, supports, counts, keys, progress=progress)
-            return DensityEstimate(model, x, bounded, transform=bounded.transform, support=supports, numpy=numpy, **about)
+            bounded = read_supported(model.network, x, supports, counts, keys, progress=progress)
+            return DensityEstimate(model, x, bounded, transform=straightened(bounded), support=supports, numpy=numpy, **about)
         if transform is None:
             estimator: Any = NetworkEstimator(model.network, x, counts, keys, progress=progress)
             return DensityEstimate(model, x, estimator, numpy=numpy, **about)

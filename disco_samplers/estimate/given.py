@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor, check_finite, placed
-from disco_samplers.draws import Support, index_of
+from disco_samplers.draws import Circle, Support, index_of
 from disco_samplers.estimators import Slices, deviation, mean
 
 _ZERO = 87.0
@@ -52,7 +52,7 @@ def values_of(given: Mapping[str | int, Any], names: list[str], device: torch.de
 def check_inside(index: list[int], values: Tensor, support: Sequence[Support], names: Sequence[str]) -> None:
     """Raises ValueError where values (b, g) of columns lie outside their supports."""
     for i, column in zip(index, values.unbind(1), strict=True):
-        if not support[i]:
+        if not support[i] or isinstance(support[i], Circle):
             continue
         outside = column != column.clamp(support[i].low, support[i].high)
         if outside.any():

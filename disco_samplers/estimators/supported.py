@@ -1,4 +1,4 @@
-"""An estimator of columns with edges: none of the density outside, and its level at them."""
+"""An estimator of columns with supports: none of the density outside, and its level at their edges."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from disco_samplers.draws import Support
+from disco_samplers.draws import Circle, Support
+from disco_samplers.estimators.circular import CircularEstimator, Layout
 from disco_samplers.estimators.judge import mean
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
-from disco_samplers.estimators.transforms import SupportTransform, quantile
+from disco_samplers.estimators.transforms import GroupTransform, Interval, SupportTransform, quantile
 from disco_samplers.model import Network
 
 _FEWEST = 5
@@ -143,6 +144,87 @@ class SupportedEstimator(TransformedEstimator):
     @staticmethod
     def _pieced(score: Tensor, own: Tensor, near: Tensor, outside: Tensor) -> Tensor:
         return torch.where(outside[..., None], 0.0, torch.where(near, own, score))
+
+
+class GroupedEstimator(TransformedEstimator):
+    """The density of groups of columns that bound one another, read in coordinates that do not.
+
+    Arguments:
+        base: of these coordinates.
+        transform: to them.
+    """
+
+    def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        log_prob, score = super().log_prob_and_score(points)
+        return log_prob, torch.where(torch.isneginf(log_prob)[..., None], 0.0, score)
+
+    def score(self, points: Tensor) -> Tensor:
+        return self.log_prob_and_score(points)[1]
+
+    def with_base(self, base: Any) -> GroupedEstimator:
+        return GroupedEstimator(base, self.transform)
+
+
+def read_supported(
+    network: Network,
+    samples: Tensor,
+    supports: Sequence[Support],
+    counts: Tensor | None = None,
+    keys: int | None = None,
+    *,
+    progress: bool = False,
+) -> Any:
+    """A network's reading of samples (n, d) inside the supports; the others as of :class:`NetworkEstimator`.
+
+    Groups of columns first, then circles, then edges.
+
+    Raises:
+        ValueError: if more than three columns are circular.
+    """
+    groups = GroupTransform(supports)
+    rows = groups(samples) if groups else samples
+    layout = Layout.of(rows, groups.supports, counts)
+    ends = [Support() if isinstance(support, Circle) else support for support in groups.supports]
+    lines = layout.dealt(rows) if layout else rows
+    found: Any = SupportedEstimator.of(network, lines, ends, counts, keys, progress=progress)
+    found = CircularEstimator(found, layout) if layout else found
+    return GroupedEstimator(found, groups) if groups else found
+
+
+def layout_of(estimator: Any) -> Layout:
+    """How the circular columns of an estimator are laid out; of one without any a layout of none."""
+    while not isinstance(estimator, CircularEstimator):
+        if not hasattr(estimator, "base"):
+            return Layout([], [], [], [])
+        estimator = estimator.base
+    return estimator.layout
+
+
+def straightened(estimator: Any) -> SupportTransform | None:
+    """The change of columns that takes each to a real line, angles in the turn around their centres; None for groups."""
+    layout = layout_of(estimator)
+    while not isinstance(estimator, SupportedEstimator):
+        if isinstance(estimator, GroupedEstimator):
+            return None
+        estimator = estimator.base
+    forms = list(estimator.transform.forms)
+    for i, circle, centre in zip(layout.columns, layout.circles, layout.centres, strict=True):
+        forms[i] = Interval(centre - circle.period / 2, centre + circle.period / 2, 1.0, False)
+    return SupportTransform(forms)
+
+
+def unbounded(estimator: Any, samples: Tensor) -> Tensor:
+    """Samples (n, d) in the coordinates in which the estimator within a transform, or within supports, reads them."""
+    if isinstance(estimator, CircularEstimator):
+        return unbounded(estimator.base, estimator.layout.dealt(samples))
+    rows: Tensor = estimator.transform(samples)
+    return unbounded(estimator.base, rows) if isinstance(estimator, GroupedEstimator) else rows
+
+
+def bounded(estimator: Any, inner: Any) -> Any:
+    """Another estimator of those coordinates in the place of that within."""
+    outer = isinstance(estimator, (CircularEstimator, GroupedEstimator))
+    return estimator.with_base(bounded(estimator.base, inner) if outer else inner)
 
 
 def _nearby(distance: Tensor, log: bool, counts: Tensor | None) -> tuple[float, float]:

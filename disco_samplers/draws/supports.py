@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,14 +32,12 @@ class EdgeRowsWarning(DrawsWarning):
     """Rows on the edge of their support, as rounding makes them."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Support:
-    """Where the values of a column lie: from low to high, None where there is no bound.
+class Support(NamedTuple):
+    """Where the values of a column lie: (low, high), None where there is no bound.
 
     Example:
         >>> Support.of("positive"), Support.of((None, 3)), Support.of(constraints.unit_interval)
         (Support(low=0.0, high=None), Support(low=None, high=3.0), Support(low=0.0, high=1.0))
-        >>> low, high = Support.of("positive")
     """
 
     low: float | None = None
@@ -80,15 +77,11 @@ class Support:
             raise ValueError(f"{name} must have its lower bound first, and below the upper one, got {given!r}")
         return Support(low, high)
 
-    def __iter__(self) -> Iterator[float | None]:
-        return iter((self.low, self.high))
-
     def __bool__(self) -> bool:
         """Whether it is not all of the real numbers."""
-        return self != Support()
+        return self.low is not None or self.high is not None
 
 
-@dataclasses.dataclass(frozen=True)
 class Circle(Support):
     """A column of angles: values that differ by whole turns are the same; low and high are where draws are given.
 
@@ -97,8 +90,14 @@ class Circle(Support):
         Circle(low=0.0, high=360.0)
     """
 
-    low: float = 0.0
-    high: float = TURN
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Circle) and tuple(self) == tuple(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((Circle, *self))
 
     @classmethod
     def of_period(cls, given: Any, name: str = "support") -> Circle:
@@ -116,9 +115,16 @@ class Circle(Support):
         return cls(0.0, period)
 
     @property
+    def start(self) -> float:
+        """Where the turn begins."""
+        assert self.low is not None
+        return self.low
+
+    @property
     def period(self) -> float:
         """A turn."""
-        return self.high - self.low
+        assert self.high is not None
+        return self.high - self.start
 
     def around(self, values: Tensor, name: str) -> Circle:
         """The turn in which values (n,) are given: from zero, or from half a turn below it, or from the smallest one.
@@ -140,20 +146,46 @@ class Circle(Support):
 
     def wrapped(self, values: Tensor) -> Tensor:
         """The same angles from low to below high."""
-        return self.low + torch.remainder(values - self.low, self.period)
+        return self.start + torch.remainder(values - self.start, self.period)
 
 
-@dataclasses.dataclass(frozen=True)
 class Member(Support):
     """One of several columns that lie on a simplex, or in a rising order; low and high are its own bounds.
 
     Arguments:
         kind: "simplex" or "ordered".
         columns: the numbers of all columns of the group, in its order.
+
+    Example:
+        >>> Member("simplex", (0, 2)), tuple(Member("simplex", (0, 2)))
+        (Member('simplex', (0, 2)), (0.0, 1.0))
     """
 
-    kind: str = "simplex"
-    columns: tuple[int, ...] = ()
+    kind: str
+    columns: tuple[int, ...]
+
+    def __new__(cls, kind: str, columns: tuple[int, ...]) -> Member:
+        self = super().__new__(cls, *_GROUPS[kind])
+        self.kind, self.columns = kind, columns
+        return self
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Member) and (self.kind, self.columns) == (other.kind, other.columns)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((Member, self.kind, self.columns))
+
+    def __repr__(self) -> str:
+        return f"Member({self.kind!r}, {self.columns})"
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return self.kind, self.columns
 
 
 def supports_of(given: Any, names: Sequence[str], values: Tensor | None = None) -> list[Support]:
@@ -172,7 +204,7 @@ def supports_of(given: Any, names: Sequence[str], values: Tensor | None = None) 
         >>> supports_of({"p": "unit", 0: (None, 2)}, ["x", "y", "p"])
         [Support(low=None, high=2.0), Support(low=None, high=None), Support(low=0.0, high=1.0)]
         >>> supports_of({("a", "b"): "ordered"}, ["a", "b"])[0]
-        Member(low=None, high=None, kind='ordered', columns=(0, 1))
+        Member('ordered', (0, 1))
     """
     if isinstance(given, Mapping):
         found: dict[int, Support] = {}
@@ -191,8 +223,43 @@ def supports_of(given: Any, names: Sequence[str], values: Tensor | None = None) 
         supports = [Support.of(support, name) for support, name in zip(given, names, strict=True)]
     if values is None:
         return supports
-    columns = zip(supports, values.detach().unbind(-1), names, strict=True)
-    return [support.around(x, name) if isinstance(support, Circle) else support for support, x, name in columns]
+    turns = zip(supports, values.detach().unbind(-1), names, strict=True)
+    return [support.around(x, name) if isinstance(support, Circle) else support for support, x, name in turns]
+
+
+def described(supports: Sequence[Support], names: Sequence[str]) -> dict[Any, Any]:
+    """Supports as :func:`supports_of` takes them, by name.
+
+    Example:
+        >>> described(supports_of({("a", "b"): "ordered", "t": "circular:360"}, ["t", "a", "b"]), ["t", "a", "b"])
+        {'t': 'circular:360.0', ('a', 'b'): 'ordered'}
+    """
+    found: dict[Any, Any] = {}
+    for name, support in zip(names, supports, strict=True):
+        if isinstance(support, Member):
+            found[tuple(names[i] for i in support.columns)] = support.kind
+        else:
+            found[name] = f"circular:{support.period!r}" if isinstance(support, Circle) else (support.low, support.high)
+    return found
+
+
+def described_of(given: Mapping[Any, Any], names: Sequence[str]) -> dict[Any, Any]:
+    """What a mapping says of some of its columns, by name; of a part of a group as :func:`supports_taken` says.
+
+    Example:
+        >>> described_of({("a", "b", "c"): "simplex", "t": (0, None)}, ["a", "t"])
+        {'a': 'unit', 't': (0, None)}
+    """
+    found: dict[Any, Any] = {}
+    for key, where in given.items():
+        left = tuple(name for name in (key if isinstance(key, tuple) else (key,)) if name in names)
+        if not isinstance(key, tuple):
+            found |= dict.fromkeys(left, where)
+        elif left == key or (where == "ordered" and len(left) > 1):
+            found[left] = where
+        elif where == "simplex":
+            found |= dict.fromkeys(left, "unit")
+    return found
 
 
 def supports_taken(supports: Sequence[Support], index: Sequence[int]) -> list[Support]:
@@ -209,7 +276,7 @@ def supports_taken(supports: Sequence[Support], index: Sequence[int]) -> list[Su
         if isinstance(support, Member):
             left = tuple(place[k] for k in support.columns if k in place)
             whole = len(left) == len(support.columns) or (support.kind == "ordered" and len(left) > 1)
-            support = dataclasses.replace(support, columns=left) if whole else Support(support.low, support.high)
+            support = Member(support.kind, left) if whole else Support(support.low, support.high)
         found.append(support)
     return found
 
@@ -285,7 +352,8 @@ def off_edges(values: Tensor, supports: Sequence[Support], names: Sequence[str])
     Raises:
         ValueError: if rows lie outside, as :func:`inside` says, or all rows of a column on its edges.
     """
-    rows, told = inside(values, supports, names), []
+    rows = inside(values, supports, names)
+    told: list[str] = []
     columns = list(rows.unbind(-1))
     for i, (support, name) in enumerate(zip(supports, names, strict=True)):
         if isinstance(support, Circle):
@@ -376,7 +444,7 @@ def _member(given: Any, columns: Sequence[int], names: Sequence[str]) -> Member:
         raise ValueError(f'support of columns {told} must be "simplex" or "ordered", got {given!r}')
     if len(columns) < 2:
         raise ValueError(f"support of columns {told}: {kind} is of two columns or more")
-    return Member(*_GROUPS[kind], kind, tuple(columns))
+    return Member(kind, tuple(columns))
 
 
 def _number(column: Any, names: Sequence[str]) -> int:

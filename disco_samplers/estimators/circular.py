@@ -71,12 +71,12 @@ class Layout(NamedTuple):
             raise ValueError(f"support has {len(columns)} circular columns; at most {MAX_CIRCLES} are supported")
         circles = [support for support in supports if isinstance(support, Circle)]
         x = samples.detach().double()
-        angles = [(x[:, i] - circle.low) * (2 * math.pi / circle.period) for i, circle in zip(columns, circles, strict=True)]
+        angles = [(x[:, i] - circle.start) * (2 * math.pi / circle.period) for i, circle in zip(columns, circles, strict=True)]
         lines = [_ranked(x[:, i]) for i in range(x.shape[1]) if i not in columns]
         centres, flat = [], []
         for angle, circle in zip(angles, circles, strict=True):
             others = [other for other in angles if other is not angle] + lines
-            centres.append(circle.low + circle.period * _sparsest(angle, counts) / (2 * math.pi) + circle.period / 2)
+            centres.append(circle.start + circle.period * _sparsest(angle, counts) / (2 * math.pi) + circle.period / 2)
             flat.append(_is_flat(angle, others, counts))
         return cls(columns, circles, centres, flat)
 
@@ -145,7 +145,7 @@ class CircularEstimator(Wrapper):
 
     Example:
         >>> from disco_samplers.reference import Gaussian
-        >>> layout = Layout([0], [Circle()], [math.pi], [False])
+        >>> layout = Layout([0], [Circle(0.0, 2 * math.pi)], [math.pi], [False])
         >>> narrow = CircularEstimator(Gaussian(torch.full((1,), math.pi), torch.eye(1)), layout)
         >>> narrow.log_prob(torch.tensor([[0.0], [2 * math.pi]])).exp()  # twice the normal law's at pi
         tensor([0.0057, 0.0057])

@@ -34,7 +34,7 @@ class GroupTransform(ClosedForm):
         Betancourt, *Cruising the simplex*, 2012 (https://arxiv.org/abs/1010.3436), for the shares of what is left.
 
     Example:
-        >>> change = GroupTransform([Member(0.0, 1.0, "simplex", (0, 1, 2))] * 3)
+        >>> change = GroupTransform([Member("simplex", (0, 1, 2))] * 3)
         >>> change(torch.tensor([[0.5, 0.25, 0.25]]).double())
         tensor([[0.5000, 0.5000]], dtype=torch.float64)
         >>> change.supports

@@ -26,7 +26,6 @@ from disco_samplers.estimate.regions import HighestDensity, highest_density
 from disco_samplers.estimate.rows import check_points
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
-    CalibratedEstimator,
     LogNormalizer,
     NetworkEstimator,
     NormalizedEstimator,
@@ -34,7 +33,9 @@ from disco_samplers.estimators import (
     calibrate,
     check_single,
     innermost,
+    is_calibrated,
     log_normalizer,
+    outward,
     proposal,
     settled,
     uncalibrated,
@@ -129,7 +130,7 @@ class DensityEstimate:
     @property
     def is_calibrated(self) -> bool:
         """Whether its columns were brought to those of the rows; see :meth:`calibrated`."""
-        return isinstance(innermost(self.estimator), CalibratedEstimator)
+        return is_calibrated(self.estimator)
 
     @property
     def device(self) -> torch.device:
@@ -208,9 +209,10 @@ class DensityEstimate:
         check_single(self.samples, "sample")
         generator = generator_on(self.device, seed=seed, generator=generator)
         # In the coordinates that the rows are read in; as it is, for these are draws of this estimate.
-        inner = DensityEstimate(self._model, self.estimator.core.samples, as_it_is(innermost(self.estimator)))
+        within = innermost(self.estimator)
+        inner = DensityEstimate(self._model, within.from_core(self.estimator.core.samples), as_it_is(within))
         moved = moved_rows(inner, num_samples, num_steps=num_steps, generator=generator, progress=progress)
-        draws = self.estimator.from_core(moved)
+        draws = outward(self.estimator, within, moved)
         dtype = self.samples.dtype
         draws = draws.to(dtype) if self.support is None else rounded_inside(draws, dtype, self.support)
         return draws.cpu().numpy() if self._numpy else draws

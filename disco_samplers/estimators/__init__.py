@@ -1,10 +1,19 @@
 """Estimators: tensors in, tensors out. What a network reads off samples, through transforms, in parts, normalised."""
 
 from disco_samplers.estimators.base import Estimator, check_single, draw_rows
-from disco_samplers.estimators.calibrated import CalibratedEstimator, as_it_is, calibrate, innermost, uncalibrated
+from disco_samplers.estimators.calibrated import (
+    CalibratedEstimator,
+    as_it_is,
+    calibrate,
+    innermost,
+    is_calibrated,
+    outward,
+    uncalibrated,
+)
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.circular import CircularEstimator, Layout
 from disco_samplers.estimators.crossfit import crossfit, shuffled
+from disco_samplers.estimators.edges import EdgedEstimator, Edges
 from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent, midranks
 from disco_samplers.estimators.judge import consistency, deviation, fall, mean
@@ -25,7 +34,6 @@ from disco_samplers.estimators.shipped import (
 from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
 from disco_samplers.estimators.slices import Slice, Slices
 from disco_samplers.estimators.supported import (
-    Edges,
     SupportedEstimator,
     bounded,
     layout_of,
@@ -59,6 +67,7 @@ __all__ = [
     "CalibratedEstimator",
     "CircularEstimator",
     "ClosedForm",
+    "EdgedEstimator",
     "Edges",
     "Estimator",
     "GroupTransform",
@@ -98,6 +107,7 @@ __all__ = [
     "fit_mixture",
     "heavy_tails",
     "innermost",
+    "is_calibrated",
     "layout_of",
     "load_network",
     "log_normalizer",
@@ -105,6 +115,7 @@ __all__ = [
     "may_be_independent",
     "mean",
     "midranks",
+    "outward",
     "proposal",
     "pull_back",
     "quantile",

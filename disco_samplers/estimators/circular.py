@@ -182,9 +182,9 @@ class CircularEstimator(Wrapper):
         source = {"generator": generator} if seed is None else {"seed": seed}
         return self.layout.wrapped(self.base.sample(num_samples, **source))
 
-    def from_core(self, points: Tensor) -> Tensor:
-        """The data's points of the core's points."""
-        return self.layout.wrapped(self.base.from_core(points))
+    def from_base(self, points: Tensor) -> Tensor:
+        """The data's points of the base's points."""
+        return self.layout.wrapped(points)
 
     def whiten(self, points: Tensor) -> Tensor:
         """Whitened coordinates of the core, on the turn around the centres."""

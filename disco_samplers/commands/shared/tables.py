@@ -37,7 +37,7 @@ def supported(table: files.Table, given: Sequence[str]) -> files.Table:
     Raises:
         ValueError: if one is no support, or of no column.
     """
-    found, said = dict(table.support), set()
+    found, said = dict(table.support), set[str]()
     for text in given:
         name, equals, where = text.rpartition("=")
         columns = _columns_of(name, table.names)

@@ -12,7 +12,7 @@ from torch import Tensor
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, as_tensor, check_count, default_names, like
 from disco_samplers.draws import Support, align, groups_of, rounded_inside
-from disco_samplers.estimate.given import check_dense, check_inside, values_of
+from disco_samplers.estimate.given import check_dense, check_inside, in_turn, values_of
 from disco_samplers.estimate.laws import plot_contours, plot_curves
 from disco_samplers.estimators import (
     MAX_DIM,
@@ -25,7 +25,6 @@ from disco_samplers.estimators import (
     SupportTransform,
     Weighted,
     check_single,
-    layout_of,
 )
 from disco_samplers.randomness import generator_on
 from disco_samplers.samplers import LangevinSampler
@@ -69,7 +68,6 @@ class ConditionalEstimate:
         supports = estimate.support or [Support()] * d
         self.support: list[Support] = [supports[i] for i in slices.free]
         self._change = estimate.transform if self._bounded else SupportTransform([None] * d)
-        self._rows = layout_of(estimate.estimator).laid(self.samples)
         self.batched, self._numpy = batched, numpy
 
     @property
@@ -213,15 +211,15 @@ class ConditionalEstimate:
     def _integral(self) -> Quadrature | Weighted:
         with torch.inference_mode(False), torch.no_grad(), full_precision(self.device):
             if self.dim <= MAX_FREE:
-                return Quadrature(self.slices, Places.of(self.slices, self._rows, self.counts, self._change))
+                return Quadrature(self.slices, Places.of(self.slices, self.samples, self.counts, self._change))
             generator = torch.Generator(self.device).manual_seed(0)
-            mixture = SliceMixture(self.slices, self._rows, self.counts, self._change, generator)
+            mixture = SliceMixture(self.slices, self.samples, self.counts, self._change, generator)
             return mixture.weighted(_PROPOSALS, generator)
 
     def _moved(self, i: int, num_samples: int, generator: torch.Generator | None) -> Tensor:
         """Draws (n, k) of one of the laws."""
         one = self.slices.of(i)
-        mixture = SliceMixture(one, self._rows, self.counts, self._change, generator)
+        mixture = SliceMixture(one, self.samples, self.counts, self._change, generator)
         chains = max(num_samples, _CHAINS)
         found = mixture.weighted(max(_PROPOSALS, 4 * chains), generator)
         chosen = torch.multinomial(found.log_weights[0].softmax(0), chains, replacement=True, generator=generator)
@@ -259,14 +257,12 @@ def condition_on(estimate: Any, given: Mapping[str | int, Any], *, numpy: bool =
             f"conditional works with at most {MAX_DIM} free columns, and {free} are free: give values of more columns, or "
             "condition the model on fewer"
         )
-    rows = estimate.samples
     if estimate.support is not None:
         if groups := groups_of(estimate.support):
             told = ", ".join(names[i] for i in groups[0].columns)
             raise ValueError(f"conditional knows no {groups[0].kind} columns, and {told} are: take a marginal without them")
         check_inside(index, values, estimate.support, names)
-        layout = layout_of(estimate.estimator)
-        values, rows = layout.laid_columns(values, index), layout.laid(rows)
+        values = in_turn(index, values, estimate.support)
     elif estimate.transform is not None:
         far = torch.tensor([[-1e30], [1e30]], dtype=torch.float64, device=estimate.device).expand(-1, len(names))
         if not estimate.transform.domain.check(far).all():
@@ -276,5 +272,5 @@ def condition_on(estimate: Any, given: Mapping[str | int, Any], *, numpy: bool =
             )
     slices = Slices(estimate.estimator, index, values, estimate.dim)
     with torch.no_grad(), full_precision(estimate.device):
-        check_dense(slices, rows, estimate.counts, names)
+        check_dense(slices, estimate.samples, estimate.counts, names)
     return ConditionalEstimate(estimate, slices, batched=batched, numpy=numpy)

@@ -22,6 +22,7 @@ from disco_samplers.estimators import (
     DEFAULTS,
     SHIPPED,
     WEIGHTS_NAME,
+    JohnsonTransform,
     NetworkEstimator,
     TransformedEstimator,
     check_single,
@@ -125,7 +126,8 @@ class DiScoFormer(
                 None lets every row attend to every other, in :math:`O(n^2)`. Queries see all rows either way.
             transform: of :mod:`torch.distributions.transforms` or :mod:`disco_samplers.estimators`, from the data to the real
                 numbers in which the model is to read them, for one data set:
-                :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns. The estimate is still of the data.
+                :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns, which goes with a support: it is then
+                of the columns without one. The estimate is still of the data.
             support: where columns end, for one data set: a mapping of names or numbers of columns, ``{"tau": "positive",
                 "p": "unit", "x": (0, 10), "y": (None, 5)}``, or one entry a column; torch's constraints are taken, too. By
                 default :attr:`Draws.support <disco_samplers.Draws>`. Outside the log-density is minus infinity and the score
@@ -154,7 +156,8 @@ class DiScoFormer(
             check_count("keys", keys, 16)
         if transform is not None and not isinstance(transform, Transform):
             raise TypeError(f"transform must be one of torch's, such as ExpTransform().inv, got {transform!r}")
-        if transform is not None and support is not None:
+        others = transform if isinstance(transform, JohnsonTransform) else None
+        if transform is not None and support is not None and others is None:
             raise ValueError("give transform or support, not both: a support has a transform of its own")
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
         x, counts, about = self._rows(samples, weights, effective_size, mask)
@@ -169,8 +172,10 @@ class DiScoFormer(
         model = frozen(self)
         if supports is not None and any(supports):
             x = off_edges(x, supports, about["names"] or default_names(x.shape[1]))
-            bounded = read_supported(model.network, x, supports, counts, keys, progress=progress)
-            return DensityEstimate(model, x, bounded, transform=straightened(bounded), support=supports, numpy=numpy, **about)
+            bounded = read_supported(model.network, x, supports, counts, keys, others=others, progress=progress)
+            return DensityEstimate(
+                model, x, bounded, transform=straightened(bounded, supports), support=supports, numpy=numpy, **about
+            )
         if transform is None:
             estimator: Any = NetworkEstimator(model.network, x, counts, keys, progress=progress)
             return DensityEstimate(model, x, estimator, numpy=numpy, **about)

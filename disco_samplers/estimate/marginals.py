@@ -32,7 +32,7 @@ def read_columns(estimate: Any, network: Network, columns: Iterable[str | int]) 
     supports = [Support()] if estimate.support is None else supports_taken(estimate.support, index)
     if any(supports):
         bounded = read_supported(network, x, supports, counts, keys)
-        return changes | {"estimator": bounded, "transform": straightened(bounded), "support": supports}
+        return changes | {"estimator": bounded, "transform": straightened(bounded, supports), "support": supports}
     return changes | {"estimator": NetworkEstimator(network, x, counts, keys)}
 
 

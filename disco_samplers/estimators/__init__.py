@@ -36,7 +36,6 @@ from disco_samplers.estimators.slices import Slice, Slices
 from disco_samplers.estimators.supported import (
     SupportedEstimator,
     bounded,
-    layout_of,
     read_supported,
     straightened,
     unbounded,
@@ -108,7 +107,6 @@ __all__ = [
     "heavy_tails",
     "innermost",
     "is_calibrated",
-    "layout_of",
     "load_network",
     "log_normalizer",
     "log_volume",

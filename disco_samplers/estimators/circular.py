@@ -28,6 +28,9 @@ _PLACES = 64
 _CLEAR = 10.0
 """Of n times a squared mean of harmonics from which on a column is not flat; where it is, e^-10 of them are above."""
 
+_MIXED = 6
+"""Sums and differences of circles that are taken one after another, at most."""
+
 _STEPS = [math.sqrt(2), math.sqrt(3), math.sqrt(5)]
 """Of the sequences that deal rows to turns, one for each circle: multiples of irrational numbers, whose parts are even."""
 
@@ -47,15 +50,20 @@ class Layout(NamedTuple):
     one within and zero without, its centre half a turn from where rows are sparsest, so that few of them are near its slopes.
     A column that is flat and depends on no other has a normal law's, :math:`w \propto e^{-t^2 / 2\pi^2}`: it is normal then.
 
+    Of several circles one may be replaced by its sum with another, or the difference, if that is more concentrated: as the mean
+    longitude of an orbit, the sum of two angles that are not known, may be known well. Such changes keep volumes.
+
     Arguments:
         columns: numbers of the circular columns.
         circles: their turns.
-        centres: of their windows.
+        mix: of the angles to those that are laid out, whole numbers (c, c) of determinant one.
+        centres: of the windows of these, in radians.
         flat: whether the window is a normal law's.
     """
 
     columns: list[int]
     circles: list[Circle]
+    mix: list[list[float]]
     centres: list[float]
     flat: list[bool]
 
@@ -71,69 +79,84 @@ class Layout(NamedTuple):
             raise ValueError(f"support has {len(columns)} circular columns; at most {MAX_CIRCLES} are supported")
         circles = [support for support in supports if isinstance(support, Circle)]
         x = samples.detach().double()
-        angles = [(x[:, i] - circle.start) * (2 * math.pi / circle.period) for i, circle in zip(columns, circles, strict=True)]
+        plain = cls(columns, circles, torch.eye(len(columns)).tolist(), [], [])
+        mix = _concentrated(plain.angles(x), counts)
+        angles = list((plain.angles(x) @ mix.T).unbind(-1))
         lines = [_ranked(x[:, i]) for i in range(x.shape[1]) if i not in columns]
-        centres, flat = [], []
-        for angle, circle in zip(angles, circles, strict=True):
-            others = [other for other in angles if other is not angle] + lines
-            centres.append(circle.start + circle.period * _sparsest(angle, counts) / (2 * math.pi) + circle.period / 2)
-            flat.append(_is_flat(angle, others, counts))
-        return cls(columns, circles, centres, flat)
+        flat = [_is_flat(angle, [a for a in angles if a is not angle] + lines, counts) for angle in angles]
+        return cls(columns, circles, mix.tolist(), [_sparsest(angle, counts) + math.pi for angle in angles], flat)
 
     def __bool__(self) -> bool:
         return bool(self.columns)
 
-    def laid(self, points: Tensor) -> Tensor:
-        """Points (m, d) on the turn around the centres."""
-        return self.laid_columns(points, range(points.shape[-1]))
+    def angles(self, points: Tensor) -> Tensor:
+        """The circular columns of points (..., d) in radians, (..., c)."""
+        scale, start = self._units(points)
+        return (points[..., self.columns].double() - start) / scale
 
-    def laid_columns(self, values: Tensor, index: Sequence[int]) -> Tensor:
-        """Values (b, g) of some columns, by number, on the turn around the centres."""
-        found = list(values.unbind(-1))
-        for i, circle, centre in zip(self.columns, self.circles, self.centres, strict=True):
-            for j in [j for j, column in enumerate(index) if column == i]:
-                found[j] = centre + _nearest(found[j] - centre, circle.period)
-        return torch.stack(found, -1)
+    def laid(self, points: Tensor) -> Tensor:
+        """The angles that are laid out (m, c) of points (m, d), in half a turn around their centres."""
+        centres = self._centres(points)
+        mixed = self.angles(points) @ self._mix(points).T
+        return centres + torch.remainder(mixed - centres + math.pi, 2 * math.pi) - math.pi
+
+    def placed(self, points: Tensor, angles: Tensor) -> Tensor:
+        """Points (..., d) with laid out angles (..., c) in the place of their circular columns, in their units."""
+        scale, start = self._units(points)
+        columns = list(points.double().expand(*angles.shape[:-1], -1).unbind(-1))
+        for i, column in zip(self.columns, (start + scale * angles).unbind(-1), strict=True):
+            columns[i] = column
+        return torch.stack(columns, -1)
 
     def dealt(self, samples: Tensor) -> Tensor:
         """Rows (n, d), each on one of the turns: the same ones whatever their order."""
-        found = list(self.laid(samples).double().unbind(-1))
-        for number, (i, circle, centre, flat) in enumerate(
-            zip(self.columns, self.circles, self.centres, self.flat, strict=True)
-        ):
-            t = (found[i] - centre) * (2 * math.pi / circle.period)
-            turns = torch.arange(-_TURNS, _TURNS + 1, dtype=t.dtype, device=t.device)
-            share = _window(t[:, None] + 2 * math.pi * turns, flat)
-            rank = t.argsort(stable=True).argsort().double()
-            u = (0.5 + rank * _STEPS[number]) % 1
+        angles = self.laid(samples)
+        turns = torch.arange(-_TURNS, _TURNS + 1, dtype=angles.dtype, device=angles.device)
+        found = []
+        for angle, centre, flat, step in zip(angles.unbind(-1), self.centres, self.flat, _STEPS, strict=False):
+            share = _window((angle - centre)[:, None] + 2 * math.pi * turns, flat)
+            u = (0.5 + angle.argsort(stable=True).argsort().double() * step) % 1
             below = share.cumsum(1) / share.sum(1, keepdim=True)
-            chosen = (u[:, None] > below).sum(1).clamp_max(2 * _TURNS)
-            found[i] = found[i] + circle.period * turns[chosen]
-        return torch.stack(found, -1)
+            found.append(angle + 2 * math.pi * turns[(u[:, None] > below).sum(1).clamp_max(2 * _TURNS)])
+        return self.placed(samples, torch.stack(found, -1))
 
     def images(self, points: Tensor) -> Tensor:
         """All turns (k, m, d) on which points (m, d) may lie."""
-        base = self.laid(points)
-        moves = []
-        for i, circle, centre, flat in zip(self.columns, self.circles, self.centres, self.flat, strict=True):
+        angles, moves = self.laid(points), []
+        for angle, centre, flat in zip(angles.unbind(-1), self.centres, self.flat, strict=True):
             # The window ends within the next turn, on the side where the point is.
-            side = torch.where(base[:, i] < centre, circle.period, -circle.period)
-            turns = [circle.period * k * torch.ones_like(side) for k in range(-_TURNS, _TURNS + 1)]
-            moves.append(turns if flat else [torch.zeros_like(side), side])
-        found = []
-        for chosen in itertools.product(*moves):
-            columns = list(base.unbind(-1))
-            for i, move in zip(self.columns, chosen, strict=True):
-                columns[i] = columns[i] + move
-            found.append(torch.stack(columns, -1))
-        return torch.stack(found)
+            side = torch.where(angle < centre, 2 * math.pi, -2 * math.pi)
+            every = [torch.full_like(angle, 2 * math.pi * k) for k in range(-_TURNS, _TURNS + 1)]
+            moves.append(every if flat else [torch.zeros_like(angle), side])
+        return self.placed(points, torch.stack([angles + torch.stack(chosen, -1) for chosen in itertools.product(*moves)]))
+
+    def scores(self, score: Tensor) -> Tensor:
+        """Scores (..., d) of points from those of laid out points."""
+        scale, _ = self._units(score)
+        mixed = (score[..., self.columns].double() * scale) @ self._mix(score) / scale
+        columns = list(score.unbind(-1))
+        for i, column in zip(self.columns, mixed.unbind(-1), strict=True):
+            columns[i] = column
+        return torch.stack(columns, -1)
 
     def wrapped(self, points: Tensor) -> Tensor:
-        """Points (m, d) in the turns in which draws are given."""
-        found = list(points.unbind(-1))
+        """Points (m, d) of laid out ones, in the turns in which draws are given."""
+        found = list(self.placed(points, self.angles(points) @ torch.linalg.inv(self._mix(points)).T).unbind(-1))
         for i, circle in zip(self.columns, self.circles, strict=True):
             found[i] = circle.wrapped(found[i])
         return torch.stack(found, -1)
+
+    def _units(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Units of a radian, and where turns start, both (c,)."""
+        options: dict[str, Any] = {"dtype": torch.float64, "device": like.device}
+        scale = torch.tensor([circle.period / (2 * math.pi) for circle in self.circles], **options)
+        return scale, torch.tensor([circle.start for circle in self.circles], **options)
+
+    def _centres(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.centres, dtype=torch.float64, device=like.device)
+
+    def _mix(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.mix, dtype=torch.float64, device=like.device)
 
 
 class CircularEstimator(Wrapper):
@@ -145,7 +168,7 @@ class CircularEstimator(Wrapper):
 
     Example:
         >>> from disco_samplers.reference import Gaussian
-        >>> layout = Layout([0], [Circle(0.0, 2 * math.pi)], [math.pi], [False])
+        >>> layout = Layout([0], [Circle(0.0, 2 * math.pi)], [[1.0]], [math.pi], [False])
         >>> narrow = CircularEstimator(Gaussian(torch.full((1,), math.pi), torch.eye(1)), layout)
         >>> narrow.log_prob(torch.tensor([[0.0], [2 * math.pi]])).exp()  # twice the normal law's at pi
         tensor([0.0057, 0.0057])
@@ -160,7 +183,7 @@ class CircularEstimator(Wrapper):
         images = self.layout.images(points)
         log_prob, score = self.base.log_prob_and_score(images.flatten(0, 1))
         log_prob, score = log_prob.view(images.shape[:2]), score.view(images.shape)
-        return log_prob.logsumexp(0), (_shares(log_prob)[..., None] * score).sum(0)
+        return log_prob.logsumexp(0), self.layout.scores((_shares(log_prob)[..., None] * score).sum(0))
 
     def log_prob(self, points: Tensor) -> Tensor:
         """The log-density alone."""
@@ -188,7 +211,7 @@ class CircularEstimator(Wrapper):
 
     def whiten(self, points: Tensor) -> Tensor:
         """Whitened coordinates of the core, on the turn around the centres."""
-        white: Tensor = self.base.whiten(self.layout.laid(points))
+        white: Tensor = self.base.whiten(self.layout.placed(points, self.layout.laid(points)))
         return white
 
     def white_log_prob(self, z: Tensor) -> Tensor:
@@ -208,14 +231,33 @@ def _window(t: Tensor, flat: bool) -> Tensor:
     return (0.5 * (t.abs() - math.pi / 2).clamp(0, math.pi)).cos().square()
 
 
-def _nearest(x: Tensor, period: float) -> Tensor:
-    """Numbers modulo a period, in half a period around zero."""
-    return torch.remainder(x + period / 2, period) - period / 2
-
-
 def _shares(log_prob: Tensor) -> Tensor:
     """Shares of turns (k, m) in a density; all are zero where none has any."""
     return torch.softmax(log_prob, 0).nan_to_num(0.0)
+
+
+def _concentrated(angles: Tensor, counts: Tensor | None) -> Tensor:
+    """Sums and differences (c, c) of angles (n, c) that are more concentrated than these, the clearest first."""
+    c = angles.shape[1]
+    n = float(len(angles) if counts is None else counts.sum())
+    mix = torch.eye(c, dtype=angles.dtype, device=angles.device)
+    changes = [(j, i, sign) for j in range(c) for i in range(c) for sign in (1.0, -1.0) if i != j]
+    for _ in range(_MIXED if changes else 0):
+        mixed = angles @ mix.T
+        now = _concentration(mixed, counts)
+        tried = _concentration(torch.stack([mixed[:, j] + sign * mixed[:, i] for j, i, sign in changes], 1), counts)
+        gain = tried - now[[j for j, _, _ in changes]]
+        best = int(gain.argmax())
+        if n * float(gain[best]) < _CLEAR:
+            break
+        j, i, sign = changes[best]
+        mix[j] = mix[j] + sign * mix[i]
+    return mix
+
+
+def _concentration(angles: Tensor, counts: Tensor | None) -> Tensor:
+    """Squared means of angles (n, c) as unit vectors, (c,)."""
+    return mean(angles.cos(), counts).square() + mean(angles.sin(), counts).square()
 
 
 def _sparsest(angle: Tensor, counts: Tensor | None) -> float:

@@ -51,15 +51,24 @@ class Edges(NamedTuple):
 
     @classmethod
     def of(
-        cls, samples: Tensor, supports: Sequence[Support], transform: SupportTransform, counts: Tensor | None = None
+        cls,
+        samples: Tensor,
+        supports: Sequence[Support],
+        transform: SupportTransform,
+        counts: Tensor | None = None,
+        natural: Sequence[float] = (),
     ) -> Edges:
-        """The edges of samples (n, d), each worth so many draws (n,), or one, that are read by a transform."""
+        """The edges of samples (n, d), each worth so many draws (n,), or one, that are read by a transform.
+
+        With ``natural``, (d,), alpha is that at the upper ends, and not zero, where it may be.
+        """
         x = samples.detach().double()
         low = [-math.inf if support.low is None else support.low for support in supports]
         high = [math.inf if support.high is None else support.high for support in supports]
         logs = [form is not None and form.log for form in transform.forms]
+        own = natural or [0.0] * len(logs)
         lower = [_nearby(c - a, log, counts) for c, a, log in zip(x.unbind(1), low, logs, strict=True)]
-        upper = [_nearby(b - c, log, counts) for c, b, log in zip(x.unbind(1), high, logs, strict=True)]
+        upper = [_nearby(b - c, log, counts, power) for c, b, log, power in zip(x.unbind(1), high, logs, own, strict=True)]
         first = [a + near for a, (near, _) in zip(low, lower, strict=True)]
         last = [b - near for b, (near, _) in zip(high, upper, strict=True)]
         powers = [[power for _, power in ends] for ends in (lower, upper)]
@@ -153,7 +162,7 @@ class EdgedEstimator(Wrapper):
         return self.transform.log_abs_det_jacobian(x, x)
 
 
-def _nearby(distance: Tensor, log: bool, counts: Tensor | None) -> tuple[float, float]:
+def _nearby(distance: Tensor, log: bool, counts: Tensor | None, natural: float = 0.0) -> tuple[float, float]:
     """How near to an edge rows at these distances (n,) tell the density, and the power with which it goes on from there."""
     if not bool(torch.isfinite(distance[0])):
         return 0.0, 0.0
@@ -163,8 +172,8 @@ def _nearby(distance: Tensor, log: bool, counts: Tensor | None) -> tuple[float, 
     far, half, nearest = (float(value) for value in quantile(distance[:, None], worth, shares)[:, 0])
     inner = distance < far
     if not bool(inner.any()):  # many rows at one distance
-        return half, 0.0
+        return half, natural
     slope = float(mean((far / distance[inner]).log()[:, None], worth[inner]))
-    if not log and abs(slope - 1) < _ERRORS / math.sqrt(float(worth[inner].sum())):
-        return half, 0.0
+    if (natural or not log) and abs(slope * (1 + natural) - 1) < _ERRORS / math.sqrt(float(worth[inner].sum())):
+        return half, natural
     return nearest, 1 / slope - 1

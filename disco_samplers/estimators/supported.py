@@ -14,7 +14,7 @@ from disco_samplers.estimators.circular import CircularEstimator, Layout
 from disco_samplers.estimators.edges import EdgedEstimator, Edges
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
-from disco_samplers.estimators.transforms import GroupTransform, Interval, SupportTransform
+from disco_samplers.estimators.transforms import GroupTransform, Interval, JohnsonTransform, SupportTransform
 from disco_samplers.model import Network
 
 
@@ -43,12 +43,17 @@ class SupportedEstimator(TransformedEstimator):
         counts: Tensor | None = None,
         keys: int | None = None,
         *,
+        others: JohnsonTransform | None = None,
+        natural: Sequence[float] = (),
         progress: bool = False,
     ) -> SupportedEstimator:
-        """A network's reading of samples (n, d) inside the supports; the others as of :class:`NetworkEstimator`."""
-        transform = SupportTransform.fit(samples, supports, counts)
+        """A network's reading of samples (n, d) inside the supports; the others as of :class:`NetworkEstimator`.
+
+        With ``others`` columns without a bound are read by it; ``natural`` is as of :meth:`Edges.of`.
+        """
+        transform = SupportTransform.fit(samples, supports, counts, others)
         inner = NetworkEstimator(network, transform(samples), counts, keys, progress=progress)
-        return cls(inner, transform, Edges.of(samples, supports, transform, counts))
+        return cls(inner, transform, Edges.of(samples, supports, transform, counts, natural))
 
     def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
         kept, rise, own, outside = self._kept(points)
@@ -101,11 +106,12 @@ def read_supported(
     counts: Tensor | None = None,
     keys: int | None = None,
     *,
+    others: JohnsonTransform | None = None,
     progress: bool = False,
 ) -> Any:
     """A network's reading of samples (n, d) inside the supports; the others as of :class:`NetworkEstimator`.
 
-    Groups of columns first, then circles, then edges.
+    Groups of columns first, then circles, then edges, and columns of the real numbers by ``others``, which is of all d columns.
 
     Raises:
         ValueError: if more than three columns are circular.
@@ -115,31 +121,25 @@ def read_supported(
     layout = Layout.of(rows, groups.supports, counts)
     ends = [Support() if isinstance(support, Circle) else support for support in groups.supports]
     lines = layout.dealt(rows) if layout else rows
-    found: Any = SupportedEstimator.of(network, lines, ends, counts, keys, progress=progress)
+    if others is not None:
+        width = others.width[groups.kept].clone()
+        width[layout.columns] = math.inf
+        others = JohnsonTransform(others.location[groups.kept], width)
+    found: Any = SupportedEstimator.of(
+        network, lines, ends, counts, keys, others=others, natural=groups.powers, progress=progress
+    )
     found = CircularEstimator(found, layout) if layout else found
     return GroupedEstimator(found, groups) if groups else found
 
 
-def layout_of(estimator: Any) -> Layout:
-    """How the circular columns of an estimator are laid out; of one without any a layout of none."""
-    while not isinstance(estimator, CircularEstimator):
-        if not hasattr(estimator, "base"):
-            return Layout([], [], [], [])
-        estimator = estimator.base
-    return estimator.layout
-
-
-def straightened(estimator: Any) -> SupportTransform | None:
-    """The change of columns that takes each to a real line, angles in the turn around their centres; None for groups."""
-    layout = layout_of(estimator)
+def straightened(estimator: Any, supports: Sequence[Support]) -> SupportTransform | None:
+    """The change of columns that takes each to a real line, angles from the turn they are given in; None for groups."""
     while not isinstance(estimator, SupportedEstimator):
         if isinstance(estimator, GroupedEstimator):
             return None
         estimator = estimator.base
-    forms = list(estimator.transform.forms)
-    for i, circle, centre in zip(layout.columns, layout.circles, layout.centres, strict=True):
-        forms[i] = Interval(centre - circle.period / 2, centre + circle.period / 2, 1.0, False)
-    return SupportTransform(forms)
+    turns = [Interval(one.start, one.start + one.period, 1.0, False) if isinstance(one, Circle) else None for one in supports]
+    return SupportTransform([form or turn for form, turn in zip(estimator.transform.forms, turns, strict=True)])
 
 
 def unbounded(estimator: Any, samples: Tensor) -> Tensor:

@@ -47,14 +47,22 @@ class GroupTransform(ClosedForm):
     def __init__(self, supports: Sequence[Support]) -> None:
         super().__init__()
         self.groups, self.dim = groups_of(supports), len(supports)
-        self._dropped = [group.columns[-1] for group in self.groups if group.kind == "simplex"]
-        self._kept = [i for i in range(self.dim) if i not in self._dropped]
+        dropped = [group.columns[-1] for group in self.groups if group.kind == "simplex"]
+        kept = [i for i in range(self.dim) if i not in dropped]
         bounds = [support if not isinstance(support, Member) else Support(support.low, support.high) for support in supports]
         for group in self.groups:
             for i in group.columns[1:] if group.kind == "ordered" else ():
                 bounds[i] = Support(0.0, None)
-        self.supports = [bounds[i] for i in self._kept]
-        """Of the columns y."""
+        self.kept, self.supports = kept, [bounds[i] for i in kept]
+        """Numbers of the columns x that have a column y each, and the supports of these."""
+        # A share is near one where all later columns are near zero: a level density has a power of their number there.
+        self.powers = [
+            float(len(group.columns) - 2 - group.columns.index(i))
+            if isinstance(group := supports[i], Member) and group.kind == "simplex"
+            else 0.0
+            for i in kept
+        ]
+        """Of a column y at its upper end, where the density of x is level there."""
 
     def __bool__(self) -> bool:
         return bool(self.groups)
@@ -64,7 +72,7 @@ class GroupTransform(ClosedForm):
         return self._volume(x)
 
     def pull_back(self, x: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
-        pulled = dict(zip(self._kept, score.double().unbind(-1), strict=True))
+        pulled = dict(zip(self.kept, score.double().unbind(-1), strict=True))
         for group in self.groups:
             own = list(group.columns)
             if group.kind == "ordered":
@@ -83,7 +91,7 @@ class GroupTransform(ClosedForm):
 
     def forward_shape(self, shape: Sequence[int]) -> torch.Size:
         """The shape of images."""
-        return torch.Size([*shape[:-1], len(self._kept)])
+        return torch.Size([*shape[:-1], len(self.kept)])
 
     def inverse_shape(self, shape: Sequence[int]) -> torch.Size:
         """The shape of what has images of a shape."""
@@ -105,10 +113,10 @@ class GroupTransform(ClosedForm):
                 found = torch.where(off, -1.0, z[..., :-1] / _left(z))
             for i, column in zip(own, found.unbind(-1), strict=False):
                 columns[i] = column
-        return torch.stack([columns[i] for i in self._kept], -1)
+        return torch.stack([columns[i] for i in self.kept], -1)
 
     def _inverse(self, y: Tensor) -> Tensor:
-        columns = dict(zip(self._kept, y.double().unbind(-1), strict=True))
+        columns = dict(zip(self.kept, y.double().unbind(-1), strict=True))
         for group in self.groups:
             if group.kind == "ordered":
                 found = torch.stack([columns[i] for i in group.columns], -1).cumsum(-1)

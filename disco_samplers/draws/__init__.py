@@ -5,7 +5,7 @@ from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.frames import align, as_table, names_of
 from disco_samplers.draws.inference import from_labelled, inference_data
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
-from disco_samplers.draws.suggestions import suggest_after, suggest_supports
+from disco_samplers.draws.suggestions import SuggestedSupportWarning, suggest_after, suggest_supports, warn_of_supports
 from disco_samplers.draws.supports import (
     ROUNDING,
     TURN,
@@ -52,6 +52,7 @@ __all__ = [
     "LowEffectiveSizeWarning",
     "Member",
     "RepeatedRowsWarning",
+    "SuggestedSupportWarning",
     "Support",
     "TransposedWarning",
     "UnmixedWarning",
@@ -80,4 +81,5 @@ __all__ = [
     "supports_of",
     "supports_taken",
     "warn_of_risks",
+    "warn_of_supports",
 ]

@@ -67,7 +67,8 @@ class Draws:
         weights: (n,), or (chain, draw): not negative, of any sum. Weights of zero leave a row out.
         names: of the d columns.
         support: of columns by name or number, or one for each: "positive", "unit", (low, high) with None where there is no
-            bound, or a torch constraint; kept as one :class:`~disco_samplers.draws.Support` a column.
+            bound, "circular:360", or a torch constraint; of several columns, ``{("a", "b", "c"): "simplex"}``, or "ordered".
+            Kept as one :class:`~disco_samplers.draws.Support` a column.
         log_prob: (n,), the log-density at the draws where it is known, up to a constant.
 
     Raises:

@@ -12,7 +12,7 @@ from torch.distributions.transforms import Transform
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, check_double, like
-from disco_samplers.draws import Support, align, rounded_inside
+from disco_samplers.draws import Support, align, groups_of, rounded_inside
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt_through, check_options
 from disco_samplers.estimate.ascent import Mode, find_modes
 from disco_samplers.estimate.conditional import ConditionalEstimate, condition_on
@@ -432,6 +432,9 @@ class DensityEstimate:
                 picture.
             ImportError: if matplotlib is not installed.
         """
+        if groups := [group for group in groups_of(self.support or []) if group.kind == "simplex"]:
+            # A plane through one row leaves the simplex.
+            return self.marginal([0] if len(groups[0].columns) == self.dim == 2 else dims).plot(path=path)
         return plot_estimate(self.estimator, self.samples, dims, path, names=self.names, support=self.support)
 
     def corner(

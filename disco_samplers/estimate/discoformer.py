@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
 from disco_samplers.arrays import check_count, check_double, default_names
-from disco_samplers.draws import Draws, as_table, off_edges, supports_of, warn_of_risks
+from disco_samplers.draws import Draws, as_table, off_edges, supports_of, warn_of_risks, warn_of_supports
 from disco_samplers.estimate.card import CARD, PAPER, facts, shipped_card
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.frozen import frozen
@@ -129,10 +129,14 @@ class DiScoFormer(
                 :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns, which goes with a support: it is then
                 of the columns without one. The estimate is still of the data.
             support: where columns end, for one data set: a mapping of names or numbers of columns, ``{"tau": "positive",
-                "p": "unit", "x": (0, 10), "y": (None, 5)}``, or one entry a column; torch's constraints are taken, too. By
-                default :attr:`Draws.support <disco_samplers.Draws>`. Outside the log-density is minus infinity and the score
-                zero, and draws never lie there. Rows outside by less than a millionth of the column's scale count as on the
-                edge, and those on it as a little inside, with a :class:`~disco_samplers.draws.EdgeRowsWarning`.
+                "p": "unit", "x": (0, 10), "y": (None, 5)}``, or one entry a column; torch's constraints are taken, too. Angles
+                are "circular", or "circular:360" by another period than that of radians, at most three columns of them.
+                Several columns are a "simplex" or "ordered": ``{("a", "b", "c"): "simplex"}``. By default
+                :attr:`Draws.support <disco_samplers.Draws>`; "auto" is the same, and tells by a
+                :class:`~disco_samplers.draws.SuggestedSupportWarning` which columns look as if they had one. Outside the
+                log-density is minus infinity and the score zero, and draws never lie there. Rows outside by less than a
+                millionth of the column's scale count as on the edge, and those on it as a little inside, with a
+                :class:`~disco_samplers.draws.EdgeRowsWarning`.
             progress: whether to show a bar while a context longer than ``keys`` is encoded.
 
         Returns:
@@ -161,6 +165,10 @@ class DiScoFormer(
             raise ValueError("give transform or support, not both: a support has a transform of its own")
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
         x, counts, about = self._rows(samples, weights, effective_size, mask)
+        if isinstance(support, str) and support == "auto":
+            check_single(x, "support")
+            warn_of_supports(Draws(x, names=about["names"], support=about["support"]))
+            support = None
         supports = about.pop("support", None)
         if transform is not None:
             supports = None

@@ -125,8 +125,9 @@ class Layout(NamedTuple):
         angles, moves = self.laid(points), []
         for angle, centre, flat in zip(angles.unbind(-1), self.centres, self.flat, strict=True):
             # The window ends within the next turn, on the side where the point is.
-            side = torch.where(angle < centre, 2 * math.pi, -2 * math.pi)
-            every = [torch.full_like(angle, 2 * math.pi * k) for k in range(-_TURNS, _TURNS + 1)]
+            turn = torch.full_like(angle, 2 * math.pi)
+            side = torch.where(angle < centre, turn, -turn)
+            every = [k * turn for k in range(-_TURNS, _TURNS + 1)]
             moves.append(every if flat else [torch.zeros_like(angle), side])
         return self.placed(points, torch.stack([angles + torch.stack(chosen, -1) for chosen in itertools.product(*moves)]))
 

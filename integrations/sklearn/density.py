@@ -18,7 +18,7 @@ from torch import Tensor
 
 from disco_samplers import DiScoFormer
 from disco_samplers.arrays import check_double, default_names
-from disco_samplers.draws import Draws, Support, inside, rounded_inside, supports_of
+from disco_samplers.draws import Draws, Support, inside, rounded_inside, supports_of, warn_of_supports
 from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit, quantile
 
@@ -57,9 +57,10 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         Rows that a row attends to while a longer context is encoded. A longer table is computed in float32.
     device : str, default="cpu"
         Where the model works, for instance "cuda".
-    support : mapping, sequence or None, default=None
+    support : mapping, sequence, "auto" or None, default=None
         Where columns end, as ``DiScoFormer.condition`` takes it: {"age": "positive", 3: "unit", "angle": "circular:360"}. The
-        others pass through ``marginals``. Cells of what is recorded in steps end where their column does.
+        others pass through ``marginals``. Cells of what is recorded in steps end where their column does. "auto" only tells, by
+        a warning, which columns look as if they ended.
     random_state : int, RandomState instance or None, default=0
         Of dequantisation, subsets, folds and the normaliser.
     verbose : bool, default=False
@@ -110,7 +111,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         "context_size": [Interval(Integral, 16, None, closed="left")],
         "keys": [Interval(Integral, 16, None, closed="left")],
         "device": [str],
-        "support": [dict, list, tuple, None],
+        "support": [dict, list, tuple, StrOptions({"auto"}), None],
         "random_state": ["random_state"],
         "verbose": ["boolean"],
     }
@@ -160,8 +161,10 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self._seed = int(rng.randint(2**31))
         rows = dequantized(X, self.resolution_, rng)
         self._supports = None
-        if self.support is not None:
-            names = [str(name) for name in getattr(self, "feature_names_in_", default_names(X.shape[1]))]
+        names = [str(name) for name in getattr(self, "feature_names_in_", default_names(X.shape[1]))]
+        if isinstance(self.support, str):
+            warn_of_supports(Draws(X, names=names))
+        elif self.support is not None:
             self._supports = supports_of(self.support, names, torch.from_numpy(X))
             inside(torch.from_numpy(X), self._supports, names)
             rows = _mirrored(rows, self._supports)

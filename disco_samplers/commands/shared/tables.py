@@ -39,6 +39,8 @@ def supported(table: files.Table, given: Sequence[str]) -> files.Table:
     """
     found, said = dict(table.support), set[str]()
     for text in given:
+        if text == "auto":  # what columns look like is told in any case
+            continue
         name, equals, where = text.rpartition("=")
         columns = _columns_of(name, table.names)
         if not equals or not columns:

@@ -110,7 +110,11 @@ class GroupTransform(ClosedForm):
                 found = torch.cat([z[..., :1], z.diff(dim=-1)], -1)
             else:
                 off = (z.sum(-1, keepdim=True) - 1).abs() > ROUNDING * len(own)
-                found = torch.where(off, -1.0, z[..., :-1] / _left(z))
+                share = z[..., :-1] / _left(z)
+                # No nearer to a corner than what is left of it there.
+                least = 1 - z.flip(-1).cumsum(-1).flip(-1)[..., 1:].clamp_min(_NEAREST) / _left(z)
+                share = torch.where((share > 0.5) & (share <= 1), torch.minimum(share, least), share)
+                found = torch.where(off, -1.0, share)
             for i, column in zip(own, found.unbind(-1), strict=False):
                 columns[i] = column
         return torch.stack([columns[i] for i in self.kept], -1)

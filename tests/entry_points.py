@@ -356,6 +356,14 @@ CORE: dict[str, Entry] = {
         ),
     ),
     "estimate of columns with a support": ("data draws", bounded),
+    "estimate of angles": (
+        "data draws",
+        lambda h: h.model("axes").condition(h.draws(X), support=["circular:9", "real"]).log_prob_and_score(h.put(Y)),
+    ),
+    "estimate of ordered columns": (
+        "data draws",
+        lambda h: h.model("axes").condition(h.draws(np.sort(X, 1)), support={(0, 1): "ordered"}).log_prob_and_score(h.put(Y)),
+    ),
     "shipped weights": (
         "data",
         lambda h: at(h, DiScoFormer.from_pretrained(map_location=str(h.device)).condition(h.put(X))),

@@ -22,7 +22,7 @@ from pyro.infer.autoguide import AutoDiagonalNormal, AutoLaplaceApproximation
 from pyro.optim import Adam
 from torch import Tensor
 
-from disco_samplers import LangevinSampler
+from disco_samplers import Draws, LangevinSampler
 from disco_samplers.testing.statistics import assert_mean_close, assert_same_distribution
 
 
@@ -42,6 +42,8 @@ SUPPORTS = {
         constraints.cat([constraints.real, constraints.positive], -1, [1, 1]),
         lambda z: torch.cat([z[:, :1], z[:, 1:].exp()], 1),
     ),
+    "words": ({0: "unit", 1: "circular:360"}, lambda z: torch.cat([z[:, :1].sigmoid(), (90 * z[:, 1:]) % 360], 1)),
+    "simplex by a word": ({(0, 1, 2): "simplex"}, torch.distributions.biject_to(constraints.simplex)),
     "correlation": (constraints.corr_cholesky, torch.distributions.biject_to(constraints.corr_cholesky)),
 }
 SIZES = {"correlation": 3}
@@ -157,6 +159,21 @@ def test_gradients() -> None:
     steps = 1e-2 * torch.eye(2, dtype=torch.float64)
     finite = torch.stack([by_density.log_prob(x + h) - by_density.log_prob(x - h) for h in steps], 1) / 2e-2
     torch.testing.assert_close(got, finite, rtol=5e-3, atol=5e-3)
+
+
+def test_supports_in_words() -> None:
+    """The full density at an edge; draws that know their support need no other; words are of numbers and vectors."""
+    x = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))
+    made = SampleDistribution(x, ["unit", "unit"])
+    assert made.log_prob(torch.zeros(2)).exp() > 0.7
+    assert SampleDistribution(x[:, 0], "unit").log_prob(torch.zeros(3)).exp().min() > 0.7
+    known = SampleDistribution(Draws(x, support=["unit", (0, None)]), validate_args=False)
+    assert known.log_prob(torch.tensor([0.5, -0.1])) == -math.inf
+    assert known.estimate.support == [(0.0, 1.0), (0.0, None)]
+    with pytest.raises(ValueError, match="words are of numbers and vectors"):
+        SampleDistribution(x.view(250, 4, 2), {0: "positive"})
+    with pytest.raises(ValueError, match="ordered of x1, x0 must be of all columns, in their order"):
+        SampleDistribution(x.sort(1, descending=True).values, {(1, 0): "ordered"})
 
 
 def test_outside_the_support() -> None:

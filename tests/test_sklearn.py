@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 from disco_samplers import DiScoFormer, DiScoFormerConfig  # noqa: E402
+from disco_samplers.draws import SuggestedSupportWarning  # noqa: E402
 from disco_samplers.estimators import Places, Quadrature, Slices, SupportTransform  # noqa: E402
 
 X = np.random.default_rng(0).normal(size=(80, 3)) * [1.0, 10.0, 0.1]
@@ -463,3 +464,25 @@ def test_one_row_and_other_columns(density):
     assert density.score_samples(X[:1]).shape == (1,)
     with pytest.raises(ValueError, match="3 features"):
         density.score_samples(X[:, :2])
+
+
+def test_supports_of_a_table():
+    """Counts and shares end where they end: nothing below, the full density there; heavy columns are still tamed."""
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"count": rng.poisson(1.0, 300), "share": rng.random(300), "heavy": rng.standard_t(2, 300)})
+    given = {"count": "positive", "share": "unit"}
+    density, plain = DiscoDensity(support=given).fit(X), DiscoDensity().fit(X)
+    at = pd.DataFrame({"count": [-1.0, 1.0, 1.0], "share": [0.5, 1.001, 0.5], "heavy": [0.0, 0.0, 0.0]})
+    found = density.score_samples(at)
+    assert (found[:2] == -np.inf).all()
+    assert np.isfinite(found[2])
+    assert density.score_training_samples().mean() > plain.score_training_samples().mean()
+    drawn = density.sample(100, random_state=0)
+    assert drawn[:, 0].min() >= 0
+    assert set(np.unique(drawn[:, 0])) <= set(range(20))
+    assert 0 <= drawn[:, 1].min() <= drawn[:, 1].max() <= 1
+    with pytest.warns(SuggestedSupportWarning, match="'share': 'unit'"):
+        DiscoDensity(support="auto").fit(X)
+    with pytest.raises(ValueError, match=r"support \(0.5, 1.0\) of column share"):
+        DiscoDensity(support={"share": (0.5, 1)}).fit(X)

@@ -64,6 +64,30 @@ def test_bounds_that_a_file_knows(here, capsys):
     assert np.isfinite(files.read_table("s.csv").values).all()
 
 
+def test_angles_and_a_simplex(here, capsys):
+    rng = np.random.default_rng(2)
+    p = rng.dirichlet([1, 1, 1], 80)
+    angle = np.r_[1.0, 359.0, rng.uniform(0, 360, 78)]
+    files.write_table("turns.csv", {"angle": angle, "p[0]": p[:, 0], "p[1]": p[:, 1], "p[2]": p[:, 2]})
+    at = {"angle": [-1.0, 359.0, 5.0], "p[0]": [0.2, 0.2, 0.5], "p[1]": [0.3, 0.3, 0.5], "p[2]": [0.5, 0.5, 0.5]}
+    files.write_table("at.csv", {name: np.array(column) for name, column in at.items()})
+    given = ["score", "turns.csv", "--at", "at.csv", "--out", "s.csv", "--model", "small", "--quiet"]
+    assert cli.main(given) == 0
+    assert "looks bounded: --support angle=circular:360 p[0],p[1],p[2]=simplex\n" in capsys.readouterr().out
+    supports = ["--support", "angle=circular:360", "p=simplex"]
+    assert cli.main([*given, *supports]) == 0
+    log_prob = files.read_table("s.csv").values[:, 0]
+    assert log_prob[0] == pytest.approx(log_prob[1], abs=1e-6)
+    assert log_prob[2] == -np.inf
+    some = ["sample", "turns.csv", "--num-samples", "40", "--quiet", "--model", "small", "--out", "new.csv"]
+    assert cli.main([*some, *supports]) == 0
+    found = files.read_table("new.csv").values
+    assert np.allclose(found[:, 1:].sum(1), 1)
+    assert ((found[:, 0] >= 0) & (found[:, 0] <= 360)).all()
+    assert cli.main(["plot", "turns.csv", "--columns", "p[0]", "p[1]", "--out", "p.png", "--model", "small"]) == 0
+    assert cli.main([*given, "--support", "auto"]) == 0
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -72,6 +96,9 @@ def test_bounds_that_a_file_knows(here, capsys):
         ("tau=plus", "--support tau=plus: write positive, unit, real, or LOW,HIGH with either left out"),
         ("tau=5,1", "--support tau=5,1: write positive"),
         ("tau=1,2,3", "--support tau=1,2,3: write positive"),
+        ("tau=circular:", "column tau must have a period, as circular:360 has"),
+        ("tau=simplex", "simplex is of two columns or more"),
+        ("tau,x=simplex", "write COLUMN=WHERE with a column of tau, p"),
         ("p=0,0.5", r"rows lie outside the support \(0.0, 0.5\) of column p: rows "),
     ],
 )

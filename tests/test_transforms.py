@@ -11,7 +11,9 @@ from conftest import perturbed
 from torch.distributions import TransformedDistribution, biject_to, constraints
 from torch.distributions import transforms as t
 
+from disco_samplers.draws import Member
 from disco_samplers.estimators import (
+    GroupTransform,
     JohnsonTransform,
     LinearTransform,
     NetworkEstimator,
@@ -63,8 +65,13 @@ def by_radius(x):
     return kernel - torch.log1p(TAU * s) + torch.linalg.slogdet(MATRIX).logabsdet  # in two dimensions g cancels
 
 
+def ordered(x):
+    return normal(torch.stack([x[..., 0], x[..., 1] - x[..., 0]], -1))
+
+
 WIDTH = torch.tensor([0.5, 3.0], dtype=torch.float64)
 LAWS = {
+    "ordered": (GroupTransform([Member("ordered", (0, 1))] * 2), ordered),
     "positive": (t.ExpTransform().inv, lognormal),
     "interval": (biject_to(constraints.interval(0.0, 3.0)).inv, logit_normal),
     "linear": (LinearTransform(CENTER, MATRIX), correlated),

@@ -84,6 +84,11 @@ def supported(model, draws):
     return model.condition(draws.replaced(draws.values.exp()), support=["positive"] * draws.dim).log_prob(QUERIES.exp())
 
 
+def circular(model, draws):
+    estimate = model.condition(draws, support={0: "circular:60"})
+    return estimate.log_prob(QUERIES), torch.tensor(estimate.estimator.layout.centres)
+
+
 def tails(radial):
     def fit(model, draws):
         rows, counts = draws.counts()
@@ -144,6 +149,7 @@ ENTRY_POINTS = {
     "merging": merged,
     "Johnson": johnson,
     "support": supported,
+    "circle": circular,
     "tails by radius": tails(True),
     "tails by column": tails(False),
     "mixture": mixture,

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers import files, pictures
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import Output, rows_of, told
-    from disco_samplers.commands.shared.tables import equal_rows, runs_of, table_from
+    from disco_samplers.commands.shared.tables import equal_rows, runs_of, supported, table_from
     from disco_samplers.draws import suggest_after
     from disco_samplers.estimators import DEFAULTS
     from disco_samplers.samplers import LangevinSampler, NotMixedWarning, not_mixed
@@ -92,8 +92,8 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         files.writable(options.out, draws=True, names=table.names)
     options.model = options.model or DEFAULTS["posterior"]
-    if options.given:
-        return _given(options, output, table)
+    if options.given or "simplex" in supported(table, options.support).support.values():
+        return _independent(options, output, table)
     estimate, draws = conditioned(options, table)
     rows = equal_rows(table, options.seed)
     sampler = LangevinSampler(score=estimate, method=options.method)
@@ -153,8 +153,8 @@ def _crossed(name: str, count: int, draws: int, look: str) -> str:
     )
 
 
-def _given(options: argparse.Namespace, output: Any, table: Any) -> int:
-    """Draws of the other columns where some have given values: independent ones, without chains."""
+def _independent(options: argparse.Namespace, output: Any, table: Any) -> int:
+    """Draws of the other columns where some have given values, or of a simplex: independent ones, without chains."""
     import numpy as np
 
     from disco_samplers import files
@@ -167,21 +167,23 @@ def _given(options: argparse.Namespace, output: Any, table: Any) -> int:
     chains = {"--num-chains": options.num_chains != _CHAINS, "--method": options.method != "auto"}
     chains |= {"--num-warmup": options.num_warmup is not None, "--thinning": options.thinning is not None}
     if said := [name for name, wanted in chains.items() if wanted]:
-        raise ValueError(f"{', '.join(said)}: of chains, and draws with --given are independent: leave out one or the other")
+        raise ValueError(
+            f"{', '.join(said)}: of chains, and draws with --given are independent, as those on a simplex are: leave it out"
+        )
     if options.out:
         files.writable(options.out, draws=False)
     estimate, draws = conditioned(options, table)
-    law = estimate.conditional(given)
+    law = estimate.conditional(given) if given else estimate
     new = np.asarray(law.sample(options.num_samples, seed=options.seed))
     names = [name for name in table.names if name not in given]
     output.write(options.out, lambda path: files.write_table(path, dict(zip(names, new.T, strict=True))))
-    output.write(options.plot, law.plot)
+    output.write(options.plot, lambda path: law.plot(path=path))
     summary = summarise(new[None], names, independent=True)
     columns = [*summary.columns]
     width = max(8, *(len(name) for name in names))
     lines = [f"{'':<{width}}" + "".join(f"{column:>11}" for column in columns)]
     lines += [f"{name:<{width}}" + "".join(f"{summary.columns[c][i]:>11.4g}" for c in columns) for i, name in enumerate(names)]
-    about = f"{draws}\n\nnew draws: {len(new)} of {', '.join(names)} given {', '.join(options.given)}"
+    about = f"{draws}\n\nnew draws: {len(new)} of {', '.join(names)}" + f" given {', '.join(options.given)}" * bool(given)
     return int(output.tell("\n".join([about, *lines]), input=told(draws), given=given, summary=rows_of(summary)))
 
 

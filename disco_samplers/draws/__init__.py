@@ -5,8 +5,24 @@ from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.inference import from_labelled, inference_data
 from disco_samplers.draws.names import align, as_table, names_of
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
-from disco_samplers.draws.suggestions import suggest_after, suggest_supports
-from disco_samplers.draws.supports import EdgeRowsWarning, Support, inside, off_edges, rounded_inside, supports_of
+from disco_samplers.draws.suggestions import SuggestedSupportWarning, suggest_after, suggest_supports, warn_of_supports
+from disco_samplers.draws.supports import (
+    ROUNDING,
+    TURN,
+    Circle,
+    EdgeRowsWarning,
+    Member,
+    Support,
+    described,
+    described_of,
+    groups_of,
+    inside,
+    off_edges,
+    outside,
+    rounded_inside,
+    supports_of,
+    supports_taken,
+)
 from disco_samplers.draws.worth import (
     DrawsWarning,
     HeavyWeightWarning,
@@ -24,6 +40,9 @@ from disco_samplers.draws.worth import (
 )
 
 __all__ = [
+    "ROUNDING",
+    "TURN",
+    "Circle",
     "Draws",
     "DrawsWarning",
     "EdgeRowsWarning",
@@ -31,7 +50,9 @@ __all__ = [
     "GranularColumnWarning",
     "HeavyWeightWarning",
     "LowEffectiveSizeWarning",
+    "Member",
     "RepeatedRowsWarning",
+    "SuggestedSupportWarning",
     "Support",
     "TransposedWarning",
     "UnmixedWarning",
@@ -40,19 +61,25 @@ __all__ = [
     "blocks_of",
     "cautious",
     "chains_effective_size",
+    "described",
+    "described_of",
     "distinct_rows",
     "evenly",
     "from_labelled",
+    "groups_of",
     "index_of",
     "inference_data",
     "inside",
     "kish_effective_size",
     "names_of",
     "off_edges",
+    "outside",
     "part_worth",
     "rounded_inside",
     "suggest_after",
     "suggest_supports",
     "supports_of",
+    "supports_taken",
     "warn_of_risks",
+    "warn_of_supports",
 ]

@@ -17,7 +17,7 @@ from disco_samplers.convergence import R_HAT, diagnostic, rhat_limit
 from disco_samplers.draws.checks import column_of, index_of, size_of, stacked, weights_of
 from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
 from disco_samplers.draws.names import as_table
-from disco_samplers.draws.supports import inside, supports_of
+from disco_samplers.draws.supports import inside, supports_of, supports_taken
 from disco_samplers.draws.worth import (
     HeavyWeightWarning,
     LowEffectiveSizeWarning,
@@ -67,7 +67,8 @@ class Draws:
         weights: (n,), or (chain, draw): not negative, of any sum. Weights of zero leave a row out.
         names: of the d columns.
         support: of columns by name or number, or one for each: "positive", "unit", (low, high) with None where there is no
-            bound, or a torch constraint; kept as one :class:`~disco_samplers.draws.Support` a column.
+            bound, "circular:360", or a torch constraint; of several columns, ``{("a", "b", "c"): "simplex"}``, or "ordered".
+            Kept as one :class:`~disco_samplers.draws.Support` a column.
         log_prob: (n,), or (chain, draw), the log-density at the draws where it is known, up to a constant.
 
     Raises:
@@ -118,7 +119,7 @@ class Draws:
         self.has_names = names is not None or found is not None
         self.weights = None if weights is None else weights_of(weights, tensor.shape, self.values)
         self.log_prob = None if log_prob is None else column_of(log_prob, "log_prob", tensor.shape).to(self.values.device)
-        self.support = None if support is None else supports_of(support, self.names)
+        self.support = None if support is None else supports_of(support, self.names, self.values)
         if self.support is not None:
             rows = self.values
             if self.weights is not None:  # what has none may lie anywhere
@@ -338,7 +339,7 @@ class Draws:
             ValueError: if there is no such column.
         """
         index = [index_of(column, self.names) for column in which]
-        bounds = None if self.support is None else [self.support[i] for i in index]
+        bounds = None if self.support is None else supports_taken(self.support, index)
         names = [self.names[i] for i in index] if self.has_names else None
         found = self.replaced(self.values[:, index], names=names, support=bounds)
         if sorted(index) == list(range(self.dim)):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, check_not_negative, check_positive
-from disco_samplers.estimators import PLAIN, NormalizedEstimator, adapt_heads, choose, log_normalizer, read
+from disco_samplers.estimators import PLAIN, NormalizedEstimator, adapt_heads, bounded, choose, log_normalizer, read, unbounded
 from disco_samplers.model import Network
 from disco_samplers.pictures import plot_adaptation
 from disco_samplers.randomness import seed_of
@@ -158,10 +158,10 @@ def adapt_through(outer: Any, network: Network, samples: Tensor, **options: Any)
     """:func:`adapt` in the coordinates in which an estimator reads the samples (n, d), and as they are where that is None."""
     if outer is None:
         return adapt(network, samples, **options)
-    estimator, report = adapt(network, outer.transform(samples), **options)
+    estimator, report = adapt(network, unbounded(outer, samples), **options)
     if isinstance(estimator, NormalizedEstimator):
-        return NormalizedEstimator(outer.with_base(estimator.base), estimator.log_z), report
-    return outer.with_base(estimator), report
+        return NormalizedEstimator(bounded(outer, estimator.base), estimator.log_z), report
+    return bounded(outer, estimator), report
 
 
 def check_options(learning_rate: float, max_seconds: float | None) -> None:

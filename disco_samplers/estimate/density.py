@@ -12,7 +12,7 @@ from torch.distributions.transforms import Transform
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, check_double, like
-from disco_samplers.draws import Support, align, rounded_inside
+from disco_samplers.draws import Support, align, groups_of, rounded_inside
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt_through, check_options
 from disco_samplers.estimate.ascent import Mode, find_modes
 from disco_samplers.estimate.conditional import ConditionalEstimate, condition_on
@@ -26,7 +26,6 @@ from disco_samplers.estimate.regions import HighestDensity, highest_density
 from disco_samplers.estimate.rows import check_points
 from disco_samplers.estimate.views import plot_estimate
 from disco_samplers.estimators import (
-    CalibratedEstimator,
     LogNormalizer,
     NetworkEstimator,
     NormalizedEstimator,
@@ -34,7 +33,9 @@ from disco_samplers.estimators import (
     calibrate,
     check_single,
     innermost,
+    is_calibrated,
     log_normalizer,
+    outward,
     proposal,
     settled,
     uncalibrated,
@@ -129,7 +130,7 @@ class DensityEstimate:
     @property
     def is_calibrated(self) -> bool:
         """Whether its columns were brought to those of the rows; see :meth:`calibrated`."""
-        return isinstance(innermost(self.estimator), CalibratedEstimator)
+        return is_calibrated(self.estimator)
 
     @property
     def device(self) -> torch.device:
@@ -209,11 +210,12 @@ class DensityEstimate:
         check_single(self.samples, "sample")
         generator = generator_on(self.device, seed=seed, generator=generator)
         # In the coordinates that the rows are read in; as it is, for these are draws of this estimate.
-        inner = DensityEstimate(self._model, self.estimator.core.samples, as_it_is(innermost(self.estimator)))
+        within = innermost(self.estimator)
+        inner = DensityEstimate(self._model, within.from_core(self.estimator.core.samples), as_it_is(within))
         # A simplex has a coordinate fewer than columns.
         names = self.names if inner.samples.shape[1] == self.samples.shape[1] else None
         moved = moved_rows(inner, num_samples, num_steps=num_steps, names=names, generator=generator, progress=progress)
-        draws = self.estimator.from_core(moved)
+        draws = outward(self.estimator, within, moved)
         dtype = self.samples.dtype
         draws = draws.to(dtype) if self.support is None else rounded_inside(draws, dtype, self.support)
         return draws.cpu().numpy() if self._numpy else draws
@@ -281,7 +283,7 @@ class DensityEstimate:
             return self._replaced(report=AdaptationReport([], [], 0, 0.0))
         model = self.model
         estimator, report = adapt_through(
-            None if self.transform is None else unnormalized(self.estimator),
+            None if self.transform is None and self.support is None else unnormalized(self.estimator),
             model.network,
             self.samples,
             counts=self.counts,
@@ -433,6 +435,9 @@ class DensityEstimate:
                 picture.
             ImportError: if matplotlib is not installed.
         """
+        if groups := [group for group in groups_of(self.support or []) if group.kind == "simplex"]:
+            # A plane through one row leaves the simplex.
+            return self.marginal([0] if len(groups[0].columns) == self.dim == 2 else dims).plot(path=path)
         return plot_estimate(self.estimator, self.samples, dims, path, names=self.names, support=self.support)
 
     def corner(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
 from disco_samplers.arrays import check_count, check_double, default_names
-from disco_samplers.draws import Draws, as_table, off_edges, supports_of, warn_of_risks
+from disco_samplers.draws import Draws, as_table, off_edges, supports_of, warn_of_risks, warn_of_supports
 from disco_samplers.estimate.card import CARD, PAPER, facts, shipped_card
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.frozen import frozen
@@ -22,11 +22,13 @@ from disco_samplers.estimators import (
     DEFAULTS,
     SHIPPED,
     WEIGHTS_NAME,
+    JohnsonTransform,
     NetworkEstimator,
-    SupportedEstimator,
     TransformedEstimator,
     check_single,
     load_network,
+    read_supported,
+    straightened,
     weights_path,
 )
 from disco_samplers.files import save_weights
@@ -124,12 +126,17 @@ class DiScoFormer(
                 None lets every row attend to every other, in :math:`O(n^2)`. Queries see all rows either way.
             transform: of :mod:`torch.distributions.transforms` or :mod:`disco_samplers.estimators`, from the data to the real
                 numbers in which the model is to read them, for one data set:
-                :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns. The estimate is still of the data.
+                :class:`~disco_samplers.estimators.JohnsonTransform` for skewed columns, which goes with a support: it is then
+                of the columns without one. The estimate is still of the data.
             support: where columns end, for one data set: a mapping of names or numbers of columns, ``{"tau": "positive",
-                "p": "unit", "x": (0, 10), "y": (None, 5)}``, or one entry a column; torch's constraints are taken, too. By
-                default :attr:`Draws.support <disco_samplers.Draws>`. Outside the log-density is minus infinity and the score
-                zero, and draws never lie there. Rows outside by less than a millionth of the column's scale count as on the
-                edge, and those on it as a little inside, with a :class:`~disco_samplers.draws.EdgeRowsWarning`.
+                "p": "unit", "x": (0, 10), "y": (None, 5)}``, or one entry a column; torch's constraints are taken, too. Angles
+                are "circular", or "circular:360" by another period than that of radians, at most three columns of them.
+                Several columns are a "simplex" or "ordered": ``{("a", "b", "c"): "simplex"}``. By default
+                :attr:`Draws.support <disco_samplers.Draws>`; "auto" is the same, and tells by a
+                :class:`~disco_samplers.draws.SuggestedSupportWarning` which columns look as if they had one. Outside the
+                log-density is minus infinity and the score zero, and draws never lie there. Rows outside by less than a
+                millionth of the column's scale count as on the edge, and those on it as a little inside, with a
+                :class:`~disco_samplers.draws.EdgeRowsWarning`.
             progress: whether to show a bar while a context longer than ``keys`` is encoded.
 
         Returns:
@@ -153,23 +160,30 @@ class DiScoFormer(
             check_count("keys", keys, 16)
         if transform is not None and not isinstance(transform, Transform):
             raise TypeError(f"transform must be one of torch's, such as ExpTransform().inv, got {transform!r}")
-        if transform is not None and support is not None:
+        others = transform if isinstance(transform, JohnsonTransform) else None
+        if transform is not None and support is not None and others is None:
             raise ValueError("give transform or support, not both: a support has a transform of its own")
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
         x, counts, about = self._rows(samples, weights, effective_size, mask)
+        if isinstance(support, str) and support == "auto":
+            check_single(x, "support")
+            warn_of_supports(Draws(x, names=about["names"], support=about["support"]))
+            support = None
         supports = about.pop("support", None)
         if transform is not None:
             supports = None
         if support is not None:
             check_single(x, "support")
-            supports = supports_of(support, about["names"] or default_names(x.shape[1]))
+            supports = supports_of(support, about["names"] or default_names(x.shape[1]), x)
         if x.ndim == 2 and transform is None and not supports:
             warn_of_risks(x, counts, about["names"])
         model = frozen(self)
         if supports is not None and any(supports):
             x = off_edges(x, supports, about["names"] or default_names(x.shape[1]))
-            bounded = SupportedEstimator.of(model.network, x, supports, counts, keys, progress=progress)
-            return DensityEstimate(model, x, bounded, transform=bounded.transform, support=supports, numpy=numpy, **about)
+            bounded = read_supported(model.network, x, supports, counts, keys, others=others, progress=progress)
+            return DensityEstimate(
+                model, x, bounded, transform=straightened(bounded, supports), support=supports, numpy=numpy, **about
+            )
         if transform is None:
             estimator: Any = NetworkEstimator(model.network, x, counts, keys, progress=progress)
             return DensityEstimate(model, x, estimator, numpy=numpy, **about)

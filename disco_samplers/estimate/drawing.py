@@ -44,7 +44,7 @@ def moved_rows(
     rows = draw_rows(core.samples, core.counts, num_samples, generator, replacement=True)
     noise = torch.randn(num_samples, d, generator=generator, device=matrix.device, dtype=matrix.dtype)
     jitter = 0.5 * estimate.effective_size ** (-1 / (d + 4)) * torch.linalg.solve(matrix.T, noise.T).T
-    initial = (core.samples[rows].double() + jitter).to(core.samples.dtype)
+    initial = estimate.estimator.from_core((core.samples[rows].double() + jitter).to(core.samples.dtype))
     sampler = LangevinSampler(score=estimate, method="jumps")
     with full_precision(matrix.device):
         run = sampler.run(1, initial=initial, num_warmup=num_steps - 1, names=names, generator=generator, progress=progress)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor, check_finite, placed
-from disco_samplers.draws import Support, index_of
+from disco_samplers.draws import Circle, Support, index_of
 from disco_samplers.estimators import Slices, deviation, mean
 
 _ZERO = 87.0
@@ -52,12 +52,18 @@ def values_of(given: Mapping[str | int, Any], names: list[str], device: torch.de
 def check_inside(index: list[int], values: Tensor, support: Sequence[Support], names: Sequence[str]) -> None:
     """Raises ValueError where values (b, g) of columns lie outside their supports."""
     for i, column in zip(index, values.unbind(1), strict=True):
-        if not support[i]:
+        if not support[i] or isinstance(support[i], Circle):
             continue
         outside = column != column.clamp(support[i].low, support[i].high)
         if outside.any():
             wrong = float(column[outside][0])
             raise ValueError(f"given {names[i]} = {wrong:.6g} lies outside its support {tuple(support[i])}")
+
+
+def in_turn(index: list[int], values: Tensor, support: Sequence[Support]) -> Tensor:
+    """Values (b, g) of columns, with angles in the turn in which they are given."""
+    columns = zip(values.unbind(1), (support[i] for i in index), strict=True)
+    return torch.stack([one.wrapped(column) if isinstance(one, Circle) else column for column, one in columns], 1)
 
 
 def check_dense(slices: Slices, samples: Tensor, counts: Tensor | None, names: list[str]) -> None:

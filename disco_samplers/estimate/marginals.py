@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from disco_samplers.arrays import default_names
-from disco_samplers.draws import Support, index_of
-from disco_samplers.estimators import NetworkEstimator, SupportedEstimator, check_single
+from disco_samplers.draws import Support, index_of, supports_taken
+from disco_samplers.estimators import NetworkEstimator, check_single, read_supported, straightened
 from disco_samplers.model import Network
 
 
@@ -29,10 +29,10 @@ def read_columns(estimate: Any, network: Network, columns: Iterable[str | int]) 
         raise ValueError("the marginal has no variance: all rows are the same in these columns")
     changes: dict[str, Any] = {"samples": x, "transform": None, "support": None, "report": None}
     changes["names"] = None if estimate.names is None else [estimate.names[i] for i in index]
-    supports = [Support()] if estimate.support is None else [estimate.support[i] for i in index]
+    supports = [Support()] if estimate.support is None else supports_taken(estimate.support, index)
     if any(supports):
-        bounded = SupportedEstimator.of(network, x, supports, counts, keys)
-        return changes | {"estimator": bounded, "transform": bounded.transform, "support": supports}
+        bounded = read_supported(network, x, supports, counts, keys)
+        return changes | {"estimator": bounded, "transform": straightened(bounded, supports), "support": supports}
     return changes | {"estimator": NetworkEstimator(network, x, counts, keys)}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, like
-from disco_samplers.draws import Support, align, rounded_inside
+from disco_samplers.draws import Support, align, outside, rounded_inside
 from disco_samplers.estimate.rows import check_points
 from disco_samplers.randomness import generator_on
 from disco_samplers.types import ArrayLike
@@ -64,9 +64,4 @@ class EstimateProposal:
 
     def _outside(self, y: Tensor) -> Tensor:
         """Whether points (m, d) are outside the support, (m,)."""
-        columns = zip(y.unbind(-1), self.support or [], strict=False)
-        found = torch.zeros(len(y), dtype=torch.bool, device=y.device)
-        for column, (low, high) in columns:
-            found |= column < (-math.inf if low is None else low)
-            found |= column > (math.inf if high is None else high)
-        return found
+        return outside(y, self.support or [])

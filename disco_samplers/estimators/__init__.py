@@ -1,9 +1,19 @@
 """Estimators: tensors in, tensors out. What a network reads off samples, through transforms, in parts, normalised."""
 
 from disco_samplers.estimators.base import Estimator, check_single, draw_rows
-from disco_samplers.estimators.calibrated import CalibratedEstimator, as_it_is, calibrate, innermost, uncalibrated
+from disco_samplers.estimators.calibrated import (
+    CalibratedEstimator,
+    as_it_is,
+    calibrate,
+    innermost,
+    is_calibrated,
+    outward,
+    uncalibrated,
+)
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
+from disco_samplers.estimators.circular import CircularEstimator, Layout
 from disco_samplers.estimators.crossfit import crossfit, shuffled
+from disco_samplers.estimators.edges import EdgedEstimator, Edges
 from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent, midranks
 from disco_samplers.estimators.judge import consistency, deviation, fall, mean
@@ -23,11 +33,18 @@ from disco_samplers.estimators.shipped import (
 )
 from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
 from disco_samplers.estimators.slices import Slice, Slices
-from disco_samplers.estimators.supported import Edges, SupportedEstimator
+from disco_samplers.estimators.supported import (
+    SupportedEstimator,
+    bounded,
+    read_supported,
+    straightened,
+    unbounded,
+)
 from disco_samplers.estimators.tempered import TemperedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
     ClosedForm,
+    GroupTransform,
     JohnsonTransform,
     LinearTransform,
     SupportTransform,
@@ -47,12 +64,16 @@ __all__ = [
     "SHIPPED",
     "WEIGHTS_NAME",
     "CalibratedEstimator",
+    "CircularEstimator",
     "ClosedForm",
+    "EdgedEstimator",
     "Edges",
     "Estimator",
+    "GroupTransform",
     "IndependentEstimator",
     "JohnsonTransform",
     "Kind",
+    "Layout",
     "LinearTransform",
     "LogNormalizer",
     "NeighbourMixture",
@@ -73,6 +94,7 @@ __all__ = [
     "WhitenedPartsEstimator",
     "adapt_heads",
     "as_it_is",
+    "bounded",
     "calibrate",
     "check_single",
     "choose",
@@ -84,19 +106,24 @@ __all__ = [
     "fit_mixture",
     "heavy_tails",
     "innermost",
+    "is_calibrated",
     "load_network",
     "log_normalizer",
     "log_volume",
     "may_be_independent",
     "mean",
     "midranks",
+    "outward",
     "proposal",
     "pull_back",
     "quantile",
     "read",
+    "read_supported",
     "settled",
     "shipped_network",
     "shuffled",
+    "straightened",
+    "unbounded",
     "uncalibrated",
     "unnormalized",
     "weights_path",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from disco_samplers.estimators.edges import EdgedEstimator
 from disco_samplers.estimators.proposal import proposal
 from disco_samplers.estimators.transforms import quantile
 from disco_samplers.estimators.wrapper import Wrapper
@@ -91,10 +92,7 @@ class CalibratedEstimator(Wrapper):
 
     def white_log_prob(self, z: Tensor) -> Tensor:
         """Log-density in the core's whitened coordinates."""
-        whitening = self.core.whitening
-        white = torch.nn.functional.pad(z[0], (0, len(whitening.center[0, 0]) - z.shape[-1]))
-        points = whitening.center[0] + torch.linalg.solve(whitening.matrix[0].T, white.T).T
-        log_prob: Tensor = self.base.white_log_prob(z) + self._tilt(points)[0]
+        log_prob: Tensor = self.base.white_log_prob(z) + self._tilt(self.unwhitened(z))[0]
         return log_prob
 
     def with_base(self, base: Any) -> CalibratedEstimator:
@@ -196,10 +194,27 @@ def uncalibrated(estimator: Any) -> Any:
 
 
 def innermost(estimator: Any) -> Any:
-    """The estimator in the coordinates in which rows are read, with its tilt if it has one."""
-    while not (estimator is estimator.core or isinstance(estimator, CalibratedEstimator)):
+    """The estimator in the coordinates in which rows are read, with its tilts if it has any."""
+    while not (estimator is estimator.core or isinstance(estimator, (CalibratedEstimator, EdgedEstimator))):
         estimator = estimator.base
     return estimator
+
+
+def is_calibrated(estimator: Any) -> bool:
+    """Whether an estimator is calibrated, or what it is wrapped around."""
+    while not isinstance(estimator, CalibratedEstimator):
+        if estimator is estimator.core:
+            return False
+        estimator = estimator.base
+    return True
+
+
+def outward(estimator: Any, inner: Any, points: Tensor) -> Tensor:
+    """The data's points of an estimator of the points of another that it is wrapped around."""
+    if estimator is inner:
+        return points
+    found: Tensor = estimator.from_base(outward(estimator.base, inner, points))
+    return found
 
 
 def _maximise(log_share: Tensor, features: Tensor, wanted: Tensor, penalty: Tensor) -> tuple[Tensor, float]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.estimators.base import draw_rows
+from disco_samplers.estimators.circular import CircularEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.model import Whitening, log_standard_normal
 from disco_samplers.randomness import generator_on
@@ -144,6 +145,8 @@ def _read_as(estimator: Any, density: NeighbourMixture) -> Any:
     if estimator is estimator.core:
         return density
     inner = _read_as(estimator.base, density)
+    if isinstance(estimator, CircularEstimator):
+        return CircularEstimator(inner, estimator.layout)
     return TransformedEstimator(inner, estimator.transform) if isinstance(estimator, TransformedEstimator) else inner
 
 

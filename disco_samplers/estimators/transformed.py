@@ -84,7 +84,11 @@ class TransformedEstimator:
 
     def from_core(self, points: Tensor) -> Tensor:
         """The data's points of the core's points."""
-        found: Tensor = self.transform.inv(self.base.from_core(points))
+        return self.from_base(self.base.from_core(points))
+
+    def from_base(self, points: Tensor) -> Tensor:
+        """The data's points of the base's points."""
+        found: Tensor = self.transform.inv(points)
         return found
 
     def whiten(self, points: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from disco_samplers.estimators.base import Estimator
@@ -29,13 +30,23 @@ class Wrapper(ABC):
 
     def from_core(self, points: Tensor) -> Tensor:
         """The data's points of the core's points."""
-        found: Tensor = self.base.from_core(points)
-        return found
+        return self.from_base(self.base.from_core(points))
+
+    def from_base(self, points: Tensor) -> Tensor:
+        """The data's points of the inner estimator's points."""
+        return points
 
     def whiten(self, points: Tensor) -> Tensor:
         """Whitened coordinates of the core."""
         white: Tensor = self.base.whiten(points)
         return white
+
+    def unwhitened(self, z: Tensor) -> Tensor:
+        """The core's points (m, d) of whitened coordinates (1, m, rank)."""
+        whitening = self.core.whitening
+        white = torch.nn.functional.pad(z[0], (0, len(whitening.center[0, 0]) - z.shape[-1]))
+        points: Tensor = whitening.center[0] + torch.linalg.solve(whitening.matrix[0].T, white.T).T
+        return points
 
     @abstractmethod
     def with_base(self, base: Any) -> Any:

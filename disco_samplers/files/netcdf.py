@@ -10,10 +10,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from disco_samplers.draws import from_labelled, inference_data
+from disco_samplers.draws import described_of, from_labelled, inference_data
 from disco_samplers.extras import optional
 from disco_samplers.files.columns import from_chains, numeric
-from disco_samplers.files.table import Bound, Table, from_logs
+from disco_samplers.files.table import Table, from_logs
 
 _LOG_PROB, _LOG_WEIGHT, _INDEPENDENT, _SUPPORT = "lp", "log_weight", "independent", "support"
 """What ArviZ calls the log-density of a draw; and what we call the rest, for which it has no name."""
@@ -65,7 +65,7 @@ def to_arviz(
     *,
     log_weight: np.ndarray | None = None,
     log_prob: np.ndarray | None = None,
-    support: Mapping[str, Bound] | None = None,
+    support: Mapping[Any, Any] | None = None,
     independent: bool = False,
 ) -> Any:
     """ArviZ data of draws (chain, draw, d), (chain, draw) of them divergent; theta[0], theta[1], ... become one variable theta.
@@ -78,7 +78,12 @@ def to_arviz(
     if independent:
         data["posterior"].attrs[_INDEPENDENT] = 1
     if support:
-        data["posterior"].attrs[_SUPPORT] = json.dumps(support)
+        data["posterior"].attrs[_SUPPORT] = json.dumps(
+            {
+                " ".join(key) if isinstance(key, tuple) else key: (where, key) if isinstance(key, tuple) else where
+                for key, where in support.items()
+            }
+        )
     return data
 
 
@@ -102,12 +107,19 @@ def _table(data: Any, stats: Any, where: str) -> Table:
     )
 
 
-def _support(text: Any, names: list[str], where: str) -> dict[str, Bound]:
-    """The bounds of columns, as :func:`to_arviz` writes them."""
+def _support(text: Any, names: list[str], where: str) -> dict[Any, Any]:
+    """The supports of columns, as :func:`to_arviz` writes them: (low, high), "circular:PERIOD", or a group with its columns."""
     if text is None:
         return {}
     try:
-        return {name: (low, high) for name, (low, high) in json.loads(text).items() if name in names}
+        found = {}
+        for name, given in json.loads(text).items():
+            if isinstance(given, str):
+                found[name] = given
+            else:
+                first, second = given
+                found |= {tuple(second): first} if isinstance(first, str) else {name: (first, second)}
+        return described_of(found, names)
     except (TypeError, ValueError, AttributeError):
         raise ValueError(f'{where}: its attribute "{_SUPPORT}" is not (low, high) of columns by name, in JSON') from None
 

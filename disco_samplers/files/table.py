@@ -6,10 +6,11 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from disco_samplers.draws import Draws, DrawsWarning
+from disco_samplers.draws import Draws, DrawsWarning, described_of
 
 Bound = tuple[float | None, float | None]
 
@@ -26,7 +27,7 @@ class Table:
         chained: whether the rows of a chain are in the order in which they were drawn.
         weights: (n,), where rows weigh differently.
         log_prob: (n,), the log-density at the rows up to a constant, where it is known.
-        support: bounds of columns by name, None where there is none.
+        support: of columns by name, and of groups by tuples of names, as :class:`~disco_samplers.Draws` takes it.
         stats: further columns (n,) that are no variables: a sampler's diagnostics, derived quantities.
     """
 
@@ -37,7 +38,7 @@ class Table:
     chained: bool = False
     weights: np.ndarray | None = None
     log_prob: np.ndarray | None = None
-    support: dict[str, Bound] = dataclasses.field(default_factory=dict)
+    support: dict[Any, Any] = dataclasses.field(default_factory=dict)
     stats: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
@@ -57,7 +58,7 @@ class Table:
             self.by_chain if chains else self.values,
             weights=None if self.weights is None else self.weights.reshape(shape),
             names=self.names,
-            support=[self.support.get(name, (None, None)) for name in self.names] if self.support else None,
+            support=described_of(self.support, self.names) if self.support else None,
             log_prob=self.log_prob,
         )
 

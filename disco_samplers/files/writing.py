@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, described
 from disco_samplers.extras import optional
 from disco_samplers.files.columns import INDEX, LOG_PROB, LOG_WEIGHT
 from disco_samplers.files.formats import NEEDED, WRITERS
 from disco_samplers.files.netcdf import to_arviz, write_netcdf
 from disco_samplers.files.packed import is_packed, kind, open_binary
-from disco_samplers.files.table import Bound
 from disco_samplers.files.whole import check_place, write
 
 
@@ -58,7 +58,7 @@ def save(path: str | Path, draws: Draws) -> None:
         None if column is None else column.detach().cpu().numpy().reshape(values.shape[:2])
         for column in (draws.weights, draws.log_prob)
     )
-    support = None if draws.support is None else dict(zip(draws.names, draws.support, strict=True))
+    support = None if draws.support is None else described(draws.support, draws.names)
     independent = chains is None
     _write(Path(path), values, draws.names, weights=weights, log_prob=log_prob, support=support, independent=independent)
 
@@ -106,7 +106,7 @@ def _write(
     *,
     weights: np.ndarray | None = None,
     log_prob: np.ndarray | None = None,
-    support: Mapping[str, Bound] | None = None,
+    support: Mapping[Any, Any] | None = None,
     divergences: np.ndarray | None = None,
     independent: bool = False,
 ) -> None:

@@ -12,7 +12,7 @@ from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import StackTransform, Transform
 
 from disco_samplers.convergence import diagnostic
-from disco_samplers.draws import Draws, distinct_rows
+from disco_samplers.draws import Draws, distinct_rows, groups_of
 from disco_samplers.types import ArrayLike
 
 MOST_CONTEXT = 2048
@@ -105,6 +105,11 @@ class Rows:
 def real_coordinates(draws: Draws) -> Transform | None:
     """The transform from the real numbers to the columns' support; None where no column has a bound."""
     bounds = draws.support or []
+    if groups := [group for group in groups_of(bounds) if group.kind == "simplex"]:
+        told = ", ".join(draws.names[i] for i in groups[0].columns)
+        raise ValueError(
+            f"columns {told} are a simplex, and have no density of their own: leave one of them out, and its support"
+        )
     if all(low is None and high is None for low, high in bounds):
         return None
     return StackTransform([biject_to(_constraint(low, high)) for low, high in bounds], dim=-1)

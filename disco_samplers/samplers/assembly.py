@@ -13,6 +13,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.convergence import pareto_k
+from disco_samplers.draws import Circle, groups_of
 from disco_samplers.estimators import DEFAULTS, NetworkEstimator, proposal, shipped_network
 from disco_samplers.samplers.algorithms import Algorithm
 from disco_samplers.samplers.driver import Driver, Learn
@@ -53,7 +54,10 @@ def target_of(
         ValueError: if a function returns the wrong shape or what is not finite at the starting points, or the method would
             leave the estimate's support.
     """
-    if getattr(estimate, "support", None) is not None and not options.algorithm.adjusted:
+    supports = getattr(estimate, "support", None)
+    if supports is not None and any(group.kind == "simplex" for group in groups_of(supports)):
+        raise ValueError("chains would leave the simplex of the estimate's columns: draw by estimate.sample(n), which does not")
+    if supports is not None and any(one and not isinstance(one, Circle) for one in supports) and not options.algorithm.adjusted:
         raise ValueError(f'method "{options.method}" rejects no step, and would leave the support: use mala, malt or jumps')
     if options.method == "exact":
         target = guided(log_prob, estimate)

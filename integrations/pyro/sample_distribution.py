@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,10 +14,10 @@ from torch.distributions import biject_to
 from torch.distributions.transforms import ComposeTransform, ReshapeTransform
 
 from disco_samplers import DiScoFormer, preconditioners
-from disco_samplers.arrays import as_tensor, check_count, check_finite, device_of, placed
-from disco_samplers.draws import Draws, evenly
+from disco_samplers.arrays import as_tensor, check_count, check_finite, default_names, device_of, placed
+from disco_samplers.draws import Circle, Draws, Support, evenly, groups_of, rounded_inside, supports_of
 from disco_samplers.estimate import DensityEstimate, Gradient
-from disco_samplers.estimators import DEFAULTS, TransformedEstimator, deviation, draw_rows, mean
+from disco_samplers.estimators import DEFAULTS, TransformedEstimator, deviation, draw_rows, innermost, mean, outward
 from disco_samplers.modes import recorded
 from disco_samplers.samplers.steps import mala
 from disco_samplers.types import ArrayLike
@@ -30,6 +30,9 @@ class SampleDistribution(TorchDistribution):
     back by it,
 
     .. math:: \log p(x) = \log \hat f(T^{-1}(x)) - \log |\det J_T(T^{-1}(x))|.
+
+    That is where the support is a Pyro constraint, and T Pyro's own. In the words of ``DiScoFormer.condition(support=...)``,
+    ``{"tau": "positive"}``, it is an estimate by that: level at the edges of columns, and without a seam on circles.
 
     It stands wherever a distribution may: as a prior under NUTS, SVI or any guide, as an observation, inside plates, under
     ``torch.func.vmap``. A sample is one of the draws moved by one Metropolis-adjusted Langevin step of the estimate, as long
@@ -45,7 +48,10 @@ class SampleDistribution(TorchDistribution):
             vectors, with weights and chains. Each evaluation costs O(n): a thousand or two are plenty. A numpy array goes to
             the model's device, a tensor must be there already.
         support: a Pyro constraint; one of a scalar (``positive``, ``interval(a, b)``) holds for every entry of an event, and
-            ``constraints.cat`` or ``constraints.stack`` tell the columns apart.
+            ``constraints.cat`` or ``constraints.stack`` tell the columns apart. Or, of scalars and vectors, what
+            ``DiScoFormer.condition`` takes: "positive" or "circular:360" of a scalar, a mapping or a sequence of a vector. By
+            default that of :class:`~disco_samplers.Draws`, and the real numbers. Angles are real numbers to Pyro, as those of
+            its own von Mises law are.
         gradient: what differentiating ``log_prob`` gives: "score", the score head, is cheaper and works under
             ``torch.func``; "density" differentiates the density head, to any order.
         adapt: gradient steps of the estimate's on-the-fly adaptation.
@@ -74,7 +80,7 @@ class SampleDistribution(TorchDistribution):
     def __init__(
         self,
         draws: ArrayLike | Draws,
-        support: constraints.Constraint = constraints.real,
+        support: Any = None,
         *,
         gradient: Gradient = "score",
         adapt: int = 0,
@@ -92,18 +98,28 @@ class SampleDistribution(TorchDistribution):
             raise ValueError(f"draws must have shape (n, *event_shape) with n >= 2, got {tuple(x.shape)}")
         check_finite(x.reshape(len(x), -1), "draws")
         x = placed(x, "draws", device_of(model), free=not isinstance(draws, Tensor))
-        self._support = _of_event(support, x.ndim - 1)
-        self._bijection, self._free_shape = _bijection(self._support, x.shape[1:])
-        free = self._unconstrain(x)
+        spoken = known.support if support is None and known is not None else support
+        supports = None
+        if spoken is not None and not isinstance(spoken, constraints.Constraint):
+            names = known.names if known is not None else default_names(x[0].numel())
+            supports = _supports(spoken, names, x)
+            spoken = _constraint(supports, x.ndim - 1, names)
+        self._support = _of_event(constraints.real if spoken is None else spoken, x.ndim - 1)
+        target = constraints.independent(constraints.real, x.ndim - 1) if supports else self._support
+        self._bijection, self._free_shape = _bijection(target, x.shape[1:])
+        free = self._unconstrain(x) if supports is None else self._reading(x)
         n, k = free.shape
         if n <= k:
             raise ValueError(f"draws must be more than their dimensions, got {n} of {k} dimensions: take more draws")
         model = DiScoFormer.from_pretrained(DEFAULTS["posterior"], map_location=str(x.device)) if model is None else model
         self.draws, self.gradient = x, gradient
         self._share = None if known is None or known.weights is None else known.weights.to(x)
-        estimate = model.condition(free if known is None else known.replaced(free))
+        estimate = model.condition(free if known is None else known.replaced(free), support=supports)
         self.estimate: DensityEstimate = estimate.adapt(adapt) if adapt else estimate
-        self._resample = _Resampler(self.estimate)
+        # Within supports draws are moved where they have no edges.
+        self._within = innermost(self.estimate.estimator) if supports else self.estimate.estimator
+        rows = self._within.from_core(self._within.core.samples) if supports else None
+        self._resample = _Resampler(DensityEstimate(model, rows, self._within) if rows is not None else self.estimate)
         super().__init__(torch.Size(), x.shape[1:], validate_args=validate_args)
 
     @constraints.dependent_property
@@ -152,6 +168,8 @@ class SampleDistribution(TorchDistribution):
         """New draws, of shape ``sample_shape + batch_shape + event_shape``."""
         shape = self.shape(torch.Size(sample_shape))
         free = self._resample(math.prod(shape[: len(shape) - self.event_dim]))
+        if self.estimate.support is not None:
+            free = rounded_inside(outward(self.estimate.estimator, self._within, free), self.draws.dtype, self.estimate.support)
         draws: Tensor = self._reading.inv(free)
         return draws.reshape(shape)
 
@@ -177,6 +195,37 @@ class SampleDistribution(TorchDistribution):
                 f"first draw {int((~inside).nonzero()[0])}"
             )
         return free
+
+
+def _supports(given: Any, names: Sequence[str], x: Tensor) -> list[Support]:
+    """What a user said of the columns of draws (n,) or (n, d)."""
+    if x.ndim > 2:
+        raise ValueError(
+            f"support of draws of shape {tuple(x.shape)} must be a Pyro constraint: words are of scalars and vectors"
+        )
+    alone = x.ndim == 1 and not isinstance(given, Mapping)
+    return supports_of([given] if alone else given, names, x.reshape(len(x), -1))
+
+
+def _constraint(supports: Sequence[Support], event_dim: int, names: Sequence[str]) -> constraints.Constraint:
+    """Supports as Pyro says them."""
+    groups = groups_of(supports)
+    if groups and groups[0].columns != tuple(range(len(supports))):
+        some = ", ".join(names[i] for i in groups[0].columns)
+        raise ValueError(f"support: {groups[0].kind} of {some} must be of all columns, in their order, for Pyro has no other")
+    if groups:
+        return constraints.simplex if groups[0].kind == "simplex" else constraints.ordered_vector
+    found = [_interval(support) for support in supports]
+    return constraints.cat(found, -1, [1] * len(found)) if event_dim else found[0]
+
+
+def _interval(support: Support) -> constraints.Constraint:
+    low, high = support
+    if isinstance(support, Circle) or (low is None and high is None):
+        return constraints.real
+    if low is None:
+        return constraints.less_than(high)
+    return constraints.greater_than_eq(low) if high is None else constraints.interval(low, high)
 
 
 def _of_event(support: Any, event_dim: int) -> constraints.Constraint:

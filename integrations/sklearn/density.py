@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
@@ -16,8 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from disco_samplers import DiScoFormer
-from disco_samplers.arrays import check_double
-from disco_samplers.draws import Draws
+from disco_samplers.arrays import check_double, default_names
+from disco_samplers.draws import Draws, Support, inside, rounded_inside, supports_of, warn_of_supports
 from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit, quantile
 
@@ -65,6 +66,10 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         Rows that a row attends to while a longer context is encoded. A longer table is computed in float32.
     device : str, default="cpu"
         Where the model works, for instance "cuda".
+    support : mapping, sequence, "auto" or None, default=None
+        Where columns end, as ``DiScoFormer.condition`` takes it: {"age": "positive", 3: "unit", "angle": "circular:360"}. The
+        others pass through ``marginals``. Cells of what is recorded in steps end where their column does. "auto" only tells, by
+        a warning, which columns look as if they ended.
     random_state : int, RandomState instance or None, default=0
         Of dequantisation, subsets, folds and the normaliser.
     verbose : bool, default=False
@@ -115,6 +120,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         "context_size": [Interval(Integral, 16, None, closed="left")],
         "keys": [Interval(Integral, 16, None, closed="left")],
         "device": [str],
+        "support": [dict, list, tuple, StrOptions({"auto"}), None],
         "random_state": ["random_state"],
         "verbose": ["boolean"],
     }
@@ -129,6 +135,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         context_size: int = 32768,
         keys: int = MAX_KEYS,
         device: str = "cpu",
+        support: Any = None,
         random_state: Any = 0,
         verbose: bool = False,
     ) -> None:
@@ -139,6 +146,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self.context_size = context_size
         self.keys = keys
         self.device = device
+        self.support = support
         self.random_state = random_state
         self.verbose = verbose
 
@@ -152,7 +160,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If the table holds strings or infinite values, has fewer than two rows with values, a column without one, or no
-            variance; or if sample weights are negative, not one a row, or zero but for one row.
+            variance; if rows lack cells or lie outside where a support is given; or if sample weights are negative, not one a
+            row, or zero but for one row.
         """
         check_double(self.device, "device")
         table = checked(self, X, reset=True, least=2, missing=True)
@@ -161,8 +170,20 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         self.resolution_ = resolutions(X)
         self._seed = int(rng.randint(2**31))
+        rows = dequantized(X, self.resolution_, rng)
+        self._supports = None
+        names = [str(name) for name in getattr(self, "feature_names_in_", default_names(X.shape[1]))]
+        whole = ~np.isnan(X).any(1)
+        if isinstance(self.support, str) and whole.sum() > 1:
+            warn_of_supports(Draws(X[whole], names=names))
+        elif self.support is not None and not isinstance(self.support, str):
+            if not whole.all():
+                raise ValueError(f"support is of whole rows, and {(~whole).sum()} rows lack cells: leave these out, or support")
+            self._supports = supports_of(self.support, names, torch.from_numpy(X))
+            inside(torch.from_numpy(X), self._supports, names)
+            rows = _mirrored(rows, self._supports)
         self._rows, self._unseen = (torch.from_numpy(rows).to(self.device) for rows in (X, table[self._own < 0]))
-        context = torch.from_numpy(dequantized(X, self.resolution_, rng)).to(self.device)
+        context = torch.from_numpy(rows).to(self.device)
         self._weights = weights(self.model, self.device, double=len(X) <= self.keys)
         self.counts_ = None if weight is None else torch.from_numpy(weight).to(self.device)
         counts = [] if self.counts_ is None else [self.counts_]
@@ -229,7 +250,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         rows = self._rows.cpu().numpy()
         origin = rows[(~np.isnan(rows)).argmax(0), np.arange(rows.shape[1])]
         step = np.where(self.resolution_ > 0, self.resolution_, 1.0)
-        return np.where(self.resolution_ > 0, origin + step * np.round((draws - origin) / step), draws)
+        found = np.where(self.resolution_ > 0, origin + step * np.round((draws - origin) / step), draws)
+        return found if self._supports is None else _clipped(found, self._supports)
 
     def transform(self, X: Any) -> Any:
         """Log-density and its gradient as columns (n_samples, 1 + n_features), features for what comes next in a pipeline."""
@@ -271,11 +293,11 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         keys = self.keys if len(rows) > self.keys else None
         if counts is None:
             transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows)
-            return self._weights.condition(rows, keys=keys, transform=transform)
+            return self._weights.condition(rows, keys=keys, transform=transform, support=self._supports)
         draws = Draws(rows, weights=counts)
         worth = draws.counts()[1]
         transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows, worth)
-        return self._weights.condition(draws, keys=keys, transform=transform)
+        return self._weights.condition(draws, keys=keys, transform=transform, support=self._supports)
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed)
@@ -292,6 +314,24 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             counts=self.counts_,
             progress=self.verbose and len(self._rows) > _LONG,
         )
+
+
+def _mirrored(rows: np.ndarray, supports: Sequence[Support]) -> np.ndarray:
+    """Rows (n, d) whose cells reached beyond the ends of their columns, mirrored there."""
+    columns = []
+    for column, support in zip(rows.T, supports, strict=True):
+        found = column
+        for edge, sign in ((support.low, 1), (support.high, -1)):
+            if edge is not None and type(support) is Support:
+                found = edge + sign * np.abs(found - edge)
+        columns.append(found)
+    return np.stack(columns, 1)
+
+
+def _clipped(rows: np.ndarray, supports: Sequence[Support]) -> np.ndarray:
+    """Rows (n, d) in steps, no further than the ends of their columns."""
+    found: np.ndarray = rounded_inside(torch.from_numpy(rows), torch.float64, supports).numpy()
+    return found
 
 
 def weights(model: Any, device: str, *, double: bool) -> DiScoFormer:

@@ -37,7 +37,8 @@ def conditioned(options: argparse.Namespace, table: files.Table) -> tuple[Any, D
     """The estimate of a table's density, adapted where --adapt asks for it, and the draws it is made of."""
     draws = supported(table, options.support).draws(iid=options.iid)
     if not options.json and (looks := suggest_supports(draws)):
-        print("looks bounded: --support " + " ".join(f"{name}={look}" for name, look in looks.items()))
+        said = {name if isinstance(name, str) else ",".join(name): look for name, look in looks.items()}
+        print("looks bounded: --support " + " ".join(f"{name}={look}" for name, look in said.items()))
     # Rows that are said to be independent are worth their number, however they look.
     estimate = load_model(options).condition(draws, effective_size=draws.num_distinct if options.iid else None)
     check_count("--adapt", options.adapt, 0)

@@ -39,7 +39,8 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
             "nargs": "+",
             "default": [],
             "metavar": "COLUMN=WHERE",
-            "help": "where columns end: tau=positive p=unit x=0,10 y=0, z=,5 (default: as the file says)",
+            "help": "where columns end: tau=positive p=unit x=0,10 y=0, z=,5 angle=circular:360 a,b,c=simplex t=ordered "
+            "(default: as the file says)",
         },
         "given": {
             "nargs": "+",

@@ -14,7 +14,7 @@ import torch
 from disco_samplers import files, pictures
 from disco_samplers.arrays import default_names
 from disco_samplers.commands.shared.output import told
-from disco_samplers.draws import Draws, Support, blocks_of
+from disco_samplers.draws import Draws, Support, blocks_of, described_of, supports_of
 
 
 def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
@@ -38,17 +38,44 @@ def supported(table: files.Table, given: Sequence[str]) -> files.Table:
     Raises:
         ValueError: if one is no support, or of no column.
     """
-    found = dict(table.support)
+    found, said = dict(table.support), set[str]()
     for text in given:
+        if text == "auto":  # what columns look like is told in any case
+            continue
         name, equals, where = text.rpartition("=")
-        if not equals or name not in table.names:
+        columns = _columns_of(name, table.names)
+        if not equals or not columns:
             raise ValueError(f"--support {text}: write COLUMN=WHERE with a column of {', '.join(table.names)}")
+        if twice := sorted(said & set(columns)):
+            raise ValueError(f"--support {text}: {', '.join(twice)} has a support already")
+        said |= set(columns)
+        found = described_of(found, [name for name in table.names if name not in columns])
+        bounds: Any = [edge.strip() or None for edge in where.split(",")] if "," in where else where
         try:
-            bounds: Any = [float(edge) if edge.strip() else None for edge in where.split(",")] if "," in where else where
-            found[name] = Support.of(bounds, name)
+            if where in ("simplex", "ordered"):
+                supports_of({tuple(columns): where}, table.names)
+                found[tuple(columns)] = where
+            else:
+                found |= {column: Support.of(bounds, column) for column in columns}
         except (TypeError, ValueError) as error:
-            raise ValueError(f"--support {text}: write positive, unit, real, or LOW,HIGH with either left out") from error
+            known = where.startswith("circular:") or where in ("simplex", "ordered")
+            raise ValueError(
+                f"--support {text}: {error}"
+                if known
+                else f"--support {text}: write positive, unit, real, or LOW,HIGH with either left out; circular:PERIOD of "
+                "angles; A,B,C=simplex or A,B,C=ordered"
+            ) from error
     return dataclasses.replace(table, support=found)
+
+
+def _columns_of(name: str, names: Sequence[str]) -> list[str]:
+    """The columns that a text names: one, several with commas between, or theta for theta[0], theta[1] and so on."""
+    if name in names:
+        return [name]
+    found = []
+    for part in name.split(","):
+        found += [part] if part in names else [one for one in names if part and one.startswith(f"{part}[")] or [""]
+    return found if all(found) else []
 
 
 def warned(draws: Draws, path: str) -> Draws:

@@ -104,7 +104,7 @@ def settled(transform: Any, device: torch.device | str | None = None) -> Any:
     """The same transform, such that it can be copied and saved, with its tensors on a device."""
     if isinstance(transform, Tensor):
         return transform.to(device) if device is not None else transform
-    if isinstance(transform, (list, tuple)):
+    if type(transform) in (list, tuple):  # not named ones, which take their parts one by one
         return type(transform)(settled(part, device) for part in transform)
     if isinstance(transform, type(ExpTransform().inv)):
         return Inverted(settled(transform.inv, device))

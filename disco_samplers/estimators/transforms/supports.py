@@ -15,6 +15,7 @@ from torch.special import log_ndtr, ndtri
 from disco_samplers.draws import Support
 from disco_samplers.estimators.judge import mean
 from disco_samplers.estimators.transforms.base import ClosedForm
+from disco_samplers.estimators.transforms.johnson import JohnsonTransform
 from disco_samplers.estimators.transforms.quantiles import quantile
 
 _NEAREST = 1e-12
@@ -35,7 +36,7 @@ class Slopes(NamedTuple):
 
 
 class Form(ABC):
-    """One column's change of variables, from its support to the real line; ``log`` where it is by logarithms."""
+    """One column's change of variables, from its support to the real line; ``log`` where it is by logarithms of distances."""
 
     log: bool
 
@@ -133,15 +134,35 @@ class Interval(Form):
         return (x - self.low).clamp_min(least), (self.high - x).clamp_min(least)
 
 
+class Tamed(Form):
+    r"""A column without ends by :math:`z = \operatorname{asinh}((x - \xi) / \lambda)`, as :class:`JohnsonTransform` has it."""
+
+    log = False
+
+    def __init__(self, location: float, width: float) -> None:
+        self.location, self.width = location, width
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.asinh((x - self.location) / self.width)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return self.location + self.width * torch.sinh(z.clamp(-350, 350))
+
+    def slopes(self, x: Tensor) -> Slopes:
+        u = x - self.location
+        whole = torch.hypot(u, torch.full_like(u, self.width))
+        return Slopes(-whole.log(), 1 / whole, -u / whole.square())
+
+
 class SupportTransform(ClosedForm):
-    r"""The columns of bounded support on the real line, each by a form of its own; the others as they are.
+    r"""The columns of bounded support on the real line, each by a form of its own; the others as they are, or tamed.
 
     Of two forms, the logarithm of the distance (of the ratio of the distances from both edges) and the normal quantile of
     an exponential (a uniform) law's distribution function, a column has the one in which its values are likelier as a normal
     law's, :math:`-\tfrac n2 \log \operatorname{var}(z) + \sum_i \log |dz/dx|(x_i)`.
 
     Arguments:
-        forms: for each column, None for one without a bound.
+        forms: for each column, None for one that stays as it is.
 
     Example:
         >>> x = -torch.rand(500, 1, generator=torch.Generator().manual_seed(0)).double().log()
@@ -160,10 +181,24 @@ class SupportTransform(ClosedForm):
 
     @classmethod
     @torch.inference_mode(False)  # or what is made of it could not be differentiated
-    def fit(cls, samples: Tensor, supports: Sequence[Support], counts: Tensor | None = None) -> SupportTransform:
-        """Chooses the forms by samples (n, d) inside the supports, each worth so many draws (n,), or one."""
+    def fit(
+        cls,
+        samples: Tensor,
+        supports: Sequence[Support],
+        counts: Tensor | None = None,
+        others: JohnsonTransform | None = None,
+    ) -> SupportTransform:
+        """Chooses the forms by samples (n, d) inside the supports, each worth so many draws (n,), or one.
+
+        With ``others``, of all d columns, those without a bound are read by it.
+        """
         columns = zip(samples.detach().double().unbind(1), supports, strict=True)
-        return cls([_likelier(column, support, counts) if support else None for column, support in columns])
+        forms = [_likelier(column, support, counts) if support else None for column, support in columns]
+        if others is not None:
+            tame = zip(others.location.tolist(), others.width.tolist(), strict=True)
+            tamed = [None if math.isinf(width) else Tamed(location, width) for location, width in tame]
+            forms = [form or other for form, other in zip(forms, tamed, strict=True)]
+        return cls(forms)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Log-volume (...,) at points x (..., d)."""

@@ -104,6 +104,6 @@ def _frequency(operator: CollisionOperator, s: Species, simulation: Simulation) 
         return operator.frequency
     if isinstance(operator, Landau):
         density = _density(s, simulation.grid.length)
-        return float(4 * s.v.shape[1] * operator.strength * density * thermal ** (operator.exponent / 2))
+        return float(4 * s.v.shape[1] * operator.strength * density * thermal ** (operator.pairs.exponent / 2))
     rate = operator(*simulation.collision_view(s), simulation.generator(purpose=1))
     return float(rate.square().sum(1).mean().sqrt()) / math.sqrt(max(thermal, 1e-300))

@@ -2,5 +2,18 @@
 
 from .bkw import BKW
 from .relaxation import coulomb_2v_rate, maxwell_pressure, ornstein_uhlenbeck, trubnikov_rate
+from .species import SPITZER, BeamRates, equilibration_rate, friction_rate, maxwell_species, trubnikov_beam
 
-__all__ = ["BKW", "coulomb_2v_rate", "maxwell_pressure", "ornstein_uhlenbeck", "trubnikov_rate"]
+__all__ = [
+    "BKW",
+    "SPITZER",
+    "BeamRates",
+    "coulomb_2v_rate",
+    "equilibration_rate",
+    "friction_rate",
+    "maxwell_pressure",
+    "maxwell_species",
+    "ornstein_uhlenbeck",
+    "trubnikov_beam",
+    "trubnikov_rate",
+]

@@ -290,7 +290,7 @@ def test_command_runs_resumes_and_writes_everything(run_file, tmp_path, capsys):
     assert len(rows) == 11
     expected = {"step", "time", "field_energy", "kinetic_energy", "total_energy", "momentum_x", "momentum_y", "number"}
     kinetics = {f"{name}_electrons" for name in ("anisotropy", "entropy", "entropy_production", "score_consistency")}
-    assert set(rows[0]) == expected | kinetics
+    assert set(rows[0]) == expected | kinetics | {"drift_electrons", "temperature_electrons"}
     assert rows[5]["entropy_electrons"] != ""
     assert rows[4]["entropy_electrons"] == ""
     assert float(rows[5]["entropy_production_electrons"]) > 0

@@ -6,10 +6,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from disco_samplers.integrations.plasma import Blob, Landau, Maxwellian, Mixture, MultispeciesLandau, Species
+from disco_samplers.integrations.plasma import Blob, DiscoScore, Landau, Maxwellian, Mixture, MultispeciesLandau, Species
 from disco_samplers.integrations.plasma.cells import moments, total
 from disco_samplers.integrations.plasma.collisions import collide_species
-from disco_samplers.integrations.plasma.exact import equilibration_rate, maxwell_pressure, maxwell_species, trubnikov_beam
+from disco_samplers.integrations.plasma.exact import (
+    SPITZER,
+    equilibration_rate,
+    friction_rate,
+    maxwell_pressure,
+    maxwell_species,
+    trubnikov_beam,
+)
 from disco_samplers.integrations.plasma.velocities import gaussian_velocities
 
 CELLS = 4
@@ -321,6 +328,46 @@ def test_unequal_weights_relax_as_equal_ones_do():
         ends.append(temperatures(here) - temperatures(start))
     assert ends[0].abs().max() > 0.05
     torch.testing.assert_close(ends[1], ends[0], rtol=0.01, atol=0)
+
+
+@pytest.mark.slow
+def test_discoformer_equilibrates_temperatures_and_reads_weights(velocities):
+    """Of Maxwell molecules, the whole curve; particles of a species weigh a hundred times as much as others."""
+    start = Mixture.of([weighted("a", 3.0, 1.0, 700, 1.0), weighted("b", 1.0, 4.0, 500, 0.6)])
+    operator = MultispeciesLandau(DiscoScore(velocities), strength=0.1, exponent=0)
+    unit = torch.eye(3, dtype=start.v.dtype) * (temperatures(start) / start.mass)[:, None, None]
+    options = {"density": torch.tensor([1.0, 0.6]).double(), "mass": start.mass, "strength": operator.matrix(start)}
+    now, curve = start, []
+    for step in range(1, 21):
+        now = dataclasses.replace(now, v=collide_species(operator, now, 0.1))
+        exact = start.mass * maxwell_species(torch.zeros(2, 3).double(), unit, 0.1 * step, **options)[1][:, 0, 0]
+        curve.append((temperatures(now) - exact).abs() / (exact - temperatures(start)).abs())
+
+    assert (exact - temperatures(start)).abs().min() > 0.1
+    assert torch.stack(curve).max() < 0.03
+
+
+@pytest.mark.slow
+def test_electrons_in_a_weak_field_have_spitzers_resistivity(velocities):
+    """Friction of a steady current on protons, over that of a drifting Maxwellian: half, as the field drives the fast ones."""
+    c, proton = 0.1, 1836.0
+    now = alone([("electrons", 1.0, 1.0, 0.0, 1000, 1.0), ("ions", 1.0, proton, 0.0, 200, 1.0)])
+    scores = {"electrons": DiscoScore(velocities, keys=512), "ions": Maxwellian()}
+    strength = {("electrons", name): c for name in now.names}
+    operator = MultispeciesLandau(scores, strength=strength, method="batches")
+    nu = friction_rate(1.0, (1.0, proton), strength=c, density=1.0)
+    dt, electrons, rng, found = 0.06 / nu, now.kind == 0, torch.Generator().manual_seed(0), []
+    for _ in range(120):
+        v = now.v.clone()
+        v[electrons, 0] += 0.1 * nu * dt
+        here = dataclasses.replace(now, v=v)
+        now = dataclasses.replace(now, v=collide_species(operator, here, dt, generator=rng))
+        drift = moments(v, now.w, now.kind, 2).mean[:, 0]
+        friction = -float((now.v - v)[electrons, 0].mean()) / dt
+        maxwellian = friction_rate(float(temperatures(here)[0]), (1.0, proton), strength=c, density=1.0)
+        found.append(friction / (maxwellian * float(drift[0] - drift[1])))
+    assert np.mean(found[10:20]) > 0.9  # a drifting Maxwellian, as it begins
+    assert np.mean(found[-40:]) == pytest.approx(SPITZER, rel=0.1)
 
 
 def test_bad_input_is_named():

@@ -114,5 +114,5 @@ def run(options: argparse.Namespace) -> int:
 def _check(checks: list[Any], *, silent: bool) -> None:
     for line in [] if silent else ["start-up checks", *(f"  {check}" for check in checks)]:
         print(line)
-    if refused := [check.name for check in checks if check.verdict == "refuse"]:
-        raise ValueError(f"refused to start: {', '.join(refused)} as the checks above say")
+    if refused := [f"{check.name} is {check.value:.4g} and {check.advice}" for check in checks if check.verdict == "refuse"]:
+        raise ValueError(f"refused to start: {'; '.join(refused)}")

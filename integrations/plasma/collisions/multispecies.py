@@ -14,6 +14,7 @@ from ..cells import moments
 from ..mixture import Mixture
 from ..schema import nearest
 from ..types import VelocityScore
+from ..velocities import speed_moment
 from .sums import Method, PairSum, check_components
 
 Strength = float | Mapping[tuple[str, str], float]
@@ -154,27 +155,21 @@ class MultispeciesLandau:
     def frequencies(self, mixture: Mixture) -> Tensor:
         r"""How often each pair of species collides, (k, k): the faster of what each does to the other.
 
-        .. math:: \nu_{ab} = \frac{2 d\, c_{ab} n_b}{m_a} \Big(\frac1{m_a} + \frac1{m_b}\Big) \theta^{g/2}, \qquad
-            \theta = \tfrac12 \Big(\frac{T_a}{m_a} + \frac{T_b}{m_b} + \frac{|u_a - u_b|^2}{d}\Big)
+        .. math:: \nu_{ab} = \frac{2\,c_{ab} n_b}{m_a} \Big(\frac1{m_a} + \frac1{m_b}\Big)
+            \frac{\langle |z|^{g+2} \rangle}{\Theta}, \qquad
+            \Theta = \frac{T_a}{m_a} + \frac{T_b}{m_b} + \frac{|u_a - u_b|^2}{d},
 
-        For a species with itself it is :math:`4 d\,C n\,(T/m)^{g/2}`, at which anisotropy decays for exponent 0. Moments are
-        those of all cells together.
+        with z a Gaussian of variance :math:`\Theta`: :math:`2d/(d-1)` times the friction between Maxwellians. Of a species with
+        itself it is :math:`4 d\,C n` for exponent 0, at which anisotropy decays, and about twice that rate for Coulomb
+        collisions. Moments are those of all cells together.
         """
         d, k = mixture.v.shape[1], len(mixture.names)
         weight, mean, spread = moments(mixture.v.double(), mixture.w.double(), mixture.kind, k)
         apart = (mean[:, None] - mean).square().sum(-1) / d
-        theta = 0.5 * (spread[:, None] + spread + apart)
+        theta = (spread[:, None] + spread + apart).clamp_min(torch.finfo(torch.float64).tiny)
         mass = mixture.mass.double()
-        slowness = theta.clamp_min(torch.finfo(torch.float64).tiny) ** (self.pairs.exponent / 2)
-        each = (
-            2
-            * d
-            * self.matrix(mixture)
-            * (weight / mixture.num_cells)
-            / mass[:, None]
-            * (1 / mass[:, None] + 1 / mass)
-            * slowness
-        )
+        drag = self.matrix(mixture) * (1 / mass[:, None] + 1 / mass) / mass[:, None]
+        each = 2 * drag * (weight / mixture.num_cells) * speed_moment(self.pairs.exponent + 2, theta, d) / theta
         return torch.maximum(each, each.T)
 
     def cycles(self, mixture: Mixture, dt: float) -> Tensor:

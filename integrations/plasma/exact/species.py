@@ -10,6 +10,8 @@ from torch import Tensor
 
 from disco_samplers.arrays import check_count
 
+from ..velocities import speed_moment
+
 SPITZER = 0.506
 """Friction of electrons on ions of charge one in a weak steady field, over that of a drifting Maxwellian."""
 
@@ -108,7 +110,7 @@ def equilibration_rate(
         0.188063
     """
     spread = temperatures[0] / masses[0] + temperatures[1] / masses[1]
-    moment = _moment(exponent + 2, spread, dim)
+    moment = float(speed_moment(exponent + 2, torch.tensor(spread, dtype=torch.float64), dim))
     return 2 * (dim - 1) / dim * strength * density / (masses[0] * masses[1]) * moment / spread
 
 
@@ -145,7 +147,8 @@ def friction_rate(
         >>> round(friction_rate(1.0, (1.0, 1836.0), strength=1.0, density=1.0), 4)
         0.5318
     """
-    moment = _moment(exponent + 2, temperature / masses[0] + temperature / masses[1], dim)
+    spread = torch.tensor(temperature / masses[0] + temperature / masses[1], dtype=torch.float64)
+    moment = float(speed_moment(exponent + 2, spread, dim))
     return (dim - 1) / dim * strength * density / (masses[0] * temperature) * moment
 
 
@@ -191,8 +194,3 @@ def trubnikov_beam(
     psi = math.erf(math.sqrt(x)) - slope
     unit = 2 * strength * density / (masses[0] ** 2 * speed**3)
     return BeamRates((1 + masses[0] / masses[1]) * psi * unit, 2 * ((1 - 0.5 / x) * psi + slope) * unit, psi / x * unit)
-
-
-def _moment(power: float, variance: float, dim: int) -> float:
-    """The mean of |z|^power of a Gaussian."""
-    return math.exp(0.5 * power * math.log(2 * variance) + math.lgamma(0.5 * (dim + power)) - math.lgamma(0.5 * dim))

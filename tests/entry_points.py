@@ -702,7 +702,11 @@ def simulated_species(h: Here) -> Any:
     result = run.run(2, entropy_every=2, **QUIET)
     run.save(h.path / "state.pt")
     run.load(h.path / "state.pt")
-    return run.state.species[1].v, result.history["entropy_production"][::2], [check.value for check in ours.startup_checks(run)]
+    return (
+        run.state.species[1].v,
+        result.history["entropy_production"][::2],
+        [check.value for check in ours.startup_checks(run)],
+    )
 
 
 def loaded(h: Here) -> Any:

@@ -14,7 +14,8 @@ _PRINTED = {
     "start-up checks": "whether step, box and particles resolve the physics: ok, warn, or refuse, which ends the run",
     "energy error": "change of the total energy over the run, relative; larger is worse",
     "diagnostics.csv": "energies, momentum, and where asked for entropy, against time in units of 1/omega_p",
-    "picture.png": "field energy with the rate of theory, conservation (larger is worse), phase space, velocities",
+    "picture.png": "field energy with the rate of theory, conservation (larger is worse), phase space, velocities; without a "
+    "field temperatures and mean velocities of the species",
 }
 
 

@@ -13,6 +13,7 @@ from disco_samplers.integrations.plasma.exact import (
     SPITZER,
     equilibration_rate,
     friction_rate,
+    isotropic_coulomb,
     maxwell_pressure,
     maxwell_species,
     trubnikov_beam,
@@ -328,6 +329,44 @@ def test_unequal_weights_relax_as_equal_ones_do():
         ends.append(temperatures(here) - temperatures(start))
     assert ends[0].abs().max() > 0.05
     torch.testing.assert_close(ends[1], ends[0], rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("mass", [(1.0, 1.0), (1.0, 10.0, 40.0)])
+def test_relaxation_on_a_grid_of_speeds(mass):
+    """Conserves, starts at the closed rates, leaves one temperature as it is, and ends there."""
+    k = len(mass)
+    temperature, density = [2.0, 1.0, 3.0][:k], [1.0, 0.7, 0.2][:k]
+    options = {"mass": mass, "density": density, "strength": np.ones((k, k))}
+    start, soon, late = isotropic_coulomb([0.0, 0.02, 4.0], temperature=temperature, dt=0.01, **options).temperature
+    assert start == pytest.approx(temperature, rel=1e-3)
+    rates = [
+        sum(
+            equilibration_rate((temperature[a], temperature[b]), (mass[a], mass[b]), strength=1.0, density=density[b])
+            * (temperature[b] - temperature[a])
+            for b in range(k)
+        )
+        for a in range(k)
+    ]
+    assert (soon - start) / 0.02 == pytest.approx(rates, rel=0.03)
+    assert density @ late == pytest.approx(density @ start, rel=1e-3)
+    assert np.ptp(late) < np.ptp(start)
+    still = isotropic_coulomb([5.0], temperature=[1.5] * k, **options)
+    assert still.temperature[0] == pytest.approx([1.5] * k, rel=2e-3)
+    assert still.fourth[0] == pytest.approx([1.0] * k, rel=2e-3)
+    with pytest.raises(ValueError, match="points must be at least 10"):
+        isotropic_coulomb([1.0], temperature=temperature, points=3, **options)
+
+
+@pytest.mark.slow
+def test_discoformer_follows_coulomb_equilibration_away_from_maxwellians(velocities):
+    """At this mass ratio the slow among the light cool first, and what they lack delays all: by three times the tolerance."""
+    now = alone([("light", 2.0, 1.0, 0.0, 600, 1.0), ("heavy", 1.0, 10.0, 0.0, 600, 1.0)])
+    operator = MultispeciesLandau(DiscoScore(velocities), strength=1.0, method="batches")
+    exact = isotropic_coulomb([8.0], temperature=[2.0, 1.0], mass=[1.0, 10.0], density=[1.0, 1.0], strength=np.ones((2, 2)))
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(80):
+        now = dataclasses.replace(now, v=collide_species(operator, now, 0.1, generator=rng))
+    assert temperatures(now).numpy() == pytest.approx(exact.temperature[0], abs=0.012)
 
 
 @pytest.mark.slow

@@ -113,7 +113,8 @@ def _plot_phase_space(axis: Any, shown: _Shown) -> None:
 
 def _plot_velocity(axis: Any, shown: _Shown) -> None:
     species = shown.species
-    bins = np.linspace(*velocity_range(species), 81)
+    low, high = np.array([velocity_range(species, i) for i in range(species.v.shape[1])]).T
+    bins = np.linspace(low.min(), high.max(), 81)
     w = species.w.double().cpu().numpy()
     for i, colour in zip(range(species.v.shape[1]), (BLUE, ORANGE, GREY), strict=False):
         v = species.v[:, i].double().cpu().numpy()
@@ -162,9 +163,9 @@ _PANELS = {
 }
 
 
-def velocity_range(species: Species) -> tuple[float, float]:
-    """Of the component along the line, with room for what a wave does to it."""
-    v = species.v[:, 0].double().cpu().numpy()
+def velocity_range(species: Species, component: int = 0) -> tuple[float, float]:
+    """Of a component, the one along the line by default, with room for what a wave does to it."""
+    v = species.v[:, component].double().cpu().numpy()
     w = species.w.double().cpu().numpy()
     mean = np.average(v, weights=w)
     reach = max(4 * np.sqrt(np.average((v - mean) ** 2, weights=w)), 1e-12)

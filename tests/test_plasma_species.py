@@ -417,6 +417,8 @@ def test_bad_input_is_named():
         MultispeciesLandau({"s0": Blob()}, strength=1.0).rates(here)
     with pytest.raises(ValueError, match="strength names the pair of a and b twice"):
         MultispeciesLandau(Blob(), strength={("a", "b"): 1.0, ("b", "a"): 1.0})
+    with pytest.raises(TypeError, match=r'pairs of names, such as \("electrons", "ions"\), for keys, got .electrons.'):
+        MultispeciesLandau(Blob(), strength={"electrons": 1.0})
     with pytest.raises(ValueError, match="strength of a and b must be zero or positive"):
         MultispeciesLandau(Blob(), strength={("a", "b"): -1.0})
     with pytest.raises(ValueError, match="subcycle must be positive"):

@@ -13,7 +13,7 @@ from .sums import Method, PairSum, check_components
 
 
 class Landau:
-    r"""Landau collisions among the particles of a cell, for any interaction exponent.
+    r"""Landau collisions among the particles of one species in a cell, for any interaction exponent.
 
     .. math:: \frac{dv_i}{dt} = -C \sum_j w_j |z|^g (|z|^2 I - z z^\top)\big(s_i - s_j\big), \qquad z = v_i - v_j,
 
@@ -22,7 +22,8 @@ class Landau:
 
     Arguments:
         score: of the velocities.
-        strength: C; for electrons in units of Debye length and plasma frequency, :math:`\ln\Lambda / 8 \pi n \lambda_D^3`.
+        strength: C; for electrons in units of Debye length and plasma frequency, :math:`\ln\Lambda / 8 \pi n \lambda_D^3`; of other
+            particles times the fourth power of the charge over the square of the mass.
         exponent: g; -3 for Coulomb collisions in three velocities (-2 in two), 0 for Maxwell molecules.
         method: "pairs" takes all pairs of a cell; "batches" random batches inside each, O(n p); "moments" is the same as
             "pairs" in O(n), for exponent 0 only. By default "moments" for exponent 0, else "pairs".

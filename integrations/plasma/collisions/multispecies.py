@@ -50,6 +50,7 @@ class MultispeciesLandau:
             every 2nd, 4th, ... or 64th step, for as much longer. Electrons then collide in every step, ions seldom.
 
     Raises:
+        TypeError: if a strength is not a number, or is not of a pair.
         ValueError: if a strength is negative, a pair is named twice, or an option is out of range; when called, if a species is
             unknown or velocities have one component.
 
@@ -86,7 +87,10 @@ class MultispeciesLandau:
         for name, one in score.items() if isinstance(score, Mapping) else [("", score)]:
             check_callable(f"score of {name}" if name else "score", one, "a VelocityScore")
         if isinstance(strength, Mapping):
-            for (a, b), value in strength.items():
+            for pair, value in strength.items():
+                if not (isinstance(pair, tuple) and len(pair) == 2):
+                    raise TypeError(f'strength must have pairs of names, such as ("electrons", "ions"), for keys, got {pair!r}')
+                a, b = pair
                 check_not_negative(f"strength of {a} and {b}", value)
                 if a != b and (b, a) in strength:
                     raise ValueError(f"strength names the pair of {a} and {b} twice: give it in one order")
@@ -112,6 +116,9 @@ class MultispeciesLandau:
             matrix = matrix * factor.to(matrix)
         colliding = matrix.any(1)
         busy = colliding[mixture.kind].nonzero().squeeze(1)
+        rate = torch.zeros_like(mixture.v)
+        if len(busy) == 0:
+            return rate
         v, w, kind, cell = (values[busy] for values in (mixture.v, mixture.w, mixture.kind, mixture.cell))
         s = torch.zeros_like(v)
         for k, name in enumerate(mixture.names):
@@ -119,10 +126,9 @@ class MultispeciesLandau:
                 here = kind == k
                 found = self.score_of(name)(v[here], w[here], cell[here], mixture.num_cells)
                 s[here] = found.to(v.dtype) / mixture.mass[k]
-        # A particle's weight as those of each species see it: the matrix is all that tells species apart.
+        # The weight of each particle as those of each species see it: nothing else tells species apart.
         seen = matrix[:, kind].T * w[:, None]
         q = self.pairs(v, s, seen, cell, mixture.num_cells, generator, kind)
-        rate = torch.zeros_like(mixture.v)
         rate[busy] = -q / mixture.mass[kind, None]
         return rate
 

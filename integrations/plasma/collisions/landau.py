@@ -22,8 +22,8 @@ class Landau:
 
     Arguments:
         score: of the velocities.
-        strength: C; for electrons in units of Debye length and plasma frequency, :math:`\ln\Lambda / 8 \pi n \lambda_D^3`; of other
-            particles times the fourth power of the charge over the square of the mass.
+        strength: C; for electrons in units of Debye length and plasma frequency, :math:`\ln\Lambda / 8 \pi n \lambda_D^3`; of
+            others times the fourth power of the charge over the square of the mass.
         exponent: g; -3 for Coulomb collisions in three velocities (-2 in two), 0 for Maxwell molecules.
         method: "pairs" takes all pairs of a cell; "batches" random batches inside each, O(n p); "moments" is the same as
             "pairs" in O(n), for exponent 0 only. By default "moments" for exponent 0, else "pairs".

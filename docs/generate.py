@@ -38,6 +38,7 @@ GALLERY = {
     "diffusers": "A data set as a diffusion model, and as a hook that steers a trained one.",
     "plasma_two_stream": "A two-stream instability, with and without collisions.",
     "plasma_collisions": "Relaxation without space, beside exact solutions.",
+    "plasma_species": "Electrons and ions: equilibration, beams, resistivity and a sound wave, beside theory.",
 }
 """Notebooks in the order in which they are shown, with one line each."""
 

@@ -693,6 +693,38 @@ def collision_step(h: Here) -> Tensor:
     return collide(operator, h.tensor(X), h.tensor(W), h.tensor(CELL).long(), 2, 0.01, generator=h.generator())
 
 
+def between(h: Here, **options: Any) -> Any:
+    ours = integration("plasma")
+    from disco_samplers.integrations.plasma.collisions import collide_species
+
+    species = [
+        ours.Species(name, h.tensor(W), h.tensor(X) * scale, h.tensor(W), charge, mass)
+        for name, scale, charge, mass in (("electrons", 1.0, -1.0, 1.0), ("ions", 0.5, 1.0, 4.0))
+    ]
+    cells = [h.tensor(CELL).long()] * 2
+    mixture = ours.Mixture.of(species, cells, 2)
+    operator = ours.MultispeciesLandau(ours.Blob(), strength=0.1, subcycle=0.1, **options)
+    due = operator.cycles(mixture, 0.01)
+    return operator.rates(mixture), due, collide_species(operator, mixture, 0.01, factor=due, generator=h.generator())
+
+
+def simulated_species(h: Here) -> Any:
+    ours = integration("plasma")
+    grid = ours.Grid(6.0, 8)
+    beams = [ours.Beam((0.0, 0.0), (1.0, 2.0))]
+    species = [ours.load(grid, beams, 64, name=name, mass=mass, device=h.device) for name, mass in (("a", 1.0), ("b", 4.0))]
+    operator = ours.MultispeciesLandau(ours.Blob(), strength=0.01, exponent=-2, method="batches", batch_size=8, subcycle=0.1)
+    run = ours.Simulation(grid, species, dt=0.05, applied=0.1, collisions=operator, collision_cells=2)
+    result = run.run(2, entropy_every=2, **QUIET)
+    run.save(h.path / "state.pt")
+    run.load(h.path / "state.pt")
+    return (
+        run.state.species[1].v,
+        result.history["entropy_production"][::2],
+        [check.value for check in ours.startup_checks(run)],
+    )
+
+
 def loaded(h: Here) -> Any:
     ours = integration("plasma")
     grid = ours.Grid(6.0, 8)
@@ -703,12 +735,22 @@ def loaded(h: Here) -> Any:
 
 def exact_relaxation(h: Here) -> Any:
     integration("plasma")
-    from disco_samplers.integrations.plasma.exact.relaxation import maxwell_pressure, ornstein_uhlenbeck
+    from disco_samplers.integrations.plasma.exact import maxwell_pressure, maxwell_species, ornstein_uhlenbeck
 
     mean, spread = ornstein_uhlenbeck(
         h.tensor(X[0]), h.tensor(np.eye(2)), 1.0, frequency=0.1, target=h.tensor(X[1]), temperature=2.0
     )
-    return maxwell_pressure(h.tensor([[1.5, 0.0], [0.0, 0.5]]), 1.0, strength=0.1), mean, spread
+    two = h.tensor([1.0, 2.0])
+    species = maxwell_species(
+        h.tensor(X[:2]),
+        h.tensor(np.stack([np.eye(2)] * 2)),
+        1.0,
+        density=two,
+        mass=two,
+        strength=h.tensor(np.eye(2)),
+        num_steps=2,
+    )
+    return maxwell_pressure(h.tensor([[1.5, 0.0], [0.0, 0.5]]), 1.0, strength=0.1), mean, spread, species
 
 
 def relaxed(h: Here) -> Any:
@@ -814,6 +856,13 @@ INTEGRATIONS: dict[str, Entry] = {
         "generator random",
         lambda h: collided(h, "Landau", strength=0.1, exponent=-2, method="batches", batch_size=8),
     ),
+    "MultispeciesLandau by moments": ("generator random", lambda h: between(h, exponent=0)),
+    "MultispeciesLandau by pairs": ("generator random", lambda h: between(h, exponent=-2)),
+    "MultispeciesLandau by batches": (
+        "generator random",
+        lambda h: between(h, exponent=-2, method="batches", batch_size=8),
+    ),
+    "Simulation of species": ("random", simulated_species),
     "collide": ("generator random", collision_step),
     "load_draws and startup_checks": ("", loaded),
     "exact relaxation": ("", exact_relaxation),

@@ -280,9 +280,21 @@ def plasma():
     return found | {"v": simulation.state.species[0].v[:3]}
 
 
+def plasma_species():
+    pytest.importorskip("h5py")
+    from disco_samplers.integrations.plasma import Beam, DiscoScore, Grid, MultispeciesLandau, Simulation, load
+
+    grid, beams = Grid(length=4.0, cells=4), [Beam(drift=(0.0, 0.0), temperature=(1.0, 0.5))]
+    species = [load(grid, beams, 80, name=name, mass=mass) for name, mass in (("electrons", 1.0), ("ions", 9.0))]
+    collisions = MultispeciesLandau(DiscoScore(network(), keys=32), strength=0.05, exponent=-2, method="batches", batch_size=8)
+    simulation = Simulation(grid, species, dt=0.05, collisions=collisions, collision_cells=2)
+    simulation.run(2, progress=False)
+    return {s.name: s.v[:3] for s in simulation.state.species}
+
+
 CASES = [rotations, axes, constant_column, batch, groups, normaliser, drawn, adapted_plain, adapted_independent, adapted_heavy]
 CASES += [parts, mala, mala_of_an_estimate, ula, baoab, malt, annealed, flow, exact, merged, information]
-CASES += [pyro_distribution, pyro_guide, pyro_kernel, sklearn, diffusers, plasma]
+CASES += [pyro_distribution, pyro_guide, pyro_kernel, sklearn, diffusers, plasma, plasma_species]
 
 
 def plain(values):

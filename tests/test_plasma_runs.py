@@ -290,7 +290,7 @@ def test_command_runs_resumes_and_writes_everything(run_file, tmp_path, capsys):
     assert len(rows) == 11
     expected = {"step", "time", "field_energy", "kinetic_energy", "total_energy", "momentum_x", "momentum_y", "number"}
     kinetics = {f"{name}_electrons" for name in ("anisotropy", "entropy", "entropy_production", "score_consistency")}
-    assert set(rows[0]) == expected | kinetics
+    assert set(rows[0]) == expected | kinetics | {"drift_electrons", "temperature_electrons"}
     assert rows[5]["entropy_electrons"] != ""
     assert rows[4]["entropy_electrons"] == ""
     assert float(rows[5]["entropy_production_electrons"]) > 0
@@ -412,6 +412,10 @@ def test_pictures(tmp_path):
     result.plot(str(tmp_path / "all.png"), rate=-0.1)
     result.plot(str(tmp_path / "one.png"), panels=["phase space"], species="electrons")
     assert all((tmp_path / name).stat().st_size > 5000 for name in ("a.gif", "all.png", "one.png"))
+    result.plot(str(tmp_path / "two.png"), panels=["temperature", "drift"], exact={"temperature_electrons": lambda t: 1.5 + t})
+    assert (tmp_path / "two.png").stat().st_size > 5000
+    with pytest.raises(ValueError, match="exact names no column: heat"):
+        result.plot(exact={"heat": math.sqrt})
     with pytest.raises(ValueError, match="panels must be some of"):
         result.plot(panels=["phases"])
     with pytest.raises(ValueError, match="species must be one of electrons"):

@@ -10,7 +10,13 @@ import pytest
 import torch
 from disco_samplers.integrations.plasma import Beam, Blob, Dougherty, Grid, Maxwellian, Simulation, load
 from disco_samplers.integrations.plasma.scores import Calibrated
-from disco_samplers.integrations.plasma.theory import Population, dougherty_mode, electrostatic_mode, transverse_mode
+from disco_samplers.integrations.plasma.theory import (
+    Population,
+    dougherty_mode,
+    electrostatic_mode,
+    ion_acoustic_guess,
+    transverse_mode,
+)
 
 pytest.importorskip("scipy.optimize")
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
@@ -142,6 +148,63 @@ def test_two_stream_growth(k):
     run = Simulation(grid, [load(grid, STREAMS, 64 * 160, start="lattice", amplitude=1e-6)], 0.1)
     time, field = history(run, round(10 / theory / 0.1), lambda state: abs(first_mode(state.electric[:, 0])))
     assert abs(grown(time, field) / theory - 1) < 0.02
+
+
+IONS = Beam(temperature=(0.05,))
+
+
+def with_ions(k, beams, mass, *, particles, finer=1, dt=0.2, amplitude):
+    """Electrons and mobile ions, both perturbed, and the populations of linear theory."""
+    grid, starts = Grid(2 * math.pi / k, 32), Grid(2 * math.pi / k, 32 * finer)
+    options = {"start": "lattice", "amplitude": amplitude}
+    electrons = load(starts, beams, starts.cells * particles, **options)
+    ions = load(starts, [IONS], starts.cells * 20, name="ions", charge=1.0, mass=mass, **options)
+    return Simulation(grid, [electrons, ions], dt), [*map(Population, beams), Population(IONS, 1.0, mass)]
+
+
+def test_ion_acoustic_wave():
+    """Frequency and damping, and the field itself beside the integral equation of linear theory, within 2 %."""
+    k, mass, amplitude = 0.7, 10.0, 1e-3
+    run, populations = with_ions(k, [Beam()], mass, particles=320, finer=2, dt=0.4, amplitude=amplitude)
+    theory = electrostatic_mode(k, populations, near=ion_acoustic_guess(k, populations))
+    assert theory.real == pytest.approx(0.2045, abs=1e-4)
+    time, field = history(run, 187, lambda state: first_mode(state.electric[:, 0]).imag)
+    unit = 1.3 / theory.real  # the fit starts from a frequency of 1.3
+    rate, frequency = damped(time / unit, field, after=2 * math.pi / 1.3)
+    assert rate / unit == pytest.approx(theory.imag, rel=0.02)
+    assert frequency / unit == pytest.approx(theory.real, rel=0.02)
+    # R(t) = R_0(t) - int_0^t sum_s omega_s^2 (t - t') exp(-k^2 v_s^2 (t - t')^2/2) R(t') dt', R the charge.
+    h = 0.05
+    t = h * np.arange(1501)
+    mixed = [np.exp(-0.5 * (k * p.spread(0) * t) ** 2) for p in populations]
+    kernel = sum(p.frequency_squared * t * m for p, m in zip(populations, mixed, strict=True))
+    charge = sum(p.charge * m for p, m in zip(populations, mixed, strict=True))
+    for n in range(1, len(t)):
+        memory = kernel[n:0:-1] * charge[:n]
+        charge[n] -= h * (memory.sum() - 0.5 * memory[0])
+    expected = -16 * amplitude / k * np.interp(time, t, charge)  # 16 is half the nodes
+    assert np.abs(field - expected).max() < 0.02 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("streams", "mass"), [((3.0,), 10.0), ((-2.4, 2.4), 25.0), ((-2.4, 2.4), 4.0)], ids=["one", "two", "two, light ions"]
+)
+def test_two_stream_growth_with_mobile_ions(streams, mass):
+    """One stream through ions, and two, whose growth at rest becomes one that oscillates."""
+    k, density = 0.4, 1 / len(streams)
+    run, populations = with_ions(k, [Beam((u,), (1.0,), density) for u in streams], mass, particles=320, amplitude=1e-5)
+    theory = electrostatic_mode(k, populations)
+    assert abs(theory - electrostatic_mode(k, populations[:-1])) > 0.1  # ions do matter
+    time, field = history(run, round(8 / theory.imag / 0.2), lambda state: first_mode(state.electric[:, 0]))
+    if len(streams) == 1:
+        half = len(time) // 2
+        frequency = -np.polyfit(time[half:], np.unwrap(np.angle(field[half:])), 1)[0]
+        rate = grown(time, field)
+    else:  # a wave each way
+        unit = 1.3 / theory.real
+        rate, frequency = (x / unit for x in damped(time / unit, field.imag, after=0.5 * time[-1] / unit))
+    assert rate == pytest.approx(theory.imag, rel=0.02)
+    assert frequency == pytest.approx(theory.real, rel=0.02)
 
 
 def weibel_beams():

@@ -58,6 +58,7 @@ OWN_CONVENTION = {
     "DiscoLangevinScheduler.step": "as diffusers calls it",
     "Dougherty.__call__": "as a run calls it, whose generator it is",
     "Landau.__call__": "as a run calls it, whose generator it is",
+    "MultispeciesLandau.rates": "as a run calls it, whose generator it is",
     "Homogeneous": "is saved with its seed",
     "Simulation": "is saved with its seed",
     "TrainingConfig": "is saved with its seed",

@@ -53,6 +53,9 @@ NUMBERS = {
     "amplitude": lambda model, it: plasma.load(GRID, [plasma.Beam()], 20, amplitude=it),
     "density": lambda model, it: plasma.load_draws(GRID, X, density=it),
     "strength": lambda model, it: plasma.Landau(plasma.Blob(), strength=it),
+    "strength of all pairs": lambda model, it: plasma.MultispeciesLandau(plasma.Blob(), strength=it),
+    "subcycle": lambda model, it: plasma.MultispeciesLandau(plasma.Blob(), strength=1.0, subcycle=it),
+    "applied": lambda model, it: plasma.Simulation(GRID, [particles()], 0.1, applied=it),
     "exponent": lambda model, it: plasma.Landau(plasma.Blob(), strength=1.0, exponent=it),
     "frequency": lambda model, it: plasma.Dougherty(plasma.Blob(), frequency=it),
     "bandwidth of Blob": lambda model, it: plasma.Blob(it),
@@ -75,6 +78,7 @@ FUNCTIONS = {
     "condition of the flow": lambda model, it: samplers.relax(X, minus, condition=it),
     "operator": lambda model, it: plasma.Homogeneous(X, it, dt=0.1),
     "score of Landau": lambda model, it: plasma.Landau(it, strength=1.0),
+    "score of MultispeciesLandau": lambda model, it: plasma.MultispeciesLandau(it, strength=1.0),
     "score of Dougherty": lambda model, it: plasma.Dougherty(it, frequency=1.0),
 }
 

@@ -14,7 +14,8 @@ _PRINTED = {
     "start-up checks": "whether step, box and particles resolve the physics: ok, warn, or refuse, which ends the run",
     "energy error": "change of the total energy over the run, relative; larger is worse",
     "diagnostics.csv": "energies, momentum, and where asked for entropy, against time in units of 1/omega_p",
-    "picture.png": "field energy with the rate of theory, conservation (larger is worse), phase space, velocities",
+    "picture.png": "field energy with the rate of theory, conservation (larger is worse), phase space, velocities; without a "
+    "field temperatures and mean velocities of the species",
 }
 
 
@@ -114,5 +115,5 @@ def run(options: argparse.Namespace) -> int:
 def _check(checks: list[Any], *, silent: bool) -> None:
     for line in [] if silent else ["start-up checks", *(f"  {check}" for check in checks)]:
         print(line)
-    if refused := [check.name for check in checks if check.verdict == "refuse"]:
-        raise ValueError(f"refused to start: {', '.join(refused)} as the checks above say")
+    if refused := [f"{check.name} is {check.value:.4g} and {check.advice}" for check in checks if check.verdict == "refuse"]:
+        raise ValueError(f"refused to start: {'; '.join(refused)}")

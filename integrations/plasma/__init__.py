@@ -2,10 +2,11 @@
 
 from .animation import Animation
 from .checks import Check, startup_checks
-from .collisions import Dougherty, Landau
+from .collisions import Dougherty, Landau, MultispeciesLandau
 from .grid import Grid
 from .homogeneous import Homogeneous
 from .loading import Beam, load, load_draws
+from .mixture import Mixture
 from .openpmd import OpenPMDWriter
 from .result import History, PlasmaResult
 from .scores import Blob, DiscoScore, Exact, Maxwellian
@@ -26,6 +27,8 @@ __all__ = [
     "Homogeneous",
     "Landau",
     "Maxwellian",
+    "Mixture",
+    "MultispeciesLandau",
     "OpenPMDWriter",
     "PlasmaResult",
     "Simulation",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from .collisions import Dougherty, Landau
+from .collisions import Dougherty, Landau, MultispeciesLandau
 from .diagnostics import temperatures
 from .types import CollisionOperator, Species
 
@@ -43,7 +43,7 @@ def startup_checks(simulation: Simulation) -> list[Check]:
     r"""Looks at a simulation before it runs.
 
     Checked are :math:`\omega_p\Delta t`, :math:`\max|v_x|\Delta t/\Delta x`, :math:`c\,\Delta t/\Delta x` (electromagnetic),
-    :math:`\Delta x/\lambda_D`, :math:`\nu\Delta t` of the species that collide, and particles per cell.
+    :math:`\Delta x/\lambda_D`, :math:`\nu\Delta t` of the species or pairs of species that collide, and particles per cell.
 
     References:
         Birdsall and Langdon, Plasma Physics via Computer Simulation (1991), sections 4-2 and 8-7.
@@ -65,11 +65,12 @@ def startup_checks(simulation: Simulation) -> list[Check]:
     checks.append(_judged("max |v_x| dt / dx", fastest * dt / grid.dx, 4.0, grid.cells, "or the fastest skip cells"))
     if simulation.fields.solver == "electromagnetic":
         checks.append(_judged("c dt / dx", simulation.fields.light_speed * dt / grid.dx, 0.999, 1.0, "and must be below 1"))
+    checks += _of_pairs(simulation, simulation.between) if simulation.between else []
     for s in species:
         if operator := simulation.collisions.get(s.name):
             nu = _frequency(operator, s, simulation)
             checks.append(_judged(f"nu dt ({s.name})", nu * dt * simulation.collide_every, 0.1, 1.0, "and must be below 1"))
-        collides = s.name in simulation.collisions
+        collides = simulation.between is not None or s.name in simulation.collisions
         cells = simulation.collision_cells if collides else grid.cells
         fewest = float(torch.bincount(grid.cell(s.x, cells), minlength=cells).min())
         least = 100 if collides else 10
@@ -84,6 +85,21 @@ def startup_checks(simulation: Simulation) -> list[Check]:
     return checks
 
 
+def _of_pairs(simulation: Simulation, operator: MultispeciesLandau) -> list[Check]:
+    """How often each pair of species collides in the time between two of its collision steps."""
+    mixture = simulation.mixture(simulation.state.species)
+    each = operator.frequencies(mixture) * simulation.cycles * simulation.dt * simulation.collide_every
+    names, strength = mixture.names, operator.matrix(mixture)
+    checks = []
+    for i, a in enumerate(names):
+        for j, b in list(enumerate(names))[i:]:
+            if strength[i, j] > 0:
+                value = float(each[i, j])
+                why = f"and must be below 1: the collision time is {1 / value:.3g} of their step"
+                checks.append(_judged(f"nu dt ({a}, {b})", value, 0.1, 1.0, why))
+    return checks
+
+
 def _judged(name: str, value: float, good: float, most: float, why: str) -> Check:
     within = value <= good * (1 + 1e-9)
     verdict: Verdict = "ok" if within else ("warn" if value < most else "refuse")
@@ -95,15 +111,17 @@ def _density(s: Species, length: float) -> float:
 
 
 def _frequency(operator: CollisionOperator, s: Species, simulation: Simulation) -> float:
-    r"""The rate of relaxation: nu of Dougherty, for Landau :math:`4 d_v C n T^{g/2}`, at which anisotropy decays for g = 0.
+    """The rate of relaxation: nu of Dougherty, for Landau as between species, see :meth:`MultispeciesLandau.frequencies`.
 
     Of another operator, the root mean square rate of change in units of the thermal speed.
     """
-    thermal = float(temperatures(s).mean()) / s.mass
     if isinstance(operator, Dougherty):
         return operator.frequency
     if isinstance(operator, Landau):
-        density = _density(s, simulation.grid.length)
-        return float(4 * s.v.shape[1] * operator.strength * density * thermal ** (operator.exponent / 2))
+        alone = MultispeciesLandau(
+            operator.score, strength={(s.name, s.name): operator.strength * s.mass**2}, exponent=operator.pairs.exponent
+        )
+        return float(alone.frequencies(simulation.mixture([s])))
+    thermal = float(temperatures(s).mean()) / s.mass
     rate = operator(*simulation.collision_view(s), simulation.generator(purpose=1))
     return float(rate.square().sum(1).mean().sqrt()) / math.sqrt(max(thermal, 1e-300))

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import torch
 from torch import Tensor
 
+from .collisions import MultispeciesLandau
 from .entropy import entropy as entropy_of
 from .entropy import score_consistency
+from .mixture import Mixture
 from .scores import Blob
 from .state import State
-from .types import CollisionOperator, Species, VelocityDensity
+from .types import CollisionOperator, Species, VelocityDensity, VelocityScore
+
+View = tuple[Tensor, Tensor, Tensor, int]
+"""What a collision operator is called with: velocities, weights over the volume of a cell, cells and their number."""
 
 _AXES = "xyz"
 
 
-def measure(
-    state: State,
-    *,
-    time: float,
-    dx: float,
-    light_speed: float,
-    kinetics: Callable[[Species], Mapping[str, float]] | None = None,
-) -> dict[str, float]:
+def measure(state: State, *, time: float, dx: float, light_speed: float) -> dict[str, float]:
     r"""A row of the history.
 
     Columns: step, time; field_energy :math:`\tfrac12\int E^2 + c^2B^2`, kinetic_energy :math:`\tfrac12\sum mw|v|^2`,
-    total_energy; momentum_x (and _y, _z) of the particles; number, the sum of the weights; of each species its anisotropy_NAME,
-    the temperature along x over the mean of the others.
-
-    With ``kinetics`` also what it gives of each species.
+    total_energy; momentum_x (and _y, _z) of the particles; number, the sum of the weights; of each species its mean
+    velocity along x drift_NAME, its temperature_NAME, the mean over components of mass times variance, and its
+    anisotropy_NAME, the temperature along x over the mean of the others.
     """
     row = {"step": float(state.step), "time": time}
     row["field_energy"] = float(field_energy(state.electric, state.magnetic, dx, light_speed))
@@ -42,11 +37,11 @@ def measure(
     row |= {f"momentum_{axis}": value for axis, value in zip(_AXES, momentum.tolist(), strict=False)}
     row["number"] = sum(_sum(s.w) for s in state.species)
     for s in state.species:
-        if s.v.shape[1] > 1:
-            t = temperatures(s)
+        t = temperatures(s)
+        row[f"drift_{s.name}"] = _sum(s.w * s.v[:, 0]) / _sum(s.w)
+        row[f"temperature_{s.name}"] = float(t.mean())
+        if len(t) > 1:
             row[f"anisotropy_{s.name}"] = float(t[0] / t[1:].mean())
-        if kinetics is not None:
-            row |= kinetics(s)
     return row
 
 
@@ -69,10 +64,8 @@ def temperatures(species: Species) -> Tensor:
     return species.mass * (w * (species.v - mean).square()).sum(0)
 
 
-def kinetics(
-    name: str, view: tuple[Tensor, Tensor, Tensor, int], operator: CollisionOperator | None, generator: torch.Generator
-) -> dict[str, float]:
-    r"""A species' entropy and what collisions do to it.
+def kinetics(name: str, view: View, operator: CollisionOperator | None, generator: torch.Generator) -> dict[str, float]:
+    r"""A species' entropy and what collisions with itself do to it.
 
     Columns: entropy_NAME :math:`-\int f\ln f/\int f`, by the density that its collisions' score
     has (a kernel estimate where it has none); and where collisions have a score entropy_production_NAME
@@ -86,11 +79,27 @@ def kinetics(
         generator: source of randomness of the operator.
     """
     score = getattr(operator, "score", None)
+    rate = None if operator is None or score is None else operator(*view, generator)
+    return _of_species(name, view, score, rate)
+
+
+def species_kinetics(mixture: Mixture, operator: MultispeciesLandau, generator: torch.Generator) -> dict[str, float]:
+    """The columns of :func:`kinetics` of every species, and entropy and entropy_production of all together, a particle."""
+    rates, v, w, cell = (mixture.split(x) for x in (operator.rates(mixture, generator), mixture.v, mixture.w, mixture.cell))
+    row: dict[str, float] = {}
+    for k, name in enumerate(mixture.names):
+        row |= _of_species(name, (v[k], w[k], cell[k], mixture.num_cells), operator.score_of(name), rates[k])
+    number = _sum(mixture.w)
+    for column in ("entropy", "entropy_production"):
+        row[column] = sum(_sum(w[k]) * row[f"{column}_{name}"] for k, name in enumerate(mixture.names)) / number
+    return row
+
+
+def _of_species(name: str, view: View, score: VelocityScore | None, rate: Tensor | None) -> dict[str, float]:
     density = score if isinstance(score, VelocityDensity) else Blob()
     row = {f"entropy_{name}": entropy_of(density, *view)}
-    if operator is not None and score is not None:
-        rate, scores = operator(*view, generator), score(*view)
-        w = view[1]
+    if score is not None and rate is not None:
+        scores, w = score(*view), view[1]
         row[f"entropy_production_{name}"] = -_sum(w * (rate * scores).sum(1)) / _sum(w)
         row[f"score_consistency_{name}"] = score_consistency(scores, *view)
     return row

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_positive
+from disco_samplers.arrays import check_number, check_positive
 
 from .grid import Grid
 from .maxwell import advance_electric, advance_magnetic
@@ -35,9 +36,10 @@ class FieldSolver:
         solver: "electrostatic", "electromagnetic" or "none".
         shape: of the particles, "cic" or "quadratic".
         light_speed: c.
+        applied: uniform electric field along the line, besides that of the particles.
 
     Raises:
-        ValueError: if an argument is none of the known ones or not positive.
+        ValueError: if an argument is none of the known ones, not positive or not finite.
 
     Example:
         >>> from disco_samplers.integrations.plasma.loading import Beam, load
@@ -49,13 +51,21 @@ class FieldSolver:
     """
 
     def __init__(
-        self, grid: Grid, solver: Solver = "electrostatic", shape: Shape = "quadratic", light_speed: float = 1.0
+        self,
+        grid: Grid,
+        solver: Solver = "electrostatic",
+        shape: Shape = "quadratic",
+        light_speed: float = 1.0,
+        applied: float = 0.0,
     ) -> None:
         for name, value, known in (("fields", solver, get_args(Solver)), ("shape", shape, tuple(ORDERS))):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
         check_positive("light_speed", light_speed)
-        self.grid, self.solver, self.shape, self.light_speed = grid, solver, shape, light_speed
+        check_number("applied", applied)
+        if not math.isfinite(applied):
+            raise ValueError(f"applied must be finite, got {applied}")
+        self.grid, self.solver, self.shape, self.light_speed, self.applied = grid, solver, shape, light_speed, applied
 
     def start(self, species: Sequence[Species], magnetic: Tensor | None) -> State:
         """The state at the start, from the particles and B_z (cells,).
@@ -74,8 +84,10 @@ class FieldSolver:
             return State(0, tuple(species), self._longitudinal(electric, species))
         seeded = v.new_zeros(cells, 2)
         if magnetic is not None:
-            if magnetic.shape != (cells,) or not torch.isfinite(magnetic).all():
-                raise ValueError(f"magnetic must hold {cells} finite numbers, got shape {tuple(magnetic.shape)}")
+            if magnetic.shape != (cells,):
+                raise ValueError(f"magnetic must hold {cells} numbers, one a cell, got shape {tuple(magnetic.shape)}")
+            if bad := int((~torch.isfinite(magnetic)).sum()):
+                raise ValueError(f"magnetic must hold finite numbers, got {bad} of {cells} that are not")
             seeded[:, 0] = magnetic
         return State(0, tuple(species), self._longitudinal(electric, species), seeded)
 
@@ -110,6 +122,7 @@ class FieldSolver:
         found: list[Felt] = []
         for s in state.species:
             electric = gather(stencil(s.x, self.grid, self.shape), state.electric[:, : s.v.shape[1]])
+            electric[:, 0] += self.applied
             between = None
             if state.magnetic is not None:
                 between = gather(stencil(s.x, self.grid, self.shape, offset=0.5), state.magnetic)

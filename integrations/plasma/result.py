@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +17,9 @@ from .grid import Grid
 from .simulation_pictures import plot_result
 from .types import Species
 
-Panel = Literal["energy", "error", "phase space", "velocity"]
-PANELS: tuple[Panel, ...] = ("energy", "error", "phase space", "velocity")
+Panel = Literal["energy", "error", "phase space", "velocity", "temperature", "drift"]
+WITH_FIELD: tuple[Panel, ...] = ("energy", "error", "phase space", "velocity")
+WITHOUT: tuple[Panel, ...] = ("temperature", "drift", "error", "velocity")
 
 
 class History:
@@ -105,22 +106,27 @@ class PlasmaResult:
         self,
         path: str | None = None,
         *,
-        panels: Sequence[Panel] = PANELS,
+        panels: Sequence[Panel] | None = None,
         rate: float | None = None,
         species: str | None = None,
+        exact: Mapping[str, Callable[[float], float]] | None = None,
     ) -> Any:
-        """Draws energy history, conservation, phase space and velocity distribution.
+        """Draws energy history, conservation, phase space, velocity distribution, and temperature and drift of each species.
 
         Arguments:
             path: where to save the picture, if anywhere.
-            panels: which of them.
+            panels: which of them; by default the first four, and without a field temperatures and drifts in the place of energy
+                and phase space.
             rate: growth or damping rate of the field's amplitude in theory, drawn beside the field energy.
             species: whose particles; the first by default.
+            exact: functions of time for columns "temperature_NAME" and "drift_NAME" of the history, drawn dashed.
 
         Raises:
-            ValueError: if a panel or species is unknown, or the extension is not that of a picture.
+            ValueError: if a panel, column or species is unknown, or the extension is not that of a picture.
             ImportError: if matplotlib is not installed.
         """
+        if panels is None:
+            panels = WITH_FIELD if self.history["field_energy"].any() else WITHOUT
         return plot_result(
             {name: self.history[name] for name in self.history.columns},
             self.species,
@@ -129,6 +135,7 @@ class PlasmaResult:
             panels=panels,
             rate=rate,
             species=species,
+            exact=exact or {},
             path=path,
         )
 

@@ -15,13 +15,13 @@ from torch import Tensor
 from disco_samplers.arrays import check_count
 from disco_samplers.extras import optional
 
-from .collisions import Dougherty, Landau
+from .collisions import Dougherty, Landau, MultispeciesLandau
 from .exact import BKW
 from .grid import Grid
 from .loading import Beam, load
 from .schema import check_section, nearest
 from .scores import Blob, DiscoScore, Maxwellian
-from .simulation import Simulation
+from .simulation import Collisions, Simulation
 from .theory import Population, electrostatic_mode, transverse_mode
 from .types import CollisionOperator, Species, VelocityScore
 
@@ -133,6 +133,7 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -
     collisions, options = _collisions(config.get("collisions", {}), [s.name for s in species])
     options |= {"fields": solver or "electrostatic", "magnetic": magnetic, "seed": seed}
     simulation = Simulation(grid, species, dt, collisions=collisions, **fields, **options)
+    simulation.origin = _flat({key: config[key] for key in config if key not in ("title", "output")} | {"time": {"dt": dt}})
     seeded = (
         [entry.get("mode", 1) for entry in config["species"] if entry.get("amplitude")] if magnetic is None else [mode or 1]
     )
@@ -162,28 +163,62 @@ def _rate(simulation: Simulation, populations: list[Population], mode: int) -> f
         return None
 
 
-def _collisions(config: Mapping[str, Any], names: list[str]) -> tuple[dict[str, CollisionOperator], dict[str, Any]]:
-    """Operators by species, and the simulation's options."""
+def _collisions(config: Mapping[str, Any], names: list[str]) -> tuple[Collisions | None, dict[str, Any]]:
+    """Operators, and the simulation's options."""
     kind, score = config.get("operator", "none"), config.get("score", "discoformer")
-    of_operator = {"none": (), "landau": ("strength", "exponent", "method", "batch_size"), "dougherty": ("frequency",)}
+    of_pairs = ("strength", "exponent", "method", "batch_size")
+    of_operator = {"none": (), "landau": (*of_pairs, "species"), "multispecies": (*of_pairs, "matrix", "subcycle")}
+    of_operator["dougherty"] = ("frequency", "species")
     of_score = {"discoformer": ("keys",), "blob": ("bandwidth",), "maxwellian": ()}
     for key, value, known in (("operator", kind, list(of_operator)), ("score", score, list(of_score))):
         if value not in known:
             raise ValueError(f"{key} must be one of {', '.join(known)}, got {value!r}{nearest(value, known)}")
     names_of = {"cells": "collision_cells", "every": "collide_every"}
-    meant = {"operator", *(("score", "species", *names_of, *of_operator[kind], *of_score[score]) if kind != "none" else ())}
+    meant = {"operator", *(("score", *names_of, *of_operator[kind], *of_score[score]) if kind != "none" else ())}
     if idle := sorted(set(config) - meant):
         what = f"operator {kind!r}" + (f" and score {score!r}" if kind != "none" else "")
         raise ValueError(f"[collisions]: {', '.join(idle)} would have no effect with {what}")
     if kind == "none":
-        return {}, {}
+        return None, {}
     given = {key: config[key] for key in of_operator[kind] if key in config}
-    if (needed := of_operator[kind][0]) not in given:
+    if (needed := of_operator[kind][0]) not in given and "matrix" not in given:
         raise ValueError(f"[collisions] with operator {kind!r} needs the key {needed!r}")
     read = _score(score, config)
-    operator: CollisionOperator = Landau(read, **given) if kind == "landau" else Dougherty(read, **given)
     options = {name: config[key] for key, name in names_of.items() if key in config}
-    return dict.fromkeys(config.get("species", names), operator), options
+    if kind == "multispecies":
+        if "matrix" in given:
+            if "strength" in given:
+                raise ValueError("[collisions]: give strength, for all pairs, or matrix, not both")
+            given["strength"] = _matrix(given.pop("matrix"), names)
+        return MultispeciesLandau(read, **given), options
+    of = given.pop("species", names)
+    operator: CollisionOperator = Landau(read, **given) if kind == "landau" else Dougherty(read, **given)
+    return dict.fromkeys(of, operator), options
+
+
+def _matrix(table: Mapping[str, Any], names: list[str]) -> dict[tuple[str, str], float]:
+    """The strengths in [collisions.matrix] by pair of species."""
+    strength = {}
+    for a, row in table.items():
+        if not isinstance(row, Mapping):
+            raise TypeError(f"{a!r} in [collisions.matrix] must be a table of species and strengths, got {row!r}")
+        for name in (a, *row):
+            if name not in names:
+                raise ValueError(f"[collisions.matrix] names no species: {name!r}{nearest(name, names)}")
+        for b, value in row.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"strength of {a} and {b} in [collisions.matrix] must be a number, got {value!r}")
+            strength[a, b] = float(value)
+    return strength
+
+
+def _flat(values: Any, path: str = "") -> dict[str, Any]:
+    """Nested tables and lists of tables as one dictionary, with keys such as "species[0].beams[1].drift"."""
+    if isinstance(values, Mapping):
+        return {k: v for key, value in values.items() for k, v in _flat(value, f"{path}.{key}" if path else key).items()}
+    if isinstance(values, list) and values and isinstance(values[0], Mapping):
+        return {k: v for i, value in enumerate(values) for k, v in _flat(value, f"{path}[{i}]").items()}
+    return {path: values}
 
 
 def _score(name: str, config: Mapping[str, Any]) -> VelocityScore:

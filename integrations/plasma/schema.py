@@ -15,13 +15,14 @@ _KEYS: dict[str, dict[str, _Types]] = {
     | {"species": _LIST, "collisions": (dict,), "output": (dict,)},
     "grid": {"length": _NUMBER, "cells": (int,)},
     "time": {"dt": _NUMBER, "end": _NUMBER},
-    "fields": {"solver": (str,), "shape": (str,), "light_speed": _NUMBER, "magnetic_amplitude": _NUMBER, "mode": (int,)},
+    "fields": {"solver": (str,), "shape": (str,), "light_speed": _NUMBER, "magnetic_amplitude": _NUMBER, "mode": (int,)}
+    | {"applied": _NUMBER},
     "species": {"name": (str,), "charge": _NUMBER, "mass": _NUMBER, "particles": (int,), "start": (str,)}
     | {"amplitude": _NUMBER, "mode": (int,), "beams": _LIST, "velocities": (str,)},
     "beams": {"drift": _LIST, "temperature": _LIST, "density": _NUMBER},
     "collisions": {"operator": (str,), "strength": _NUMBER, "exponent": _NUMBER, "method": (str,), "batch_size": (int,)}
     | {"frequency": _NUMBER, "score": (str,), "keys": (int,), "bandwidth": _NUMBER, "cells": (int,), "every": (int,)}
-    | {"species": _LIST},
+    | {"species": _LIST, "matrix": (dict,), "subcycle": _NUMBER},
     "output": {"diagnostics": (int,), "entropy": (int,), "openpmd": (int,), "checkpoint": (int,), "animation": (int,)},
 }
 _REQUIRED = {"": ("grid", "time", "species"), "grid": ("length", "cells"), "time": ("dt", "end"), "species": ("particles",)}

@@ -14,16 +14,17 @@ from tqdm import tqdm
 from disco_samplers.arrays import check_count, check_positive
 
 from .boris import boris
-from .collisions import collide
-from .diagnostics import kinetics, measure
+from .collisions import MultispeciesLandau, collide, collide_species
+from .diagnostics import kinetics, measure, species_kinetics
 from .fields import Felt, FieldSolver, Solver
 from .grid import Grid
+from .mixture import Mixture
 from .result import History, PlasmaResult
 from .shapes import Shape
 from .state import State, check_species, load_state, save_state
 from .types import CollisionOperator, Species
 
-Collisions = CollisionOperator | Mapping[str, CollisionOperator]
+Collisions = CollisionOperator | Mapping[str, CollisionOperator] | MultispeciesLandau
 
 
 class Simulation:
@@ -48,13 +49,17 @@ class Simulation:
         shape: of the particles, "cic" or "quadratic".
         light_speed: c.
         magnetic: B_z at the start, (cells,), half a cell to the right of the nodes.
-        collisions: of every species with itself, or a dictionary from names of species to operators.
+        applied: a uniform electric field along the line that is there besides that of the particles; its work is not in the
+            energy.
+        collisions: of every species with itself; or a dictionary from names of species to operators; or
+            :class:`MultispeciesLandau`, of all species with one another.
         collision_cells: into how many equal cells the line is cut for collisions; the grid's by default.
         collide_every: collide once in so many steps, for as much time.
         seed: of the collisions' randomness.
 
     Attributes:
         state: particles and fields now; it is replaced, never changed, by a step.
+        origin: the run file that this was made from, key by key, if any: saved, and compared by :meth:`load`.
         history: what :meth:`run` measured.
 
     Raises:
@@ -87,6 +92,7 @@ class Simulation:
         shape: Shape = "quadratic",
         light_speed: float = 1.0,
         magnetic: Tensor | None = None,
+        applied: float = 0.0,
         collisions: Collisions | None = None,
         collision_cells: int | None = None,
         collide_every: int = 1,
@@ -97,7 +103,7 @@ class Simulation:
         check_count("seed", seed, 0)
         check_species(species, grid)
         self.grid, self.dt, self.collide_every, self.seed = grid, float(dt), collide_every, seed
-        self.fields = FieldSolver(grid, fields, shape, light_speed)
+        self.fields = FieldSolver(grid, fields, shape, light_speed, applied)
         if fields == "electromagnetic" and light_speed * dt >= grid.dx:
             raise ValueError(
                 f"dt = {dt:g} is too long: light crosses {light_speed * dt / grid.dx:.2f} cells in a step, and must cross "
@@ -105,7 +111,12 @@ class Simulation:
             )
         self.collision_cells = grid.cells if collision_cells is None else collision_cells
         check_count("collision_cells", self.collision_cells, 1)
+        self.between = collisions if isinstance(collisions, MultispeciesLandau) else None
         self.collisions = _operators(collisions, [s.name for s in species])
+        # Chosen at the start and kept: a change on the way would leave some time out or count it twice.
+        alone = torch.ones(len(species), len(species), dtype=torch.int64, device=species[0].v.device)
+        self.cycles = self.between.cycles(self.mixture(species), self.dt * collide_every) if self.between else alone
+        self.origin: dict[str, Any] | None = None
         self.history = History()
         self._continue(self.fields.start(species, magnetic))
 
@@ -118,15 +129,20 @@ class Simulation:
         """One step. An interrupt leaves the state as it was before.
 
         Raises:
-            RuntimeError: if velocities are no longer finite; the state is then that before the step.
+            RuntimeError: if fields or velocities are no longer finite; the state is then that before the step.
             ValueError: if ``dt`` is too long for the collisions.
         """
         kicked = self._kicked(self.state.species, self._felt)
         before = self._drifted(kicked)
-        after = [self._collided(s) for s in before]
+        after = self._collided(before)
         drifted = dataclasses.replace(self.state, step=self.state.step + 1, species=self._drifted(after))
         state = self.fields.advance(drifted, before, after, self.dt)
         felt = self.fields.felt(state)
+        if bad := int((~torch.isfinite(state.electric).all(1)).sum()):
+            raise RuntimeError(
+                f"step {state.step}: the electric field is no longer finite at {bad} of {self.grid.cells} nodes; the state "
+                "before it is kept. Shorten dt, or look at the particles"
+            )
         state = dataclasses.replace(state, species=self._kicked(state.species, felt))
         for s in state.species:
             if not torch.isfinite(s.v.sum()):
@@ -158,7 +174,7 @@ class Simulation:
         Raises:
             TypeError: if a number of steps is not an integer.
             ValueError: if one is out of range, or ``dt`` is too long for the collisions.
-            RuntimeError: if velocities are no longer finite.
+            RuntimeError: if fields or velocities are no longer finite.
         """
         check_count("num_steps", num_steps, 0)
         check_count("every", every, 1)
@@ -189,16 +205,16 @@ class Simulation:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes state and history; :meth:`load` of a simulation made with the same arguments continues from there."""
-        save_state(path, self.state, self.history.rows, self._setup())
+        save_state(path, self.state, self.history.rows, self._setup(), self.origin)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Continues from a file of :meth:`save`.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is not such a file, or of a simulation with other arguments.
+            ValueError: if it is not such a file, or of a simulation with other arguments or from a run file that has changed.
         """
-        state, rows = load_state(path, self.state, self._setup())
+        state, rows = load_state(path, self.state, self._setup(), self.origin)
         self._continue(state)
         self.history = History(rows)
 
@@ -207,6 +223,12 @@ class Simulation:
         cell = self.grid.cell(species.x, self.collision_cells)
         return species.v, species.w * (self.collision_cells / self.grid.length), cell, self.collision_cells
 
+    def mixture(self, species: Sequence[Species]) -> Mixture:
+        """What an operator between species is called with: all of them, with weights over the volume of a cell, and cells."""
+        views = [self.collision_view(s) for s in species]
+        weighted = [dataclasses.replace(s, w=w) for s, (_, w, _, _) in zip(species, views, strict=True)]
+        return Mixture.of(weighted, [cell for _, _, cell, _ in views], self.collision_cells)
+
     def generator(self, *, purpose: int = 0) -> torch.Generator:
         """Source of randomness of this step; another one for another purpose."""
         seed = (self.seed << 34) + (purpose << 33) + self.state.step
@@ -214,17 +236,13 @@ class Simulation:
 
     def _measured(self, entropy: bool) -> dict[str, float]:
         """A row of the history."""
-
-        def of(s: Species) -> dict[str, float]:
-            return kinetics(s.name, self.collision_view(s), self.collisions.get(s.name), self.generator(purpose=1))
-
-        return measure(
-            self.state,
-            time=self.time,
-            dx=self.grid.dx,
-            light_speed=self.fields.light_speed,
-            kinetics=of if entropy else None,
-        )
+        row = measure(self.state, time=self.time, dx=self.grid.dx, light_speed=self.fields.light_speed)
+        if entropy and self.between:
+            row |= species_kinetics(self.mixture(self.state.species), self.between, self.generator(purpose=1))
+        elif entropy:
+            for s in self.state.species:
+                row |= kinetics(s.name, self.collision_view(s), self.collisions.get(s.name), self.generator(purpose=1))
+        return row
 
     def _continue(self, state: State) -> None:
         self.state, self._felt = state, self.fields.felt(state)
@@ -238,12 +256,23 @@ class Simulation:
     def _drifted(self, species: Sequence[Species]) -> tuple[Species, ...]:
         return tuple(dataclasses.replace(s, x=self.grid.wrap(s.x + 0.5 * self.dt * s.v[:, 0])) for s in species)
 
-    def _collided(self, s: Species) -> Species:
+    def _collided(self, species: Sequence[Species]) -> tuple[Species, ...]:
+        turn, rest = divmod(self.state.step + 1, self.collide_every)
+        if rest:
+            return tuple(species)
+        dt = self.dt * self.collide_every
+        if self.between:
+            due = torch.where(turn % self.cycles == 0, self.cycles, 0)
+            mixture = self.mixture(species)
+            moved = mixture.split(collide_species(self.between, mixture, dt, factor=due, generator=self.generator()))
+            return tuple(dataclasses.replace(s, v=v) for s, v in zip(species, moved, strict=True))
+        return tuple(self._collided_alone(s, dt) for s in species)
+
+    def _collided_alone(self, s: Species, dt: float) -> Species:
         operator = self.collisions.get(s.name)
-        if operator is None or (self.state.step + 1) % self.collide_every:
+        if operator is None:
             return s
-        v = collide(operator, *self.collision_view(s), self.dt * self.collide_every, generator=self.generator())
-        return dataclasses.replace(s, v=v)
+        return dataclasses.replace(s, v=collide(operator, *self.collision_view(s), dt, generator=self.generator()))
 
     def _setup(self) -> dict[str, Any]:
         """What must be the same in a run that continues another."""
@@ -251,11 +280,14 @@ class Simulation:
         species = [[s.name, s.charge, s.mass, len(s.x), s.v.shape[1], str(s.v.dtype)] for s in self.state.species]
         setup = {"length": grid.length, "cells": grid.cells, "dt": self.dt, "species": species, "seed": self.seed}
         setup |= {"fields": fields.solver, "shape": fields.shape, "light_speed": fields.light_speed}
+        setup |= {"applied": fields.applied}
         return setup | {"collision_cells": self.collision_cells, "collide_every": self.collide_every}
 
 
 def _operators(collisions: Collisions | None, names: Sequence[str]) -> dict[str, CollisionOperator]:
-    if collisions is None:
+    if isinstance(collisions, MultispeciesLandau):
+        collisions.check(names)
+    if collisions is None or isinstance(collisions, MultispeciesLandau):
         return {}
     if not isinstance(collisions, Mapping):
         return dict.fromkeys(names, collisions)

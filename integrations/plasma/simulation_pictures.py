@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from disco_samplers.pictures import BLUE, DARK, GREY, ORANGE, figure_of, saved, styled
+from disco_samplers.pictures import BLUE, CYCLE, DARK, GREY, ORANGE, figure_of, saved, styled
 
 from .diagnostics import temperatures
 from .types import Species
@@ -30,6 +30,7 @@ class _Shown:
     length: float
     time: float
     rate: float | None
+    exact: Mapping[str, Callable[[float], float]]
 
 
 @styled
@@ -42,16 +43,19 @@ def plot_result(
     panels: Sequence[str],
     rate: float | None,
     species: str | None,
+    exact: Mapping[str, Callable[[float], float]],
     path: str | None,
 ) -> Any:
     """Draws panels of a run's history and last particles; see :meth:`.result.PlasmaResult.plot`."""
+    if unknown := set(exact) - set(history):
+        raise ValueError(f"exact names no column: {', '.join(sorted(unknown))}; there are {', '.join(history)}")
     if not panels or not set(panels) <= set(_PANELS):
         raise ValueError(f"panels must be some of {', '.join(_PANELS)}, got {list(panels)}")
     names = [s.name for s in all_species]
     if species is not None and species not in names:
         raise ValueError(f"species must be one of {', '.join(names)}, got {species!r}")
     chosen = all_species[0 if species is None else names.index(species)]
-    shown = _Shown(history, all_species, chosen, length, time, rate)
+    shown = _Shown(history, all_species, chosen, length, time, rate, exact)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = figure_of(5.2 * columns, 3.6 * rows, path)
@@ -109,7 +113,8 @@ def _plot_phase_space(axis: Any, shown: _Shown) -> None:
 
 def _plot_velocity(axis: Any, shown: _Shown) -> None:
     species = shown.species
-    bins = np.linspace(*velocity_range(species), 81)
+    low, high = np.array([velocity_range(species, i) for i in range(species.v.shape[1])]).T
+    bins = np.linspace(low.min(), high.max(), 81)
     w = species.w.double().cpu().numpy()
     for i, colour in zip(range(species.v.shape[1]), (BLUE, ORANGE, GREY), strict=False):
         v = species.v[:, i].double().cpu().numpy()
@@ -124,17 +129,43 @@ def _plot_velocity(axis: Any, shown: _Shown) -> None:
     axis.set(title=f"velocities of {species.name}, t = {shown.time:.4g}/$\\omega_p$", xlabel=VELOCITY, ylabel="density")
 
 
+def _plot_column(axis: Any, shown: _Shown, name: str, title: str, unit: str) -> None:
+    """A column of each species against time, dashed what is exact."""
+    time = shown.history["time"]
+    for s, colour in zip(shown.all, CYCLE, strict=False):
+        column = f"{name}_{s.name}"
+        axis.plot(time, shown.history[column], color=colour, lw=1.6, label=s.name)
+        if column in shown.exact:
+            line = [shown.exact[column](t) for t in time]
+            axis.plot(time, line, color=DARK, ls=(0, (4, 3)), lw=1.1, label="exact", zorder=3)
+    handles, labels = axis.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axis.legend(once.values(), once.keys())
+    axis.set(title=title, xlabel=TIME, ylabel=unit)
+    axis.margins(x=0)
+
+
+def _plot_temperature(axis: Any, shown: _Shown) -> None:
+    _plot_column(axis, shown, "temperature", "temperatures", "mass times variance of the velocity")
+
+
+def _plot_drift(axis: Any, shown: _Shown) -> None:
+    _plot_column(axis, shown, "drift", "mean velocities along x", VELOCITY)
+
+
 _PANELS = {
     "energy": _plot_energy,
     "error": _plot_error,
     "phase space": _plot_phase_space,
     "velocity": _plot_velocity,
+    "temperature": _plot_temperature,
+    "drift": _plot_drift,
 }
 
 
-def velocity_range(species: Species) -> tuple[float, float]:
-    """Of the component along the line, with room for what a wave does to it."""
-    v = species.v[:, 0].double().cpu().numpy()
+def velocity_range(species: Species, component: int = 0) -> tuple[float, float]:
+    """Of a component, the one along the line by default, with room for what a wave does to it."""
+    v = species.v[:, component].double().cpu().numpy()
     w = species.w.double().cpu().numpy()
     mean = np.average(v, weights=w)
     reach = max(4 * np.sqrt(np.average((v - mean) ** 2, weights=w)), 1e-12)

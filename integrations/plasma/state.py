@@ -35,27 +35,36 @@ class State:
     magnetic: Tensor | None = None
 
 
-def save_state(path: str | os.PathLike[str], state: State, rows: list[dict[str, float]], setup: dict[str, Any]) -> None:
-    """Writes a state, the history's rows, and what must be the same in a run that continues it."""
+def save_state(
+    path: str | os.PathLike[str],
+    state: State,
+    rows: list[dict[str, float]],
+    setup: dict[str, Any],
+    origin: dict[str, Any] | None = None,
+) -> None:
+    """Writes a state, the history's rows, and what must be the same in a run that continues it, with its run file, if any."""
     particles = [{"x": s.x, "v": s.v, "w": s.w} for s in state.species]
     fields = {"electric": state.electric, "magnetic": state.magnetic}
-    save_checkpoint(path, {"format": _FORMAT, "setup": setup, "rows": rows, "step": state.step, "species": particles, **fields})
+    about = {"format": _FORMAT, "setup": setup, "origin": origin, "rows": rows, "step": state.step}
+    save_checkpoint(path, about | {"species": particles, **fields})
 
 
-def load_state(path: str | os.PathLike[str], start: State, setup: dict[str, Any]) -> tuple[State, list[dict[str, float]]]:
+def load_state(
+    path: str | os.PathLike[str], start: State, setup: dict[str, Any], origin: dict[str, Any] | None = None
+) -> tuple[State, list[dict[str, float]]]:
     """Reads what :func:`save_state` wrote, to the device of ``start``.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not such a file, or of a run with another setup.
+        ValueError: if it is not such a file, or of a run with another setup or from a run file that has changed.
     """
     saved = load_checkpoint(path, "saved plasma simulation")
     if saved.get("format") != _FORMAT:
         held = ", ".join(map(str, list(saved)[:5]))
         raise ValueError(f"{path} is not a saved plasma simulation: it is a checkpoint of something else, with {held}")
-    there = saved["setup"]
-    changed = [f"{key} was {there.get(key)} and is {value}" for key, value in setup.items() if there.get(key) != value]
-    if changed:
+    if origin and saved.get("origin") and (changed := _changes(saved["origin"], origin)):
+        raise ValueError(f"{path} is of a run whose file has changed since: " + "; ".join(changed))
+    if changed := _changes(saved["setup"], setup):
         raise ValueError(f"{path} is of another simulation: " + "; ".join(changed))
     device = start.electric.device
     species = tuple(
@@ -64,6 +73,16 @@ def load_state(path: str | os.PathLike[str], start: State, setup: dict[str, Any]
     )
     magnetic = None if saved["magnetic"] is None else saved["magnetic"].to(device)
     return State(saved["step"], species, saved["electric"].to(device), magnetic), saved["rows"]
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two dictionaries, key by key."""
+
+    def said(values: dict[str, Any], key: str) -> str:
+        return str(values[key]) if key in values else "not there"
+
+    keys = [key for key in {**before, **now} if said(before, key) != said(now, key)]
+    return [f"{key} was {said(before, key)} and is {said(now, key)}" for key in keys]
 
 
 def check_species(species: Sequence[Species], grid: Grid) -> None:

@@ -34,7 +34,7 @@ class Population(NamedTuple):
         return math.sqrt(self.beam.temperature[component] / self.mass)
 
 
-def electrostatic_mode(k: float, populations: Sequence[Population]) -> complex:
+def electrostatic_mode(k: float, populations: Sequence[Population], *, near: complex | None = None) -> complex:
     r"""The frequency of the fastest growing, or least damped, electrostatic wave: real part omega, imaginary part the rate.
 
     .. math:: 1 + \sum_b \frac{\omega_b^2}{k^2 v_b^2}\,[1 + \zeta_b Z(\zeta_b)] = 0, \qquad
@@ -45,6 +45,7 @@ def electrostatic_mode(k: float, populations: Sequence[Population]) -> complex:
     Arguments:
         k: wavenumber.
         populations: beams; only the first velocity component counts.
+        near: a guess; the wave nearest to it is meant instead, such as :func:`ion_acoustic_guess` of a sound wave.
 
     Raises:
         ImportError: if scipy is not installed.
@@ -67,7 +68,28 @@ def electrostatic_mode(k: float, populations: Sequence[Population]) -> complex:
             total = total + p.frequency_squared / (k * v) ** 2 * _response(zeta)
         return total
 
+    if near is not None:
+        return complex(_roots(dispersion, np.array([near]), abs(near))[0])
     return _fastest(dispersion, populations)
+
+
+def ion_acoustic_guess(k: float, populations: Sequence[Population]) -> float:
+    r"""The frequency of a sound wave of electrons and colder ions in fluid theory, for :func:`electrostatic_mode`.
+
+    .. math:: \omega^2 = \frac{\sum_i \omega_i^2}{1 + 1/k^2\lambda_e^2} + 3 k^2 v_i^2
+
+    with the lightest population the electrons and the largest thermal speed of the others.
+
+    Example:
+        >>> plasma = [Population(Beam()), Population(Beam(temperature=(0.1,)), 1.0, 25.0)]
+        >>> round(ion_acoustic_guess(0.5, plasma), 3)
+        0.105
+    """
+    electrons = min(populations, key=lambda p: p.mass)
+    ions = [p for p in populations if p.mass > electrons.mass]
+    screening = electrons.frequency_squared / (k * electrons.spread(0)) ** 2
+    heat = 3 * k**2 * max((p.spread(0) for p in ions), default=0.0) ** 2
+    return math.sqrt(sum(p.frequency_squared for p in ions) / (1 + screening) + heat)
 
 
 def transverse_mode(k: float, populations: Sequence[Population], light_speed: float = 1.0) -> complex:
@@ -163,7 +185,13 @@ def _fastest(dispersion: Callable[[Array], Array], populations: Sequence[Populat
     """The root with the largest imaginary part, by Newton's method from many places at once."""
     scale = math.sqrt(sum(p.frequency_squared for p in populations))
     real, imaginary = np.meshgrid(np.linspace(0, 3, 16), np.linspace(-1.2, 1, 12))
-    omega = scale * (real + 1j * imaginary).ravel()
+    found = _roots(dispersion, scale * (real + 1j * imaginary).ravel(), scale)
+    best = complex(found[np.argmax(found.imag)])
+    return complex(max(best.real, 0.0), best.imag)
+
+
+def _roots(dispersion: Callable[[Array], Array], omega: Array, scale: float) -> Array:
+    """Where Newton's method arrives from each guess, of those from which it does."""
     h = 1e-5 * scale
     with np.errstate(all="ignore"):
         for _ in range(60):
@@ -171,6 +199,5 @@ def _fastest(dispersion: Callable[[Array], Array], populations: Sequence[Populat
             omega = omega - step
         found = omega[(np.abs(step) < 1e-9 * scale) & (omega.imag > -2 * scale) & (omega.real > -1e-9 * scale)]
     if found.size == 0:
-        raise RuntimeError("no wave found: the plasma has none of a frequency near the plasma frequency")
-    best = complex(found[np.argmax(found.imag)])
-    return complex(max(best.real, 0.0), best.imag)
+        raise RuntimeError("no wave found: the plasma has none of a frequency near the guess, or near the plasma frequency")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -79,3 +80,20 @@ def standardised(z: Tensor) -> Tensor:
     factor = torch.linalg.cholesky(z.T @ z / len(z))
     standard: Tensor = torch.linalg.solve_triangular(factor, z.T, upper=False).T
     return standard
+
+
+def speed_moment(power: float, variance: Tensor, dim: int) -> Tensor:
+    r"""The mean of :math:`|z|^k` over :math:`z \sim N(0, \Theta I)`, :math:`(2\Theta)^{k/2}\, \Gamma((d+k)/2) / \Gamma(d/2)`.
+
+    Arguments:
+        power: k; the mean is infinite from -d down.
+        variance: Theta, of any shape.
+        dim: d.
+
+    Example:
+        >>> float(speed_moment(2.0, torch.tensor(0.5), 3))  # d Theta
+        1.5
+    """
+    if power <= -dim:
+        return torch.full_like(variance, math.inf)
+    return (2 * variance) ** (0.5 * power) * math.exp(math.lgamma(0.5 * (dim + power)) - math.lgamma(0.5 * dim))

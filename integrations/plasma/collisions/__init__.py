@@ -2,6 +2,7 @@
 
 from .dougherty import Dougherty
 from .landau import Landau
-from .step import collide
+from .multispecies import MultispeciesLandau
+from .step import collide, collide_species
 
-__all__ = ["Dougherty", "Landau", "collide"]
+__all__ = ["Dougherty", "Landau", "MultispeciesLandau", "collide", "collide_species"]

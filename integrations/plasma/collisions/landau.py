@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_callable, check_count, check_not_negative, check_number
+from disco_samplers.arrays import check_callable, check_not_negative
 from disco_samplers.randomness import generator_on
 
 from ..types import VelocityScore
-from .moments import moment_rate
-from .pairs import batch_rate, pair_rate
-
-Method = Literal["moments", "pairs", "batches"]
-
-_BATCH = 64
+from .sums import Method, PairSum, check_components
 
 
 class Landau:
-    r"""Landau collisions among the particles of a cell, for any interaction exponent.
+    r"""Landau collisions among the particles of one species in a cell, for any interaction exponent.
 
     .. math:: \frac{dv_i}{dt} = -C \sum_j w_j |z|^g (|z|^2 I - z z^\top)\big(s_i - s_j\big), \qquad z = v_i - v_j,
 
@@ -30,7 +22,8 @@ class Landau:
 
     Arguments:
         score: of the velocities.
-        strength: C; for electrons in units of Debye length and plasma frequency, :math:`\ln\Lambda / 8 \pi n \lambda_D^3`.
+        strength: C; for electrons in units of Debye length and plasma frequency, :math:`\ln\Lambda / 8 \pi n \lambda_D^3`; of
+            others times the fourth power of the charge over the square of the mass.
         exponent: g; -3 for Coulomb collisions in three velocities (-2 in two), 0 for Maxwell molecules.
         method: "pairs" takes all pairs of a cell; "batches" random batches inside each, O(n p); "moments" is the same as
             "pairs" in O(n), for exponent 0 only. By default "moments" for exponent 0, else "pairs".
@@ -64,34 +57,14 @@ class Landau:
     ) -> None:
         check_callable("score", score, "a VelocityScore")
         check_not_negative("strength", strength)
-        check_number("exponent", exponent)
-        if not math.isfinite(exponent):
-            raise ValueError(f"exponent must be a number, such as -3 for Coulomb collisions, got {exponent}")
-        if method is None:
-            method = "moments" if exponent == 0 else "pairs"
-        if method not in ("moments", "pairs", "batches"):
-            raise ValueError(f'method must be "moments", "pairs" or "batches", got {method!r}')
-        if method == "moments" and exponent != 0:
-            raise ValueError(f'method "moments" needs exponent 0, got {exponent}; use "pairs" or "batches"')
-        if batch_size is not None and method != "batches":
-            raise ValueError(f'batch_size is not an option of method "{method}", only of "batches": leave it out')
-        batch_size = _BATCH if batch_size is None else batch_size
-        check_count("batch_size", batch_size, 2)
-        self.score, self.strength, self.exponent = score, strength, exponent
-        self.method, self.batch_size = method, batch_size
+        self.score, self.strength = score, strength
+        self.pairs = PairSum(exponent, method, batch_size)
 
     def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int, generator: torch.Generator | None = None) -> Tensor:
         """The rate (n, dv); see :class:`~disco_samplers.integrations.plasma.types.CollisionOperator`."""
-        if v.shape[1] == 1:
-            raise ValueError("Landau collisions vanish with one velocity component; use Dougherty, or two or three components")
+        check_components(v)
         generator = generator_on(v.device, generator=generator)
         if self.strength == 0:
             return torch.zeros_like(v)
         s = self.score(v, w, cell, num_cells).to(v.dtype)
-        if self.method == "moments":
-            q = moment_rate(v, s, w, cell, num_cells)
-        elif self.method == "pairs":
-            q = pair_rate(v, s, w, cell, num_cells, self.exponent)
-        else:
-            q = batch_rate(v, s, w, cell, num_cells, self.exponent, self.batch_size, generator)
-        return -self.strength * q
+        return -self.strength * self.pairs(v, s, w, cell, num_cells, generator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ..cells import padded
 
@@ -11,7 +12,9 @@ _TILE = 2**18
 """Pairs held at a time: a few matrices of this size stay in a core's cache."""
 
 
-def pair_rate(v: Tensor, s: Tensor, w: Tensor, cell: Tensor, num_cells: int, exponent: float) -> Tensor:
+def pair_rate(
+    v: Tensor, s: Tensor, w: Tensor, cell: Tensor, num_cells: int, exponent: float, kind: Tensor | None = None
+) -> Tensor:
     r"""The sum over all pairs of a cell, in tiles; O(n m) for cells of m particles.
 
     .. math:: Q_i = \sum_j w_j |z|^g (|z|^2 I - z z^\top)(s_i - s_j), \qquad z = v_i - v_j
@@ -22,10 +25,11 @@ def pair_rate(v: Tensor, s: Tensor, w: Tensor, cell: Tensor, num_cells: int, exp
     Arguments:
         v: velocities (n, dv).
         s: scores (n, dv).
-        w: weights (n,).
+        w: weights (n,); with ``kind`` (n, k), the weight that each particle has for particles of each kind.
         cell: the cell of each particle (n,).
         num_cells: number of cells.
         exponent: g.
+        kind: which of k kinds each particle is of (n,), int64.
 
     Returns:
         Q (n, dv).
@@ -38,11 +42,15 @@ def pair_rate(v: Tensor, s: Tensor, w: Tensor, cell: Tensor, num_cells: int, exp
     """
     rate = torch.zeros_like(v)
     for rows, mask in padded(cell, num_cells, _TILE, power=2):
-        vs, weights = torch.cat([v[rows], s[rows]], -1), w[rows] * mask
+        vs = torch.cat([v[rows], s[rows]], -1)
+        weights = w[rows] * mask.reshape(*mask.shape, *[1] * (w.ndim - 1))
         step = max(1, _TILE // rows.numel())
         for start in range(0, rows.shape[1], step):
             tile = slice(start, start + step)
-            force = _force(vs[:, tile], vs, weights, exponent)
+            # Particles of a kind see one row of weights.
+            mine = None if kind is None else one_hot(kind[rows[:, tile]], w.shape[1]).to(w.dtype)
+            seen = weights[:, None] if mine is None else mine @ weights.mT
+            force = _force(vs[:, tile], vs, seen, exponent)
             rate[rows[:, tile][mask[:, tile]]] = force[mask[:, tile]]
     return rate
 
@@ -56,6 +64,7 @@ def batch_rate(
     exponent: float,
     batch_size: int,
     generator: torch.Generator | None,
+    kind: Tensor | None = None,
 ) -> Tensor:
     r"""The sum over pairs estimated in random batches inside each cell; O(n p), unbiased.
 
@@ -65,12 +74,13 @@ def batch_rate(
     Arguments:
         v: velocities (n, dv).
         s: scores (n, dv).
-        w: weights (n,).
+        w: weights (n,), or (n, k) with ``kind``, as for :func:`pair_rate`.
         cell: the cell of each particle (n,).
         num_cells: number of cells.
         exponent: g.
         batch_size: p, about; batches of a cell differ by one at most.
         generator: source of randomness.
+        kind: of each particle (n,); batches hold all kinds alike.
 
     Returns:
         An estimate of Q (n, dv).
@@ -95,11 +105,14 @@ def batch_rate(
     num_batches = int(batches.sum())
     size = torch.bincount(batch, minlength=num_batches)[batch]
     scale = (count[cell] - 1) / (size - 1).clamp_min(1)
-    return scale.to(v.dtype)[:, None] * pair_rate(v, s, w, batch, num_batches, exponent)
+    return scale.to(v.dtype)[:, None] * pair_rate(v, s, w, batch, num_batches, exponent, kind)
 
 
 def _force(tile: Tensor, others: Tensor, weights: Tensor, exponent: float) -> Tensor:
-    """Q of a tile's rows (b, t, 2 dv), velocities beside scores, from all rows (b, m, 2 dv) of the cell: (b, t, dv)."""
+    """Q (b, t, dv) of a tile's rows (b, t, 2 dv), velocities beside scores, from all rows (b, m, 2 dv) of the cell.
+
+    Weights are (b, t, m), or (b, 1, m) where they are the same for all.
+    """
     d = tile.shape[-1] // 2
     r2: Tensor | float = 0.0
     zs: Tensor | float = 0.0
@@ -110,7 +123,7 @@ def _force(tile: Tensor, others: Tensor, weights: Tensor, exponent: float) -> Te
         ds = tile[..., d + k, None] - others[..., None, :, d + k]
         zs = torch.addcmul(torch.as_tensor(zs, dtype=z.dtype, device=z.device), z, ds)
     assert isinstance(r2, Tensor)
-    kernel = weights[:, None] * _power(r2, exponent)
+    kernel = weights * _power(r2, exponent)
     a, b = kernel * r2, kernel * zs
     one = torch.ones_like(others[..., :1])
     from_scores = a @ torch.cat([others[..., d:], one], -1)

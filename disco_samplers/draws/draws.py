@@ -439,12 +439,12 @@ class Draws:
         return same.numel() >= _LONG and bool(same.double().mean() > _LIKE_A_CHAIN)
 
     def _looks_like_a_chain(self) -> bool:
-        """Whether rows repeat the row before, or are copies and no ties: a column has a value for each distinct row."""
+        """Whether rows repeat the row before, or are copies and no ties: one of several columns tells all distinct rows."""
         if len(self) < _LONG:
             return False
         stood = (self.values[1:] == self.values[:-1]).all(1).double().mean()
         rows = distinct_rows(self.values)[0]
-        copies = len(rows) < (1 - _LIKE_A_CHAIN) * len(self)
+        copies = self.dim > 1 and len(rows) < (1 - _LIKE_A_CHAIN) * len(self)
         return bool(stood > _LIKE_A_CHAIN) or (
             copies and any(len(column.unique()) == len(rows) and (column != column.round()).any() for column in rows.T)
         )

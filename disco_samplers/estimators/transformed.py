@@ -114,6 +114,7 @@ class TransformedEstimator:
         z: Tensor = self.transform(points)
         if not self.validate_args or recorded() or transformed():  # there are no values to look at
             return z
-        if not (self.transform.domain.check(points).all() and torch.isfinite(z).all()):
+        # Torch cannot check no points at all.
+        if points.numel() and not (self.transform.domain.check(points).all() and torch.isfinite(z).all()):
             raise ValueError(f"points lie outside the domain of {self.transform}")
         return z

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import check_callable, check_count, check_positive, column_names, device_of
-from disco_samplers.draws import Draws, align, names_of
+from disco_samplers.draws import Draws, align, distinct_rows, names_of
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
 from disco_samplers.samplers.assembly import Jumps, algorithm_of, guided, jumps_of, learn_of, levels_of, policy_of, target_of
@@ -310,7 +310,8 @@ class LangevinSampler:
             return None
 
         def refresh(history: Tensor) -> Any:
-            estimate = condition(history)
+            # Copies are what chains have that stay where they are.
+            estimate = condition(history, effective_size=len(distinct_rows(history)[0]))
             return guided(self.log_prob, estimate.adapt(adapt) if adapt else estimate)
 
         return refresh

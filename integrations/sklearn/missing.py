@@ -112,7 +112,7 @@ class MissingCells:
         answer = rows.new_empty(len(rows))
         if (~lacking).any():
             answer[~lacking] = estimate.log_prob(rows[~lacking]).to(rows)
-        for part in lacking.nonzero()[:, 0].split(_PART):
+        for part in _parts(lacking):
             x, log_q = self._filling.draws(rows[part], self._noise)
             found = (_of_each(estimate.log_prob, x) - log_q).logsumexp(1) - math.log(_DRAWS)
             found = torch.where(rows[part].isnan().all(1), 0.0, found)
@@ -126,7 +126,7 @@ class MissingCells:
         if (~lacking).any():
             log_prob, score = estimate.log_prob_and_score(rows[~lacking])
             answer[~lacking], gradient[~lacking] = log_prob.to(rows), score.to(rows)
-        for part in (lacking & ~rows.isnan().all(1)).nonzero()[:, 0].split(_PART):
+        for part in _parts(lacking & ~rows.isnan().all(1)):
             x, log_q = self._filling.draws(rows[part], self._noise)
             log_prob, score = estimate.log_prob_and_score(x.flatten(0, 1))
             log_weight = log_prob.to(x).view(log_q.shape) - log_q
@@ -134,6 +134,11 @@ class MissingCells:
             mean = (log_weight.softmax(1)[..., None] * score.to(x).view(x.shape)).sum(1)
             gradient[part] = torch.where(rows[part].isnan(), torch.nan, mean)
         return answer, gradient
+
+
+def _parts(chosen: Tensor) -> Iterator[Tensor]:
+    """The numbers of the rows chosen, (n,), some at a time."""
+    return (part for part in chosen.nonzero()[:, 0].split(_PART) if len(part))
 
 
 class _Filling:

@@ -170,9 +170,9 @@ class CircularEstimator(Wrapper):
     Example:
         >>> from disco_samplers.reference import Gaussian
         >>> layout = Layout([0], [Circle(0.0, 2 * math.pi)], [[1.0]], [math.pi], [False])
-        >>> narrow = CircularEstimator(Gaussian(torch.full((1,), math.pi), torch.eye(1)), layout)
-        >>> narrow.log_prob(torch.tensor([[0.0], [2 * math.pi]])).exp()  # twice the normal law's at pi
-        tensor([0.0057, 0.0057])
+        >>> narrow = CircularEstimator(Gaussian(torch.full((1,), math.pi).double(), torch.eye(1).double()), layout)
+        >>> narrow.log_prob(torch.tensor([[0.0], [2 * math.pi]]).double()).exp()  # twice the normal law's at pi
+        tensor([0.0057, 0.0057], dtype=torch.float64)
     """
 
     def __init__(self, base: Any, layout: Layout) -> None:

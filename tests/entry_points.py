@@ -362,7 +362,11 @@ CORE: dict[str, Entry] = {
     ),
     "estimate of ordered columns": (
         "data draws",
-        lambda h: h.model("axes").condition(h.draws(np.sort(X, 1)), support={(0, 1): "ordered"}).log_prob_and_score(h.put(Y)),
+        lambda h: (
+            h.model("axes")
+            .condition(h.draws(np.sort(X, 1)), support={(0, 1): "ordered"})
+            .log_prob_and_score(h.put(np.sort(Y, 1)))
+        ),
     ),
     "shipped weights": (
         "data",

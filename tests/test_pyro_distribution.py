@@ -162,7 +162,7 @@ def test_gradients() -> None:
 
 
 def test_supports_in_words() -> None:
-    """The full density at an edge; draws that know their support need no other; words are of numbers and vectors."""
+    """The full density at an edge; draws that know their support need no other; words are of scalars and vectors."""
     x = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))
     made = SampleDistribution(x, ["unit", "unit"])
     assert made.log_prob(torch.zeros(2)).exp() > 0.7
@@ -170,7 +170,7 @@ def test_supports_in_words() -> None:
     known = SampleDistribution(Draws(x, support=["unit", (0, None)]), validate_args=False)
     assert known.log_prob(torch.tensor([0.5, -0.1])) == -math.inf
     assert known.estimate.support == [(0.0, 1.0), (0.0, None)]
-    with pytest.raises(ValueError, match="words are of numbers and vectors"):
+    with pytest.raises(ValueError, match="words are of scalars and vectors"):
         SampleDistribution(x.view(250, 4, 2), {0: "positive"})
     with pytest.raises(ValueError, match="ordered of x1, x0 must be of all columns, in their order"):
         SampleDistribution(x.sort(1, descending=True).values, {(1, 0): "ordered"})

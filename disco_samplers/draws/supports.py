@@ -407,6 +407,14 @@ def outside(values: Tensor, supports: Sequence[Support]) -> Tensor:
     return found
 
 
+def in_turns(values: Tensor, supports: Sequence[Support] | None) -> Tensor:
+    """Values (..., d) with angles in the turns in which they are given."""
+    if not any(isinstance(support, Circle) for support in supports or []):
+        return values
+    columns = zip(values.unbind(-1), supports or [], strict=True)
+    return torch.stack([support.wrapped(x) if isinstance(support, Circle) else x for x, support in columns], -1)
+
+
 def rounded_inside(values: Tensor, dtype: torch.dtype, supports: Sequence[Support]) -> Tensor:
     """Values (n, d) in a precision in which rounding would lead some outside."""
     columns = []

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, as_tensor, check_count, default_names, like
-from disco_samplers.draws import Support, align, groups_of, rounded_inside
-from disco_samplers.estimate.given import check_dense, check_inside, in_turn, values_of
+from disco_samplers.draws import Support, align, groups_of, in_turns, rounded_inside
+from disco_samplers.estimate.given import check_dense, check_inside, values_of
 from disco_samplers.estimate.laws import plot_contours, plot_curves
 from disco_samplers.estimators import (
     MAX_DIM,
@@ -262,7 +262,7 @@ def condition_on(estimate: Any, given: Mapping[str | int, Any], *, numpy: bool =
             told = ", ".join(names[i] for i in groups[0].columns)
             raise ValueError(f"conditional knows no {groups[0].kind} columns, and {told} are: take a marginal without them")
         check_inside(index, values, estimate.support, names)
-        values = in_turn(index, values, estimate.support)
+        values = in_turns(values, [estimate.support[i] for i in index])
     elif estimate.transform is not None:
         far = torch.tensor([[-1e30], [1e30]], dtype=torch.float64, device=estimate.device).expand(-1, len(names))
         if not estimate.transform.domain.check(far).all():

@@ -60,12 +60,6 @@ def check_inside(index: list[int], values: Tensor, support: Sequence[Support], n
             raise ValueError(f"given {names[i]} = {wrong:.6g} lies outside its support {tuple(support[i])}")
 
 
-def in_turn(index: list[int], values: Tensor, support: Sequence[Support]) -> Tensor:
-    """Values (b, g) of columns, with angles in the turn in which they are given."""
-    columns = zip(values.unbind(1), (support[i] for i in index), strict=True)
-    return torch.stack([one.wrapped(column) if isinstance(one, Circle) else column for column, one in columns], 1)
-
-
 def check_dense(slices: Slices, samples: Tensor, counts: Tensor | None, names: list[str]) -> None:
     """Raises ValueError where the density of given values is numerically zero."""
     x = samples.double()

@@ -79,9 +79,9 @@ class Layout(NamedTuple):
             raise ValueError(f"support has {len(columns)} circular columns; at most {MAX_CIRCLES} are supported")
         circles = [support for support in supports if isinstance(support, Circle)]
         x = samples.detach().double()
-        plain = cls(columns, circles, torch.eye(len(columns)).tolist(), [], [])
-        mix = _concentrated(plain.angles(x), counts)
-        angles = list((plain.angles(x) @ mix.T).unbind(-1))
+        plain = cls(columns, circles, [], [], []).angles(x)
+        mix = _concentrated(plain, counts)
+        angles = list((plain @ mix.T).unbind(-1))
         lines = [_ranked(x[:, i]) for i in range(x.shape[1]) if i not in columns]
         flat = [_is_flat(angle, [a for a in angles if a is not angle] + lines, counts) for angle in angles]
         return cls(columns, circles, mix.tolist(), [_sparsest(angle, counts) + math.pi for angle in angles], flat)
@@ -170,9 +170,9 @@ class CircularEstimator(Wrapper):
     Example:
         >>> from disco_samplers.reference import Gaussian
         >>> layout = Layout([0], [Circle(0.0, 2 * math.pi)], [[1.0]], [math.pi], [False])
-        >>> narrow = CircularEstimator(Gaussian(torch.full((1,), math.pi), torch.eye(1)), layout)
-        >>> narrow.log_prob(torch.tensor([[0.0], [2 * math.pi]])).exp()  # twice the normal law's at pi
-        tensor([0.0057, 0.0057])
+        >>> narrow = CircularEstimator(Gaussian(torch.full((1,), math.pi).double(), torch.eye(1).double()), layout)
+        >>> narrow.log_prob(torch.tensor([[0.0], [2 * math.pi]]).double()).exp()  # twice the normal law's at pi
+        tensor([0.0057, 0.0057], dtype=torch.float64)
     """
 
     def __init__(self, base: Any, layout: Layout) -> None:

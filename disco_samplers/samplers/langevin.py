@@ -11,7 +11,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import check_callable, check_count, check_positive, column_names, device_of
-from disco_samplers.draws import Draws, align, distinct_rows, names_of
+from disco_samplers.draws import Draws, align, distinct_rows, in_turns, names_of
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
 from disco_samplers.samplers.assembly import Jumps, algorithm_of, guided, jumps_of, learn_of, levels_of, policy_of, target_of
@@ -234,6 +234,7 @@ class LangevinSampler:
             learn = learn_of(self.options, driver, known=draws is not None, refresh=self._refreshed(adapt))
             driver.warm_up(warmup, learn)
         record = driver.draw(num_samples, thinning)
+        record = record._replace(draws=in_turns(record.draws, getattr(self.score, "support", None)))
         warned = warn(record)
         checkpoint = driver.checkpoint()._replace(sampler=self)
         pareto_k = None if jumps is None else jumps.pareto_k

@@ -57,10 +57,9 @@ class GroupTransform(ClosedForm):
         """Numbers of the columns x that have a column y each, and the supports of these."""
         # A share is near one where all later columns are near zero: a level density has a power of their number there.
         self.powers = [
-            float(len(group.columns) - 2 - group.columns.index(i))
-            if isinstance(group := supports[i], Member) and group.kind == "simplex"
-            else 0.0
-            for i in kept
+            float(len(one.columns) - 2 - one.columns.index(i)) if isinstance(one, Member) and one.kind == "simplex" else 0.0
+            for i, one in enumerate(supports)
+            if i in kept
         ]
         """Of a column y at its upper end, where the density of x is level there."""
 

@@ -31,7 +31,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 GALLERY = {
     "first_steps": "Density, score, adaptation and new draws, in one, two and ten dimensions.",
     "chain_to_density": "A Metropolis chain, a nested-sampling run and importance weights: read as they are, and as draws.",
+    "corners_and_conditionals": "A corner plot of a bounded posterior, its intervals, and what one parameter says of another.",
     "tables": "A table of wines: density, outliers and what explains them, mutual information.",
+    "predicting": "The whole law of a target given features, beside a Gaussian process and boosted quantiles.",
     "posterior_as_prior": "Draws of yesterday's posterior are the prior of today's Pyro model.",
     "pyro_guide": "A Pyro guide made of particles, for posteriors of several modes.",
     "merging_posteriors": "Four machines sample a quarter of the data each; their draws become one posterior.",

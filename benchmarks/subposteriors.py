@@ -1,5 +1,5 @@
-"""Posteriors split over machines: by NUTS of a logistic regression on real data and of a mixture of two clusters, by MALT of a
-logistic regression with a rare feature and of a mixture of three clusters, whose labels make six modes, and exact ones of rates.
+"""Posteriors split over machines: by NUTS of a logistic regression on real data and of a mixture of two clusters, by MALT of
+a logistic regression with a rare feature and of a mixture of three clusters, whose labels make six modes, exactly of rates.
 
 Every shard has a share of the rows and, if nothing else is said, the prior to the power 1/K, so that the posterior is the
 product of the shards'.
@@ -66,6 +66,14 @@ def log_prior(problem: str) -> Callable[[Tensor], Tensor]:
     if problem in _LOCATION:
         return lambda means: -0.5 * (means - _LOCATION[problem]).square().sum(1) / 4
     return lambda w: -0.5 * w.square().sum(1)
+
+
+def prior_gaussian(problem: str) -> tuple[Tensor, Tensor]:
+    """Mean and precision of the prior."""
+    if problem in _LOCATION:
+        return _LOCATION[problem], torch.eye(len(_LOCATION[problem]), dtype=torch.float64) / 4
+    d = data(problem, 0).shape[1] - 1
+    return torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)
 
 
 def data(problem: str, seed: int) -> Tensor:
@@ -154,6 +162,12 @@ def _nuts(log_prob: Callable[[Tensor], Tensor], start: Tensor, num_samples: int,
     return mcmc.get_samples()["x"].transpose(0, 1)
 
 
+def parts_of(rows: Tensor, shards: int, *, unequal: bool = False) -> tuple[Tensor, ...]:
+    """The rows of each shard: as many, or half of all for the first."""
+    half = len(rows) // 2
+    return (rows[:half], *rows[half:].tensor_split(shards - 1)) if unequal else rows.tensor_split(shards)
+
+
 def cached(
     folder: Path | None,
     problem: str,
@@ -179,8 +193,7 @@ def cached(
     path = folder / f"{kind}-{shards}-{seed}-{num_samples}.pt" if folder else None
     if path is not None and path.is_file():
         return torch.load(path, weights_only=True)
-    rows = data(problem, seed)
-    parts = [rows[: len(rows) // 2], *rows[len(rows) // 2 :].tensor_split(shards - 1)] if unequal else rows.tensor_split(shards)
+    parts = parts_of(data(problem, seed), shards, unequal=unequal)
     power = 1 / shards if prior_power is None else prior_power
     begun = time.process_time()
     found = [draw(problem, part, power, num_samples, 1000 * seed + i) for i, part in enumerate(parts)]

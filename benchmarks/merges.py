@@ -111,7 +111,7 @@ def _process(shard: Tensor, log_density: LogDensity, generator: torch.Generator)
     beta = torch.linalg.lstsq(features(z), (values - top)[:, None]).solution[:, 0]
     rest = values - top - features(z) @ beta
     best = (-math.inf, z, 1.0)
-    for length in (1.0, 2.0, 4.0, 8.0, 16.0):
+    for length in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0):
         lower = torch.linalg.cholesky(_kernel(z, z, length) + 1e-6 * torch.eye(len(z), dtype=z.dtype))
         white = torch.linalg.solve_triangular(lower, rest[:, None], upper=False)
         evidence = -0.5 * len(z) * float(white.square().mean().log()) - float(lower.diagonal().log().sum())

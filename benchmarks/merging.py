@@ -1,56 +1,137 @@
-"""Subposteriors of 4 and 16 machines, sampled by NUTS and merged, beside consensus Monte Carlo, Gaussian and KDE products.
+"""Posteriors sampled in shards and merged, beside consensus Monte Carlo and products of Gaussians, kernels and processes.
 
-Distances are to 3000 draws of NUTS on all data; "NUTS, all data" is the noise: the other 1000 draws of the same run, mean over
-20 such partings. Mahalanobis: of the means, in the posterior's standard deviations. TV: total variation of histograms with 40
-bins of equal mass, mean over parameters. Sliced W2: where the posterior is white. Seconds are those of the merge, fitting
-included. Mean ± standard error over random splits of the data. Draws: of each shard; what they leave open of a shard's
-covariance enters the product's mean as many times larger as the shard's mean is away from it, which is why a nearly Gaussian
-product gains from many.
+IAD: integrated absolute distance of the marginals, half the mean over parameters of the integral of |p - q|, to 10,000 draws
+of the posterior given all data; "all data": other 10,000 such draws, the noise. 10,000 draws of each shard. Posteriors:
+logistic (9 parameters) and rare (5, one feature rare), logistic regressions; clusters (4) and labels (6), centres of two and
+three clusters, whose labels make two and six modes; rates (2 to 20), log-gamma laws of a skewness of .4, with exact draws.
+Shards: of equal shares of the data and the prior to the power 1/K; "prior": each has all of the prior, which is told to the
+merge; "unequal": one has half of the data; "apart": log-rates differ by up to .5 either way; "chains": autocorrelated by .8;
+"weighted": draws of a wider law. Consensus and semiparametric merges know of no prior. The Gaussian process is told the
+shards' log-densities, and has the library's sampler. The semiparametric merge gives 4,000 draws, and takes too long for 64
+shards. Seconds of the CPU, one thread: of the merge, fitting included, and of sampling the shards (nothing, where draws are
+exact). Overlap: the smallest effective overlap of a shard. Mean ± standard error over splits of the data.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from merges import consensus, gaussian_product, mahalanobis, semiparametric, sliced_wasserstein2, total_variation
+from merges import consensus, gaussian_product, integrated_distance, process, semiparametric
 from report import write
-from subposteriors import PROBLEMS, cached
+from subposteriors import Rates, cached, data, log_density, log_prior, parts_of, prior_gaussian
 from torch import Tensor
 
-from disco_samplers.posteriors import merge_subposteriors
+from disco_samplers import Draws
+from disco_samplers.posteriors import MergedPosterior, merged_posterior
+from disco_samplers.scores import from_log_prob
+
+DRAWS = 10_000
+
+
+class Case(NamedTuple):
+    """A posterior, its shards, what is special about them, and how many splits of the data."""
+
+    problem: str
+    shards: int
+    kind: str = ""
+    splits: int = 1
+
 
 CASES = (
-    ("logistic", 4, 1000, 3),
-    ("logistic", 4, 64000, 3),
-    ("clusters", 4, 1000, 2),
-    ("logistic", 16, 1000, 1),
-    ("clusters", 16, 1000, 1),
+    Case("labels", 4, splits=2),
+    Case("labels", 4, "prior"),
+    Case("labels", 16),
+    Case("clusters", 4),
+    Case("rare", 15),
+    Case("logistic", 4),
+    Case("logistic", 4, "prior"),
+    Case("logistic", 4, "unequal"),
+    Case("rates 2", 4, splits=2),
+    Case("rates 10", 4, splits=2),
+    Case("rates 20", 4),
+    Case("rates 10", 4, "chains"),
+    Case("rates 10", 4, "weighted"),
+    Case("rates 10", 16, splits=2),
+    Case("rates 10", 16, "unequal"),
+    Case("rates 5", 16, "apart"),
+    Case("rates 20", 16),
+    Case("rates 5", 64),
+    Case("rates 10", 64),
 )
-"""Posterior, shards, draws of each shard, and random splits of the data."""
-
-FULL_DRAWS, MERGED_DRAWS = 4000, 4000
-METRICS = ("Mahalanobis", "TV", "sliced W2")
 
 
-def disco(shards: list[Tensor], num_samples: int, generator: torch.Generator) -> Tensor:
-    """The library's merge."""
-    options = {"num_samples": num_samples // 800, "num_chains": 800, "num_warmup": 50, "thinning": 5}
-    return merge_subposteriors(shards, generator=generator, progress=False, **options).flat
+class Shards(NamedTuple):
+    """Shards as they are given, as plain rows, their log-densities, the prior that each used, and what sampling took."""
+
+    given: list[Any]
+    rows: list[Tensor]
+    log_densities: list[Callable[[Tensor], Tensor]]
+    prior: str | None
+    seconds: float
+    reference: tuple[Tensor, Tensor]
 
 
-MERGES = {
-    "DiScoFormer": disco,
-    "semiparametric KDE product": semiparametric,
-    "Gaussian product": gaussian_product,
-    "consensus Monte Carlo": consensus,
-}
+def shards_of(case: Case, split: int, cache: Path | None) -> Shards:
+    """The shards of a case, and two halves of draws of its posterior."""
+    count = case.shards
+    if case.problem.startswith("rates"):
+        law = Rates.of(int(case.problem[6:]), count, split, apart=0.5 * (case.kind == "apart"), unequal=case.kind == "unequal")
+        begun = time.process_time()
+        rows = [law.shard(k, DRAWS, 1000 * split + k) for k in range(count)]
+        given: list[Any] = rows
+        if case.kind == "chains":
+            given = [Draws(law.chain(k, DRAWS, 1000 * split + k)) for k in range(count)]
+            rows = [x.values for x in given]
+        if case.kind == "weighted":
+            given = [Draws(x, weights=w) for x, w in (law.weighted(k, DRAWS, 1000 * split + k) for k in range(count))]
+            rows = [x.resample(DRAWS, seed=split).values for x in given]
+        seconds = time.process_time() - begun
+        densities = [law.log_density(k) for k in range(count)]
+        return Shards(given, rows, densities, None, seconds, (law.whole(DRAWS, 900 + split), law.whole(DRAWS, 800 + split)))
+    whole = cached(cache, case.problem, 1, 0, 2 * DRAWS)[0][0]
+    power = 1.0 if case.kind == "prior" else None
+    unequal = case.kind == "unequal"
+    rows, seconds = cached(cache, case.problem, count, split, DRAWS, prior_power=power, unequal=unequal)
+    parts = parts_of(data(case.problem, split), count, unequal=unequal)
+    densities = [log_density(case.problem, part, power or 1 / count) for part in parts]
+    prior = case.problem if power else None
+    return Shards(rows, rows, densities, prior, seconds, (whole[:DRAWS], whole[DRAWS:]))
 
 
-def distances(x: Tensor, reference: Tensor) -> list[float]:
-    return [f(x, reference) for f in (mahalanobis, total_variation, sliced_wasserstein2)]
+def merges(case: Case, shards: Shards, generator: torch.Generator, overlaps: list[float]) -> dict[str, Callable[[], Tensor]]:
+    """The merges that there are for a case; that of the library adds the smallest overlap of a shard to a list."""
+    prior = None if shards.prior is None else log_prior(shards.prior)
+    fitted: list[MergedPosterior] = []
+
+    def disco() -> Tensor:
+        fitted.append(merged_posterior(shards.given, prior=prior, generator=generator))
+        x = fitted[0].sample(generator=generator, progress=False).flat
+        overlaps.append(float(fitted[0].overlap(x).min()))
+        return x
+
+    def by_processes() -> Tensor:
+        score = process(shards.rows, shards.log_densities, generator)
+        if prior is not None:
+            score = score - (len(shards.rows) - 1) * from_log_prob(prior)
+        return MergedPosterior(score, fitted[0].shards, fitted[0].draws).sample(generator=generator, progress=False).flat
+
+    removed = None if shards.prior is None else prior_gaussian(shards.prior)
+    found: dict[str, Callable[[], Tensor]] = {
+        "DiScoFormer": disco,
+        "Gaussian process": by_processes,
+        "Gaussian product": lambda: gaussian_product(shards.rows, DRAWS, generator, removed),
+    }
+    if prior is None:
+        found["consensus Monte Carlo"] = lambda: consensus(shards.rows, DRAWS, generator)
+        if case.shards < 64:
+            found["semiparametric KDE product"] = lambda: semiparametric(shards.rows, 4000, generator)
+    return found
 
 
 def cell(values: list[float]) -> str:
@@ -58,37 +139,45 @@ def cell(values: list[float]) -> str:
     return f"{v.mean():.3f}" + (f" ± {v.std() / len(v) ** 0.5:.3f}" if len(v) > 1 else "")
 
 
+def measured(case: Case, split: int, cache: Path | None) -> dict[str, Any]:
+    """IAD and seconds of each merge, the seconds of sampling, and the smallest overlap; with ``cache`` kept there."""
+    kept = cache / f"{'-'.join(map(str, case[:3]))}-{split}.json".replace(" ", "") if cache else None
+    if kept is not None and kept.is_file():
+        return json.loads(kept.read_text())
+    shards = shards_of(case, split, cache)
+    overlaps: list[float] = []
+    found = {"all data": (integrated_distance(shards.reference[1], shards.reference[0]), 0.0)}
+    generator = torch.Generator().manual_seed(split)
+    for name, merge in merges(case, shards, generator, overlaps).items():
+        begun = time.process_time()
+        merged = merge()
+        seconds = time.process_time() - begun
+        found[name] = (integrated_distance(merged, shards.reference[0]), seconds)
+        print(case, split, name, found[name], flush=True)
+    result = {"found": found, "sampling": shards.seconds, "overlap": overlaps[0]}
+    if kept is not None:
+        kept.write_text(json.dumps(result))
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cache", type=Path, help="folder to keep NUTS's draws in")
+    parser.add_argument("--cache", type=Path, help="folder to keep the shards' draws and finished parts in")
     options = parser.parse_args()
     started = time.time()
     rows, raw = [], []
-    for problem in PROBLEMS:
-        full = cached(options.cache, problem, 1, 0, FULL_DRAWS)[0]
-        orders = [torch.randperm(len(full), generator=torch.Generator().manual_seed(i)) for i in range(20)]
-        partings = [(full[order[: len(full) // 4]], full[order[len(full) // 4 :]]) for order in orders]
-        reference = partings[0][1]
-        noise = zip(*(distances(*parts) for parts in partings), strict=True)
-        rows.append([problem, "", "", "NUTS, all data", *(cell(list(values)) for values in noise), ""])
-        for count, draws, splits in (case[1:] for case in CASES if case[0] == problem):
-            longest = max(case[2] for case in CASES if case[:2] == (problem, count))
-            found: dict[str, list[list[float]]] = {name: [] for name in MERGES}
-            for split in range(splits):
-                shards = [x[:: longest // draws] for x in cached(options.cache, problem, count, split, longest)]
-                for name, merge in MERGES.items():
-                    begun = time.perf_counter()
-                    merged = merge(shards, MERGED_DRAWS, torch.Generator().manual_seed(split))
-                    seconds = time.perf_counter() - begun
-                    found[name].append([*distances(merged, reference), seconds])
-                    record = dict(zip((*METRICS, "seconds"), found[name][-1], strict=True))
-                    raw.append({"problem": problem, "shards": count, "draws": draws, "split": split, "merge": name} | record)
-                    print(raw[-1], flush=True)
-            for name, values in found.items():
-                columns = list(zip(*values, strict=True))
-                cells = [cell(list(column)) for column in columns[:3]]
-                rows.append([problem, str(count), f"{draws:,}", name, *cells, f"{sum(columns[3]) / len(values):.1f}"])
-    header = ["posterior", "shards", "draws", "merge", *METRICS, "seconds"]
+    for case in CASES:
+        splits = [measured(case, split, options.cache) for split in range(case.splits)]
+        raw += [case._asdict() | {"split": i} | result for i, result in enumerate(splits)]
+        for name in splits[0]["found"]:
+            values, seconds = zip(*(result["found"][name] for result in splits), strict=True)
+            row = [case.problem, str(case.shards), case.kind, name, cell(list(values))]
+            row.append("" if name == "all data" else f"{sum(seconds) / len(seconds):.1f}")
+            ours = name == "DiScoFormer"
+            row.append(f"{sum(r['sampling'] for r in splits) / len(splits):.0f}" if ours else "")
+            row.append(f"{min(r['overlap'] for r in splits):.3f}" if ours else "")
+            rows.append(row)
+    header = ["posterior", "shards", "kind", "merge", "IAD", "seconds", "sampling", "overlap"]
     write("merging", "Merging subposteriors", " ".join(__doc__.split("\n\n")[1].split()), header, rows, raw, started)
 
 

@@ -150,6 +150,7 @@ def test_json(here, capsys):
     assert told["summary"]["theta"]["mean"] == pytest.approx(merged[:, 1].mean(), rel=1e-6)
     assert told["summary"]["mu"]["r_hat"] is None  # two draws a chain are too few
     assert (told["complete"], set(told["shards"])) == (True, {"draws.csv"})
+    assert 0 < told["shards"]["draws.csv"]["overlap"] < 1
     told = loads(capsys, "compare", "draws.csv", "draws.csv")
     assert 0 < told["p_value"] <= 1
     assert loads(capsys, "info", *small)["versions"]["numpy"] == np.__version__

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from disco_samplers import cli, files
-from disco_samplers.posteriors import Edgeworth, merge_subposteriors, merged_posterior
+from disco_samplers.draws import Draws
+from disco_samplers.posteriors import Edgeworth, OverlapWarning, merge_subposteriors, merged_posterior
+from disco_samplers.posteriors.copies import groups
+from disco_samplers.posteriors.local import LocalEdgeworth, LocalGaussians, local
 from disco_samplers.posteriors.shard import Shard
 from disco_samplers.posteriors.subposterior import tilt, trust
 from disco_samplers.reference import Gaussian, GaussianMixture
@@ -56,6 +61,115 @@ def test_two_modes_keep_their_mass():
     x = merge_subposteriors(shards, **FEW).flat
     assert abs(float((x > 0).double().mean()) - exact) < 0.12  # the draws alone leave a standard error of .03
     assert float(x.abs().mean()) == pytest.approx(float(weight @ grid[:, 0].abs()), abs=0.3)
+
+
+ORDERS = [list(order) for order in itertools.permutations(range(3))]
+
+
+def test_labels_keep_their_masses():
+    """Six modes that label switching makes: the product's masses are those of the counts, though each shard's modes move.
+
+    A share p of 3000 draws has a relative error of ((1 - p) / (3000 p))^(1/2), that of four shards' product twice as much: .1
+    for the ratio of the two largest modes, whose error is that of the logs here. Three times that.
+    """
+    centres = torch.tensor([[0.0, 1.7], [-1.5, -0.9], [1.5, -0.9]]).double()
+    weights = torch.tensor([0.1, 0.15, 0.15, 0.24, 0.16, 0.2]).double()
+    shards = []
+    for k in range(4):
+        moved = centres + 0.2 * torch.randn(3, 2, generator=seeded(k)).double()
+        means = moved[torch.tensor(ORDERS)].flatten(1)
+        shards.append(GaussianMixture(weights, means, torch.full_like(means, 0.09)).sample(3000, generator=seeded(10 + k)))
+    merged = merged_posterior(shards, seed=0)
+    assert [len(shard.base.weights) for shard in merged.shards] == [6] * 4
+    x = merged.sample(10, seed=0, progress=False).flat
+    own = torch.cdist(x, centres[torch.tensor(ORDERS)].flatten(1)).argmin(1).bincount(minlength=6).double() / len(x)
+    assert abs(float((own[3] / own[5]).log()) - 4 * float((weights[3] / weights[5]).log())) < 0.3
+    assert abs(float(own[3]) - float(weights[3] ** 4 / weights.pow(4).sum())) < 0.08
+
+
+def test_copies_are_told_from_others():
+    """A mode is a copy by an exchange of columns, not one of another shape or place."""
+    first = Gaussian(torch.tensor([0.0, 5.0, 1.0]).double(), torch.diag(torch.tensor([1.0, 4.0, 9.0])).double())
+    copy = Gaussian(first.means[0][[1, 0, 2]], first.covariances[0][[1, 0, 2]][:, [1, 0, 2]])
+    wider, moved = Gaussian(copy.means[0], 2 * copy.covariances[0]), Gaussian(copy.means[0] + 2, copy.covariances[0])
+    found = groups([first, copy, wider, moved], [1000.0] * 4)
+    assert [[j for j, _ in group] for group in found] == [[0, 1], [2], [3]]
+    assert found[0][1][1].tolist() == [1, 0, 2]
+
+
+def test_curved_shards():
+    """Bananas y = x^2 / 2 + noise: no cumulant describes them, a mixture does; their exact product is one of them."""
+    z = torch.randn(2, 2000, 2, generator=seeded(0)).double()
+    shards = [torch.stack([a, b + 0.5 * a**2 - 0.5], 1) for a, b in (x.T + s for x, s in zip(z, (-0.3, 0.3), strict=True))]
+    assert type(local(Shard(shards[0]))) is LocalGaussians
+    x = merge_subposteriors(shards, num_samples=10, seed=0, progress=False).flat
+    residual = x[:, 1] - 0.5 * x[:, 0] ** 2 + 0.5
+    for column in (x[:, 0], residual):  # N(0, 1/2) both
+        assert abs(float(column.mean())) < 0.1
+        assert float(column.std()) == pytest.approx(0.5**0.5, rel=0.1)
+
+
+def test_one_mode_is_the_plain_expansion():
+    x = torch.randn(500, 2, generator=seeded(0)).double().exp() ** 0.1
+    ours, plain, points = LocalEdgeworth(Shard(x)), Edgeworth(x), x[:20]
+    torch.testing.assert_close(ours.score(points), plain.score(points))
+
+
+def test_weights_and_chains_count():
+    """Shards N(1, 1) and N(-1, 1), by weighted draws of N(0, 4) and by a chain of correlation .9: N(0, 1/2)."""
+    g = seeded(0)
+    wide = 2 * torch.randn(8000, 1, generator=g).double()
+    weighted = Draws(wide, weights=(wide**2 / 8 - 0.5 * (wide - 1) ** 2).exp()[:, 0])
+    chain = torch.randn(4, 3000, 1, generator=g).double()
+    for t in range(1, 3000):
+        chain[:, t] = 0.9 * chain[:, t - 1] + 0.19**0.5 * chain[:, t]
+    x = merge_subposteriors([weighted, Draws(chain - 1)], num_samples=10, seed=0, progress=False).flat
+    # The means' errors are 1/sqrt(ESS) with ESS of 3600 and 630, the merged one half of their sum.
+    assert abs(float(x.mean())) < 0.12
+    assert float(x.var()) == pytest.approx(0.5, rel=0.2)
+
+
+def test_support_is_kept():
+    """Gamma laws under a flat prior: their product is one of shape sum(a) - (K - 1) and rate sum(b)."""
+    shapes, rates = (2.0, 3.0, 4.0), (1.0, 1.5, 1.5)
+    rng = np.random.default_rng(0)
+    shards = [
+        Draws(rng.gamma(a, 1 / b, size=(4000, 1)), names=["rate"], support=["positive"])
+        for a, b in zip(shapes, rates, strict=True)
+    ]
+    result = merge_subposteriors(shards, num_samples=10, seed=0, progress=False)
+    x = result.flat
+    assert float(x.min()) > 0
+    assert list(result.names) == ["rate"]
+    shape, rate = sum(shapes) - 2, sum(rates)
+    assert float(x.mean()) == pytest.approx(shape / rate, rel=0.05)
+    assert float(x.var()) == pytest.approx(shape / rate**2, rel=0.15)
+    with pytest.raises(
+        ValueError, match=r"shards must have one support, shards\[1\] has \(0.0, 9.0\), shards\[0\] \(0.0, None\)"
+    ):
+        merge_subposteriors([shards[0], Draws(np.clip(shards[1].values.numpy(), 0, 8), support=[(0, 9)])])
+    with pytest.raises(ValueError, match=r"shards\[1\]: .* outside the support"):
+        merge_subposteriors([shards[0], shards[1].values.numpy() - 3])
+
+
+def test_overlap_says_which_shards_are_far():
+    """Of shards of one law about a half; a warning where the product lies beyond all draws of a shard."""
+    near = [torch.randn(1000, 3, generator=seeded(k)).double() for k in range(3)]
+    merged = merged_posterior(near, seed=0)
+    overlap = merged.overlap(merged.sample(5, seed=0, progress=False).flat)
+    assert overlap.shape == (3,)
+    assert float((overlap - 0.75).abs().max()) < 0.2  # narrower than the shards' own draws, a little more than a half
+    with pytest.warns(OverlapWarning, match=r"hardly any draws are of shards\[0\] \(0\), shards\[1\] \(0\)"):
+        merge_subposteriors([near[0], near[1] + 20], num_samples=2, seed=0, progress=False)
+
+
+def test_chains_mix_between_modes():
+    """Modes that no gradient connects do not make chains look as if they had failed."""
+    x = torch.randn(2000, 2, generator=seeded(0)).double()
+    x[:1000] += 8
+    result = merge_subposteriors([x, x + 0.1], num_samples=100, num_chains=40, seed=0, progress=False)
+    assert result.unmixed == []
+    assert float(np.nanmax(result.rhat)) < 1.1
 
 
 @pytest.mark.slow
@@ -130,6 +244,8 @@ X = np.random.default_rng(0).normal(size=(50, 3))
         ([X, X], {"prior_power": 0.5}, "give the prior, or leave it out"),
         ([X, X], {"prior": lambda x: -x}, r"prior must return log-densities of shape \(m,\)"),
         ([X, X], {"prior": lambda x: x.sum(1).log()}, "outside the prior's support"),
+        ([X**2, X], {"prior": lambda x: x.amin(1).log()}, r"not finite at draws of shards\[1\]"),
+        ([X, X], {"adapt": 3}, "adapt has no effect without model="),
         ([X, X], {"seed": 1, "generator": torch.Generator()}, "seed or generator, not both"),
         ([X, X], {"num_chains": 0}, "num_chains must be at least 1"),
     ],
@@ -160,7 +276,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert cli.main(["merge", "a.csv", "b.csv", "--out", "all.csv", "--prior-sd", "10", *few, "--plot", "p.png"]) == 0
     out = capsys.readouterr().out
     assert "of 2 shards" in out
-    assert "a.csv: Draws: 60 draws of 2 columns, worth 60\n" in out
+    assert "a.csv: Draws: 60 draws of 2 columns, worth 60, overlap 0." in out
     table = files.read_table("all.csv")
     assert table.names == ["mu", "tau"]
     assert table.num_chains == 50

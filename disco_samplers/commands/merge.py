@@ -9,6 +9,7 @@ from disco_samplers.commands.shared.options import PICTURE, add_options, add_rea
 
 _PRINTED = {
     "worth": "how many independent draws a shard's are worth; fewer is worse",
+    "overlap": "share of a shard's draws that lie as far out as the merged ones do: about .5 is good, 0 is beyond all of them",
     "mean, sd, 5%, 50%, 95%": "of the merged draws",
     "mcse": "Monte Carlo standard error of the mean; large against sd is worse",
     "ess_bulk, ess_tail": "independent draws that these are worth, for means and for tails; fewer is worse, below 400 too few",
@@ -32,23 +33,25 @@ def add(commands: Any) -> None:
         "--out", required=True, metavar="FILE", help="the draws: .csv, .npy, .npz, .parquet, .feather or ArviZ .nc"
     )
     command.add_argument("--prior-sd", type=float, metavar="SD", help="every shard used all of the prior N(0, SD^2)")
-    command.add_argument("--num-samples", type=int, default=10, help="draws of each chain (default: %(default)s)")
+    command.add_argument("--num-samples", type=int, default=50, help="draws of each chain (default: %(default)s)")
     command.add_argument("--num-chains", type=int, default=200, help="(default: %(default)s)")
-    command.add_argument("--num-warmup", type=int, default=150, help="discarded steps (default: %(default)s)")
-    command.add_argument("--thinning", type=int, default=5, help="steps between two draws (default: %(default)s)")
+    command.add_argument("--num-warmup", type=int, default=30, help="discarded steps (default: %(default)s)")
+    command.add_argument("--thinning", type=int, default=2, help="steps between two draws (default: %(default)s)")
     command.add_argument("--plot", metavar="FILE", help=f"draw marginals and traces: {PICTURE}")
     add_reading(command, thinning=False)
-    add_options(command, "adapt", "seed", "model", "device", "quiet", "json")
+    add_options(command, "support", "adapt", "seed", "model", "device", "quiet", "json")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
+    import torch
+
     from disco_samplers import files, pictures
-    from disco_samplers.commands.shared.models import load_model
+    from disco_samplers.commands.shared.models import device_name, load_model
     from disco_samplers.commands.shared.output import Output, rows_of, told
-    from disco_samplers.commands.shared.tables import equal_rows, table_from, warned
-    from disco_samplers.posteriors import merge_subposteriors
+    from disco_samplers.commands.shared.tables import equal_rows, supported, table_from, warned
+    from disco_samplers.posteriors import merged_posterior, warn_of_overlap
 
     output = Output(options)
     files.writable(options.out, draws=True)
@@ -62,20 +65,22 @@ def run(options: argparse.Namespace) -> int:
     for path, table in zip(options.shards, tables, strict=True):
         if set(table.names) != set(names):
             raise ValueError(f"{path} has variables {', '.join(table.names)}, {options.shards[0]} has {', '.join(names)}")
-        shards.append(table.select(names))
+        shards.append(supported(table.select(names), options.support))
     files.writable(options.out, draws=True, names=names)
-    model = load_model(options)
-    scale = options.prior_sd
+    scale, device = options.prior_sd, torch.device(device_name(options))
     draws = [warned(table.draws(), path) for path, table in zip(options.shards, shards, strict=True)]
-    result = merge_subposteriors(
-        draws,
+    merged = merged_posterior(
+        [x.on(device, path) for path, x in zip(options.shards, draws, strict=True)],
         prior=None if scale is None else lambda x: -0.5 * (x / scale).square().sum(-1),
-        model=model,
+        model=load_model(options) if options.model or options.adapt else None,
+        adapt=options.adapt,
+        seed=options.seed,
+    )
+    result = merged.sample(
         num_samples=options.num_samples,
         num_chains=options.num_chains,
         num_warmup=options.num_warmup,
         thinning=options.thinning,
-        adapt=options.adapt,
         seed=options.seed,
         names=names,
         progress=not options.quiet,
@@ -86,10 +91,13 @@ def run(options: argparse.Namespace) -> int:
     if not result.complete:
         output.interrupted("these are the draws made until then")
     summary = result.summary()
-    lines = [f"{path}: {shard}" for path, shard in zip(options.shards, draws, strict=True)]
+    overlap = merged.overlap(result.flat)
+    warn_of_overlap(overlap, options.shards)
+    told_of = list(zip(options.shards, draws, overlap.tolist(), strict=True))
+    lines = [f"{path}: {shard}, overlap {share:.2g}" for path, shard, share in told_of]
     return output.tell(
         "\n".join([*lines, f"merged: {result} of {len(draws)} shards", str(summary)]),
-        shards={path: told(shard) for path, shard in zip(options.shards, draws, strict=True)},
+        shards={path: told(shard) | {"overlap": share} for path, shard, share in told_of},
         acceptance=float(result.acceptance.mean()),
         divergences=int(result.divergences.sum()),
         complete=result.complete,

@@ -3,7 +3,13 @@
 from disco_samplers.posteriors.edgeworth import Edgeworth
 from disco_samplers.posteriors.evidence import Evidence, EvidenceWarning, log_evidence
 from disco_samplers.posteriors.measured import Measured
-from disco_samplers.posteriors.merging import MergedPosterior, merge_subposteriors, merged_posterior
+from disco_samplers.posteriors.merging import (
+    MergedPosterior,
+    OverlapWarning,
+    merge_subposteriors,
+    merged_posterior,
+    warn_of_overlap,
+)
 from disco_samplers.posteriors.subposterior import Subposterior, subposterior
 from disco_samplers.posteriors.tension import Tension, tension
 from disco_samplers.posteriors.two_sample import TwoSample, two_sample
@@ -14,6 +20,7 @@ __all__ = [
     "EvidenceWarning",
     "Measured",
     "MergedPosterior",
+    "OverlapWarning",
     "Subposterior",
     "Tension",
     "TwoSample",
@@ -23,4 +30,5 @@ __all__ = [
     "subposterior",
     "tension",
     "two_sample",
+    "warn_of_overlap",
 ]

@@ -44,6 +44,11 @@ class Shard(NamedTuple):
         rows, counts = draws.counts()
         return cls(rows.double(), counts, draws.blocks())
 
+    @property
+    def worth(self) -> Tensor:
+        """How many independent draws each row is worth, (n,)."""
+        return torch.ones_like(self.rows[:, 0]) if self.counts is None else self.counts
+
     def part(self, kept: Tensor) -> Shard:
         """The rows that are True in (n,)."""
         counts = None if self.counts is None else self.counts[kept]

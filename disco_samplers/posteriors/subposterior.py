@@ -13,7 +13,8 @@ from disco_samplers.arrays import check_count
 from disco_samplers.draws import Draws, evenly, part_worth
 from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import deviation, draw_rows, mean, shuffled
-from disco_samplers.posteriors.edgeworth import Edgeworth, rows_of
+from disco_samplers.posteriors.edgeworth import rows_of
+from disco_samplers.posteriors.local import Local, local
 from disco_samplers.posteriors.shard import Shard
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import KDE
@@ -36,20 +37,20 @@ class Subposterior:
 
     Arguments:
         score: of it, with ``log_prob``.
-        estimate: :math:`\hat f_k`, DiScoFormer's of the draws.
-        base: :math:`g_k`, with all draws' mean, covariance and third cumulants.
-        weight: :math:`\lambda`, see :func:`trust`.
+        base: :math:`g_k`, with all draws' moments and masses of regions, see :func:`~disco_samplers.posteriors.local.local`.
+        estimate: :math:`\hat f_k`, DiScoFormer's of the draws; None without a model.
+        weight: :math:`\lambda`, see :func:`trust`; 0 without a model, and a is 0 then, too.
     """
 
     score: Score
-    estimate: Any
-    base: Edgeworth
-    weight: float
+    base: Local
+    estimate: Any = None
+    weight: float = 0.0
 
 
 def subposterior(
     draws: ArrayLike | Draws | Shard,
-    model: DiScoFormer,
+    model: DiScoFormer | None = None,
     *,
     adapt: int = 0,
     seed: int | None = None,
@@ -59,7 +60,7 @@ def subposterior(
 
     Arguments:
         draws: of the shard.
-        model: that reads them.
+        model: whose estimate of them is followed as far as held-out draws say; by default none.
         adapt: gradient steps of its adaptation to them.
         seed: of the proposals by which its mean is corrected; give this or ``generator``.
         generator: source of randomness, on the device of the model.
@@ -70,27 +71,30 @@ def subposterior(
             generator are on another device.
 
     Example:
-        >>> from disco_samplers import DiScoFormer
         >>> x = torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        >>> shard = subposterior(x, DiScoFormer.from_pretrained(), seed=0)
-        >>> 0 <= shard.weight <= 1
-        True
+        >>> subposterior(x).score(torch.zeros(1, 2)).shape
+        torch.Size([1, 2])
     """
-    check_model(model)
+    if model is not None:
+        check_model(model)
     check_count("adapt", adapt, 0)
-    shard = as_shard(draws, "draws", model.device)
+    if adapt and model is None:
+        raise ValueError("adapt has no effect without model=: give the model, or leave it out")
+    shard = as_shard(draws, "draws", None if model is None else model.device)
     generator = generator_on(shard.rows.device, seed=seed, generator=generator)
-    base = Edgeworth(shard.rows, shard.counts)
+    base = local(shard)
+    if model is None:
+        return Subposterior(Score(base), base)
     estimate = shard.condition(model)
     if adapt:
         estimate = estimate.adapt(adapt)
     weight = trust(shard, base, model)
     mixed = combine([(1 - weight, base), (weight, estimate)])
     if weight == 0:
-        return Subposterior(mixed, estimate, base, weight)
-    slope = tilt(shard, mixed, generator)
-    linear = Score(slope.expand_as, lambda y: (y - base.mean) @ slope)
-    return Subposterior(mixed + linear, estimate, base, weight)
+        return Subposterior(mixed, base, estimate, weight)
+    slope, centre = tilt(shard, mixed, generator), mean(shard.rows, shard.counts)
+    linear = Score(slope.expand_as, lambda y: (y - centre) @ slope)
+    return Subposterior(mixed + linear, base, estimate, weight)
 
 
 def as_shard(draws: ArrayLike | Draws | Shard, name: str, device: torch.device | None) -> Shard:
@@ -126,10 +130,9 @@ def tilt(draws: Tensor | Shard, density: Score, generator: torch.Generator | Non
         >>> abs(float(slope) + 0.5) < 0.1
         True
     """
-    rows, counts, _ = Shard.of(draws)
-    lower = preconditioners.factor(evenly(rows, counts))
-    centre = mean(rows, counts)
-    white = torch.linalg.solve_triangular(lower, (rows - centre).T, upper=False).T
+    shard = Shard.of(draws)
+    counts = shard.counts
+    white, centre, lower = _white(shard)
     kept = Shard(white).thinned().rows
     if counts is not None:  # the more of them where there is weight, and none twice
         some = min(_PROPOSALS // 4, max(2, round(float(counts.sum()))))
@@ -152,7 +155,14 @@ def tilt(draws: Tensor | Shard, density: Score, generator: torch.Generator | Non
     return unwhitened[:, 0]
 
 
-def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
+def _white(shard: Shard) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows (n, d) with mean zero and covariance one, their mean, and the factor of their covariance."""
+    lower, centre = preconditioners.factor(evenly(shard.rows, shard.counts)), mean(shard.rows, shard.counts)
+    white: Tensor = torch.linalg.solve_triangular(lower, (shard.rows - centre).T, upper=False)
+    return white.T, centre, lower
+
+
+def trust(draws: Tensor | Shard, base: Any, model: DiScoFormer) -> float:
     r"""How far a shard's estimate is to be followed beyond the moments of its draws, between 0 and 1.
 
     .. math:: \lambda = -\frac{E[g \cdot r + \nabla \cdot r]}{E |r|^2}, \qquad r = \hat s - g
@@ -164,7 +174,7 @@ def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
 
     Arguments:
         draws: (n, d), or with what they are worth.
-        base: of the draws.
+        base: a density of the draws, with ``score``.
         model: that estimates.
 
     References:
@@ -172,6 +182,7 @@ def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
 
     Example:
         >>> from disco_samplers import DiScoFormer
+        >>> from disco_samplers.posteriors import Edgeworth
         >>> x = torch.randn(400, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         >>> x = torch.cat([x - 3, x + 3])
         >>> trust(x, Edgeworth(x), DiScoFormer.from_pretrained()) > 0.8
@@ -179,7 +190,7 @@ def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
     """
     check_model(model)
     shard = Shard.of(draws, device=model.device)
-    z, counts = base.white(shard.rows), shard.counts
+    (z, centre, lower), counts = _white(shard), shard.counts
     generator = torch.Generator().manual_seed(0)
     order = shuffled(len(z), generator, shard.blocks, z.device)
     gains, judges, squares = [], [], []
@@ -189,10 +200,10 @@ def trust(draws: Tensor | Shard, base: Edgeworth, model: DiScoFormer) -> float:
         x = z[held].requires_grad_()
         probe = (torch.randint(0, 2, x.shape, generator=generator, device=generator.device) * 2 - 1).to(x)
         with torch.enable_grad():
-            known = base.white_score(x)
+            y = x @ lower.T + centre
+            known = base.score(y) @ lower
             # In the draws' own coordinates, for the network need not be equivariant to the whitening.
-            estimated = shard.part(rest).condition(model).score(x @ base.lower.T + base.mean)
-            residual = estimated @ base.lower - known
+            residual = shard.part(rest).condition(model).score(y) @ lower - known
             (product,) = torch.autograd.grad((residual * probe).sum(), x)
         gains.append(-((known * residual).detach() + product * probe).sum(1))
         squares.append(residual.detach().square().sum(1))

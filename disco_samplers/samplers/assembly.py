@@ -121,7 +121,7 @@ def jumps_of(options: Options, estimate: Any, target: Target, num_chains: int, r
     """
     if options.method != "jumps":
         return None
-    proposed = proposal(estimate.estimator, generator=rng)
+    proposed = options.proposal or proposal(estimate.estimator, generator=rng)
     points = proposed.sample(_PILOTS, generator=rng)
     log_weight = target(points)[0].double() - proposed.log_prob(points)
     log_weight = torch.where(torch.isfinite(log_weight), log_weight, -torch.inf)

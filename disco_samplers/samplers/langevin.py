@@ -21,7 +21,7 @@ from disco_samplers.samplers.options import Options, differences
 from disco_samplers.samplers.result import SamplerResult
 from disco_samplers.samplers.start import context_of, factor_of, start
 from disco_samplers.samplers.step_size import Fixed
-from disco_samplers.samplers.steps import Condition, noise
+from disco_samplers.samplers.steps import Condition, Proposal, noise
 from disco_samplers.samplers.target import Target
 from disco_samplers.types import ArrayLike, LogDensity, ScoreFunction
 
@@ -63,6 +63,8 @@ class LangevinSampler:
         trajectory: of "malt": whitened time between two decisions; 1.5 if not given.
         levels: of "annealed": noise levels, largest first, or scores ever less smoothed, the target's last; see
             :func:`~disco_samplers.scores.ladder`.
+        proposal: of "jumps": what is proposed, with ``sample`` and ``log_prob``; made of an estimate's rows if not given. With
+            one any density can be jumped in.
         condition: of "flow": gives a cloud's score from its particles; the shipped model's if not given.
 
     Raises:
@@ -96,11 +98,13 @@ class LangevinSampler:
         trajectory: float | None = None,
         levels: Sequence[Any] | None = None,
         condition: Condition | None = None,
+        proposal: Proposal | None = None,
     ) -> None:
         check_callable("score", score, "(m, d) -> (m, d)")
         check_callable("log_prob", log_prob, "(m, d) -> (m,)", optional=True)
         known = log_prob is not None or hasattr(score, "log_prob") or hasattr(score, "condition")
-        jumps = log_prob is None and (hasattr(score, "proposal") or hasattr(score, "condition"))
+        own = log_prob is None and (hasattr(score, "proposal") or hasattr(score, "condition"))
+        jumps = own or proposal is not None
         chosen: Any = ("jumps" if jumps else "mala" if known else "ula") if method in (None, "auto") else method
         self.options = Options(
             method=chosen,
@@ -111,6 +115,7 @@ class LangevinSampler:
             trajectory=trajectory,
             levels=levels,
             condition=condition,
+            proposal=proposal,
         )
         adjusted = self.options.algorithm.adjusted
         if adjusted and not known:
@@ -118,7 +123,9 @@ class LangevinSampler:
         if self.method == "exact" and log_prob is None:
             raise ValueError('method "exact" needs log_prob=, the target\'s own log-density; with an estimate\'s use "mala"')
         if self.method == "jumps" and not jumps:
-            raise ValueError('method "jumps" needs an estimate as score, and no log_prob=: for any other use "mala"')
+            raise ValueError(
+                'method "jumps" needs an estimate as score, and no log_prob=, or a proposal=: for any other use "mala"'
+            )
         if log_prob is not None and not adjusted:
             raise ValueError(f'log_prob is not an option of method "{method}", only of mala, malt, exact: leave it out')
         self.score, self.log_prob = score, log_prob
@@ -221,7 +228,7 @@ class LangevinSampler:
             levels = levels_of(options, draws, warmup)
             if initial is None and levels and not callable(levels[0]):
                 x = x + noise(x, rng) * levels[0]
-            if self.method == "jumps":
+            if self.method == "jumps" and options.proposal is None:
                 estimate = estimate.calibrated(generator=rng)
             target = target_of(options, estimate, self.log_prob, levels, x, rng)
             jumps = jumps_of(options, estimate, target, len(x), rng)

@@ -13,6 +13,7 @@ from torch import Tensor
 from disco_samplers import preconditioners
 from disco_samplers.arrays import check_callable, check_number, check_positive
 from disco_samplers.samplers.algorithms import ALGORITHMS, Algorithm, Method
+from disco_samplers.samplers.steps import Proposal
 from disco_samplers.types import ScoreFunction
 
 BIAS, TRAJECTORY = 0.05, 1.5
@@ -26,6 +27,7 @@ _HEEDED: dict[str, tuple[str, ...]] = {
     "trajectory": ("malt",),
     "levels": ("annealed",),
     "condition": ("flow",),
+    "proposal": ("jumps",),
 }
 """The methods that heed an option."""
 
@@ -47,6 +49,7 @@ class Options:
     trajectory: float | None = None
     levels: Sequence[Any] | None = None
     condition: Callable[[Tensor], ScoreFunction] | None = None
+    proposal: Proposal | None = None
 
     def __post_init__(self) -> None:
         if self.method not in ALGORITHMS:
@@ -66,7 +69,7 @@ class Options:
             raise ValueError('friction must be positive: without it "baoab" keeps the energy it starts with, and has no limit')
         if self.trajectory is not None and not (self.trajectory > 0 and math.isfinite(self.trajectory)):
             raise ValueError(f"trajectory must be positive, got {self.trajectory}")
-        check_callable("condition", self.condition, "of particles (n, d)", optional=True)
+        self._check_callables()
         if self.levels is not None:
             self._check_levels(self.levels)
         for name, methods in _HEEDED.items():
@@ -74,6 +77,12 @@ class Options:
                 raise ValueError(
                     f'{name} is not an option of method "{self.method}", only of {", ".join(methods)}: leave it out'
                 )
+
+    def _check_callables(self) -> None:
+        check_callable("condition", self.condition, "of particles (n, d)", optional=True)
+        if self.proposal is not None:
+            check_callable("proposal.sample", getattr(self.proposal, "sample", None), "of num_samples")
+            check_callable("proposal.log_prob", getattr(self.proposal, "log_prob", None), "(m, d) -> (m,)")
 
     @staticmethod
     def _check_levels(levels: Any) -> None:

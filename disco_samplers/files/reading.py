@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from disco_samplers.draws import Draws, DrawsWarning
+from disco_samplers.files.chains import in_chains, of_one_length, stacked
 from disco_samplers.files.formats import read_file
 from disco_samplers.files.netcdf import table_of_dataset
-from disco_samplers.files.table import Table, stacked
+from disco_samplers.files.table import Table
 
 _ROOTS = (r"_?dead-birth\.txt", r"[._]\d+\.txt", r"\.txt")
 """What follows the root of a chain's files, the first that there is."""
@@ -93,7 +94,8 @@ def read(
         thinning=thinning,
         axes=axes,
         header=header,
-    )
+        iid=iid,
+    ).finite()
     try:
         return table.draws(iid=iid)
     except ValueError as error:
@@ -112,35 +114,48 @@ def read_table(
     thinning: int = 1,
     axes: Sequence[str] | None = None,
     header: bool | None = None,
+    iid: bool = False,
+    points: bool = False,
+    ignore: Sequence[str] = (),
 ) -> Table:
     """The table in files, as of :func:`read`; it may have a single row, and missing values as NaN.
 
+    With ``iid`` chains of unequal length keep all their rows. With ``points`` every row stands once and where it stands in the
+    file, whatever is said of chains, and columns of text are kept apart. Columns to ``ignore`` need not be there.
+
     Raises:
-        FileNotFoundError, ValueError, ImportError: as of :func:`read`.
+        FileNotFoundError, ValueError, ImportError, TypeError: as of :func:`read`.
     """
+    for name, given in {"columns": columns, "exclude": exclude, "index": index}.items():
+        if isinstance(given, str):
+            raise TypeError(f"{name} must be a list of names, got the string {given!r}: write [{given!r}]")
+
+    def taken(table: Table) -> Table:
+        table = _selected(table.without(ignore), index, columns, exclude, row_weights)
+        return table if points else _chained(table, index, burn_in, thinning)
+
     if not isinstance(source, (str, os.PathLike, list, tuple)):
-        return _selected(table_of_dataset(source), index, columns, exclude, row_weights, burn_in, thinning)
+        return taken(table_of_dataset(source))
     paths = [found for path in (source if isinstance(source, (list, tuple)) else [source]) for found in _paths(path)]
     if not paths:
         raise ValueError("no file is given")
+    if twice := [path for i, path in enumerate(paths) if path.resolve() in [other.resolve() for other in paths[:i]]]:
+        raise ValueError(f"{twice[0]} is given twice: its rows are one chain's")
     tables = []
     for path in paths:
         table = read_file(path, index, axes, header)
         try:
-            tables.append(_selected(table, index, columns, exclude, row_weights, burn_in, thinning))
+            tables.append(taken(table))
         except ValueError as error:
-            raise ValueError(f"{path} {error}") from error
-    return stacked(tables, [str(path) for path in paths])
+            raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path} {error}") from error
+    table = stacked(tables, [str(path) for path in paths])
+    if iid or points:
+        return dataclasses.replace(table, lengths=(), chained=False)
+    return of_one_length(table)
 
 
 def _selected(
-    table: Table,
-    index: Sequence[str],
-    columns: Sequence[str] | None,
-    exclude: Sequence[str],
-    row_weights: str | None,
-    burn_in: float | None,
-    thinning: int,
+    table: Table, index: Sequence[str], columns: Sequence[str] | None, exclude: Sequence[str], row_weights: str | None
 ) -> Table:
     table = table.labelled(index)
     if row_weights is not None:
@@ -150,9 +165,13 @@ def _selected(
             f"the column {min(like)} is read as a variable: say row_weights (--row-weights) if it holds the rows' weights, "
             "or exclude it",
             DrawsWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    table = table.select(columns, exclude)
+    return table.select(columns, exclude)
+
+
+def _chained(table: Table, index: Sequence[str], burn_in: float | None, thinning: int) -> Table:
+    table = in_chains(table.numbers(), index)
     if burn_in is not None or thinning != 1:
         table = dataclasses.replace(table, chained=True).burnt_in(burn_in or 0).thinned(thinning)
     return table

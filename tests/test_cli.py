@@ -378,7 +378,7 @@ POINTS = ["--at", "points.csv", "--out", "out.csv"]
             ["score", "draws.csv", "--at", "others.csv", "--out", "out.csv"],
             "others.csv has columns mu, tau, draws.csv has mu, theta",
         ),
-        (["score", "draws.csv", "--at", "nan.npy", "--out", "out.csv"], "points holds NaN or infinite"),
+        (["score", "draws.csv", "--at", "nan.npy", "--out", "out.csv"], "nan.npy, row 7, column x0: missing; 1 of 60"),
         (["score", "draws.csv", "--at", "missing.csv", "--out", "out.csv"], "no file at missing.csv"),
         (["score", "missing.csv", "--at", "points.csv", "--out", "out.nc"], "out.nc: the extension must be one of"),
         (["score", "same.npy", *POINTS], "all its rows are the same"),

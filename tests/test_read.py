@@ -771,3 +771,21 @@ def test_names_that_text_has_another_use_for(names, tmp_path):
     if all(names):
         save(tmp_path / "t.npz", draws)
         assert read(tmp_path / "t.npz", row_weights=None, columns=names).names == names
+
+
+def test_a_chain_by_words_is_not_lost(tmp_path):
+    put(tmp_path, t__csv="chain,mu,b\none,1,2\none,2,3\ntwo,3,4\n")
+    for options in ({}, {"columns": ["mu"]}):
+        with pytest.raises(ValueError, match=r"t\.csv, line 2, column chain: 'one' is not a number"):
+            read(tmp_path / "t.csv", **options)
+    assert read(tmp_path / "t.csv", exclude=["chain"]).names == ["mu", "b"]
+    put(tmp_path, t__csv="chain,.chain,.draw,mu\n1,1,1,2\n2,2,2,3\n")
+    with pytest.raises(ValueError, match=r"t\.csv .*it has a column chain besides \.chain, \.iteration, \.draw"):
+        read(tmp_path / "t.csv")
+
+
+def test_points_in_several_files(tmp_path):
+    put(tmp_path, a__csv="chain,a\n1,1\n0,2\n1,3\n", b__csv="chain,a\n0,4\n")
+    table = files.read_table([tmp_path / "a.csv", tmp_path / "b.csv"], points=True)
+    assert table.values.flatten().tolist() == [1, 2, 3, 4]
+    assert table.index["chain"].tolist() == [1, 0, 1, 0]

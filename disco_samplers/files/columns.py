@@ -24,6 +24,10 @@ UNNAMED = "arr_0"
 """What numpy calls an array that was saved without a name."""
 
 
+OF_ROWS = (*INDEX, *(name for own in _INDICES for name in own), LOG_WEIGHT, LOG_PROB)
+"""All columns that say something of the rows."""
+
+
 def table_of(values: np.ndarray, names: Sequence[str], labels: dict[str, np.ndarray] | None = None) -> Table:
     """Takes out the index columns and weights that a table of draws may carry, and the columns given as ``labels``.
 
@@ -39,7 +43,10 @@ def table_of(values: np.ndarray, names: Sequence[str], labels: dict[str, np.ndar
     for own in _INDICES:
         chain, step, through = (columns.pop(name, None) for name in own)
         draw = through if step is None else step
-        columns |= {name: column for name, column in zip(INDEX, (chain, draw), strict=True) if column is not None}
+        told = {name: column for name, column in zip(INDEX, (chain, draw), strict=True) if column is not None}
+        if twice := sorted(told.keys() & columns.keys()):
+            raise ValueError(f"it has a column {twice[0]} besides {', '.join(own)}: leave one of them out")
+        columns |= told
     weights, log_prob = columns.pop(LOG_WEIGHT, None), columns.pop(LOG_PROB, None)
     stats = {} if log_prob is None else {LOG_PROB: log_prob}
     index = labels | {name: columns.pop(name) for name in (*INDEX, "") if name in columns}

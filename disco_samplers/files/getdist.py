@@ -64,12 +64,13 @@ def getdist_table(sheet: Sheet) -> Table:
         raise ValueError(f"{sheet.path}, line {sheet.lines[bad[0]]}: the weight {weights[bad[0]]:g} is no number of at least 0")
     table = split_derived(sheet.path, sheet.values[:, 2:], names)
     table = dataclasses.replace(table, weights=weights, log_prob=-sheet.values[:, 1])
-    if (weights == weights.round()).all() and weights.sum() <= _LONGEST:
+    whole = bool((weights == weights.round()).all())
+    if whole and weights.sum() <= _LONGEST:
         return dataclasses.replace(table, stood=True, chained=True)
     # Weights of importance: numbered files are chains still; one alone may be of nested sampling, and in no order. There the
     # second column is -2 log L, the prior not in it.
     chained = re.search(_NUMBER, _stem(sheet.path)) is not None
-    return dataclasses.replace(table, chained=chained, log_prob=table.log_prob if chained or sheet.names else None)
+    return dataclasses.replace(table, chained=chained, log_prob=table.log_prob if whole or chained or sheet.names else None)
 
 
 def split_derived(path: Path, values: np.ndarray, names: list[str]) -> Table:

@@ -13,6 +13,7 @@ from typing import Any
 
 from disco_samplers.draws import Draws, DrawsWarning
 from disco_samplers.files.chains import in_chains, of_one_length, stacked
+from disco_samplers.files.columns import OF_ROWS
 from disco_samplers.files.formats import read_file
 from disco_samplers.files.netcdf import table_of_dataset
 from disco_samplers.files.table import Table
@@ -42,9 +43,11 @@ def read(
     .csv .txt .dat      numbers between commas, semicolons, tabs or blanks, under a header or without; ``#`` comments; decimal
     .tsv                commas; NA, true and false. By what stands in them: CmdStan's output (without warm-up; ``lp__`` is the
                         log-density); chains of getdist, Cobaya and CosmoMC (with ``.paramnames`` and ``.ranges``); dead
-                        points of PolyChord, MultiNest, UltraNest. Columns chain, draw and .log_weight are what they say.
+                        points of PolyChord, MultiNest, UltraNest. Columns chain, draw and .log_weight are what they say,
+                        also as R's posterior (.chain) and cmdstanpy (chain__) call them.
     .npy                (n,), (n, d), or of three dimensions as ``axes`` says
-    .npz                one such array, one array a variable, or ``samples`` with ``weights``, ``logwt``, or ``logl``, ``birth``
+    .npz                one such array, one array a variable, or ``samples`` with ``weights``, ``logwt``, or ``logl`` and
+                        ``logvol`` or ``birth``
     .parquet .feather   tables of Apache Arrow
     .nc .h5 .hdf5       ArviZ; chains of emcee and zeus, walkers being chains
     ==================  ====================================================================================================
@@ -56,7 +59,7 @@ def read(
             files; an xarray dataset with dimensions chain and draw, or ArviZ data.
         columns: the columns to take, by name; ``theta`` stands for theta[0], theta[1] and so on. What is no variable, as a
             sampler's diagnostics, is taken only where it is named.
-        exclude: columns to leave out.
+        exclude: columns to leave out, also those of text.
         index: columns that only say which row is which.
         row_weights: the column of weights; of log-weights if its name begins with log.
         burn_in: rows to leave out at the start of each chain, or their share if below one; 0 leaves out none, and says that
@@ -66,11 +69,13 @@ def read(
         header: whether the first row of text is a header; by default it is one unless all of it is numbers.
         iid: take the rows for independent draws, also where they are chains.
 
-    A plain table is taken for independent draws, unless ``burn_in`` or ``thinning`` say that it is a chain.
+    Of chains that are longer than the shortest the last draws are taken, with a warning. A plain table is taken for independent
+    draws, unless ``burn_in`` or ``thinning`` say that it is a chain.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a file cannot be read, with line and column where that makes sense, or a value is missing.
+        ValueError: if a file cannot be read, with line and column where that makes sense, a value is missing, or the columns
+            chain and draw do not say of every row which it is.
         ImportError: if a format needs a package that is not installed.
         TypeError: if ``source`` is none of these.
 
@@ -131,8 +136,10 @@ def read_table(
             raise TypeError(f"{name} must be a list of names, got the string {given!r}: write [{given!r}]")
 
     def taken(table: Table) -> Table:
-        table = _selected(table.without(ignore), index, columns, exclude, row_weights)
-        return table if points else _chained(table, index, burn_in, thinning)
+        kept = _selected(table.without(ignore), index, columns, exclude, row_weights)
+        if words := [name for name in OF_ROWS if name in table.texts and not points and name not in exclude]:
+            raise ValueError(table.texts[words[0]])
+        return kept if points else _chained(kept, index, burn_in, thinning)
 
     if not isinstance(source, (str, os.PathLike, list, tuple)):
         return taken(table_of_dataset(source))

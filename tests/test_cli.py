@@ -345,8 +345,11 @@ POINTS = ["--at", "points.csv", "--out", "out.csv"]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sample", "nan.npy", "--out", "out.csv"], "NaN or infinite values: 1 of 60 rows, first at row 7"),
-        (["sample", "inf.npy"], "NaN or infinite values: 1 of 60 rows, first at row 7"),
+        (
+            ["sample", "nan.npy", "--out", "out.csv"],
+            "nan.npy, row 7, column x0: missing; 1 of 60 rows hold missing or infinite",
+        ),
+        (["sample", "inf.npy"], "inf.npy, row 7, column x0: infinite; 1 of 60 rows hold missing or infinite values"),
         (["sample", "one.npy"], "at least 2 rows"),
         (["sample", "same.npy"], "all its rows are the same"),
         (["sample", "wide.npy"], "1025 columns; at most 1024"),
@@ -375,7 +378,7 @@ POINTS = ["--at", "points.csv", "--out", "out.csv"]
             ["score", "draws.csv", "--at", "others.csv", "--out", "out.csv"],
             "others.csv has columns mu, tau, draws.csv has mu, theta",
         ),
-        (["score", "draws.csv", "--at", "nan.npy", "--out", "out.csv"], "points holds NaN or infinite"),
+        (["score", "draws.csv", "--at", "nan.npy", "--out", "out.csv"], "nan.npy, row 7, column x0: missing; 1 of 60"),
         (["score", "draws.csv", "--at", "missing.csv", "--out", "out.csv"], "no file at missing.csv"),
         (["score", "missing.csv", "--at", "points.csv", "--out", "out.nc"], "out.nc: the extension must be one of"),
         (["score", "same.npy", *POINTS], "all its rows are the same"),
@@ -580,3 +583,81 @@ def test_a_warning_is_one_line(here, capsys):
     said, error = capsys.readouterr().err.splitlines()
     assert said.startswith("disco: warning: the column weights is read as a variable: say row_weights (--row-weights)")
     assert error == "disco: error: points.csv has 2 columns, w.csv has 3: weights is missing"
+
+
+def test_points_stay_as_they_stand(here, capsys):
+    points = np.array([[3.0, 3], [0, 0], [2.5, -2.5], [0.1, 0.1]])
+    columns = {"mu": points[:, 0], "theta": points[:, 1]}
+    files.write_table("plain.csv", columns)
+    files.write_table("chained.csv", {"chain": np.array([1, 0, 1, 0]), **columns})
+    files.write_table("drawn.npz", {"draw": np.array([1, 0, 1, 0]), **columns})
+    np.savetxt("p_1.txt", np.column_stack([[2, 1, 3, 1], np.ones(4), points]))
+    (here / "p.paramnames").write_text("mu mu\ntheta theta\n")
+    found = {}
+    for at in ("plain.csv", "chained.csv", "drawn.npz", "p_1.txt"):
+        run(capsys, "score", "draws.csv", "--at", at, "--out", "s.csv", "--quiet")
+        found[at] = files.read_table("s.csv").values
+    for values in found.values():
+        np.testing.assert_array_equal(values, found["plain.csv"])
+    assert found["plain.csv"][1, 0] > found["plain.csv"][0, 0]
+
+
+@pytest.mark.parametrize("command", ["density", "detect"])
+def test_scored_rows_stay_as_they_stand(command, here, capsys):
+    x = files.read_table("draws.csv").values
+    columns = {"mu": x[:, 0], "theta": x[:, 1]}
+    chain = np.arange(60.0) % 7
+    files.write_table("chains.csv", {"chain": chain, **columns})
+    found = []
+    for rows, train in (("draws.csv", []), ("chains.csv", []), ("chains.csv", ["--train", "draws.csv"])):
+        run(capsys, command, rows, *train, "--out", "out.csv", "--quiet", "--json")
+        table = files.read_table("out.csv", points=True)
+        np.testing.assert_array_equal(table.values[:, :2], x)
+        found.append(table.values[:, 2])
+        if rows == "chains.csv":
+            np.testing.assert_array_equal(table.index["chain"], chain)
+    np.testing.assert_allclose(found[0], found[1])
+    np.savetxt("p_1.txt", np.column_stack([1 + np.arange(60) % 3, np.ones(60), x]))
+    (here / "p.paramnames").write_text("mu mu\ntheta theta\n")
+    files.write_table("weighted.csv", {**columns, "w": 1 + np.arange(60) % 3})
+    mean = []
+    for rows, weights in (("p_1.txt", []), ("weighted.csv", ["--row-weights", "w"])):
+        said = json.loads(run(capsys, command, rows, *weights, "--out", "out.csv", "--quiet", "--json"))
+        assert said["rows"] == 60
+        mean.append(said)
+        found.append(files.read_table("out.csv").values[:, 2])
+    np.testing.assert_allclose(found[-1], found[-2])
+    if command == "density":
+        assert mean[0]["mean_log_prob"] == pytest.approx(np.average(found[-1], weights=1 + np.arange(60) % 3))
+
+
+def test_weights_are_no_variable_of_another_table(here, capsys):
+    x = files.read_table("draws.csv").values
+    columns = {"mu": x[:, 0], "theta": x[:, 1], "weight": np.random.default_rng(0).uniform(size=60)}
+    files.write_table("w.csv", columns)
+    files.write_table("ptsw.csv", {name: column[:5] for name, column in columns.items()})
+    weights = ["--row-weights", "weight", "--quiet"]
+    found = []
+    for at in ("ptsw.csv", "points.csv"):
+        run(capsys, "score", "w.csv", "--at", at, "--out", "s.csv", *weights)
+        found.append(files.read_table("s.csv").values)
+    np.testing.assert_array_equal(*found)
+    for command in ("density", "detect"):
+        run(capsys, command, "w.csv", "--train", "w.csv", "--out", "out.csv", *weights)
+        run(capsys, command, "draws.csv", "--train", "w.csv", "--out", "out.csv", *weights)
+    one, other = (run(capsys, "compare", *pair, *weights) for pair in (("draws.csv", "w.csv"), ("w.csv", "draws.csv")))
+    assert one.startswith("compared in mu, theta\n")
+    assert other.startswith("compared in mu, theta\n")
+    assert cli.main(["compare", "draws.csv", "points.csv", *weights]) == 1
+    assert "draws.csv has no column weight to take as weights" in capsys.readouterr().err
+
+
+def test_columns_of_text_may_be_left_out(here, capsys):
+    x = files.read_table("draws.csv").values
+    files.write_table("named.csv", {"who": np.array([f"n{i}" for i in range(60)]), "mu": x[:, 0], "theta": x[:, 1]})
+    assert cli.main(["score", "named.csv", "--at", "points.csv", "--out", "s.csv"]) == 1
+    assert "named.csv, line 2, column who: 'n0' is not a number" in capsys.readouterr().err
+    for options in (["--exclude", "who"], ["--columns", "mu", "theta"], ["--index", "who"]):
+        for at in ("points.csv", "named.csv"):
+            run(capsys, "score", "named.csv", "--at", at, "--out", "s.csv", "--quiet", *options)
+        run(capsys, "density", "named.csv", "--train", "named.csv", "--out", "s.csv", "--quiet", *options)

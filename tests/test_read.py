@@ -15,7 +15,7 @@ import torch
 
 from disco_samplers import Draws, files, read, save
 from disco_samplers.draws import DrawsWarning
-from disco_samplers.files.nested import birth_weights
+from disco_samplers.files.nested import birth_weights, volume_weights
 
 STAN = """# stan_version_major = 2
 # stan_version_minor = 36
@@ -276,7 +276,6 @@ def test_arviz_coordinates(tmp_path):
         ("1,5;2,5;3,5\n4;5;6\n", ["x0", "x1", "x2"], [[1.5, 2.5, 3.5], [4, 5, 6]]),
         ("a\tb\n1,25\t2\n", ["a", "b"], [[1.25, 2]]),
         ("a,b\nNA,True\n1.5,FALSE\nnull,<NA>\n", ["a", "b"], [[np.nan, 1], [1.5, 0], [np.nan, np.nan]]),
-        ("2019,2020\n1.5,2.5\n3.5,4.25\n", ["2019", "2020"], [[1.5, 2.5], [3.5, 4.25]]),
         (",0,1\n0,1.5,2.5\n1,3.5,4.5\n", ["0", "1"], [[1.5, 2.5], [3.5, 4.5]]),
         ("2019,2020\n1,2.5\n3,4.5\n", ["x0", "x1"], [[2019, 2020], [1, 2.5], [3, 4.5]]),
         ("# made by hand\n# a b\n 1  2\n\n 3  4 # ", None, None),
@@ -318,6 +317,11 @@ def test_refused_text(text, message, tmp_path):
 
 
 def test_header_as_told(tmp_path):
+    put(tmp_path, t__csv="2019,2020\n1.5,2.5\n3.5,4.25\n")
+    with pytest.warns(DrawsWarning, match="the first row, 2019, 2020, is read as a header"):
+        assert read(tmp_path / "t.csv").names == ["2019", "2020"]
+    assert read(tmp_path / "t.csv", header=True).names == ["2019", "2020"]
+    assert len(read(tmp_path / "t.csv", header=False)) == 3
     put(tmp_path, t__csv="2019,2020\n1,2\n3,4\n")
     assert read(tmp_path / "t.csv", header=True).names == ["2019", "2020"]
     assert len(read(tmp_path / "t.csv")) == 3
@@ -354,15 +358,17 @@ def test_arrow(suffix, tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     for module in ("pyarrow.parquet", "pyarrow.feather"):
         importlib.import_module(module)
-    table = pyarrow.table(
-        {"a": pyarrow.array([1, None, 3]), "b": pyarrow.array([True, False, None]), "who": ["x", "y", "z"], "chain": [1, 0, 0]}
-    )
+    table = pyarrow.table({"a": pyarrow.array([1, None, 3]), "b": pyarrow.array([True, False, None]), "who": ["x", "y", "z"]})
     path = tmp_path / f"t{suffix}"
     pyarrow.parquet.write_table(table, path) if suffix == ".parquet" else pyarrow.feather.write_feather(table, path)
     found = files.read_table(path, ["who"])
     assert (found.names, found.index["who"].tolist()) == (["a", "b"], ["x", "y", "z"])
     np.testing.assert_array_equal(found.values, [[1, 1], [np.nan, 0], [3, np.nan]])
-    with pytest.raises(ValueError, match="holds NaN or infinite values: 2 of 3 rows") as caught:
+    np.testing.assert_array_equal(files.read_table(path, columns=["a"]).values, [[1], [np.nan], [3]])
+    assert files.read_table(path, exclude=["who", "b"]).names == ["a"]
+    with pytest.raises(ValueError, match="column who is not numeric"):
+        read(path, columns=["a", "who"])
+    with pytest.raises(ValueError, match=r"row 1, column a: missing; 2 of 3 rows .* in column\(s\) a, b") as caught:
         read(path, index=["who"])
     assert str(caught.value).startswith(str(path))
 
@@ -500,3 +506,286 @@ def test_names_that_a_format_cannot_keep(name, variable, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         save(tmp_path / name, Draws(np.eye(2), names=["mu", variable]))
     assert list(tmp_path.iterdir()) == []
+
+
+def chains_of(*lengths):
+    """The columns chain, draw and two of normal draws, chains of these lengths one after the other."""
+    values = np.random.default_rng(0).normal(size=(sum(lengths), 2))
+    index = {"chain": np.repeat(np.arange(len(lengths)), lengths), "draw": np.concatenate([np.arange(n) for n in lengths])}
+    return index | {"mu": values[:, 0], "theta": values[:, 1]}, values
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".parquet"])
+@pytest.mark.parametrize("left_out", [[], ["draw"], ["chain"]])
+def test_chains_of_unequal_length_keep_their_last_draws(left_out, suffix, tmp_path):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    columns, values = chains_of(5, 3, 4)
+    columns[".log_weight"] = np.log(np.arange(1.0, 13))
+    order = np.arange(12) if left_out else np.random.default_rng(1).permutation(12)
+    path = tmp_path / f"t{suffix}"
+    files.write_table(path, {name: column[order] for name, column in columns.items() if name not in left_out})
+    kept = np.array([2, 3, 4, 5, 6, 7, 9, 10, 11])
+    with pytest.warns(DrawsWarning, match="chains of 3 to 5 draws: of the longer ones the last 3 are taken"):
+        draws = read(path)
+    assert draws.num_chains == 3
+    np.testing.assert_array_equal(draws.values, values[kept])
+    np.testing.assert_allclose(draws.weights, (kept + 1) / (kept + 1).sum())
+    independent = read(path, iid=True)
+    assert (independent.num_chains, len(independent)) == (None, 12)
+    assert len(read(path, iid=True, burn_in=2)) == 6
+    with pytest.warns(DrawsWarning, match="chains of 1 to 3 draws: of the longer ones the last 1 are taken"):
+        np.testing.assert_array_equal(read(path, burn_in=2).values, values[[4, 7, 11]])
+    with pytest.raises(ValueError, match="a whole number below the 3 draws of a chain, got 4"):
+        read(path, burn_in=4)
+
+
+@pytest.mark.parametrize(("cell", "message"), [("NA", "missing"), ("", "missing"), ("inf", "infinite")])
+@pytest.mark.parametrize("column", ["chain", "draw"])
+def test_a_row_of_no_chain(column, cell, message, tmp_path):
+    other = "draw" if column == "chain" else "chain"
+    put(tmp_path, t__csv=f"{column},{other},a\n# a comment\n0,0,1\n0,1,2\n{cell},1,3\n1,1,4\n")
+    with pytest.raises(ValueError, match=rf"t\.csv, line 5, column {column}: {message}, and with it which {column} the row is"):
+        read(tmp_path / "t.csv")
+    np.testing.assert_array_equal(read(tmp_path / "t.csv", index=["chain", "draw"]).values[:, 0], [1, 2, 3, 4])
+    np.testing.assert_array_equal(files.read_table(tmp_path / "t.csv", points=True).values[:, 0], [1, 2, 3, 4])
+
+
+def test_a_chain_that_is_missing_in_arrow(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"chain": [0, None, 1, 1], "mu": [1.0, 2.0, 3.0, 4.0]})
+    importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet, row 1, column chain: missing"):
+        read(tmp_path / "t.parquet")
+
+
+def test_a_stray_chain(tmp_path):
+    columns, _ = chains_of(40, 40)
+    columns["chain"][57] = 7
+    for left_out in ([], ["draw"]):
+        files.write_table(tmp_path / "t.csv", {name: column for name, column in columns.items() if name not in left_out})
+        with pytest.raises(
+            ValueError, match=r"t\.csv, line 59: here begins a chain of 1 draws, and another has 40: is it one\?"
+        ):
+            read(tmp_path / "t.csv")
+    assert len(read(tmp_path / "t.csv", iid=True)) == 80
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "message"),
+    [
+        ("chain,draw", "0,0 0,1 1,0 1,1 1,1 0,2", "line 6: draw 1 of chain 1 again, after .*line 5; give each chain its own"),
+        ("draw", "0 0 1 1 2 2", "line 3: draw 0 again: add a column chain, or say --index draw"),
+        ("draw", "0 1 2 0 2 1", "line 5: draw 0 again"),
+        ("draw", "0 0 0", "line 3: draw 0 again"),
+        ("draw", "0 1 2 1 2 3", "line 5: draw 1 again"),
+    ],
+)
+def test_an_index_that_names_rows_twice(head, rows, message, tmp_path):
+    lines = [f"{row},{i}" for i, row in enumerate(rows.split())]
+    put(tmp_path, t__csv=f"{head},a\n" + "\n".join(lines))
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / "t.csv")
+    index = head.split(",")
+    assert read(tmp_path / "t.csv", index=index).values.flatten().tolist() == list(range(len(lines)))
+    assert read(tmp_path / "t.csv", exclude=index).num_chains is None
+
+
+def test_draws_that_begin_anew_are_chains(tmp_path):
+    columns, values = chains_of(20, 20, 20)
+    columns.pop("chain")
+    columns["draw"] = 5 * columns["draw"] + 1
+    files.write_table(tmp_path / "t.csv", columns)
+    draws = read(tmp_path / "t.csv")
+    assert draws.num_chains == 3
+    np.testing.assert_array_equal(draws.values, values)
+
+
+def test_one_chain_by_its_number_alone(tmp_path):
+    put(tmp_path, t__csv="chain,a\n3,1\n3,2\n3,4\n")
+    assert read(tmp_path / "t.csv").num_chains == 1
+
+
+@pytest.mark.parametrize(
+    ("index", "rows"),
+    [
+        (".chain,.iteration,.draw", "2,1,3 2,2,4 1,1,1 1,2,2"),
+        ("chain__,iter__,draw__", "2,1,3 2,2,4 1,1,1 1,2,2"),
+        (".chain,.draw", "2,3 2,4 1,1 1,2"),
+        ("chain,draw", "1,0 1,1 0,0 0,1"),
+    ],
+)
+def test_draws_of_stan_put_together(index, rows, tmp_path):
+    lines = [f"{row},-{i}.5,0,{i},{10 * i}" for i, row in enumerate(rows.split())]
+    put(tmp_path, t__csv=f'{index},lp__,divergent__,mu,"theta[1]"\n' + "\n".join(lines))
+    draws = read(tmp_path / "t.csv")
+    assert (draws.names, draws.num_chains) == (["mu", "theta[1]"], 2)
+    np.testing.assert_array_equal(draws.values, [[2, 20], [3, 30], [0, 0], [1, 10]])
+    np.testing.assert_array_equal(draws.log_prob, [-2.5, -3.5, -0.5, -1.5])
+
+
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_names_of_getdist_that_do_not_fit(count, tmp_path):
+    names = "".join(f"p{i}{'*' * (i == 3)} p\n" for i in range(count))
+    put(tmp_path, run_1__txt="2 10.5 0.1 70 0.3\n1 9.5 0.2 71 0.4\n", run__paramnames=names)
+    with pytest.raises(
+        ValueError, match=rf"run_1\.txt has 5 columns, but \.paramnames has {count} names, derived ones counted"
+    ):
+        read(tmp_path / "run")
+    put(tmp_path, run__paramnames="a a\nb b\nc* c\n")
+    assert read(tmp_path / "run").names == ["a", "b"]
+
+
+def test_a_chain_of_getdist_without_names(tmp_path):
+    put(tmp_path, run_1__txt="2 10.5 0.1 70\n1 9.5 0.2 71\n1 9 0.4 72\n", run_2__txt="0 1 2\n1 3 4\n2 5 6\n")
+    with pytest.warns(
+        DrawsWarning, match=r"run_1\.txt looks like a chain of getdist, Cobaya or CosmoMC, but there is no .paramn"
+    ):
+        assert read(tmp_path / "run_1.txt").names == ["x0", "x1", "x2", "x3"]
+    assert read(tmp_path / "run_2.txt").names == ["x0", "x1", "x2"]
+
+
+def test_the_log_likelihood_of_polychord_is_no_log_density(tmp_path):
+    put(tmp_path, pc__txt="0.25 20 0.1\n1 9 0.2\n0.5 8 0.3\n", pc__paramnames="x x\n")
+    draws = read(tmp_path / "pc.txt")
+    assert (draws.names, draws.num_chains, draws.log_prob) == (["x"], None, None)
+    np.testing.assert_allclose(draws.weights, np.array([1, 4, 2]) / 7)
+
+
+@pytest.mark.parametrize("name", ["r.npz", "r.csv"])
+def test_weights_by_volumes(name, tmp_path):
+    """A standard normal likelihood within 5 of a uniform prior, whose contour of radius r encloses X = r / 5."""
+    x = 5 * np.exp(-np.arange(1, 4001) / 400) * np.where(np.arange(4000) % 2, 1, -1)
+    log_likelihood, log_volume = -0.5 * x**2, np.log(abs(x) / 5)
+    order = np.random.default_rng(0).permutation(4000)
+    columns = {"logl": log_likelihood[order], "logvol": log_volume[order]}
+    if name == "r.npz":
+        np.savez(tmp_path / name, samples=x[order, None], **columns)
+    else:
+        files.write_table(tmp_path / name, {"x0": x[order], **columns})
+    draws = read(tmp_path / name)
+    assert draws.names == ["x0"]
+    np.testing.assert_array_equal(draws.values[:, 0], x[order])
+    weights = draws.weights.numpy()
+    # The trapezoidal rule in steps of 1/400 of the radius: exact but for its second order.
+    assert abs(weights @ x[order] ** 2 - 1) < 0.01
+    assert abs(weights @ abs(x[order]) - math.sqrt(2 / math.pi)) < 0.01
+    np.testing.assert_allclose(volume_weights(np.log([1.0, 3.0, 3.0]), np.log([0.5, 0.25, 0.25])), [0.5, 1, 0])
+
+
+def test_samples_of_nested_sampling_without_weights(tmp_path):
+    samples = np.eye(3)
+    np.savez(tmp_path / "r.npz", samples=samples, logl=np.arange(3.0))
+    with pytest.raises(
+        ValueError, match=r"r\.npz .*array logl says that samples are of nested sampling, but not what they weigh"
+    ):
+        read(tmp_path / "r.npz")
+    np.savez(tmp_path / "r.npz", samples=samples, logl=np.arange(3.0), logvol=np.array([-1.0, 0.5, -3]))
+    with pytest.raises(ValueError, match=r"point 1 has log-volume 0\.5, which is no logarithm of a share of the prior"):
+        read(tmp_path / "r.npz")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (",a\n0,1\n1,2\n", ["a"]),
+        ("a,,b\n1,,2\n3,,4\n", ["a", "b"]),
+        (",a,b\n,1,2\n,3,4\n", ["a", "b"]),
+        ("a,,c\n1,2,3\n4,5,6\n", "column 2 holds values but has no name"),
+        ("a,\n1,\n3,4\n", "column 2 holds values but has no name"),
+        ("a, \n1,2\n3,4\n", "column 2 holds values but has no name"),
+        (",,c\n0,2,3\n1,5,6\n", "column 2 holds values but has no name"),
+    ],
+)
+def test_columns_without_a_name(text, names, tmp_path):
+    put(tmp_path, t__csv=text)
+    if isinstance(names, list):
+        assert read(tmp_path / "t.csv").names == names
+        return
+    with pytest.raises(ValueError, match=rf"t\.csv, {names}, as only the first may, an index"):
+        read(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz", ".nc"])
+def test_columns_of_text_may_be_left_out(suffix, tmp_path):
+    columns = {"a": np.array([1.0, 2.0, 4.0]), "who": np.array(["x", "y", "z"]), "b": np.array([5.0, 6.0, 8.0])}
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".nc":
+        arviz()
+        xarray = importlib.import_module("xarray")
+        data = xarray.Dataset({name: (("chain", "draw"), column[None]) for name, column in columns.items()})
+        data.to_netcdf(path, group="posterior", engine="h5netcdf")
+        assert read(data, exclude=["who"]).names == ["a", "b"]
+    else:
+        if suffix == ".parquet":
+            pytest.importorskip("pyarrow")
+        files.write_table(path, columns)
+    for options in ({"exclude": ["who"]}, {"columns": ["a", "b"]}, *([{"index": ["who"]}] if suffix != ".nc" else [])):
+        draws = read(path, **options)
+        assert draws.names == ["a", "b"]
+        np.testing.assert_array_equal(draws.values, [[1, 5], [2, 6], [4, 8]])
+    for options in ({}, {"columns": ["a", "who"]}, {"exclude": ["b"]}):
+        with pytest.raises(ValueError, match="who"):
+            read(path, **options)
+
+
+def test_a_missing_value_by_its_place(tmp_path):
+    put(tmp_path, t__csv="a,b\n1,2\n# a comment\n2,\n3,4\n", u__csv="a,b\n1,2\n3,5\n5,inf\n")
+    with pytest.raises(ValueError, match=r"^\S+t\.csv, line 4, column b: missing; 1 of 3 rows hold missing or infinite values"):
+        read(tmp_path / "t.csv")
+    with pytest.raises(ValueError, match=r"^\S+u\.csv, line 4, column b: infinite; 1 of 3 rows"):
+        read([tmp_path / "u.csv"])
+    put(tmp_path, t__csv="a,b\n1,2\n2,3\n3,4\n")
+    with pytest.raises(ValueError, match=r"^\S+u\.csv, line 4, column b: infinite; 1 of 6 rows"):
+        read([tmp_path / "t.csv", tmp_path / "u.csv"])
+    put(tmp_path, t__csv="a,b\n1,2\n2,-1e400\n3,4\n")
+    with pytest.raises(ValueError, match=r"t\.csv, line 3, column b: '-1e400' is too large, beyond 1\.8e308"):
+        read(tmp_path / "t.csv")
+    chains = np.zeros((2, 4, 3))
+    chains[0, 0], chains[1, 2, 1] = 1, np.nan
+    np.save(tmp_path / "t.npy", chains)
+    with pytest.raises(ValueError, match=r"t\.npy, chain 1, draw 2, column x1: missing"):
+        read(tmp_path / "t.npy", burn_in=1)
+
+
+def test_arguments_that_are_wrong(tmp_path):
+    put(tmp_path, t__csv="mu,b\n1,2\n2,3\n3,4\n")
+    path = tmp_path / "t.csv"
+    for options in ({"columns": "mu"}, {"exclude": "mu"}, {"index": "mu"}):
+        with pytest.raises(TypeError, match=r"must be a list of names, got the string 'mu': write \['mu'\]"):
+            read(path, **options)
+    with pytest.raises(ValueError, match=r"burn-in must be a share below 1, or a whole number below the 3 .* got nan"):
+        read(path, burn_in=math.nan)
+    with pytest.raises(ValueError, match="is given twice: its rows are one chain's"):
+        read([path, tmp_path / "x" / ".." / "t.csv"])
+
+
+@pytest.mark.parametrize(
+    "names", [["lp__", "x"], ["logl", "weight"], ["weight", "minuslogpost", "a"], ["#a", "b"], [" a"], ["1"], ["a", ""]]
+)
+def test_names_that_text_has_another_use_for(names, tmp_path):
+    draws = Draws(np.random.default_rng(0).normal(size=(4, len(names))), names=names)
+    with pytest.raises(ValueError, match=r"a variable .*cannot be called"):
+        save(tmp_path / "t.csv", draws)
+    assert list(tmp_path.iterdir()) == []
+    if all(names):
+        save(tmp_path / "t.npz", draws)
+        assert read(tmp_path / "t.npz", row_weights=None, columns=names).names == names
+
+
+def test_a_chain_by_words_is_not_lost(tmp_path):
+    put(tmp_path, t__csv="chain,mu,b\none,1,2\none,2,3\ntwo,3,4\n")
+    for options in ({}, {"columns": ["mu"]}):
+        with pytest.raises(ValueError, match=r"t\.csv, line 2, column chain: 'one' is not a number"):
+            read(tmp_path / "t.csv", **options)
+    assert read(tmp_path / "t.csv", exclude=["chain"]).names == ["mu", "b"]
+    put(tmp_path, t__csv="chain,.chain,.draw,mu\n1,1,1,2\n2,2,2,3\n")
+    with pytest.raises(ValueError, match=r"t\.csv .*it has a column chain besides \.chain, \.iteration, \.draw"):
+        read(tmp_path / "t.csv")
+
+
+def test_points_in_several_files(tmp_path):
+    put(tmp_path, a__csv="chain,a\n1,1\n0,2\n1,3\n", b__csv="chain,a\n0,4\n")
+    table = files.read_table([tmp_path / "a.csv", tmp_path / "b.csv"], points=True)
+    assert table.values.flatten().tolist() == [1, 2, 3, 4]
+    assert table.index["chain"].tolist() == [1, 0, 1, 0]

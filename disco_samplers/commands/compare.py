@@ -45,11 +45,13 @@ def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
     from disco_samplers.commands.shared.models import load_model
     from disco_samplers.commands.shared.output import Output
-    from disco_samplers.commands.shared.tables import by_place, table_from, warned
+    from disco_samplers.commands.shared.tables import by_place, tables_from, warned
     from disco_samplers.posteriors import tension, two_sample
 
     output = Output(options)
-    first, second = (warned(table_from(options, path).draws(iid=options.iid), path) for path in (options.a, options.b))
+    paths = [options.a, options.b]
+    tables = tables_from(options, paths)
+    first, second = (warned(table.draws(iid=options.iid), path) for table, path in zip(tables, paths, strict=True))
     place = by_place(first.names, second.names)
     shared = first.names if place else [name for name in first.names if name in second.names]
     if not shared:

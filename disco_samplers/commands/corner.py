@@ -47,11 +47,11 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers import corner, pictures
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import Output, told
-    from disco_samplers.commands.shared.tables import check_finite, given_values, table_from
+    from disco_samplers.commands.shared.tables import check_finite, given_values, tables_from
 
     output = Output(options)
     pictures.writable(options.out)
-    tables = [table_from(options, path) for path in options.draws]
+    tables = tables_from(options, options.draws)
     for path, table in zip(options.draws, tables, strict=True):
         check_finite(table, path)
     truth = given_values(tables[0], options.truth, "--truth")

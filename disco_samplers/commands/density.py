@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         log_prob = in_parts(density.score_samples, rows, "log-densities", quiet=options.quiet)
     else:
         log_prob = density.score_training_samples()
+    mean = np.average(log_prob, weights=table.weights)
     columns = indexed(table, {"log_prob": log_prob})
     output.write(options.out, lambda path: files.write_table(path, columns))
     marks = {"median": float(np.median(log_prob))}
@@ -74,9 +75,9 @@ def run(options: argparse.Namespace) -> int:
         else ("which integrates to about one", "each by an estimate made without it (cross-fitted)")
     )
     return output.tell(
-        f"{said}\nlog_prob, {kind}, of {len(rows)} rows{holes}, {by}: mean {log_prob.mean():.4f} nats",
+        f"{said}\nlog_prob, {kind}, of {len(rows)} rows{holes}, {by}: mean {mean:.4f} nats",
         training=training,
         rows=len(rows),
         lacking=lacking,
-        mean_log_prob=log_prob.mean(),
+        mean_log_prob=mean,
     )

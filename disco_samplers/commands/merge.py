@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers import files, pictures
     from disco_samplers.commands.shared.models import device_name, load_model
     from disco_samplers.commands.shared.output import Output, rows_of, told
-    from disco_samplers.commands.shared.tables import equal_rows, supported, table_from, warned
+    from disco_samplers.commands.shared.tables import equal_rows, supported, tables_from, warned
     from disco_samplers.posteriors import merged_posterior, warn_of_overlap
 
     output = Output(options)
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         pictures.writable(options.plot)
     if options.prior_sd is not None and not options.prior_sd > 0:
         raise ValueError(f"--prior-sd must be positive, got {options.prior_sd}")
-    tables = [table_from(options, path) for path in options.shards]
+    tables = tables_from(options, options.shards)
     names = tables[0].names
     shards = []
     for path, table in zip(options.shards, tables, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from disco_samplers.commands.shared.options import DRAWS_HELP, add_options, add_reading, ending
@@ -46,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
     table, points = table_from(options, options.draws), points_from(options, options.at)
     some = bool(options.columns or options.exclude)
     values = aligned(points, options.at, table.names, options.draws[0], some=some)
+    placed = by_place(points.names, table.names)
+    dataclasses.replace(points, values=values, names=points.names if placed else table.names).finite()
     estimate, draws = conditioned(options, table)
     log_prob, score = in_parts(estimate.log_prob_and_score, values, "scores", quiet=options.quiet)
     columns: dict[str, np.ndarray] = {"log_prob": log_prob}
@@ -54,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     place = f"\ncolumns of {options.at} are taken by their place: {', '.join(points.names)} as {', '.join(table.names)}"
     return output.tell(
         f"{draws}\nlog_prob, which integrates to about one, and score at {len(values)} points from {len(table.values)} draws"
-        + place * by_place(points.names, table.names),
+        + place * placed,
         input=told(draws),
         points=len(values),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
@@ -9,6 +12,7 @@ from typing import IO
 import numpy as np
 
 from disco_samplers.arrays import default_names
+from disco_samplers.draws import DrawsWarning
 from disco_samplers.files.arrow import read_feather, read_parquet, write_feather, write_parquet
 from disco_samplers.files.columns import table_of
 from disco_samplers.files.getdist import getdist_table, is_getdist
@@ -31,7 +35,7 @@ _SHEETS: list[tuple[Callable[[Sheet], bool], Callable[[Sheet], Table]]] = [
 
 _BINARY: dict[str, Callable[[IO[bytes], Path, Sequence[str], Sequence[str] | None], Table]] = {
     ".npy": lambda file, path, index, axes: read_npy(file, axes),
-    ".npz": lambda file, path, index, axes: read_npz(file, axes),
+    ".npz": lambda file, path, index, axes: read_npz(file, index, axes),
     ".parquet": lambda file, path, index, axes: read_parquet(file, index),
     ".feather": lambda file, path, index, axes: read_feather(file, index),
     ".nc": lambda file, path, index, axes: read_netcdf(file, path),
@@ -80,13 +84,32 @@ def read_file(path: Path, index: Sequence[str] = (), axes: Sequence[str] | None 
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(message if message.startswith(str(path)) else f"{path} cannot be read: {message}") from error
     if table.values.size == 0:
+        table.numbers()
         raise ValueError(f"{path} holds no rows")
-    return table
+    where = table.where or {"row": np.arange(len(table.values))}
+    return dataclasses.replace(table, where={"file": np.full(len(table.values), str(path), dtype=object), **where})
+
+
+def names_read(names: Sequence[str], path: Path) -> list[str]:
+    """What columns of these names would be called that were read from text."""
+    file = io.BytesIO()
+    write_csv(file, {name: np.array([0.5, 1.5]) for name in names})
+    file.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DrawsWarning)
+        try:
+            return _text(file, path, (), None).names
+        except ValueError:
+            return []
 
 
 def _text(file: IO[bytes], path: Path, index: Sequence[str], header: bool | None) -> Table:
     sheet = read_sheet(file, path, index, header)
-    for known, table in _SHEETS:
-        if known(sheet):
-            return table(sheet)
-    return table_of(sheet.values, sheet.names or default_names(sheet.values.shape[1]), sheet.labels)
+    own = next((table for known, table in _SHEETS if known(sheet)), _plain)(sheet)
+    return dataclasses.replace(own, texts=sheet.texts, where=own.where or {"line": sheet.lines})
+
+
+def _plain(sheet: Sheet) -> Table:
+    names = sheet.names or default_names(sheet.values.shape[1])
+    kept = [name not in sheet.texts for name in names]
+    return table_of(sheet.values[:, kept], [name for name in names if name not in sheet.texts], sheet.labels)

@@ -1,7 +1,8 @@
 r"""Dead points of nested sampling, with their weights or with the contours within which they were born.
 
 Sources: Skilling, *Nested sampling for general Bayesian computation*, Bayesian Analysis 2006; Higson, Handley, Hobson, Lasenby,
-*Sampling errors in nested sampling parameter estimation*, Bayesian Analysis 2018, for the number of live points from births.
+*Sampling errors in nested sampling parameter estimation*, Bayesian Analysis 2018, for the number of live points from births;
+Speagle, *dynesty: a dynamic nested sampling package*, MNRAS 2020, for weights by volumes.
 """
 
 from __future__ import annotations
@@ -17,23 +18,25 @@ from disco_samplers.files.text import Sheet
 LOG_LIKELIHOOD = ("logl", "log_l", "loglike", "loglikelihood", "log_likelihood")
 LOG_WEIGHT = ("logwt", "logw", "logweight", "log_weight", "log_weights", "logweights")
 WEIGHT = ("weights", "weight")
-COUNTS = ("nlive", "n_live", "ncall", "logx", "log_x", "logvol", "insertion")
+VOLUME = ("logvol", "logx", "log_x")
+COUNTS = ("nlive", "n_live", "ncall", "insertion")
 BIRTH = ("logl_birth", "birth", "logl_births", "birth_contours")
 
 
 def is_nested(sheet: Sheet) -> bool:
-    """Whether a sheet is of dead points: by the file's name, or by columns for the log-likelihood and a weight or a birth."""
+    """Whether a sheet is of dead points: by its name, or by columns for the log-likelihood and a weight, volume or birth."""
     if sheet.names is None:
         return _dead_birth(sheet)
-    names = {name.lower() for name in sheet.names}
-    return bool(names & {*LOG_LIKELIHOOD}) and bool(names & {*LOG_WEIGHT, *WEIGHT, *BIRTH})
+    names = {name.lower() for name in sheet.columns}
+    return bool(names & {*LOG_LIKELIHOOD}) and bool(names & {*LOG_WEIGHT, *WEIGHT, *VOLUME, *BIRTH})
 
 
 def nested_table(sheet: Sheet) -> Table:
     """The dead points with their weights."""
     if sheet.names is not None:
         columns = sheet.columns
-        stats = {n: c for n, c in columns.items() if n.lower() in {*LOG_LIKELIHOOD, *LOG_WEIGHT, *WEIGHT, *BIRTH, *COUNTS}}
+        known = {*LOG_LIKELIHOOD, *LOG_WEIGHT, *WEIGHT, *VOLUME, *BIRTH, *COUNTS}
+        stats = {name: column for name, column in columns.items() if name.lower() in known}
         kept = [name for name in columns if name not in stats]
         body = np.stack([columns[name] for name in kept], 1) if kept else np.empty((len(sheet.values), 0))
         return Table(body, kept, index=sheet.labels, weights=weights_of(stats), stats=stats)
@@ -63,10 +66,38 @@ def weights_of(columns: dict[str, np.ndarray]) -> np.ndarray | None:
         return next((known[name] for name in names if name in known), None)
 
     log_weights, weights, births, log_likelihood = first(LOG_WEIGHT), first(WEIGHT), first(BIRTH), first(LOG_LIKELIHOOD)
+    volumes = first(VOLUME)
     if log_weights is not None:
         return from_logs(log_weights)
-    if weights is None and births is not None and log_likelihood is not None:
+    if weights is not None or log_likelihood is None:
+        return weights
+    if births is not None:
         return birth_weights(log_likelihood, births)
+    return None if volumes is None else volume_weights(log_likelihood, volumes)
+
+
+def volume_weights(log_likelihood: np.ndarray, log_volume: np.ndarray) -> np.ndarray:
+    r"""Weights (n,) of dead points by the prior mass X that their contours enclose, the largest one.
+
+    .. math:: w_i \propto (L_{i-1} + L_i) (X_{i-1} - X_i), \qquad L_0 = 0, \quad X_0 = 1
+
+    in the order of falling X, as dynesty weighs them.
+
+    Raises:
+        ValueError: if a mass is none.
+
+    Example:
+        >>> volume_weights(np.log([1.0, 3.0]), np.log([0.5, 0.25])).round(3)
+        array([0.5, 1. ])
+    """
+    if (bad := np.flatnonzero(~np.isfinite(log_volume) | (log_volume > 0))).size:
+        raise ValueError(f"point {bad[0]} has log-volume {log_volume[bad[0]]:g}, which is no logarithm of a share of the prior")
+    order = np.argsort(-log_volume, kind="stable")
+    log_x, log_l = np.append(0.0, log_volume[order]), np.append(-np.inf, log_likelihood[order])
+    with np.errstate(divide="ignore"):
+        log_width = log_x[:-1] + np.log(-np.expm1(np.diff(log_x)))
+    weights = np.empty(len(order))
+    weights[order] = from_logs(np.logaddexp(log_l[:-1], log_l[1:]) + log_width)
     return weights
 
 

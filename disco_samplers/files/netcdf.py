@@ -88,8 +88,12 @@ def to_arviz(
 
 
 def _table(data: Any, stats: Any, where: str) -> Table:
+    words = {str(name): one for name, one in data.data_vars.items() if one.dtype.kind not in "fiub"}
+    texts = {name: f"{where}: variable {name} is not numeric (dtype {one.dtype})" for name, one in words.items()}
+    if words and len(words) == len(data.data_vars):
+        raise ValueError(next(iter(texts.values())))
     try:
-        values, names = from_labelled(data)
+        values, names = from_labelled(data.drop_vars(list(words)))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -104,6 +108,7 @@ def _table(data: Any, stats: Any, where: str) -> Table:
         log_prob=columns.get(_LOG_PROB),
         support=_support(data.attrs.get(_SUPPORT), names, where),
         stats=columns,
+        texts=texts,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from disco_samplers.arrays import default_names
 from disco_samplers.draws import DrawsWarning
 from disco_samplers.files.columns import UNNAMED, from_arrays, from_chains, numeric
-from disco_samplers.files.nested import LOG_WEIGHT, WEIGHT, weights_of
+from disco_samplers.files.nested import LOG_LIKELIHOOD, LOG_WEIGHT, WEIGHT, weights_of
 from disco_samplers.files.table import Table
 
 AXES = ("chain", "draw", "variable")
@@ -28,14 +28,15 @@ def read_npy(file: IO[bytes], axes: Sequence[str] | None = None) -> Table:
     return _table({UNNAMED: np.load(file, allow_pickle=False)}, axes)
 
 
-def read_npz(file: IO[bytes], axes: Sequence[str] | None = None) -> Table:
+def read_npz(file: IO[bytes], index: Sequence[str], axes: Sequence[str] | None = None) -> Table:
     """Reads .npz: one array as of .npy, one array a variable, or ``samples`` (n, d) with their weights.
 
-    The weights, which dynesty, ultranest and others call ``weights`` or ``logwt``, may also follow from ``logl`` and ``birth``.
+    The weights, which dynesty, ultranest and others call ``weights`` or ``logwt``, may also follow from ``logl`` with
+    ``logvol`` or ``birth``.
     """
     with np.load(file, allow_pickle=False) as opened:
         arrays = {name: opened[name] for name in opened.files}
-    return (None if axes else _weighted(arrays)) or _table(arrays, axes)
+    return (None if axes else _weighted(arrays)) or _table(arrays, axes, index)
 
 
 def write_npy(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:
@@ -52,12 +53,13 @@ def write_npz(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:
                 np.lib.format.write_array(entry, plain, allow_pickle=False)
 
 
-def _table(arrays: dict[str, np.ndarray], said: Sequence[str] | None) -> Table:
+def _table(arrays: dict[str, np.ndarray], said: Sequence[str] | None, index: Sequence[str] = ()) -> Table:
     name, array = next(iter(arrays.items()), ("", np.empty(0)))
     if len(arrays) > 1 or array.ndim != 3:
         if said is not None:
             raise ValueError("axes are of a single array of three dimensions, which is not there: leave them out")
-        return from_arrays(arrays)
+        labels = {name: array for name, array in arrays.items() if name in index}
+        return from_arrays({name: array for name, array in arrays.items() if name not in labels}, labels)
     axes = AXES if said is None else said
     if sorted(axes) != sorted(AXES):
         raise ValueError(f"axes must be {', '.join(AXES)} in some order, got {', '.join(axes)}")
@@ -85,6 +87,11 @@ def _weighted(arrays: dict[str, np.ndarray]) -> Table | None:
     if said:
         raise ValueError(f"array {said[0]} must have one value for each of the {n} samples, got shape {arrays[said[0]].shape}")
     weights = weights_of(stats)
+    if weights is None and key.lower() == "samples" and (alone := [name for name in stats if name.lower() in LOG_LIKELIHOOD]):
+        raise ValueError(
+            f"array {alone[0]} says that samples are of nested sampling, but not what they weigh: save logwt, weights, logvol "
+            f"or birth too; of samples of equal weight leave {alone[0]} out"
+        )
     if weights is None:
         return None
     names = next((v for k, v in arrays.items() if re.fullmatch("(param|parameter|column)?_?names", k.lower())), None)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from disco_samplers.draws import Draws, DrawsWarning
+from disco_samplers.files.chains import in_chains, of_one_length, stacked
+from disco_samplers.files.columns import OF_ROWS
 from disco_samplers.files.formats import read_file
 from disco_samplers.files.netcdf import table_of_dataset
-from disco_samplers.files.table import Table, stacked
+from disco_samplers.files.table import Table
 
 _ROOTS = (r"_?dead-birth\.txt", r"[._]\d+\.txt", r"\.txt")
 """What follows the root of a chain's files, the first that there is."""
@@ -41,9 +43,11 @@ def read(
     .csv .txt .dat      numbers between commas, semicolons, tabs or blanks, under a header or without; ``#`` comments; decimal
     .tsv                commas; NA, true and false. By what stands in them: CmdStan's output (without warm-up; ``lp__`` is the
                         log-density); chains of getdist, Cobaya and CosmoMC (with ``.paramnames`` and ``.ranges``); dead
-                        points of PolyChord, MultiNest, UltraNest. Columns chain, draw and .log_weight are what they say.
+                        points of PolyChord, MultiNest, UltraNest. Columns chain, draw and .log_weight are what they say,
+                        also as R's posterior (.chain) and cmdstanpy (chain__) call them.
     .npy                (n,), (n, d), or of three dimensions as ``axes`` says
-    .npz                one such array, one array a variable, or ``samples`` with ``weights``, ``logwt``, or ``logl``, ``birth``
+    .npz                one such array, one array a variable, or ``samples`` with ``weights``, ``logwt``, or ``logl`` and
+                        ``logvol`` or ``birth``
     .parquet .feather   tables of Apache Arrow
     .nc .h5 .hdf5       ArviZ; chains of emcee and zeus, walkers being chains
     ==================  ====================================================================================================
@@ -55,7 +59,7 @@ def read(
             files; an xarray dataset with dimensions chain and draw, or ArviZ data.
         columns: the columns to take, by name; ``theta`` stands for theta[0], theta[1] and so on. What is no variable, as a
             sampler's diagnostics, is taken only where it is named.
-        exclude: columns to leave out.
+        exclude: columns to leave out, also those of text.
         index: columns that only say which row is which.
         row_weights: the column of weights; of log-weights if its name begins with log.
         burn_in: rows to leave out at the start of each chain, or their share if below one; 0 leaves out none, and says that
@@ -65,11 +69,13 @@ def read(
         header: whether the first row of text is a header; by default it is one unless all of it is numbers.
         iid: take the rows for independent draws, also where they are chains.
 
-    A plain table is taken for independent draws, unless ``burn_in`` or ``thinning`` say that it is a chain.
+    Of chains that are longer than the shortest the last draws are taken, with a warning. A plain table is taken for independent
+    draws, unless ``burn_in`` or ``thinning`` say that it is a chain.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a file cannot be read, with line and column where that makes sense, or a value is missing.
+        ValueError: if a file cannot be read, with line and column where that makes sense, a value is missing, or the columns
+            chain and draw do not say of every row which it is.
         ImportError: if a format needs a package that is not installed.
         TypeError: if ``source`` is none of these.
 
@@ -93,7 +99,8 @@ def read(
         thinning=thinning,
         axes=axes,
         header=header,
-    )
+        iid=iid,
+    ).finite()
     try:
         return table.draws(iid=iid)
     except ValueError as error:
@@ -112,35 +119,50 @@ def read_table(
     thinning: int = 1,
     axes: Sequence[str] | None = None,
     header: bool | None = None,
+    iid: bool = False,
+    points: bool = False,
+    ignore: Sequence[str] = (),
 ) -> Table:
     """The table in files, as of :func:`read`; it may have a single row, and missing values as NaN.
 
+    With ``iid`` chains of unequal length keep all their rows. With ``points`` every row stands once and where it stands in the
+    file, whatever is said of chains, and columns of text are kept apart. Columns to ``ignore`` need not be there.
+
     Raises:
-        FileNotFoundError, ValueError, ImportError: as of :func:`read`.
+        FileNotFoundError, ValueError, ImportError, TypeError: as of :func:`read`.
     """
+    for name, given in {"columns": columns, "exclude": exclude, "index": index}.items():
+        if isinstance(given, str):
+            raise TypeError(f"{name} must be a list of names, got the string {given!r}: write [{given!r}]")
+
+    def taken(table: Table) -> Table:
+        kept = _selected(table.without(ignore), index, columns, exclude, row_weights)
+        if words := [name for name in OF_ROWS if name in table.texts and not points and name not in exclude]:
+            raise ValueError(table.texts[words[0]])
+        return kept if points else _chained(kept, index, burn_in, thinning)
+
     if not isinstance(source, (str, os.PathLike, list, tuple)):
-        return _selected(table_of_dataset(source), index, columns, exclude, row_weights, burn_in, thinning)
+        return taken(table_of_dataset(source))
     paths = [found for path in (source if isinstance(source, (list, tuple)) else [source]) for found in _paths(path)]
     if not paths:
         raise ValueError("no file is given")
+    if twice := [path for i, path in enumerate(paths) if path.resolve() in [other.resolve() for other in paths[:i]]]:
+        raise ValueError(f"{twice[0]} is given twice: its rows are one chain's")
     tables = []
     for path in paths:
         table = read_file(path, index, axes, header)
         try:
-            tables.append(_selected(table, index, columns, exclude, row_weights, burn_in, thinning))
+            tables.append(taken(table))
         except ValueError as error:
-            raise ValueError(f"{path} {error}") from error
-    return stacked(tables, [str(path) for path in paths])
+            raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path} {error}") from error
+    table = stacked(tables, [str(path) for path in paths])
+    if iid or points:
+        return dataclasses.replace(table, lengths=(), chained=False)
+    return of_one_length(table)
 
 
 def _selected(
-    table: Table,
-    index: Sequence[str],
-    columns: Sequence[str] | None,
-    exclude: Sequence[str],
-    row_weights: str | None,
-    burn_in: float | None,
-    thinning: int,
+    table: Table, index: Sequence[str], columns: Sequence[str] | None, exclude: Sequence[str], row_weights: str | None
 ) -> Table:
     table = table.labelled(index)
     if row_weights is not None:
@@ -150,9 +172,13 @@ def _selected(
             f"the column {min(like)} is read as a variable: say row_weights (--row-weights) if it holds the rows' weights, "
             "or exclude it",
             DrawsWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    table = table.select(columns, exclude)
+    return table.select(columns, exclude)
+
+
+def _chained(table: Table, index: Sequence[str], burn_in: float | None, thinning: int) -> Table:
+    table = in_chains(table.numbers(), index)
     if burn_in is not None or thinning != 1:
         table = dataclasses.replace(table, chained=True).burnt_in(burn_in or 0).thinned(thinning)
     return table

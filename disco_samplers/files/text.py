@@ -6,12 +6,14 @@ import csv
 import dataclasses
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from disco_samplers.draws import DrawsWarning
 from disco_samplers.files.cells import Cells
 
 _COMMENT = "#"
@@ -20,13 +22,15 @@ _COMMENT = "#"
 @dataclasses.dataclass(frozen=True)
 class Sheet:
     """What a text file holds: ``values`` (n, k), the ``lines`` (n,) that they stand in, ``names`` of the columns if there are
-    any, ``labels``, which are columns of text, and ``comments`` by line."""
+    any, ``labels``, which are columns that name the rows, ``texts``, which are columns that hold no numbers, with what is to be
+    said where one of them is taken, and ``comments`` by line."""
 
     path: Path
     values: np.ndarray
     lines: np.ndarray
     names: list[str] | None
     labels: dict[str, np.ndarray]
+    texts: dict[str, str]
     comments: dict[int, str]
 
     @property
@@ -39,7 +43,13 @@ class Sheet:
         names = self.names or []
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{self.path}: column name(s) {', '.join(repeated)} occur more than once")
-        return {name: column for name, column in zip(names, self.values.T, strict=True) if name not in self.labels}
+        others = {*self.labels, *self.texts}
+        return {name: column for name, column in zip(names, self.values.T, strict=True) if name not in others}
+
+    def numbers(self) -> None:
+        """Raises ValueError, with line and column, if one of its columns holds no numbers."""
+        for message in self.texts.values():
+            raise ValueError(message)
 
 
 def read_sheet(file: IO[bytes], path: Path, index: Sequence[str], header: bool | None = None) -> Sheet:
@@ -56,20 +66,44 @@ def read_sheet(file: IO[bytes], path: Path, index: Sequence[str], header: bool |
             raise ValueError(f"{path}, line {line}: {len(row)} cells where the first line has {width}: not a table of numbers")
     cells = Cells(path, decimal_comma=delimiter != ",")
     first = rows[0][1]
-    if header if header is not None else not cells.are_numbers(first) or _is_numbered(first, [row for _, row in rows[1:]]):
+    numbered = header is None and cells.are_numbers(first) and _is_numbered(first, [row for _, row in rows[1:]])
+    if numbered and all(map(str.strip, first)):
+        warnings.warn(
+            f"{path}: the first row, {', '.join(first)}, is read as a header, for no number below it is a whole one; say "
+            "header (--header yes, or no)",
+            DrawsWarning,
+            stacklevel=2,
+        )
+    if header if header is not None else numbered or not cells.are_numbers(first):
         names: list[str] | None = [cell.strip() for cell in first]
         rows = rows[1:]
     else:
         names = _commented(comments, rows[0][0], delimiter, width, cells)
-    labels = [j for j in range(width) if names and names[j] in ("", *index)]
-    values = np.zeros((len(rows), width))
-    for i, (line, row) in enumerate(rows):
-        for j, cell in enumerate(row):
-            if j not in labels:
-                values[i, j] = cells.number(cell, line, names[j] if names else j + 1)
+    lines = [line for line, _ in rows]
+    columns = [[row[j] for _, row in rows] for j in range(width)]
+    if names:
+        kept = [j for j in range(width) if names[j] or any(map(str.strip, columns[j]))]
+        if nameless := [j for j in kept if j and not names[j]]:
+            raise ValueError(f"{path}, column {nameless[0] + 1} holds values but has no name, as only the first may, an index")
+        names, columns = [names[j] for j in kept], [columns[j] for j in kept]
+    numbers: list[np.ndarray] = []
+    labels: dict[str, np.ndarray] = {}
+    texts: dict[str, str] = {}
+    for j, column in enumerate(columns):
+        name = names[j] if names else j + 1
+        numbers.append(np.full(len(rows), np.nan))
+        if name in ("", *index):
+            labels[str(name)] = _label([cell.strip() for cell in column])
+            continue
+        try:
+            numbers[-1] = cells.column(column, lines, name)
+        except ValueError as error:
+            if not names:
+                raise
+            texts.setdefault(str(name), str(error))
     cells.check()
-    texts = {names[j]: _label([row[j].strip() for _, row in rows]) for j in labels} if names else {}
-    return Sheet(path, values, np.array([line for line, _ in rows], dtype=int), names, texts, comments)
+    values = np.stack(numbers, 1) if numbers else np.empty((len(rows), 0))
+    return Sheet(path, values, np.array(lines, dtype=int), names, labels, texts, comments)
 
 
 def write_csv(file: IO[bytes], columns: dict[str, np.ndarray]) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 
 from disco_samplers.draws import Draws, described
 from disco_samplers.extras import optional
-from disco_samplers.files.columns import INDEX, LOG_PROB, LOG_WEIGHT
-from disco_samplers.files.formats import NEEDED, WRITERS
+from disco_samplers.files.chains import INDEX
+from disco_samplers.files.columns import LOG_PROB, LOG_WEIGHT
+from disco_samplers.files.formats import NEEDED, WRITERS, names_read
 from disco_samplers.files.netcdf import to_arviz, write_netcdf
 from disco_samplers.files.packed import is_packed, kind, open_binary
 from disco_samplers.files.whole import check_place, write
@@ -92,6 +93,13 @@ def writable(path: str | Path, *, draws: bool, names: Sequence[str] = ()) -> Non
             )
     elif draws and kind(path) != ".npy" and (taken := sorted({*INDEX, LOG_WEIGHT, LOG_PROB} & {*names})):
         raise ValueError(f"a variable cannot be called {' or '.join(taken)}: a table of draws has a column of that name")
+    elif draws and kind(path) != ".npy" and "" in names:
+        raise ValueError("a variable cannot be called '': a table's column without a name is its index")
+    elif draws and kind(path) == ".csv" and (found := names_read(names, path)) != [*names]:
+        other = sorted({*names} - {*found}) or [*names]
+        raise ValueError(
+            f"{path}: a variable of text cannot be called {' or '.join(other)}, which is read as something else: rename it"
+        )
 
 
 def _check_extension(path: Path, known: Sequence[str]) -> None:

@@ -78,7 +78,7 @@ def add_reading(command: argparse.ArgumentParser, *, chains: bool = True, thinni
     command.add_argument(
         "--header", choices=["yes", "no"], help="whether text begins with a header (default: unless its first row is numbers)"
     )
-    command.set_defaults(burn_in=None, every=1, axes=None)
+    command.set_defaults(burn_in=None, every=1, axes=None, reads_chains=chains)
     if not chains:
         return
     command.add_argument(

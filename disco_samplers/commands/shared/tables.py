@@ -18,7 +18,7 @@ from disco_samplers.draws import Draws, Support, blocks_of, described_of, suppor
 
 
 def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
-    """The table in files, read as the options say, but for ``others``."""
+    """The table in files, read as the options say, but for ``others``; where chains do not matter rows are as they stand."""
     reading: dict[str, Any] = {
         "index": options.index,
         "columns": options.columns,
@@ -28,8 +28,20 @@ def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others
         "thinning": options.every,
         "axes": options.axes.split(",") if options.axes else None,
         "header": _header(options),
+        "iid": getattr(options, "iid", False),
+        "points": not options.reads_chains,
     }
-    return files.read_table(paths, **(reading | others))
+    return files.read_table(paths, **(reading | others)).numbers()
+
+
+def tables_from(options: argparse.Namespace, paths: Sequence[str]) -> list[files.Table]:
+    """The tables in several files; the column of --row-weights is that of those which have it.
+
+    Raises:
+        ValueError: as of :func:`table_from`; if none has it.
+    """
+    weighted = [path for path in paths if options.row_weights and _has_column(options, path, options.row_weights)]
+    return [table_from(options, path, **({"row_weights": None} if weighted and path not in weighted else {})) for path in paths]
 
 
 def supported(table: files.Table, given: Sequence[str]) -> files.Table:
@@ -109,12 +121,8 @@ def given_values(table: files.Table, given: Sequence[str], option: str = "--give
 
 
 def points_from(options: argparse.Namespace, path: str) -> files.Table:
-    """A table of points, read as the options say, with all its columns; the index may be missing."""
-    plain: dict[str, Any] = {"columns": None, "exclude": [], "row_weights": None, "burn_in": None, "thinning": 1, "axes": None}
-    try:
-        return table_from(options, path, **plain)
-    except ValueError:
-        return table_from(options, path, index=[], **plain)
+    """A table of points as they stand in their file, with all columns but those that the options say are no variables."""
+    return _rows(options, path, ignore=[*options.index, *_left_out(options)])
 
 
 def aligned(points: files.Table, points_path: str, names: list[str], names_path: str, *, some: bool = False) -> np.ndarray:
@@ -122,8 +130,9 @@ def aligned(points: files.Table, points_path: str, names: list[str], names_path:
 
     Of unnamed columns the number must fit.
     """
-    if some and set(names) < set(points.names):
+    if some and set(names) < {*points.names, *points.texts}:
         points = points.select(names)
+    points.numbers()
     if len(points.names) != len(names):
         missing = [name for name in names if name not in points.names]
         which = f": {', '.join(missing)} is missing" if missing and set(points.names) & set(names) else ""
@@ -179,11 +188,8 @@ def scored_tables(options: argparse.Namespace) -> tuple[files.Table, np.ndarray,
         table = table_from(options, options.table)
         check_finite(table, options.table, missing=True, train=True)
         return table, table.values, table
-    table = files.read_table(options.table, options.index, header=_header(options))
-    index = set(options.index)
-    known = table_from(options, options.train, index=[])
-    if index & set(known.names):
-        known = table_from(options, options.train, index=[name for name in options.index if name in known.names])
+    table = _rows(options, options.table, index=options.index, ignore=_left_out(options))
+    known = table_from(options, options.train, index=[], ignore=options.index)
     rows = aligned(table, options.table, known.names, options.train, some=bool(options.columns or options.exclude))
     check_finite(table, options.table, missing=True)
     check_finite(known, options.train, missing=True, train=True)
@@ -228,6 +234,22 @@ def check_finite(table: files.Table, path: str, *, missing: bool = False, train:
     empty = [name for name, none in zip(table.names, np.isnan(table.values).all(0), strict=True) if none]
     if train and empty:
         raise ValueError(f"{path} has no value in column(s) {', '.join(empty)}: leave them out with --exclude")
+
+
+def _rows(options: argparse.Namespace, path: str, **others: Any) -> files.Table:
+    return files.read_table(path, header=_header(options), points=True, **others)
+
+
+def _left_out(options: argparse.Namespace) -> list[str]:
+    """Columns that are no variables of a second table, either."""
+    return [*options.exclude, *([options.row_weights] if options.row_weights else [])]
+
+
+def _has_column(options: argparse.Namespace, path: str, name: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is read again
+        table = _rows(options, path)
+    return name in (*table.names, *table.stats, *table.texts)
 
 
 def _header(options: argparse.Namespace) -> bool | None:

@@ -17,6 +17,7 @@ TEXTS = {
     "nested.txt": "weight logl logl_birth a\n" + "".join(f"0.{i} -{9 - i} -1e30 {i}.5\n" for i in range(6)),
     "x_dead-birth.txt": "".join(f"0.{i} {i} {i} -1e30\n" for i in range(6)),
     "decimal.csv": "a;b\n" + "".join(f"{i},5;NA{i}"[:5] + "\n" for i in range(3)) + "".join(f"{i},25;{i}\n" for i in range(6)),
+    "posterior.csv": ".chain,.iteration,.draw,lp__,mu\n" + "".join(f"{i // 3},{i % 3},{i},-{i}.5,{i}.25\n" for i in range(6)),
     "plain.csv": "chain,draw,mu,.log_weight\n" + "".join(f"{i // 3},{i % 3},{i}.5,-{i}\n" for i in range(6)),
 }
 BYTES = [b"", b"\0", b",", b";", b"\n", b"#", b'"', b"-", b"e", b"9" * 30, b"nan", b"\xff", b"_", b" ", b"1e999", b"[", b"\t"]

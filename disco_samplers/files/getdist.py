@@ -51,7 +51,8 @@ def getdist_table(sheet: Sheet) -> Table:
     Raises:
         ValueError: if there are not as many names as columns, or a weight is none.
     """
-    sheet.numbers()
+    if sheet.texts:
+        raise ValueError(next(iter(sheet.texts.values())))
     names = sheet.names[2:] if sheet.names is not None else parameter_names(sheet.path)
     assert names is not None
     if len(names) + 2 != sheet.values.shape[1]:

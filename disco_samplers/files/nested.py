@@ -18,8 +18,8 @@ from disco_samplers.files.text import Sheet
 LOG_LIKELIHOOD = ("logl", "log_l", "loglike", "loglikelihood", "log_likelihood")
 LOG_WEIGHT = ("logwt", "logw", "logweight", "log_weight", "log_weights", "logweights")
 WEIGHT = ("weights", "weight")
-VOLUME = ("logvol", "logx", "log_x")
-COUNTS = ("nlive", "n_live", "ncall", "insertion")
+VOLUME = ("logvol",)
+COUNTS = ("nlive", "n_live", "ncall", "logx", "log_x", "insertion")
 BIRTH = ("logl_birth", "birth", "logl_births", "birth_contours")
 
 

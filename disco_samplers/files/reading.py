@@ -146,8 +146,10 @@ def read_table(
     paths = [found for path in (source if isinstance(source, (list, tuple)) else [source]) for found in _paths(path)]
     if not paths:
         raise ValueError("no file is given")
-    if twice := [path for i, path in enumerate(paths) if path.resolve() in [other.resolve() for other in paths[:i]]]:
-        raise ValueError(f"{twice[0]} is given twice: its rows are one chain's")
+    places = [path.resolve() for path in paths]
+    if len(set(places)) < len(places):
+        twice = next(path for path, place in zip(paths, places, strict=True) if places.count(place) > 1)
+        raise ValueError(f"{twice} is given twice: its rows are one chain's")
     tables = []
     for path in paths:
         table = read_file(path, index, axes, header)

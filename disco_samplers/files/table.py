@@ -88,8 +88,8 @@ class Table:
         Raises:
             ValueError: with line and column, if one of its columns holds no numbers.
         """
-        for message in self.texts.values():
-            raise ValueError(message)
+        if self.texts:
+            raise ValueError(next(iter(self.texts.values())))
         return self
 
     def finite(self) -> Table:

@@ -46,11 +46,6 @@ class Sheet:
         others = {*self.labels, *self.texts}
         return {name: column for name, column in zip(names, self.values.T, strict=True) if name not in others}
 
-    def numbers(self) -> None:
-        """Raises ValueError, with line and column, if one of its columns holds no numbers."""
-        for message in self.texts.values():
-            raise ValueError(message)
-
 
 def read_sheet(file: IO[bytes], path: Path, index: Sequence[str], header: bool | None = None) -> Sheet:
     """Reads text; the first row is a header unless all of it is numbers, or as ``header`` says."""

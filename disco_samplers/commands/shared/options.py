@@ -70,7 +70,7 @@ def add_reading(command: argparse.ArgumentParser, *, chains: bool = True, thinni
     command.add_argument(
         "--columns", nargs="+", metavar="COLUMN", help="the variables to take, by name; theta stands for all theta[...]"
     )
-    command.add_argument("--exclude", nargs="+", default=[], metavar="COLUMN", help="variables to leave out")
+    command.add_argument("--exclude", nargs="+", default=[], metavar="COLUMN", help="columns to leave out, also those of text")
     command.add_argument("--index", nargs="+", default=[], metavar="COLUMN", help="columns that only name the rows")
     command.add_argument(
         "--row-weights", metavar="COLUMN", help="column of the rows' weights; of log-weights if its name begins with log"

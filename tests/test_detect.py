@@ -79,7 +79,7 @@ def test_density_says_which_rows_its_estimates_know(here, capsys):
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_cells_may_be_empty(suffix, here, capsys):
-    """In both tables; what is written has them empty again."""
+    """In both tables; what is written has them missing again."""
     pandas = pytest.importorskip("pandas")
     usual, new = (pandas.DataFrame(rows, columns=["a", "b"]) for rows in (here[:60], here[60:]))
     usual.iloc[3:9, 0] = new.iloc[4, 1] = new.iloc[0, 0] = np.nan

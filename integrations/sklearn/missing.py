@@ -43,7 +43,7 @@ class MissingCells:
 
     Arguments:
         rows: (n, d), NaN where a cell is missing; every column has some cell.
-        counts: (n,), how many draws each row is worth; one if not given.
+        counts: (n,), weights of the rows, in any unit; equal ones if not given.
         generator: of the randomness, on the CPU.
 
     References:
@@ -142,10 +142,11 @@ def _parts(chosen: Tensor) -> Iterator[Tensor]:
 
 
 class _Filling:
-    """The law q of a row's missing cells given its others, fitted to rows (n, d), each worth so many draws (n,), or one."""
+    """The law q of a row's missing cells given its others, fitted to rows (n, d) with weights (n,), or equal ones."""
 
     def __init__(self, rows: Tensor, counts: Tensor | None, seed: int) -> None:
-        worth = rows.new_ones(len(rows)) if counts is None else counts
+        # Weights sum to Kish's effective size, whatever they are in.
+        worth = rows.new_ones(len(rows)) if counts is None else counts * (counts.sum() / counts.square().sum())
         if len(rows) > _ROWS:
             some = _some(rows, seed)
             rows, worth = rows[some], worth[some]

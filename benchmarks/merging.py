@@ -123,7 +123,7 @@ def merges(case: Case, shards: Shards, generator: torch.Generator, overlaps: lis
 
     removed = None if shards.prior is None else prior_gaussian(shards.prior)
     found: dict[str, Callable[[], Tensor]] = {
-        "DiScoFormer": disco,
+        "disco merge": disco,
         "Gaussian process": by_processes,
         "Gaussian product": lambda: gaussian_product(shards.rows, DRAWS, generator, removed),
     }
@@ -173,7 +173,7 @@ def main() -> None:
             values, seconds = zip(*(result["found"][name] for result in splits), strict=True)
             row = [case.problem, str(case.shards), case.kind, name, cell(list(values))]
             row.append("" if name == "all data" else f"{sum(seconds) / len(seconds):.1f}")
-            ours = name == "DiScoFormer"
+            ours = name == "disco merge"
             row.append(f"{sum(r['sampling'] for r in splits) / len(splits):.0f}" if ours else "")
             row.append(f"{min(r['overlap'] for r in splits):.3f}" if ours else "")
             rows.append(row)

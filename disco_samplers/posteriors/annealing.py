@@ -59,7 +59,7 @@ def anneal(
         if not torch.isfinite(log_ratio).any():
             raise ValueError("the shards' product is zero or not finite at every point that was proposed")
         before, beta = beta, _next(log_ratio, beta)
-        kept = resampled(((beta - before) * log_ratio).softmax(0), num_particles, generator)
+        kept = _resampled(((beta - before) * log_ratio).softmax(0), num_particles, generator)
 
         def path(y: Tensor, beta: float = beta) -> tuple[Tensor, Tensor]:
             log_prob, score = target(y)
@@ -77,7 +77,7 @@ def anneal(
     return x
 
 
-def resampled(share: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+def _resampled(share: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Numbers (count,) of rows drawn by their share, systematically.
 
     References:

@@ -201,7 +201,8 @@ def gaussian_of(rows: Tensor, worth: Tensor) -> Gaussian:
 
 def log_normaliser(part: Edgeworth) -> Tensor:
     """Log of the integral of a density close to its Gaussian."""
-    z = torch.randn(_PROPOSALS, len(part.mean), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(_PROPOSALS, len(part.mean), generator=generator, dtype=torch.float64, device=generator.device)
     y = torch.cat([z, -z]).to(part.mean) @ part.lower.T + part.mean
     log_ratio: Tensor = part.log_prob(y) - part.gaussian.evaluate(y)
     return log_ratio.logsumexp(0) - math.log(len(y))

@@ -44,7 +44,7 @@ class Regions:
         generator = torch.Generator().manual_seed(0)
         rows, counts = shard.rows, shard.counts
         if counts is None:
-            rows = rows[torch.randperm(len(rows), generator=generator)[:most].to(rows.device)]
+            rows = rows[torch.randperm(len(rows), generator=generator, device=generator.device)[:most].to(rows.device)]
         else:
             rows = evenly(rows, counts, min(most, max(2, round(float(counts.sum())))))
         self.mixture: GaussianMixture = fit_mixture(rows, seed=0)

@@ -294,7 +294,7 @@ def test_moment_equations_are_those_of_one_species_where_there_is_one():
 def test_a_beam_is_slowed_and_scattered_as_trubnikov_says(speed, masses):
     """A narrow Maxwellian beam in a Maxwellian background of temperature one; speed in units of the lighter's thermal one."""
     thermal = math.sqrt(1 / min(masses))
-    spread = (1e-3 * speed * thermal) ** 2 * masses[0]
+    spread = (1e-4 * speed * thermal) ** 2 * masses[0]
     here = alone([("beam", spread, masses[0], speed * thermal, 600, 1.0), ("background", 1.0, masses[1], 0.0, 2000, 1.0)])
     operator = MultispeciesLandau(Maxwellian(), strength={("beam", "background"): 1.0})
     rate, v = here.split(operator.rates(here))[0], here.split(here.v)[0]

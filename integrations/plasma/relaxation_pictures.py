@@ -44,13 +44,18 @@ def plot_relaxation(
             axis.plot(time, history[name], color=colour, lw=1.6, label=name)
             if exact and name in exact:
                 axis.plot(time, [exact[name](t) for t in time], color=DARK, ls=(0, (4, 3)), lw=1.1, label="exact", zorder=3)
-        handles, labels = axis.get_legend_handles_labels()
-        once = dict(zip(labels, handles, strict=True))
-        once |= {"exact": once.pop("exact")} if "exact" in once else {}  # last
-        axis.legend(once.values(), once.keys())
+        legend_once(axis)
         axis.set(title=_TITLES.get(names[0], "temperature by component"), xlabel=_TIME)
         axis.margins(x=0)
     return saved(figure, path)
+
+
+def legend_once(axis: Any) -> None:
+    """A legend with every label once, "exact" last."""
+    handles, labels = axis.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    once |= {"exact": once.pop("exact")} if "exact" in once else {}
+    axis.legend(once.values(), once.keys())
 
 
 @styled

@@ -11,6 +11,7 @@ import numpy as np
 from disco_samplers.pictures import BLUE, CYCLE, DARK, GREY, ORANGE, figure_of, saved, styled
 
 from .diagnostics import temperatures
+from .relaxation_pictures import legend_once
 from .types import Species
 
 TIME, PLACE, VELOCITY = "time (1/$\\omega_p$)", "x (Debye lengths)", "velocity (Debye length times $\\omega_p$)"
@@ -70,7 +71,7 @@ def plot_result(
 def _plot_energy(axis: Any, shown: _Shown) -> None:
     time, energy, rate = shown.history["time"], shown.history["field_energy"], shown.rate
     axis.semilogy(time, np.maximum(energy, 1e-300), color=BLUE, lw=1.2, label="field energy")
-    positive = energy[energy > 0]
+    positive = energy[1:][energy[1:] > 0]  # at the start species may cancel to round-off
     if rate is not None and positive.size:
         at = _anchor(energy, rate)
         line = energy[at] * np.exp(2 * rate * (time - time[at]))
@@ -138,9 +139,7 @@ def _plot_column(axis: Any, shown: _Shown, name: str, title: str, unit: str) -> 
         if column in shown.exact:
             line = [shown.exact[column](t) for t in time]
             axis.plot(time, line, color=DARK, ls=(0, (4, 3)), lw=1.1, label="exact", zorder=3)
-    handles, labels = axis.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    axis.legend(once.values(), once.keys())
+    legend_once(axis)
     axis.set(title=title, xlabel=TIME, ylabel=unit)
     axis.margins(x=0)
 

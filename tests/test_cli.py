@@ -528,8 +528,8 @@ def test_which_columns_and_rows(here, capsys, disco):
     assert (
         first_line(capsys, "more.csv", "--index", "who", "--columns", "mu", "theta") == "Draws: 60 draws of 2 columns, worth 60"
     )
-    line = first_line(capsys, "draws.csv", "--burn-in", "0.5", "--thinning", "3")
-    assert line.startswith("Draws: 10 draws of 1 chain of 2 columns")
+    line = first_line(capsys, "draws.csv", "--burn-in", "0.5", "--thinning", "2")
+    assert line.startswith("Draws: 15 draws of 1 chain of 2 columns")
     out = run(capsys, "sample", *options, *SMALL)
     assert f"Draws: 60 draws of 2 columns, weighted, worth {kish:.0f}" in out
     assert "input: 60 draws of 2 variables from more.csv" in out

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from disco_samplers.posteriors.edgeworth import Edgeworth
@@ -97,7 +96,7 @@ def _order(first: Gaussian, other: Gaussian, n_first: float, n_other: float) -> 
     mean_cost = ((n[None, :] - m[:, None]) / scale[:, None]).square()
     # Columns that are in the same place are told apart by their spread.
     log_scale = 0.5 * (e.diagonal().log()[None, :] - c.diagonal().log()[:, None])
-    order = torch.as_tensor(linear_sum_assignment((mean_cost + log_scale.square()).cpu().numpy())[1], device=m.device)
+    order = _matched(mean_cost + log_scale.square())
     apart = float(((n[order] - m) / scale).square().mean().sqrt())
     if apart > _NEAR:
         return None
@@ -109,3 +108,13 @@ def _order(first: Gaussian, other: Gaussian, n_first: float, n_other: float) -> 
     freedom = len(m) * (len(m) + 1) / 2
     alike = statistic < freedom + _CLEAR * (2 * freedom) ** 0.5
     return order if alike or (apart < _SAME and float(ratio.square().sum()) < _ROUGHLY) else None
+
+
+def _matched(cost: Tensor) -> Tensor:
+    """For each row of (d, d) a column of its own, the cheapest pairs first: of copies the right ones cost next to nothing."""
+    left, order = cost.clone(), torch.zeros(len(cost), dtype=torch.long, device=cost.device)
+    for _ in range(len(cost)):
+        row, column = divmod(int(left.argmin()), len(cost))
+        order[row] = column
+        left[row], left[:, column] = torch.inf, torch.inf
+    return order

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from disco_samplers.posteriors.edgeworth import Edgeworth
@@ -14,8 +13,12 @@ from disco_samplers.reference import Gaussian
 _NEAR = 0.5
 """Standard deviations by which the centres of copies may differ, root mean square over columns."""
 
-_CLEAR = 3.0
-"""Standard errors by which covariances must differ for regions not to be copies."""
+_CLEAR = 6.0
+"""Standard errors by which covariances must differ for regions not to be copies; of skewed draws these are rough."""
+
+_SAME, _ROUGHLY = 0.15, 2.0
+"""Standard deviations between centres that chance does not bring about, and the squares of the whitened covariances' entries
+less one which may then add up to so much."""
 
 
 class Exchanged:
@@ -50,7 +53,8 @@ def groups(gaussians: list[Gaussian], sizes: list[float]) -> list[list[tuple[int
     """Regions in groups of copies: the number of each and the order of columns in which it looks like the first of its group.
 
     Centres may differ by half a standard deviation, for a weak prior may tell the labels apart; covariances by no more than
-    draws of these numbers let them.
+    draws of these numbers let them, or, where the centres hardly differ, by a little more: a lobe between two modes may have
+    been dealt to one of them.
 
     Example:
         >>> eye = torch.diag(torch.tensor([1.0, 4.0]).double())
@@ -92,8 +96,9 @@ def _order(first: Gaussian, other: Gaussian, n_first: float, n_other: float) -> 
     mean_cost = ((n[None, :] - m[:, None]) / scale[:, None]).square()
     # Columns that are in the same place are told apart by their spread.
     log_scale = 0.5 * (e.diagonal().log()[None, :] - c.diagonal().log()[:, None])
-    order = torch.as_tensor(linear_sum_assignment((mean_cost + log_scale.square()).cpu().numpy())[1], device=m.device)
-    if float(((n[order] - m) / scale).square().mean()) > _NEAR**2:
+    order = _matched(mean_cost + log_scale.square())
+    apart = float(((n[order] - m) / scale).square().mean().sqrt())
+    if apart > _NEAR:
         return None
     lower = torch.linalg.cholesky(c)
     inner = torch.linalg.solve_triangular(lower, e[order][:, order], upper=False)
@@ -101,4 +106,15 @@ def _order(first: Gaussian, other: Gaussian, n_first: float, n_other: float) -> 
     # Of whitened covariances an entry has a variance of 1/n, one of the diagonal of 2/n.
     statistic = 0.5 * float(ratio.square().sum()) / (1 / n_first + 1 / n_other)
     freedom = len(m) * (len(m) + 1) / 2
-    return order if statistic < freedom + _CLEAR * (2 * freedom) ** 0.5 else None
+    alike = statistic < freedom + _CLEAR * (2 * freedom) ** 0.5
+    return order if alike or (apart < _SAME and float(ratio.square().sum()) < _ROUGHLY) else None
+
+
+def _matched(cost: Tensor) -> Tensor:
+    """For each row of (d, d) a column of its own, the cheapest pairs first: of copies the right ones cost next to nothing."""
+    left, order = cost.clone(), torch.zeros(len(cost), dtype=torch.long, device=cost.device)
+    for _ in range(len(cost)):
+        row, column = divmod(int(left.argmin()), len(cost))
+        order[row] = column
+        left[row], left[:, column] = torch.inf, torch.inf
+    return order

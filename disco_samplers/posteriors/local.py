@@ -22,6 +22,9 @@ _NONE = 1e-4
 _FEW = 20
 """Draws a column that a region has to have."""
 
+_CORE = 0.95
+"""Share of a region's rows by which it is told whether it is a copy of another."""
+
 _FLOOR = 1e-9
 """Added to variances, in units of the columns' own."""
 
@@ -173,7 +176,7 @@ def shared_out(rows: Tensor, worth: Tensor, shares: Tensor) -> Tensor:
 
 def _parts(rows: Tensor, own: Tensor) -> tuple[list[Any], Tensor]:
     """The densities of the regions and the logs of their normalisers, from what rows are worth in each, (n, j)."""
-    gaussians, size = [gaussian_of(rows, column) for column in own.T], own.sum(0)
+    gaussians, size = [_core(rows, column) for column in own.T], own.sum(0)
     parts: list[Any] = [None] * len(gaussians)
     log_z = torch.zeros_like(size)
     for group in groups(gaussians, size.tolist()):
@@ -190,6 +193,14 @@ def _parts(rows: Tensor, own: Tensor) -> tuple[list[Any], Tensor]:
             parts[j] = Exchanged(base, centre[order.argsort()], order)
             log_z[j] = log_normaliser(base)
     return parts, log_z
+
+
+def _core(rows: Tensor, worth: Tensor) -> Gaussian:
+    """The Gaussian of rows without the outermost: which of two regions has some lone rows far from both is chance."""
+    whole = gaussian_of(rows, worth)
+    order = whole.evaluate(rows).argsort(descending=True)
+    inner = order[worth[order].cumsum(0) <= _CORE * worth.sum()]
+    return gaussian_of(rows[inner], worth[inner])
 
 
 def gaussian_of(rows: Tensor, worth: Tensor) -> Gaussian:

@@ -68,7 +68,7 @@ SPHERE = DRAWS / DRAWS.norm(dim=1, keepdim=True)
         (torch.arange(9.0), constraints.nonnegative_integer, ValueError, "support must be continuous .*discrete"),
         (SPHERE, constraints.sphere, ValueError, "support must be continuous .*no bijection"),
         (DRAWS[:, 0].exp(), constraints.simplex, ValueError, "draws have 0 event dimensions, too few"),
-        (DRAWS, "positive", TypeError, "support must be a constraint"),
+        (DRAWS, "positive", TypeError, "support must say which column"),
         (torch.ones(20, 2), constraints.real, ValueError, "no variance"),
     ],
 )

@@ -97,7 +97,7 @@ def design_effect(draws: np.ndarray) -> np.ndarray:
     Example:
         >>> start, noise = np.random.default_rng(0).normal(size=(2, 100, 8, 1))
         >>> design_effect(noise), design_effect(start[:, :1] + 0.01 * noise).round(2)
-        (array([1.]), array([7.99]))
+        (array([1.]), array([7.97]))
     """
     chains, n, _ = draws.shape
     scores = _normal_scores(draws)

@@ -138,6 +138,17 @@ def test_modes_of_two(d):
     assert found[0].log_prob - found[1].log_prob == pytest.approx(math.log(0.7 / 0.3), abs=1e-3)
 
 
+def test_no_ascent_jumps_over_a_valley(disco):
+    """Three bumps of widths .5, .3 and 1: each row climbs its own."""
+    rng = torch.Generator().manual_seed(2)
+    parts = [(-6, 0.5, 150), (0, 0.3, 100), (5, 1.0, 150)]
+    x = torch.cat([where + width * torch.randn(n, 1, generator=rng) for where, width, n in parts])
+    found = sorted((float(mode.location), mode.mass) for mode in disco.condition(x).modes())
+    assert [mass for _, mass in found] == pytest.approx([0.375, 0.25, 0.375], abs=0.01)
+    with pytest.raises(ValueError, match="not told of angles"):
+        disco.condition(x, support=["circular:40"]).modes()
+
+
 def test_a_normal_law_has_one_mode():
     law = normal(4)
     (mode,) = find_modes(known(law, count=100))

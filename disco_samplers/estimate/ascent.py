@@ -7,14 +7,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from disco_samplers.draws import evenly
+from disco_samplers.draws import Circle, evenly
 from disco_samplers.estimators import check_single
 
 _STARTS = 200
 _STEPS = 300
 
-_LONGEST, _SHORTEST = 1.0, 1e-4
-"""A step's length at most, and that at which an ascent is at its end, in standard deviations."""
+_LONGEST, _SHORTEST = 0.25, 1e-4
+"""A step's length at most, for one column, and that at which an ascent is at its end, in standard deviations of the rows.
+
+The former grows as the root of d. Longer steps jump from one mode over a valley into another.
+"""
 
 _RISE = 1e-4
 """Share of the rise that a step's slope promises which it must bring."""
@@ -50,6 +53,8 @@ def find_modes(estimate: Any, *, numpy: bool = False) -> list[Mode]:
         *The estimation of the gradient of a density function*, 1975, for modes by ascent from the rows.
     """
     check_single(estimate.samples, "modes")
+    if any(isinstance(one, Circle) for one in estimate.support or []):
+        raise ValueError("modes are not told of angles: an ascent may leave the turn; see highest_density and the picture")
     rows = evenly(estimate.samples.double(), estimate.counts)
     starts = rows[torch.linspace(0, len(rows) - 1, min(_STARTS, len(rows)), device=rows.device).round().long()]
     root = _root(rows)
@@ -113,12 +118,12 @@ def _climb(estimate: Any, starts: Tensor, root: Tensor) -> Tensor:
         return log_prob, score @ root
 
     ends, (_, gradient) = starts.clone(), slope(starts)
-    length = starts.new_ones(len(starts))
+    length, longest = starts.new_ones(len(starts)), _LONGEST * starts.shape[1] ** 0.5
     climbing = torch.arange(len(starts), device=starts.device)
     for _ in range(_STEPS):
         g, t = gradient[climbing], length[climbing]
         move = t[:, None] * g
-        move = move * (_LONGEST / move.norm(dim=1, keepdim=True).clamp_min(_LONGEST))
+        move = move * (longest / move.norm(dim=1, keepdim=True).clamp_min(longest))
         points = ends[climbing] + move @ root.T
         log_prob, after = slope(points)
         promised = (g * move).sum(1)

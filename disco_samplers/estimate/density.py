@@ -409,7 +409,7 @@ class DensityEstimate:
         take the modes of a :meth:`marginal`.
 
         Raises:
-            ValueError: if the estimate is of a batch of data sets.
+            ValueError: if the estimate is of a batch of data sets, or of angles.
 
         Example:
             >>> from disco_samplers import DiScoFormer

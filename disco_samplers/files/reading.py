@@ -44,7 +44,7 @@ def read(
     .tsv                commas; NA, true and false. By what stands in them: CmdStan's output (without warm-up; ``lp__`` is the
                         log-density); chains of getdist, Cobaya and CosmoMC (with ``.paramnames`` and ``.ranges``); dead
                         points of PolyChord, MultiNest, UltraNest. Columns chain, draw and .log_weight are what they say,
-                        also as R's posterior (.chain) and cmdstanpy (chain__) call them.
+                        also as R's posterior (``.chain``) and cmdstanpy (``chain__``) call them.
     .npy                (n,), (n, d), or of three dimensions as ``axes`` says
     .npz                one such array, one array a variable, or ``samples`` with ``weights``, ``logwt``, or ``logl`` and
                         ``logvol`` or ``birth``

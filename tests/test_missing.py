@@ -55,6 +55,17 @@ def test_marginals_of_a_normal_law(cells, lost):
     torch.testing.assert_close(cells.log_prob(LAW, rows, whole=True), exact - entropy, atol=0.2, rtol=0)
 
 
+def test_the_scale_of_whole_rows_in_clusters():
+    """The entropy of the missing cells is that of the density, not of the normal law that fills them in."""
+    equal, means = torch.ones(2).double(), torch.tensor([[-3.0, 0.0], [3.0, 0.0]]).double()
+    law = GaussianMixture(equal / 2, means, torch.tensor([[0.25, 1.0], [0.25, 1.0]]).double())
+    cells = MissingCells(law.sample(1000, seed=0), None, torch.Generator().manual_seed(0))
+    found = cells.log_prob(law, torch.tensor([[NAN, 0.0]]).double(), whole=True)
+    # A standard normal's log-density at 0, less the entropy of two clusters apart.
+    exact = -0.5 * np.log(2 * np.pi) - np.log(2) - 0.5 * (1 + np.log(2 * np.pi * 0.25))
+    assert float(found) == pytest.approx(exact, abs=0.2)
+
+
 def test_marginals_of_two_clusters():
     """Which q, normal, does not know of: where the other column says little, and where it says which cluster it is."""
     equal, means = torch.ones(2).double(), torch.tensor([[-2.0, -2.0], [2.0, 2.0]]).double()

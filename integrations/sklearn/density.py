@@ -211,8 +211,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         """Log-density in nats of what each row of X has, (n_samples,); of fitted rows see :meth:`score_training_samples`.
 
         Those find themselves among the rows of the estimate, and come out too likely. With ``whole`` rows are on one scale,
-        whatever they lack: to the log-density of what a row has is added what its missing cells, given those, would have on
-        average by a normal law in the columns' coordinates. Rows that lack nothing stay as they are.
+        whatever they lack: to the log-density of what a row has is added what its missing cells, given those, have on average,
+        by the estimate. Rows that lack nothing stay as they are.
         """
         points = self._points(X)
         return self._normalised(self._cells.log_prob(self.estimate_, points, whole=whole), points)

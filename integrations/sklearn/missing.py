@@ -24,6 +24,9 @@ _ROUNDS = 50
 _ROWS = 4096
 """Rows that the law is fitted to, a random part of more."""
 
+_LEAST = -1e30
+"""Instead of minus infinity, whose product with a weight of zero is no number."""
+
 _TILE = 2**22
 """Numbers held at a time."""
 
@@ -105,8 +108,8 @@ class MissingCells:
     def log_prob(self, estimate: Any, rows: Tensor, *, whole: bool = False) -> Tensor:
         r"""Log-density (m,) of the cells that each row (m, d) has, 0 where it has none.
 
-        With ``whole`` on the scale of whole rows, whatever is missing: with what the missing cells have on average,
-        :math:`E_q \log q(x_m \mid x_o)`.
+        With ``whole`` on the scale of whole rows, whatever is missing: what whole rows with these cells have on average,
+        :math:`E[\log f(x_o, x_m) \mid x_o]`.
         """
         lacking = rows.isnan().any(1)
         answer = rows.new_empty(len(rows))
@@ -114,9 +117,11 @@ class MissingCells:
             answer[~lacking] = estimate.log_prob(rows[~lacking]).to(rows)
         for part in _parts(lacking):
             x, log_q = self._filling.draws(rows[part], self._noise)
-            found = (_of_each(estimate.log_prob, x) - log_q).logsumexp(1) - math.log(_DRAWS)
+            log_prob = _of_each(estimate.log_prob, x)
+            log_weight = log_prob - log_q
+            found = log_weight.logsumexp(1) - math.log(_DRAWS)
             found = torch.where(rows[part].isnan().all(1), 0.0, found)
-            answer[part] = found + log_q.mean(1) if whole else found
+            answer[part] = (log_weight.softmax(1) * log_prob.clamp_min(_LEAST)).sum(1) if whole else found
         return answer
 
     def log_prob_and_score(self, estimate: Any, rows: Tensor) -> tuple[Tensor, Tensor]:

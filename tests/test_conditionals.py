@@ -97,6 +97,14 @@ def test_normal_law_of_three_free_columns(rng):
     torch.testing.assert_close(draws, found.sample(2000, seed=1))
 
 
+def test_draws_of_two_modes_in_three_free_columns(rng):
+    """By their weights, which local steps do not have to mix; four standard errors of a share of 2000 draws."""
+    means = torch.tensor([[0.0, -4.0, -4.0, -4.0], [0.0, 4.0, 4.0, 4.0]], dtype=torch.float64)
+    law = GaussianMixture(torch.tensor([0.3, 0.7], dtype=torch.float64), means, torch.ones(2, 4, dtype=torch.float64))
+    draws = condition_on(known(law, law.sample(600, generator=rng)), {0: 0.0}).sample(2000, seed=1)
+    assert abs(float((draws[:, 0] < 0).double().mean()) - 0.3) < 4 * math.sqrt(0.21 / 2000) + 0.02
+
+
 def test_modes_that_are_narrow_and_far_apart(rng):
     """Two modes of a hundredth of their distance, given a value that leaves 30 % to the left one."""
     law = GaussianMixture(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -27,7 +28,7 @@ from disco_samplers.estimators import (
     check_single,
 )
 from disco_samplers.randomness import generator_on
-from disco_samplers.samplers import LangevinSampler
+from disco_samplers.samplers import LangevinSampler, NotMixedWarning
 from disco_samplers.types import ArrayLike
 
 _PROPOSALS = 4096
@@ -225,7 +226,10 @@ class ConditionalEstimate:
         chosen = torch.multinomial(found.log_weights[0].softmax(0), chains, replacement=True, generator=generator)
         sampler = LangevinSampler(score=Slice(one), method="mala")
         start = found.draws[0, chosen]
-        result = sampler.run(1, initial=start, num_warmup=_STEPS - 1, generator=generator, progress=False)
+        with warnings.catch_warnings():
+            # The starts are draws of the law already, by their weights: that chains tell them says nothing.
+            warnings.simplefilter("ignore", NotMixedWarning)
+            result = sampler.run(1, initial=start, num_warmup=_STEPS - 1, generator=generator, progress=False)
         return result.draws[:num_samples, 0].to(start)
 
     def _points(self, points: ArrayLike) -> Tensor:

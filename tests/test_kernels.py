@@ -229,7 +229,9 @@ def test_exact_mode_is_exact_and_learns(disco, monkeypatch) -> None:
     """A banana from its log-density alone: the draws have its law (DKW bound, false alarm 1e-6)."""
     shown: list[Tensor] = []
     condition = type(disco).condition
-    monkeypatch.setattr(type(disco), "condition", lambda self, rows: shown.append(rows) or condition(self, rows))
+    monkeypatch.setattr(
+        type(disco), "condition", lambda self, rows, **options: shown.append(rows) or condition(self, rows, **options)
+    )
     start = torch.randn(100, 2, generator=seeded(5))
     box = BlackBox(banana)
     result = LangevinSampler(score=disco, log_prob=box, method="exact").run(

@@ -443,7 +443,7 @@ class Draws:
         if len(self) < _LONG:
             return False
         stood = (self.values[1:] == self.values[:-1]).all(1).double().mean()
-        rows = distinct_rows(self.values)[0]
+        rows = self._distinct()[0]
         copies = self.dim > 1 and len(rows) < (1 - _LIKE_A_CHAIN) * len(self)
         return bool(stood > _LIKE_A_CHAIN) or (
             copies and any(len(column.unique()) == len(rows) and (column != column.round()).any() for column in rows.T)

@@ -17,8 +17,8 @@ from disco_samplers.estimators import (
     read,
     shipped_network,
 )
-from disco_samplers.estimators.judge import criterion_and_log_prob, probes_of
-from disco_samplers.estimators.stacked import _judged, _likeliest, _pair, _shared
+from disco_samplers.estimators.judge import criterion, probes_of
+from disco_samplers.estimators.stacked import _judged, _likeliest, _shared
 from disco_samplers.reference import Gaussian, GaussianMixture
 
 
@@ -65,13 +65,12 @@ def test_the_criterion_of_both_follows_from_that_of_each(network):
     g, share = fit_mixture(x), 0.3
     probes = probes_of(len(y), 3, torch.Generator().manual_seed(0)).to(y)
     scale = deviation(x, None)
-    own, other = (_judged(one, y, probes, scale) for one in (read(network, x, PLAIN, keys=None), g))
-    found = _shared(own, other, share, 3)
+    alone = read(network, x, PLAIN, keys=None)
+    own, other = (_judged(one, y, probes, scale) for one in (alone, g))
+    found = _shared(own, other, torch.stack([alone.log_prob(y), g.evaluate(y)], 1), share)
     stacked = StackedEstimator(network, x, PLAIN, g, math.log(share / (1 - share)))
-    loss, log_prob = criterion_and_log_prob(stacked, y, probes, scale)
-    torch.testing.assert_close(found[:, 0], loss, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(-found[:, 1], log_prob + math.log1p(-share), rtol=1e-5, atol=1e-5)
-    assert torch.equal(_pair(own)[:, 1], -own[:, 1])
+    torch.testing.assert_close(found[:, 0], criterion(stacked, y, probes, scale), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(-found[:, 1], stacked.log_prob(y) + math.log1p(-share), rtol=1e-5, atol=1e-5)
 
 
 def test_the_likeliest_share_is_found():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, check_single, device_of
 from disco_samplers.estimators.choosing import Kind, read
-from disco_samplers.estimators.crossfit import crossfit, shuffled
-from disco_samplers.estimators.judge import both_improve, criterion_and_log_prob, deviation, mean, probes_of
+from disco_samplers.estimators.crossfit import shuffled
+from disco_samplers.estimators.judge import both_improve, criterion, deviation, mean, probes_of
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.model import Network, whiten
 from disco_samplers.reference import GaussianMixture
@@ -22,6 +21,11 @@ _JUDGES = 2048
 
 _CLEAR = 1.0
 """Standard errors by which density or score must get better."""
+
+_LEAST = 0.01
+"""A smaller share changes nothing that could be seen."""
+
+_FOLDS = 5
 
 _HALVINGS = 40
 """Of the interval in which the share is sought."""
@@ -125,45 +129,44 @@ def mixture_share(
         seed: of what is held out.
     """
     generator = torch.Generator().manual_seed(seed)
-    probes = probes_of(len(samples), samples.shape[1], generator).to(samples)
-    rows = torch.cat([samples[:, None], probes], 1)
-    scale = deviation(samples, counts)
-
-    def fit(seen: Tensor, worth: Tensor | None = None) -> tuple[Any, GaussianMixture]:
-        return read(network, seen, kind, counts=worth, keys=keys), fit_mixture(seen, seed=seed, counts=worth)
-
-    def judge(fitted: tuple[Any, GaussianMixture], part: Tensor) -> Tensor:
-        found = [_judged(one, part[:, 0], part[:, 1:], scale) for one in fitted]
-        found[0][:, 1] -= log_z
-        return torch.stack(found, 1)
-
-    if len(samples) <= _JUDGES:
-        judged = crossfit(samples, fit, judge, generator=generator, queries=rows, counts=counts, blocks=blocks)
-        weigh = counts
-    else:
-        order = shuffled(len(samples), generator, blocks, samples.device)
-        seen, held = order[_JUDGES:], order[:_JUDGES]
-        fitted = fit(samples[seen]) if counts is None else fit(samples[seen], counts[seen])
-        judged, weigh = judge(fitted, rows[held]), None if counts is None else counts[held]
-    own, other = judged.unbind(1)
-    share = _likeliest(other[:, 1] - own[:, 1], weigh)
-    together = _shared(own, other, share, samples.shape[1])
-    return share if both_improve(together, _pair(own), _CLEAR, weigh) else 0.0
+    order = shuffled(len(samples), generator, blocks, samples.device)
+    folds = order.tensor_split(_FOLDS) if len(samples) <= _JUDGES else (order[:_JUDGES],)
+    fits, logs = [], []
+    for held in folds:
+        seen = torch.ones(len(samples), dtype=torch.bool, device=samples.device)
+        seen[held] = False
+        worth = None if counts is None else counts[seen]
+        own = read(network, samples[seen], kind, counts=worth, keys=keys)
+        mixture = fit_mixture(samples[seen], seed=seed, counts=worth)
+        fits.append((own, mixture))
+        with torch.no_grad():
+            rows = samples[held].double()
+            logs.append(torch.stack([own.log_prob(samples[held]).double() - log_z, mixture.evaluate(rows)], 1))
+    held = torch.cat(folds)
+    weigh = None if counts is None else counts[held]
+    log_prob = torch.cat(logs)
+    share = _likeliest(log_prob[:, 1] - log_prob[:, 0], weigh)
+    if share < _LEAST:
+        return 0.0
+    d, scale = samples.shape[1], deviation(samples, counts)
+    probes = probes_of(len(samples), d, generator).to(samples)
+    judged = []
+    for (own, mixture), rows in zip(fits, folds, strict=True):
+        judged.append(torch.stack([_judged(one, samples[rows], probes[rows], scale) for one in (own, mixture)], 1))
+    own, other = torch.cat(judged).unbind(1)
+    together = _shared(own, other, log_prob, share)
+    alone = torch.stack([own[:, 0], -log_prob[:, 0]], 1)
+    return share if both_improve(together, alone, _CLEAR, weigh) else 0.0
 
 
 def _judged(estimator: Any, x: Tensor, probes: Tensor, scale: Tensor) -> Tensor:
-    """The criterion and the log-density at points (m, d), and score and gradient in units of the scale: (m, 2 + 2 d)."""
-    loss, log_prob = criterion_and_log_prob(estimator, x, probes, scale)
+    """The criterion at points (m, d), and score and gradient of the log-density in units of the scale: (m, 1 + 2 d)."""
+    loss = criterion(estimator, x, probes, scale)
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_()
         density, score = estimator.log_prob_and_score(x)
         (gradient,) = torch.autograd.grad(density.sum(), x)  # the network's is not quite its score
-    return torch.cat([loss[:, None], log_prob[:, None], score.detach() * scale, gradient * scale], 1).double()
-
-
-def _pair(judged: Tensor) -> Tensor:
-    """The criterion and minus the log-density, which are to fall."""
-    return torch.stack([judged[:, 0], -judged[:, 1]], 1)
+    return torch.cat([loss[:, None], score.detach() * scale, gradient * scale], 1).double()
 
 
 def _likeliest(log_ratio: Tensor, counts: Tensor | None) -> float:
@@ -176,17 +179,17 @@ def _likeliest(log_ratio: Tensor, counts: Tensor | None) -> float:
     return (low + high) / 2
 
 
-def _shared(own: Tensor, other: Tensor, share: float, d: int) -> Tensor:
-    r"""The criterion and minus the log-density of both together, from what is known of each.
+def _shared(own: Tensor, other: Tensor, log_prob: Tensor, share: float) -> Tensor:
+    r"""The criterion and minus the log-density of both together, from what is known of each (m, 1 + 2 d) and (m, 2).
 
     With r the parts of the density and :math:`g_k = \nabla \log f_k`, the divergence is
     :math:`\sum_k r_k \nabla \cdot s_k + r_1 r_2 (g_2 - g_1) \cdot (s_2 - s_1)`.
     """
-    logs = torch.stack([own[:, 1] + math.log1p(-share), other[:, 1] + math.log(share)], 1)
-    parts = logs.softmax(1)
+    logs = log_prob + log_prob.new_tensor([1 - share, share]).log()
+    parts, d = logs.softmax(1), (own.shape[1] - 1) // 2
     both = torch.stack([own, other], 1)
-    scores, apart = both[..., 2 : 2 + d], other - own
+    scores, apart = both[..., 1 : 1 + d], other - own
     divergence = (parts * (both[..., 0] - scores.square().sum(-1) / (2 * d))).sum(1)
-    divergence = divergence + parts.prod(1) * (apart[:, 2 : 2 + d] * apart[:, 2 + d :]).sum(1) / d
+    divergence = divergence + parts.prod(1) * (apart[:, 1 : 1 + d] * apart[:, 1 + d :]).sum(1) / d
     score = (parts[..., None] * scores).sum(1)
     return torch.stack([divergence + score.square().sum(-1) / (2 * d), -logs.logsumexp(1)], 1)

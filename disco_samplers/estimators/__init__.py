@@ -43,6 +43,7 @@ from disco_samplers.estimators.supported import (
 from disco_samplers.estimators.tempered import TemperedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
+    AtomTransform,
     ClosedForm,
     GroupTransform,
     JohnsonTransform,
@@ -63,6 +64,7 @@ __all__ = [
     "PLAIN",
     "SHIPPED",
     "WEIGHTS_NAME",
+    "AtomTransform",
     "CalibratedEstimator",
     "CircularEstimator",
     "ClosedForm",

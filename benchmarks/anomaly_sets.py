@@ -108,7 +108,7 @@ def spiked(
 
 
 def counts(n: int, d: int, rng: Rng, *, zeros: float, mean: float, times: float) -> Set:
-    """Overdispersed counts of one common rate with more zeros than that gives; of anomalies a third of the columns is higher."""
+    """Overdispersed counts of one common rate with more zeros than that gives; of anomalies a third of columns is higher."""
     own = mean * np.exp(0.7 * rng.normal(size=d))
 
     def rows(size: int, factor: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def rounded(n: int, d: int, rng: Rng, *, step: float, odd: str) -> Set:
 
 
 def mixed(n: int, d: int, rng: Rng, *, classes: int) -> Set:
-    """Codes of a class, one of them unreliable, and measurements that depend on it; of anomalies the codes are another class's."""
+    """Codes of a class, one of them unreliable, and measurements that depend on it; an anomaly has another's codes."""
     centres = 1.5 * rng.normal(size=(classes, d - 2))
     weights = rng.dirichlet(2 * np.ones(classes))
 
@@ -155,7 +155,7 @@ def heavy(n: int, d: int, rng: Rng, *, degrees: float, odd: str) -> Set:
 
 
 def sensors(n: int, d: int, rng: Rng, *, odd: str, noise: float = 0.3) -> Set:
-    """Sensors that follow few common causes; of an anomaly three of them are decoupled, are stuck at a usual value, or drift."""
+    """Sensors that follow few common causes; of an anomaly three are decoupled, are stuck at a usual value, or drift."""
     x = _factors(n + n // 3, d, rng, noise)
     usual, other = x[:n], x[n:].copy()
     for row in other:

@@ -13,6 +13,7 @@ from torch.distributions import transforms as t
 
 from disco_samplers.draws import Member
 from disco_samplers.estimators import (
+    AtomTransform,
     GroupTransform,
     JohnsonTransform,
     LinearTransform,
@@ -65,12 +66,25 @@ def by_radius(x):
     return kernel - torch.log1p(TAU * s) + torch.linalg.slogdet(MATRIX).logabsdet  # in two dimensions g cancels
 
 
+def atoms(x):
+    """The first column has atoms at -1 and 1 with cells a half wide, which become 1.5 and 2.5; the second has none."""
+    u = x[..., 0]
+    pieces = [u - 1.5, 3 * u + 1, u - 0.5, 5 * u - 3.5, u + 1.5]
+    slopes = torch.tensor([1.0, 3.0, 1.0, 5.0, 1.0], dtype=torch.float64)
+    piece = torch.bucketize(u.detach().contiguous(), torch.tensor([-1.25, -0.75, 0.75, 1.25], dtype=torch.float64))
+    z = torch.stack(pieces, -1).gather(-1, piece[..., None])
+    return normal(torch.cat([z, x[..., 1:]], -1)) + slopes[piece].log()
+
+
 def ordered(x):
     return normal(torch.stack([x[..., 0], x[..., 1] - x[..., 0]], -1))
 
 
 WIDTH = torch.tensor([0.5, 3.0], dtype=torch.float64)
+PLACES = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
+WIDER = torch.tensor([[2.5, 0.3], [1.5, 0.3]], dtype=torch.float64)
 LAWS = {
+    "atoms": (AtomTransform(PLACES, torch.tensor([0.5, 0.3], dtype=torch.float64), WIDER), atoms),
     "ordered": (GroupTransform([Member("ordered", (0, 1))] * 2), ordered),
     "positive": (t.ExpTransform().inv, lognormal),
     "interval": (biject_to(constraints.interval(0.0, 3.0)).inv, logit_normal),
@@ -232,3 +246,45 @@ def test_moving_keeps_what_a_transform_does(law):
     torch.testing.assert_close(TransformedEstimator(STANDARD, settled(found.transform, "cpu")).log_prob(x), exact(x))
     chain = settled(t.ComposeTransform([found.transform, t.AffineTransform(torch.ones(2).double(), 2.0)]), "cpu")
     torch.testing.assert_close(chain(x), 1 + 2 * found.transform(x))
+
+
+@pytest.mark.parametrize(
+    ("column", "step", "places"),
+    [
+        (np.r_[np.zeros(40), np.linspace(0.5, 3, 60)], 0.04, [0.0]),
+        (np.r_[np.full(30, 0.2), np.full(30, 1.0), np.linspace(-3, 3, 60)], 0.01, [0.2, 1.0]),
+        (np.r_[np.zeros(9), np.linspace(1, 3, 60)], 0.03, []),  # too few rows
+        (np.r_[np.zeros(12), np.linspace(1, 3, 400)], 0.005, []),  # too small a share
+        (np.round(2 * np.sin(np.arange(300.0))) / 2, 0.5, []),  # a coarse column
+        (np.round(20 * np.random.default_rng(0).normal(size=2000)) / 100, 0.01, []),  # rounded: no value stands out
+        (np.random.default_rng(1).poisson(3, 500).astype(float), 1.0, []),
+        (np.full(50, 2.0), 0.0, []),
+        (np.r_[np.full(40, np.nan), np.zeros(40), np.linspace(0.5, 3, 60)], 0.04, [0.0]),
+    ],
+)
+def test_atoms_are_values_that_stand_out(column, step, places):
+    """With the others nowhere changed but moved aside; weights of the rows, in any unit, count as rows do."""
+    x = torch.from_numpy(column)[:, None]
+    cells = torch.tensor([step], dtype=torch.float64)
+    found = AtomTransform.fit(x, cells)
+    assert found.places[:, 0].tolist() == places
+    again = AtomTransform.fit(x[::2], cells, torch.full((len(x[::2]),), 7.0)).places
+    assert len(places) != 2 or again[:, 0].tolist() == places
+    there = x[~x.isnan()][:, None]
+    torch.testing.assert_close(found.inv(found(there)), there)
+    if places:
+        assert (found.widths > 0.5).all()
+        gaps = found(there).sort(0).values.diff(dim=0)[:, 0] - there.sort(0).values.diff(dim=0)[:, 0]
+        assert float(gaps.max()) == pytest.approx(float(found.widths.max() - step) / 2)
+
+
+def test_transforms_that_follow_one_another():
+    """In closed form as by differentiation."""
+    parts = [LAWS["atoms"][0], LAWS["johnson"][0]]
+    x = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    found = TransformedEstimator(STANDARD, t.ComposeTransform(parts))
+    nested = TransformedEstimator(TransformedEstimator(STANDARD, parts[1]), parts[0])
+    for one, other in zip(found.log_prob_and_score(x), nested.log_prob_and_score(x), strict=True):
+        torch.testing.assert_close(one, other)
+    y = x.clone().requires_grad_()
+    torch.testing.assert_close(torch.autograd.grad(found.log_prob(y).sum(), y)[0], found.score(x))

@@ -44,6 +44,7 @@ from disco_samplers.estimators.supported import (
 from disco_samplers.estimators.tempered import TemperedEstimator
 from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
+    AtomTransform,
     ClosedForm,
     GroupTransform,
     JohnsonTransform,
@@ -64,6 +65,7 @@ __all__ = [
     "PLAIN",
     "SHIPPED",
     "WEIGHTS_NAME",
+    "AtomTransform",
     "CalibratedEstimator",
     "CircularEstimator",
     "ClosedForm",

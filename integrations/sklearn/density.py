@@ -15,12 +15,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+from torch.distributions.transforms import ComposeTransform, Transform
 
 from disco_samplers import DiScoFormer
 from disco_samplers.arrays import check_double, default_names
 from disco_samplers.draws import Draws, Support, inside, rounded_inside, supports_of, warn_of_supports
 from disco_samplers.estimate import MAX_KEYS
-from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit, quantile
+from disco_samplers.estimators import DEFAULTS, MAX_DIM, AtomTransform, JohnsonTransform, crossfit, quantile
 
 from .missing import MissingCells
 from .table import check_filled, checked, dequantized, resolutions, weighed
@@ -37,7 +38,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     Columns pass through :class:`~disco_samplers.estimators.JohnsonTransform`, which tame heavy and skewed tails, before the
     model sees them. Columns of integers or with ties are dequantised in ``fit``: each value is drawn uniformly from the cell
     around it, as wide as the column's smallest gap (1 for integers without ties), so that the density at a value is the
-    probability of its cell over the cell's width. A constant column of other numbers has a Gaussian of 1e-3 of the table's
+    probability of its cell over the cell's width. So it is at a value that many rows share while those about it differ (no
+    rain, a limit of detection), which the model sees through :class:`~disco_samplers.estimators.AtomTransform`. A constant column of other numbers has a Gaussian of 1e-3 of the table's
     scale. Rows that were fitted are scored too high, as with any density estimate; :meth:`score_training_samples` does not.
 
     Cells may be missing (NaN), in ``fit`` and elsewhere, in any pattern. A row's log-density is that of the cells it has,
@@ -53,7 +55,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     model : DiScoFormer, str or path, default=None
         The weights; those in the package if None.
     marginals : {"johnson", "linear"}, default="johnson"
-        "linear" leaves columns as they are, so that the estimate commutes with rotations of the table.
+        "linear" leaves columns as they are, atoms too, so that the estimate commutes with rotations of the table.
     trim : float in [0, 0.5), default=0.0
         Robust whitening: this share of the rows, those least dense by an estimate that did not see them, is kept out of
         marginals, whitening and context: a concentration step, as in the fast MCD algorithm, by density.
@@ -188,7 +190,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self.counts_ = None if weight is None else torch.from_numpy(weight).to(self.device)
         counts = [] if self.counts_ is None else [self.counts_]
         generator = self._generator()
-        self._cells = MissingCells(context, self.counts_, generator)
+        self._atoms = self._found_atoms(self._rows)
+        self._cells = MissingCells(context, self.counts_, generator, self._atoms)
         self._context = self._cells.filled(lambda rows: self._condition(rows, *counts), generator)
         keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
         if self.trim:
@@ -292,12 +295,25 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             rows, counts = rows[order], None if counts is None else counts[order]
         keys = self.keys if len(rows) > self.keys else None
         if counts is None:
-            transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows)
-            return self._weights.condition(rows, keys=keys, transform=transform, support=self._supports)
+            return self._weights.condition(rows, keys=keys, transform=self._marginals(rows), support=self._supports)
         draws = Draws(rows, weights=counts)
-        worth = draws.counts()[1]
-        transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows, worth)
+        transform = self._marginals(rows, draws.counts()[1])
         return self._weights.condition(draws, keys=keys, transform=transform, support=self._supports)
+
+    def _found_atoms(self, rows: Tensor) -> AtomTransform | None:
+        """Those of a table (n, d) as it is recorded; none where columns are left as they are, or have ends."""
+        if self.marginals == "linear" or self._supports is not None:
+            return None
+        atoms = AtomTransform.fit(rows, torch.from_numpy(self.resolution_), self.counts_)
+        return atoms if len(atoms.places) else None
+
+    def _marginals(self, rows: Tensor, counts: Tensor | None = None) -> Transform | None:
+        """What columns pass through, fitted to rows (n, d)."""
+        if self.marginals == "linear":
+            return None
+        if self._atoms is None:
+            return JohnsonTransform.fit(rows, counts)
+        return ComposeTransform([self._atoms, JohnsonTransform.fit(self._atoms(rows), counts)])
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed)

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions.transforms import ComposeTransform, Transform
 from torch.quasirandom import SobolEngine
 from torch.special import ndtri
 
-from disco_samplers.estimators import JohnsonTransform
+from disco_samplers.estimators import AtomTransform, JohnsonTransform
 
 _DRAWS = 32
 """Times that a row is filled in."""
@@ -48,6 +49,7 @@ class MissingCells:
         rows: (n, d), NaN where a cell is missing; every column has some cell.
         counts: (n,), weights of the rows, in any unit; equal ones if not given.
         generator: of the randomness, on the CPU.
+        atoms: what opens the columns' atoms, if there are some.
 
     References:
         Dempster, Laird, Rubin, *Maximum likelihood from incomplete data via the EM algorithm*, J. R. Stat. Soc. B 1977,
@@ -62,14 +64,16 @@ class MissingCells:
         -0.9
     """
 
-    def __init__(self, rows: Tensor, counts: Tensor | None, generator: torch.Generator) -> None:
-        self._rows, self._counts = rows, counts
+    def __init__(
+        self, rows: Tensor, counts: Tensor | None, generator: torch.Generator, atoms: AtomTransform | None = None
+    ) -> None:
+        self._rows, self._counts, self._atoms = rows, counts, atoms
         self._seed = int(torch.randint(2**31, (), device="cpu", generator=generator))
 
     @cached_property
     def _filling(self) -> _Filling:
         """Only made where a cell is missing."""
-        return _Filling(self._rows, self._counts, self._seed)
+        return _Filling(self._rows, self._counts, self._seed, self._atoms)
 
     @cached_property
     def _noise(self) -> Tensor:
@@ -149,14 +153,16 @@ def _parts(chosen: Tensor) -> Iterator[Tensor]:
 class _Filling:
     """The law q of a row's missing cells given its others, fitted to rows (n, d) with weights (n,), or equal ones."""
 
-    def __init__(self, rows: Tensor, counts: Tensor | None, seed: int) -> None:
+    def __init__(self, rows: Tensor, counts: Tensor | None, seed: int, atoms: AtomTransform | None) -> None:
         # Weights sum to Kish's effective size, whatever they are in.
         worth = rows.new_ones(len(rows)) if counts is None else counts * (counts.sum() / counts.square().sum())
         if len(rows) > _ROWS:
             some = _some(rows, seed)
             rows, worth = rows[some], worth[some]
-        self._johnson = _johnson(rows, None if counts is None else worth)
-        z, weight = self._johnson(rows), worth[:, None] * ~rows.isnan()
+        self._marginals: Transform = _johnson(rows if atoms is None else atoms(rows), None if counts is None else worth)
+        if atoms is not None:
+            self._marginals = ComposeTransform([atoms, self._marginals])
+        z, weight = self._marginals(rows), worth[:, None] * ~rows.isnan()
         self._centre = (weight * z.nan_to_num()).sum(0) / weight.sum(0)
         spread = ((weight * (z - self._centre).nan_to_num().square()).sum(0) / weight.sum(0)).sqrt()
         self._scale = torch.where(spread > 0, spread, 1.0)
@@ -165,7 +171,7 @@ class _Filling:
     def draws(self, rows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Rows (m, d) filled in k times, (m, k, d), and log-densities (m, k) of that; noise is normal, (k, d) or (m, k, d)."""
         seen = ~rows.isnan()
-        z = (self._johnson(rows) - self._centre) / self._scale - self._mean
+        z = (self._marginals(rows) - self._centre) / self._scale - self._mean
         noise = noise.expand(len(rows), *noise.shape[-2:])
         filled, log_q = torch.empty_like(noise), noise.new_empty(noise.shape[:2])
         for here, kind, gain, rest in _patterns(seen, self._covariance):
@@ -178,8 +184,8 @@ class _Filling:
             log_normal = -0.5 * (eps.square() + math.log(2 * math.pi) * lacks[:, None]).sum(-1)
             log_q[here] = log_normal - root.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
         image = self._centre + self._scale * filled
-        x = self._johnson.inv(image)
-        slope = self._johnson.log_abs_det_jacobian(x, image) - self._scale.log()
+        x = self._marginals.inv(image)
+        slope = self._marginals.log_abs_det_jacobian(x, image) - self._scale.log()
         return torch.where(seen[:, None], rows[:, None], x), log_q + (slope * ~seen[:, None]).sum(-1)
 
 

@@ -1,5 +1,6 @@
 """Changes of variables, one a file, as :mod:`torch.distributions.transforms` has them; from the data to where they are read."""
 
+from disco_samplers.estimators.transforms.atoms import AtomTransform
 from disco_samplers.estimators.transforms.base import ClosedForm, log_volume, pull_back, settled
 from disco_samplers.estimators.transforms.groups import GroupTransform
 from disco_samplers.estimators.transforms.johnson import JohnsonTransform
@@ -9,6 +10,7 @@ from disco_samplers.estimators.transforms.supports import Interval, SupportTrans
 from disco_samplers.estimators.transforms.tails import TailTransform, heavy_tails
 
 __all__ = [
+    "AtomTransform",
     "ClosedForm",
     "GroupTransform",
     "Interval",

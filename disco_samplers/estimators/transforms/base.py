@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import constraints
-from torch.distributions.transforms import ExpTransform, Transform
+from torch.distributions.transforms import ComposeTransform, ExpTransform, Transform
 
 
 class ClosedForm(Transform):
@@ -41,6 +41,8 @@ def pull_back(transform: Transform, x: Tensor, score: Tensor) -> tuple[Tensor, T
     """
     if isinstance(transform, ClosedForm):
         return transform.pull_back(x, score)
+    if isinstance(transform, ComposeTransform) and all(isinstance(part, ClosedForm) for part in transform.parts):
+        return _pull_back_chain(transform.parts, x, score)
     again = torch.is_grad_enabled() and (x.requires_grad or score.requires_grad)
     with torch.inference_mode(False), torch.enable_grad():
         y = x if again and x.requires_grad else x.detach().clone().requires_grad_()
@@ -51,6 +53,15 @@ def pull_back(transform: Transform, x: Tensor, score: Tensor) -> tuple[Tensor, T
             outputs, weights = [z, volume], [weights[0], torch.ones_like(volume)]
         (pulled,) = torch.autograd.grad(outputs, y, weights, create_graph=again)
     return (volume if again else volume.detach()), pulled
+
+
+def _pull_back_chain(parts: list[Any], x: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`pull_back` of transforms that follow one another."""
+    if not parts:
+        return x.new_zeros(x.shape[:-1]), score
+    volume, pulled = _pull_back_chain(parts[1:], parts[0](x), score)
+    own, pulled = parts[0].pull_back(x, pulled)
+    return own + volume, pulled
 
 
 def log_volume(transform: Transform, x: Tensor, z: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ as often as there are draws. "Reciprocal", Geweke's modified harmonic mean (a no
 half of its mass is) and harmonic see the stored values only; Laplace's approximation has mean and covariance of the draws, and
 the best stored value. dynesty needs no draws but evaluations of its own, whose number is given; its prior is uniform in a box
 that holds the law. Bias ± its standard error and root mean square error in nats; z is the root mean square of error over
-reported standard error (1 is right), and coverage the share of repeats with the truth within 1.96 of them. Seconds are of the CPU.
+reported standard error (1 is right), and coverage the share of repeats with the truth within 1.96 of them. Seconds
+are of the CPU.
 """
 
 from __future__ import annotations

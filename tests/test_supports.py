@@ -12,8 +12,10 @@ from scipy import stats
 from torch.distributions import constraints
 
 from disco_samplers import Draws, LangevinSampler
+from disco_samplers.arrays import like
 from disco_samplers.draws import (
     EdgeRowsWarning,
+    Member,
     SuggestedSupportWarning,
     Support,
     rounded_inside,
@@ -210,7 +212,8 @@ def test_draws_with_bounds_are_read_by_them(small, rng):
     one, two = small.condition(draws), small.condition(Draws(x, names=NAMES, weights=draws.weights), support=given)
     assert torch.equal(one.log_prob(x), two.log_prob(x))
     assert one.support == two.support == draws.support
-    assert small.condition(draws, support={}).support is None
+    assert small.condition(draws, support={}).support == draws.support
+    assert small.condition(draws, support=["real"] * 3).support is None
     assert small.condition(draws.columns(["x"])).support is None
 
 
@@ -272,6 +275,38 @@ def test_what_is_refused(small, rng, given, error, told):
     frame = pd.DataFrame(torch.rand(20, 3, generator=rng).numpy(), columns=NAMES)
     with pytest.raises(error, match=told):
         small.condition(frame, **given)
+
+
+def test_a_mapping_says_no_more_than_it_names(small, rng):
+    """The draws' own supports of other columns stay, of a group what is left of it; a sequence says all."""
+    x = torch.rand(60, 4, dtype=torch.float64, generator=rng)
+    x[:, :3] /= x[:, :3].sum(1, keepdim=True)
+    draws = Draws(x, names=["a", "b", "c", "d"], support={("a", "b", "c"): "simplex", "d": "unit"})
+    told = small.condition(draws, support={"d": (None, 1)}).support
+    assert told == [*[Member("simplex", (0, 1, 2))] * 3, Support(None, 1.0)]
+    told = small.condition(draws, support={"b": "positive"}).support
+    assert told == [Member("subsimplex", (0, 2)), Support(0.0), Member("subsimplex", (0, 2)), Support(0.0, 1.0)]
+    assert small.condition(draws, support=[None, "unit", None, None]).support == [
+        Support(),
+        Support(0.0, 1.0),
+        Support(),
+        Support(),
+    ]
+    assert small.condition(draws, transform=JohnsonTransform.fit(x)).support == draws.support
+
+
+def test_points_that_are_rounded_are_not_outside(small, rng):
+    """By as much as rows may be."""
+    x = torch.rand(60, 2, dtype=torch.float64, generator=rng)
+    estimate = small.condition(x, support=["unit", "positive"])
+    y = torch.tensor([[1 + 1e-7, 0.5], [0.5, -1e-8], [1 + 1e-5, 0.5], [0.5, -1e-4]], dtype=torch.float64)
+    assert torch.isfinite(estimate.log_prob(y)).tolist() == [True, True, False, False]
+    torch.testing.assert_close(estimate.log_prob(y[:1]), estimate.log_prob(torch.tensor([[1.0, 0.5]]).double()))
+
+
+def test_answers_of_single_precision_at_points_of_double():
+    answer = like(torch.tensor([1.0, -math.inf]), torch.zeros(2, 1).double())
+    assert answer.tolist() == [1.0, -torch.finfo(torch.float64).max]
 
 
 def test_a_batch_and_rows_all_on_the_edge_are_refused(small, rng):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from disco_samplers.draws import Support
+from disco_samplers.draws import ROUNDING, Support
 from disco_samplers.estimators.edge_shapes import TERMS, fit_shape, slopes, terms
 from disco_samplers.estimators.judge import mean
 from disco_samplers.estimators.transforms import SupportTransform, quantile
@@ -38,6 +38,7 @@ class Edges(NamedTuple):
 
     Arguments:
         low, high: of each column, (d,), infinite where there is no bound.
+        slack: by which rounded points may lie outside, (d,).
         first, last: the points e of each column, (d,).
         units: of the distances in the shapes at either end, (2, d).
         shapes: their terms' coefficients, (2, d, 3).
@@ -46,6 +47,7 @@ class Edges(NamedTuple):
 
     low: Tensor
     high: Tensor
+    slack: Tensor
     first: Tensor
     last: Tensor
     units: Tensor
@@ -82,11 +84,14 @@ class Edges(NamedTuple):
             start, *rest = _nearby(sign * (x[:, i] - edge), others, worth, power, logs[i], chances)
             inner[side, i] = edge + sign * start
             units[side, i], nearest[side, i], shapes[side, i] = rest
-        return cls(low, high, *inner, units, shapes, nearest)
+        widths = torch.where(
+            (high - low).isfinite(), high - low, (x - torch.where(low.isfinite(), low, high)).abs().median(0).values
+        )
+        return cls(low, high, ROUNDING * widths, *inner, units, shapes, nearest)
 
     def outside(self, points: Tensor) -> Tensor:
-        """Whether points (..., d) are, (...)."""
-        return ((points < self.low) | (points > self.high)).any(-1)
+        """Whether points (..., d) are, by more than rounding, (...)."""
+        return ((points < self.low - self.slack) | (points > self.high + self.slack)).any(-1)
 
     def inner(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Points (..., d) no nearer to the ends than e, and what goes on from there: log-density (...,) and score (..., d)."""

@@ -131,7 +131,8 @@ class DiScoFormer(
             support: where columns end, for one data set: a mapping of names or numbers of columns, ``{"tau": "positive",
                 "p": "unit", "x": (0, 10), "y": (None, 5)}``, or one entry a column; torch's constraints are taken, too. Angles
                 are "circular", or "circular:360" by another period than that of radians, at most three columns of them.
-                Several columns are a "simplex" or "ordered": ``{("a", "b", "c"): "simplex"}``. By default
+                Several columns are a "simplex" or "ordered": ``{("a", "b", "c"): "simplex"}``, or, where their sum is at most
+                one, a "subsimplex". By default, and of columns that a mapping does not name,
                 :attr:`Draws.support <disco_samplers.Draws>`; "auto" is the same, and tells by a
                 :class:`~disco_samplers.draws.SuggestedSupportWarning` which columns look as if they had one. Outside the
                 log-density is minus infinity and the score zero, and draws never lie there. Rows outside by less than a
@@ -170,11 +171,11 @@ class DiScoFormer(
             warn_of_supports(Draws(x, names=about["names"], support=about["support"]))
             support = None
         supports = about.pop("support", None)
-        if transform is not None:
+        if transform is not None and others is None:
             supports = None
         if support is not None:
             check_single(x, "support")
-            supports = supports_of(support, about["names"] or default_names(x.shape[1]), x)
+            supports = supports_of(support, about["names"] or default_names(x.shape[1]), x, supports)
         if x.ndim == 2 and transform is None and not supports:
             warn_of_risks(x, counts, about["names"])
         model = frozen(self)

@@ -14,7 +14,7 @@ import torch
 from disco_samplers import files, pictures
 from disco_samplers.arrays import default_names
 from disco_samplers.commands.shared.output import told
-from disco_samplers.draws import Draws, Support, blocks_of, described_of, supports_of
+from disco_samplers.draws import GROUPS, Draws, Support, blocks_of, described_of, supports_of
 
 
 def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
@@ -64,18 +64,18 @@ def supported(table: files.Table, given: Sequence[str]) -> files.Table:
         found = described_of(found, [name for name in table.names if name not in columns])
         bounds: Any = [edge.strip() or None for edge in where.split(",")] if "," in where else where
         try:
-            if where in ("simplex", "ordered"):
+            if where in GROUPS:
                 supports_of({tuple(columns): where}, table.names)
                 found[tuple(columns)] = where
             else:
                 found |= {column: Support.of(bounds, column) for column in columns}
         except (TypeError, ValueError) as error:
-            known = where.startswith("circular:") or where in ("simplex", "ordered")
+            known = where.startswith("circular:") or where in GROUPS
             raise ValueError(
                 f"--support {text}: {error}"
                 if known
                 else f"--support {text}: write positive, unit, real, or LOW,HIGH with either left out; circular:PERIOD of "
-                "angles; A,B,C=simplex or A,B,C=ordered"
+                "angles; A,B,C=simplex, subsimplex or ordered"
             ) from error
     return dataclasses.replace(table, support=found)
 

@@ -337,7 +337,8 @@ def test_bad_draws(values, options, match):
         (X, {"effective_size": 7}, "must not exceed the number of distinct rows, 6"),
         (X, {"effective_size": 0}, "at least 1"),
         (Draws(X, weights=torch.ones(6)), {"weights": torch.ones(6)}, "given twice"),
-        (X[None], {"effective_size": 3}, "of a batch give weights"),
+        (X[None], {"effective_size": 0.5}, "of a batch must be one number from 1 on"),
+        (X[None], {"effective_size": [3.0, 4.0]}, "or one for each of the 1 data sets"),
         (X.double() * 1e300, {}, "bring them to another unit"),
         (X[None], {"weights": torch.ones(1, 5)}, "must have shape \\(batch, n\\)"),
         (X[None], {"weights": -torch.ones(1, 6)}, "must not be negative"),
@@ -613,3 +614,11 @@ def test_shares_by_any_name_are_a_simplex(rng):
     draws = Draws(rows, names=["clay", "silt", "sand", "depth"])
     assert suggest_supports(draws)["clay", "silt", "sand"] == "simplex"
     assert set(suggest_after(draws, rows - 0.1)) <= {"depth"}
+
+
+def test_the_effective_size_of_a_batch_is_that_of_each_set(small, rng):
+    x, y = torch.randn(2, 40, 2, generator=rng), torch.randn(2, 5, 2, generator=rng)
+    together = small.condition(x, effective_size=[10.0, 80.0]).score(y)  # more than rows, where these lie evenly
+    alone = small.condition(x[0], effective_size=10.0).score(y[0])
+    torch.testing.assert_close(together[0], alone, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(together[1], small.condition(x[1]).score(y[1]), rtol=1e-3)

@@ -95,7 +95,7 @@ class DiScoFormer(
         samples: ArrayLike | Draws,
         *,
         weights: ArrayLike | None = None,
-        effective_size: float | None = None,
+        effective_size: ArrayLike | float | None = None,
         mask: ArrayLike | None = None,
         keys: int | None = MAX_KEYS,
         transform: Transform | None = None,
@@ -119,7 +119,8 @@ class DiScoFormer(
                 ``effective_size``.
             weights: (n,), or (batch, n): not negative, of any sum.
             effective_size: how many independent draws the rows are worth; by default :attr:`Draws.effective_size
-                <disco_samplers.Draws.effective_size>`.
+                <disco_samplers.Draws.effective_size>`. Of a batch, one number or (batch,), which may exceed the rows where
+                these lie more evenly than draws.
             mask: (batch, n), True where a row counts, for data sets of different lengths.
             keys: most rows that a row attends to while the context is encoded. A longer context is shuffled and dealt into
                 equal groups, each encoded as a context of its own; its answers then depend a little on the order of the rows.
@@ -147,8 +148,8 @@ class DiScoFormer(
             TypeError: if samples is not numeric, or keys is not an integer.
             ValueError: if it holds NaN or infinite values, fewer than two rows, rows that are all the same, or more
                 rows or columns than are supported, keys is below 16, or a row is not inside the support or the transform's
-                domain; if support names no column or is none; if weights
-                do not fit, are negative or all zero, or ``effective_size`` is below one or above the number of distinct rows.
+                domain; if support names no column or is none; if weights do not fit, are negative or all zero, or
+                ``effective_size`` is below one or, of one data set, above the number of distinct rows.
 
         Example:
             >>> import numpy as np
@@ -197,7 +198,7 @@ class DiScoFormer(
         return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, **about)
 
     def _rows(
-        self, samples: Any, weights: ArrayLike | None, effective_size: float | None, mask: ArrayLike | None
+        self, samples: Any, weights: ArrayLike | None, effective_size: Any, mask: ArrayLike | None
     ) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
         """What is conditioned on: rows, how many draws each is worth, and what else of them is known."""
         if isinstance(samples, Draws):

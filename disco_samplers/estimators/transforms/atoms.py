@@ -26,7 +26,8 @@ class AtomTransform(ClosedForm):
 
     An atom a is a value that many rows of a column share while those about it differ: no rain, the limit of detection, full
     marks. Its cell, as wide as the step h in which the column is recorded, becomes :math:`w_a` wide, as the column's other
-    rows spread: their standard deviation, or their interquartile range where tails make that less. Rows drawn uniformly in cells then have a density without spikes; elsewhere the map has slope one.
+    rows spread: their standard deviation, or their interquartile range where tails make that less. Rows drawn uniformly in
+    cells then have a density without spikes; elsewhere the map has slope one.
 
     Arguments:
         places: a, (k, d).

@@ -37,13 +37,14 @@ def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None) -> Ten
 
     .. math:: D^2 = (z - m)^\top \Sigma^{-1} (z - m)
 
-    from the bulk, whose m and Sigma are those of a Student law of three degrees of freedom; they are fitted anew without the
-    rows that stood out, as in the concentration steps of the fast MCD algorithm. Squared distances of a normal law are nearly
+    from the bulk, whose m and Sigma are those of a Student law of three degrees of freedom. They are fitted first to the half
+    of the rows nearest to the columns' medians, then without the rows that stood out, as in the concentration steps of the fast
+    MCD algorithm. Squared distances of a normal law are nearly
     normal in their cube root, and so are deficits of its log-density; its middle and its near side, which anomalies do not
     reach, say how far the far side may go: three standard deviations, and more where rows are few.
 
     Arguments:
-        z: rows, in coordinates without heavy tails, (n, d).
+        z: rows, in coordinates without heavy tails, and in columns without spikes, (n, d).
         scores: log-densities by estimates that did not see the row, (n,).
         counts: what the rows are worth, (n,).
 
@@ -62,11 +63,15 @@ def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None) -> Ten
     weight = torch.ones_like(scores) if counts is None else counts.to(scores)
     slack = 1 + 2 / math.sqrt(len(z))
     low = _deviations(scores.max() - scores, weight, torch.ones_like(weight, dtype=torch.bool)) / (_LOW * slack)
-    found = low.new_zeros(len(z))
-    for _ in range(_STEPS + 1 if len(z) >= _ROWS_A_COLUMN * z.shape[1] else 0):
-        seen = ~_at_most(torch.maximum(low, found))
-        squared = _distances(z, weight * seen)
-        found = _deviations(squared, weight, seen) / (_FAR * slack)
+    found = torch.zeros_like(low)
+    if 0 < z.shape[1] <= len(z) / _ROWS_A_COLUMN:
+        middle, scale = _middle(z, weight)
+        own = ((z - middle) / scale).square().sum(1)
+        near = own <= own.median()
+        found = _deviations(_distances(z, weight * near), weight, weight > 0) / (_FAR * slack)
+        for _ in range(_STEPS + 1):
+            seen = ~_at_most(torch.maximum(low, found))
+            found = _deviations(_distances(z, weight * seen), weight, seen) / (_FAR * slack)
     excess = torch.maximum(low, found)
     few = bool((excess > 1).sum() <= _USUAL * len(z)) and float(excess.max()) < 2
     return excess > torch.inf if few else _at_most(excess)
@@ -91,12 +96,8 @@ def _distances(z: Tensor, weight: Tensor) -> Tensor:
     """Squared distances (n,) from the centre of rows (n, d) by what they are worth, in a Student law's covariance."""
     d = z.shape[1]
     seen = weight > 0
-    quartiles = quantile(z[seen], weight[seen], z.new_tensor([0.25, 0.5, 0.75]))
-    total = weight.sum()
-    spread = (weight @ (z - weight @ z / total).square() / total).sqrt()
-    scale = (quartiles[2] - quartiles[0]) / 1.349
-    scale = torch.where(scale > 0, scale, torch.where(spread > 0, spread, 1.0))
-    z = (z - quartiles[1]) / scale
+    middle, scale = _middle(z[seen], weight[seen])
+    z, total = (z - middle) / scale, weight.sum()
     centre, covariance = torch.zeros_like(z[0]), torch.eye(d).to(z)
     for _ in range(_ROUNDS):
         squared = _squared(z - centre, covariance)
@@ -109,6 +110,14 @@ def _distances(z: Tensor, weight: Tensor) -> Tensor:
         if change < 1e-3 * covariance.abs().max():
             break
     return _squared(z - centre, covariance)
+
+
+def _middle(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Medians (d,) of columns (n, d), and deviations by their quartiles or, where those are equal, by their squares."""
+    quartiles = quantile(z, weight, z.new_tensor([0.25, 0.5, 0.75]))
+    spread = (weight @ (z - weight @ z / weight.sum()).square() / weight.sum()).sqrt()
+    scale = (quartiles[2] - quartiles[0]) / 1.349
+    return quartiles[1], torch.where(scale > 0, scale, torch.where(spread > 0, spread, 1.0))
 
 
 def _squared(rows: Tensor, covariance: Tensor) -> Tensor:

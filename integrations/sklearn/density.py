@@ -369,9 +369,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             scores = self._crossfitted(self.folds(), whole=True, scaled=True)
             transform = self._marginals(self._context, counts)
             image = self._context if transform is None else transform(self._context)
-            # Of a column with atoms a distance says little: half of the rows may be at one place.
-            smooth = slice(None) if self._atoms is None else (self._atoms.widths == self._atoms.cells).all(0)
-            return ~standing_out(image[:, smooth], scores, counts)
+            spiked = None if self._atoms is None else (self._atoms.widths > self._atoms.cells).any(0)
+            return ~standing_out(image, scores, counts, spiked)
         scores = self._crossfitted(5, whole=True)
         if counts is None:
             return scores >= scores.sort().values[int(self.trim * len(scores))]

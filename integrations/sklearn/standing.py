@@ -22,6 +22,9 @@ _FAR, _LOW = 3.0, 2.5
 _MOST = 0.3
 """Largest share of the rows."""
 
+_FEWEST = 25
+"""Fewer rows do not tell what stands out."""
+
 _ROWS_A_COLUMN = 5
 """Fewer rows a column say nothing of distances."""
 
@@ -29,7 +32,7 @@ _USUAL = 0.01
 """Share of the rows that may stand out a little, less than twice as far as it takes: of a clean table as many do."""
 
 
-def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None) -> Tensor:
+def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None, spiked: Tensor | None = None) -> Tensor:
     r"""Whether each row (n,) lies far from the bulk, or where hardly any row is.
 
     Of a clean table few rows do, of a contaminated one its anomalies: those that are alone by their scores, and those that make
@@ -44,9 +47,10 @@ def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None) -> Ten
     reach, say how far the far side may go: three standard deviations, and more where rows are few.
 
     Arguments:
-        z: rows, in coordinates without heavy tails, and in columns without spikes, (n, d).
+        z: rows, in coordinates without heavy tails, (n, d).
         scores: log-densities by estimates that did not see the row, (n,).
         counts: what the rows are worth, (n,).
+        spiked: which columns have so many rows at one place that the first half of the rows is not taken by them, (d,).
 
     References:
         Wilson, Hilferty, *The distribution of chi-square*, PNAS 1931; Maronna, *Robust M-estimators of multivariate location
@@ -61,14 +65,17 @@ def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None) -> Ten
         (True, True)
     """
     weight = torch.ones_like(scores) if counts is None else counts.to(scores)
+    if len(z) < _FEWEST:
+        return weight < 0
     slack = 1 + 2 / math.sqrt(len(z))
     low = _deviations(scores.max() - scores, weight, torch.ones_like(weight, dtype=torch.bool)) / (_LOW * slack)
     found = torch.zeros_like(low)
-    if 0 < z.shape[1] <= len(z) / _ROWS_A_COLUMN:
-        middle, scale = _middle(z, weight)
-        own = ((z - middle) / scale).square().sum(1)
-        near = own <= own.median()
-        found = _deviations(_distances(z, weight * near), weight, weight > 0) / (_FAR * slack)
+    smooth = z if spiked is None else z[:, ~spiked]
+    if len(z) >= _ROWS_A_COLUMN * z.shape[1]:
+        if smooth.shape[1]:
+            middle, scale = _middle(smooth, weight)
+            own = ((smooth - middle) / scale).square().sum(1)
+            found = _deviations(_distances(smooth, weight * (own <= own.median())), weight, weight > 0) / (_FAR * slack)
         for _ in range(_STEPS + 1):
             seen = ~_at_most(torch.maximum(low, found))
             found = _deviations(_distances(z, weight * seen), weight, seen) / (_FAR * slack)

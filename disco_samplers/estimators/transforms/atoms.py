@@ -62,7 +62,9 @@ class AtomTransform(ClosedForm):
             counts: what each row is worth, (n,), in any unit.
         """
         x = samples.detach().double()
-        worth = x.new_ones(len(x)) if counts is None else counts.double() * (len(x) / counts.double().sum())
+        worth = x.new_ones(len(x)) if counts is None else counts.double()
+        # Kish's effective size, whatever weights are in.
+        worth = worth * (worth.sum() / worth.square().sum())
         found = [_atoms(column, float(cell), worth) for column, cell in zip(x.T, cells, strict=True)]
         most = max(len(places) for places, _ in found)
         places, widths = x.new_zeros(most, len(found)), cells.to(x).expand(most, -1).clone()

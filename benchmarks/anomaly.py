@@ -125,18 +125,23 @@ class Mixture:
 
 
 class OfPyOD:
-    """A detector of PyOD's."""
+    """A detector of PyOD's, made for so many rows."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, make: Callable[[int], Any]) -> None:
         self.make = make
 
     def fit(self, x: np.ndarray) -> OfPyOD:
-        self.model = self.make().fit(x)
+        self.model = self.make(len(x)).fit(x)
         return self
 
     def score_samples(self, x: np.ndarray) -> np.ndarray:
         found: np.ndarray = -self.model.decision_function(x)
         return found
+
+
+def autoencoder(rows: int) -> AutoEncoder:
+    """With PyOD's settings, which assume that there is a full batch."""
+    return AutoEncoder(preprocessing=False, device="cpu", verbose=0, random_state=0, batch_size=min(32, rows))
 
 
 def disco(train: np.ndarray, test: np.ndarray, **options: Any) -> np.ndarray:
@@ -153,11 +158,9 @@ METHODS: dict[str, Scores] = {
     "5-NN distance": standardised(Neighbours),
     "KDE, leave-one-out": standardised(LeaveOneOutKDE, LONGEST),
     "GMM, BIC": standardised(Mixture),
-    "ECOD": standardised(lambda: OfPyOD(ECOD)),
-    "COPOD": standardised(lambda: OfPyOD(COPOD)),
-    "autoencoder": standardised(
-        lambda: OfPyOD(partial(AutoEncoder, preprocessing=False, device="cpu", verbose=0, random_state=0)), LONGEST
-    ),
+    "ECOD": standardised(lambda: OfPyOD(lambda _: ECOD())),
+    "COPOD": standardised(lambda: OfPyOD(lambda _: COPOD())),
+    "autoencoder": standardised(lambda: OfPyOD(autoencoder), LONGEST),
 }
 
 

@@ -1,5 +1,5 @@
-"""Draws docs/_static/picture.png, the picture of README.md and of the first page, and those of conditionals and
-regions there.
+"""Draws docs/_static/picture.png, the picture of README.md and of the first page, and those of conditionals,
+regions and tables there.
 
 ``python docs/picture.py``
 """
@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from disco_samplers.integrations.sklearn import DiscoOutlierDetector
 from matplotlib.figure import Figure
+from sklearn.datasets import load_wine
 
 from disco_samplers import DiScoFormer, Draws, corner
 
@@ -21,6 +23,7 @@ def main() -> None:
     first()
     conditionals()
     regions()
+    surprises()
 
 
 def first() -> None:
@@ -78,6 +81,14 @@ def regions() -> None:
     path = str(Path(__file__).parent / "_static" / "regions.png")
     names = [r"$\mu$", r"$\tau$", "phase"]
     corner(estimates, labels=["30 rows", "120 rows"], truth={"mu": 1.0}, names=names, width=6.0, path=path, seed=0)
+
+
+def surprises() -> None:
+    """The explanations of docs/howto/table.md."""
+    wine = load_wine(as_frame=True)
+    kinds = wine.data.iloc[:, :8]
+    detector = DiscoOutlierDetector().fit(kinds[wine.target == 0])
+    detector.plot_explanation(kinds[wine.target != 0][::8], path=str(Path(__file__).parent / "_static" / "surprises.png"))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from torch.distributions import biject_to, constraints
 
 from disco_samplers import DiScoFormer, Draws, LangevinSampler, measures, reference, scores
 from disco_samplers.estimators import (
+    AtomTransform,
     IndependentEstimator,
     JohnsonTransform,
     LinearTransform,
@@ -395,6 +396,7 @@ CORE: dict[str, Entry] = {
     "parts": ("generator random", lambda h: estimator(h, PartsEstimator)),
     "whitened parts": ("generator random", lambda h: estimator(h, WhitenedPartsEstimator)),
     "independent columns": ("generator random", lambda h: estimator(h, IndependentEstimator)),
+    "atoms": ("", lambda h: transformed(h, lambda x: AtomTransform.fit(x.clamp_min(0), torch.full((2,), 0.01)))),
     "Johnson transform": ("", lambda h: transformed(h, JohnsonTransform.fit)),
     "radial tails": ("", lambda h: transformed(h, lambda x: TailTransform.fit(x, 1.0, radial=True))),
     "tails of columns": ("", lambda h: transformed(h, lambda x: TailTransform.fit(x, 1.0, radial=False))),
@@ -543,9 +545,10 @@ def holed_table(h: Here) -> Any:
     return density.score_samples(holes[1]), features, density.score_training_samples(2, whole=True)
 
 
-def outliers(h: Here) -> np.ndarray:
+def outliers(h: Here) -> Any:
     sklearn = integration("sklearn")
-    return sklearn.DiscoOutlierDetector(model=h.model(), device=str(h.device), folds=2).fit(X).decision_function(np.r_[X, Y])
+    detector = sklearn.DiscoOutlierDetector(model=h.model(), device=str(h.device), folds=2).fit(X)
+    return detector.decision_function(np.r_[X, Y]), detector.p_values(Y), detector.explain(np.r_[X[:2], Y[:2]])
 
 
 def regressed(h: Here) -> Any:

@@ -55,6 +55,24 @@ def test_detect_in_the_table_itself(here, capsys):
     assert files.read_table("flags.npz").values[:, -1].sum() == 3
 
 
+def test_detect_without_a_share(here, capsys):
+    """Flags by p-values; of the most unusual rows each cell's surprise, in the training table's columns."""
+    pytest.importorskip("matplotlib")
+    given = ["detect", "new.csv", "--train", "usual.csv", "--index", "who", "--out", "flags.csv", "--false-alarms", "0.02"]
+    out = run(capsys, *given, "--explain", "2", "--explain-plot", "why.png")
+    assert "1 of 5 rows flagged, by 60 training rows: of usual new rows at most 2 % would be (--false-alarms 0.02)" in out
+    table = files.read_table("flags.csv", ["who"])
+    assert table.names == ["b", "a", "anomaly_score", "outlier", "p_value", "surprise_a", "surprise_b"]
+    detector = DiscoOutlierDetector(threshold="auto", false_alarms=0.02).fit(here[:60])
+    np.testing.assert_allclose(table.values[:, 4], detector.p_values(here[60:]))
+    np.testing.assert_array_equal(table.values[:, 3] == 1, table.values[:, 4] <= 0.02)
+    explained = np.argsort(-table.values[:, 2])[:2]
+    assert np.isnan(np.delete(table.values[:, 5:], explained, 0)).all()
+    np.testing.assert_allclose(table.values[explained, 5:], detector.explain(here[60:][explained]))
+    assert table.values[4, 5:].min() > 2
+    assert Path("why.png").stat().st_size > 5000
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_density_keeps_an_unnamed_index(suffix, here, capsys):
     pandas = pytest.importorskip("pandas")
@@ -130,6 +148,13 @@ def test_rows_keep_their_index_when_sorted_by_draw(tmp_path):
         ("density taken.csv --out o.csv", "has a column called log_prob already"),
         ("density usual.csv --out o.csv --plot o.txt", "the extension of a picture must be"),
         ("density usual.csv --train other.csv --out o.csv", "usual.csv has columns a, b, other.csv has a, c"),
+        (
+            "detect usual.csv --contamination 0.1 --false-alarms 0.1 --out o.csv",
+            "--contamination and --false-alarms both set the threshold: give one of them",
+        ),
+        ("detect usual.csv --false-alarms 0.001 --out o.csv", "false_alarms must be at least 0.016 with 60 training rows"),
+        ("detect usual.csv --explain 0 --out o.csv", "--explain must be at least one row, got 0"),
+        ("detect usual.csv --explain-plot o.txt --out o.csv", "the extension of a picture must be"),
         ("detect usual.csv --device nowhere --out o.csv", "is not a device"),
     ],
 )

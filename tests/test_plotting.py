@@ -13,7 +13,7 @@ import torch
 
 from disco_samplers import AdaptationReport, Draws
 from disco_samplers.arrays import default_names
-from disco_samplers.pictures import ORANGE, draw_histogram, edges, plot_distribution, styled
+from disco_samplers.pictures import ORANGE, draw_histogram, edges, plot_distribution, plot_surprises, styled
 from disco_samplers.pictures.style import STYLE
 from disco_samplers.samplers import SamplerResult
 
@@ -271,3 +271,22 @@ def test_the_style_is_in_force_while_a_picture_is_drawn_only():
     assert set(STYLE) <= set(before)
     figure = result(2).plot()
     assert not figure.axes[0].spines["top"].get_visible()
+
+
+def test_explanations_show_the_most_surprising_columns():
+    """With the cells' values where columns are few, no more than 24 columns, and missing cells left empty."""
+    rng = np.random.default_rng(0)
+    surprises, values = rng.normal(size=(3, 5)), rng.normal(size=(3, 5))
+    surprises[0, 2] = values[0, 2] = np.nan
+    few = plot_surprises(surprises, values, ["a", "b", "c", "d", "e"], ["x", "y", "z"], np.array([2.0, 1.0, -1.0]))
+    axis = few.axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["x (+2.0)", "y (+1.0)", "z (-1.0)"]
+    assert [text.get_text() for text in axis.texts] == ["" if np.isnan(value) else f"{value:.3g}" for value in values.ravel()]
+    many = rng.normal(size=(2, 40))
+    many[1, [3, 39]] = 9.0
+    axis = plot_surprises(many, many, [f"c{k}" for k in range(40)], ["x", "y"], np.ones(2)).axes[0]
+    shown = [text.get_text() for text in axis.get_xticklabels()]
+    assert (len(shown), len(axis.texts)) == (24, 0)
+    assert {"c3", "c39"} < set(shown)
+    with pytest.raises(ValueError, match="no rows to explain"):
+        plot_surprises(many[:0], many[:0], ["a"] * 40, [], np.ones(0))

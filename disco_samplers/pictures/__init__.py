@@ -9,6 +9,7 @@ from disco_samplers.pictures.figure import brief, figure_of, legend_below, saved
 from disco_samplers.pictures.histogram import draw_histogram, edges
 from disco_samplers.pictures.laws import Law, plot_laws
 from disco_samplers.pictures.style import BLUE, CYCLE, DARK, GREY, ORANGE, styled
+from disco_samplers.pictures.surprises import plot_surprises
 
 __all__ = [
     "BLUE",
@@ -32,6 +33,7 @@ __all__ = [
     "plot_pairs",
     "plot_plane",
     "plot_ranks",
+    "plot_surprises",
     "plot_traces",
     "saved",
     "some_of",

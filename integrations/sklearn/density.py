@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
@@ -24,10 +25,18 @@ from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, AtomTransform, JohnsonTransform, crossfit, quantile
 
 from .missing import MissingCells
+from .standing import standing_out
 from .table import check_filled, checked, dequantized, resolutions, weighed
+from .units import log_units
 
 _LONG = 4096
 """Rows from which on scoring takes long enough for a progress bar."""
+
+_EXACT = 256
+"""Rows up to which estimates of folds, which nobody asks twice, are computed in float64."""
+
+_FEW = 1000
+"""Rows from which on two folds are as good as five."""
 
 
 class DiscoDensity(TransformerMixin, BaseEstimator):
@@ -36,11 +45,12 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     .. math:: \log \hat f(x) = \log \hat f_z(z(x)) + \sum_k \log \frac{dz_k}{dx_k} - \log Z
 
     Columns pass through :class:`~disco_samplers.estimators.JohnsonTransform`, which tame heavy and skewed tails, before the
-    model sees them. Columns of integers or with ties are dequantised in ``fit``: each value is drawn uniformly from the cell
-    around it, as wide as the column's smallest gap (1 for integers without ties), so that the density at a value is the
-    probability of its cell over the cell's width. So it is at a value that many rows share while those about it differ (no
-    rain, a limit of detection), which the model sees through :class:`~disco_samplers.estimators.AtomTransform`. A constant column of other numbers has a Gaussian of 1e-3 of the table's
-    scale. Rows that were fitted are scored too high, as with any density estimate; :meth:`score_training_samples` does not.
+    model sees them. Columns of integers or with ties are dequantised in ``fit``: each value is drawn uniformly from the
+    cell around it, as wide as the column's smallest gap (1 for integers without ties), so that the density at a value is
+    the probability of its cell over the cell's width. So it is at a value that many rows share while those about it differ
+    (no rain, a limit of detection), which the model sees through :class:`~disco_samplers.estimators.AtomTransform`. A
+    constant column of other numbers has a Gaussian of 1e-3 of the table's scale. Rows that were fitted are scored too high,
+    as with any density estimate; :meth:`score_training_samples` does not.
 
     Cells may be missing (NaN), in ``fit`` and elsewhere, in any pattern. A row's log-density is that of the cells it has,
 
@@ -56,9 +66,11 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         The weights; those in the package if None.
     marginals : {"johnson", "linear"}, default="johnson"
         "linear" leaves columns as they are, atoms too, so that the estimate commutes with rotations of the table.
-    trim : float in [0, 0.5), default=0.0
+    trim : float in [0, 0.5) or "auto", default=0.0
         Robust whitening: this share of the rows, those least dense by an estimate that did not see them, is kept out of
-        marginals, whitening and context: a concentration step, as in the fast MCD algorithm, by density.
+        marginals, whitening and context: a concentration step, as in the fast MCD algorithm, by density. With "auto" the rows
+        that stand out are kept out, few of a clean table: those far beyond the others by their density, or by their distance
+        from the bulk, as a cluster of anomalies does that make each other look usual.
     normalize : bool, default=True
         Whether to bring the density's integral to one, by importance sampling; up to 20 columns, beyond that it is left
         as it is.
@@ -117,7 +129,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012  # the name and form that scikit-learn reads
         "model": [DiScoFormer, str, PathLike, None],
         "marginals": [StrOptions({"johnson", "linear"})],
-        "trim": [Interval(Real, 0, 0.5, closed="left")],
+        "trim": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
         "normalize": ["boolean"],
         "context_size": [Interval(Integral, 16, None, closed="left")],
         "keys": [Interval(Integral, 16, None, closed="left")],
@@ -132,7 +144,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         *,
         model: Any = None,
         marginals: str = "johnson",
-        trim: float = 0.0,
+        trim: float | str = 0.0,
         normalize: bool = True,
         context_size: int = 32768,
         keys: int = MAX_KEYS,
@@ -186,39 +198,59 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             rows = _mirrored(rows, self._supports)
         self._rows, self._unseen = (torch.from_numpy(rows).to(self.device) for rows in (X, table[self._own < 0]))
         context = torch.from_numpy(rows).to(self.device)
-        self._weights = weights(self.model, self.device, double=len(X) <= self.keys)
         self.counts_ = None if weight is None else torch.from_numpy(weight).to(self.device)
+        self._quick = weights(self.model, self.device, double=len(X) <= _EXACT)
         counts = [] if self.counts_ is None else [self.counts_]
         generator = self._generator()
         self._atoms = self._found_atoms(self._rows)
         self._cells = MissingCells(context, self.counts_, generator, self._atoms)
-        self._context = self._cells.filled(lambda rows: self._condition(rows, *counts), generator)
-        keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
+        self._context = self._cells.filled(lambda rows: self._condition(self._quick, rows, *counts), generator)
+        self._judged: dict[Any, Tensor] = {}
+        self._keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
         if self.trim:
-            scores = self._crossfitted(keep, 5, whole=True)
-            if self.counts_ is None:
-                keep = scores >= scores.sort().values[int(self.trim * len(X))]
-            else:
-                keep = scores >= quantile(scores[:, None], self.counts_, scores.new_tensor([self.trim]))[0]
-        self._keep = keep
-        self.support_ = (self._own >= 0) & keep.cpu().numpy()[self._own]
-        self.estimate_ = self._condition(self._context[keep], *(worth[keep] for worth in counts))
-        self.effective_size_ = self.estimate_.effective_size
+            keep = self._kept(*counts)
+            if not keep.all():
+                self._keep, self._judged = keep, {}
+        self.support_ = (self._own >= 0) & self._keep.cpu().numpy()[self._own]
+        self._encoded: list[Any] = []
         self.log_normalizer_ = 0.0
         if self.normalize and X.shape[1] <= MAX_DIM:
             generator = torch.Generator(self._rows.device).manual_seed(int(rng.randint(2**31)))
             self.log_normalizer_ = self.estimate_.log_normalizer(generator=generator).value
         return self
 
-    def score_samples(self, X: Any, *, whole: bool = False) -> np.ndarray:
+    @property
+    def estimate_(self) -> Any:
+        """The estimate behind it, of torch tensors; made when it is first asked for."""
+        check_is_fitted(self, "log_normalizer_")
+        if not self._encoded:
+            counts = [] if self.counts_ is None else [self.counts_[self._keep]]
+            # In float64 answers do not depend on which rows are asked together.
+            exact = _EXACT < len(self._rows) <= self.keys
+            model = weights(self.model, self.device, double=True) if exact else self._quick
+            self._encoded.append(self._condition(model, self._context[self._keep], *counts))
+        return self._encoded[0]
+
+    @property
+    def effective_size_(self) -> float:
+        """How many independent rows of equal weight the estimate's rows are worth."""
+        return float(self.estimate_.effective_size)
+
+    def folds(self) -> int:
+        """Folds in which the rows are judged where nothing else is said: five, of more than 1,000 rows two."""
+        return 5 if len(self._rows) <= _FEW else 2
+
+    def score_samples(self, X: Any, *, whole: bool = False, scaled: bool = False) -> np.ndarray:
         """Log-density in nats of what each row of X has, (n_samples,); of fitted rows see :meth:`score_training_samples`.
 
         Those find themselves among the rows of the estimate, and come out too likely. With ``whole`` rows are on one scale,
         whatever they lack: to the log-density of what a row has is added what its missing cells, given those, have on average,
-        by the estimate. Rows that lack nothing stay as they are.
+        by the estimate. Rows that lack nothing stay as they are. With ``scaled`` the density is one of columns in the units in
+        which a detector compares rows, halfway between the columns' own and those in which they are normal; of rows that
+        lack cells ``whole`` is needed, too.
         """
         points = self._points(X)
-        return self._normalised(self._cells.log_prob(self.estimate_, points, whole=whole), points)
+        return self._normalised(self._log_prob(self.estimate_, points, whole=whole, scaled=scaled), points)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Total log-likelihood of the rows of X; ``y`` is ignored."""
@@ -233,16 +265,47 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         gradient: np.ndarray = self._cells.log_prob_and_score(self.estimate_, points)[1].cpu().numpy()
         return gradient
 
-    def score_training_samples(self, folds: int = 5, *, whole: bool = False) -> np.ndarray:
+    def score_training_samples(self, folds: int = 5, *, whole: bool = False, scaled: bool = False) -> np.ndarray:
         """Log-density of each fitted row by an estimate of the other folds' rows, (n_samples,).
 
-        Not normalised: one constant is missing, that of the estimates of the folds. ``whole`` as in :meth:`score_samples`.
+        Not normalised: one constant is missing, that of the estimates of the folds. ``whole`` and ``scaled`` as in
+        :meth:`score_samples`.
         """
         check_is_fitted(self)
-        scores: np.ndarray = self._crossfitted(self._keep, folds, whole=whole).cpu().numpy()[self._own]
+        scores: np.ndarray = self._crossfitted(folds, whole=whole, scaled=scaled).cpu().numpy()[self._own]
         if len(self._unseen):
-            scores[self._own < 0] = self._cells.log_prob(self.estimate_, self._unseen, whole=whole).cpu().numpy()
+            unseen = self._log_prob(self.estimate_, self._unseen, whole=whole, scaled=scaled)
+            scores[self._own < 0] = unseen.cpu().numpy()
         return scores
+
+    def surprise_samples(self, X: Any) -> np.ndarray:
+        r"""By how many nats each cell of X is less likely than is usual, given its row's others: (n_samples, n_features).
+
+        .. math:: \mathrm E[\log \hat f(x_k \mid x_{-k})] - \log \hat f(x_k \mid x_{-k})
+
+        The mean is over what would stand in the cell by the estimate, so that a usual cell has about 0 or less. In the units
+        of ``scaled``; NaN in missing cells.
+        """
+        return self._surprises(self.estimate_, self._points(X)).cpu().numpy()
+
+    def surprise_training_samples(self, index: Any, folds: int = 5) -> np.ndarray:
+        """:meth:`surprise_samples` of some fitted rows, by their numbers, each by an estimate that did not see it."""
+        check_is_fitted(self)
+        own = self._own[np.asarray(index, dtype=int)]
+        found = np.full((len(own), self.n_features_in_), np.nan)
+        seen = own >= 0
+        if seen.any():
+            asked = self._rows.new_zeros(len(self._rows), dtype=torch.bool)
+            asked[own[seen]] = True
+
+            def surprises(estimate: Any, rows: Tensor) -> Tensor:
+                answer = torch.full_like(rows[:, 1:], torch.nan)
+                if (some := rows[:, 0] > 0).any():
+                    answer[some] = self._surprises(estimate, rows[some, 1:])
+                return answer
+
+            found[seen] = self._folded(surprises, torch.cat([asked[:, None], self._rows], 1), folds).cpu().numpy()[own[seen]]
+        return found
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """New rows (n_samples, n_features) from the estimate; columns that were dequantised come in their steps."""
@@ -289,16 +352,29 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         found: np.ndarray = (log_prob - self.log_normalizer_ * ~points.isnan().all(1)).cpu().numpy()
         return found
 
-    def _condition(self, rows: Tensor, counts: Tensor | None = None) -> Any:
+    def _condition(self, model: DiScoFormer, rows: Tensor, counts: Tensor | None = None) -> Any:
         if len(rows) > self.context_size:
             order = torch.randperm(len(rows), generator=self._generator(), device="cpu")[: self.context_size].to(rows.device)
             rows, counts = rows[order], None if counts is None else counts[order]
         keys = self.keys if len(rows) > self.keys else None
         if counts is None:
-            return self._weights.condition(rows, keys=keys, transform=self._marginals(rows), support=self._supports)
+            return model.condition(rows, keys=keys, transform=self._marginals(rows), support=self._supports)
         draws = Draws(rows, weights=counts)
         transform = self._marginals(rows, draws.counts()[1])
-        return self._weights.condition(draws, keys=keys, transform=transform, support=self._supports)
+        return model.condition(draws, keys=keys, transform=transform, support=self._supports)
+
+    def _kept(self, counts: Tensor | None = None) -> Tensor:
+        """Which rows ``trim`` leaves in, (n,)."""
+        if isinstance(self.trim, str):
+            scores = self._crossfitted(self.folds(), whole=True, scaled=True)
+            transform = self._marginals(self._context, counts)
+            image = self._context if transform is None else transform(self._context)
+            spiked = None if self._atoms is None else (self._atoms.widths > self._atoms.cells).any(0)
+            return ~standing_out(image, scores, counts, spiked)
+        scores = self._crossfitted(5, whole=True)
+        if counts is None:
+            return scores >= scores.sort().values[int(self.trim * len(scores))]
+        return scores >= quantile(scores[:, None], counts, scores.new_tensor([self.trim]))[0]
 
     def _found_atoms(self, rows: Tensor) -> AtomTransform | None:
         """Those of a table (n, d) as it is recorded; none where columns are left as they are, or have ends."""
@@ -318,18 +394,41 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed)
 
-    def _crossfitted(self, keep: Tensor, folds: int, *, whole: bool) -> Tensor:
+    def _crossfitted(self, folds: int, *, whole: bool, scaled: bool = False) -> Tensor:
+        """Scores of the table's rows, kept as long as no more rows are kept out."""
+        if (asked := (folds, whole, scaled)) not in self._judged:
+            self._judged[asked] = self._folded(
+                lambda estimate, rows: self._log_prob(estimate, rows, whole=whole, scaled=scaled), self._rows, folds
+            )
+        return self._judged[asked].clone()
+
+    def _folded(self, evaluate: Callable[[Any, Tensor], Tensor], queries: Tensor, folds: int) -> Tensor:
+        """What ``evaluate`` says of each query, by an estimate of the folds that its row is not in."""
         return crossfit(
             self._context,
-            self._condition,
-            lambda estimate, rows: self._cells.log_prob(estimate, rows, whole=whole),
+            partial(self._condition, self._quick),
+            evaluate,
             folds=folds,
             generator=self._generator(),
-            keep=keep,
-            queries=self._rows,
+            keep=self._keep,
+            queries=queries,
             counts=self.counts_,
             progress=self.verbose and len(self._rows) > _LONG,
         )
+
+    def _log_prob(self, estimate: Any, rows: Tensor, *, whole: bool, scaled: bool) -> Tensor:
+        units = partial(log_units, estimate.transform) if scaled else None
+        return self._cells.log_prob(estimate, rows, whole=whole, units=units)
+
+    def _surprises(self, estimate: Any, rows: Tensor) -> Tensor:
+        """By how many nats more usual each row (m, d) would be with one of its cells missing, (m, d)."""
+        own = self._log_prob(estimate, rows, whole=True, scaled=True)
+        columns = []
+        for k in range(rows.shape[1]):
+            without = rows.clone()
+            without[:, k] = torch.nan
+            columns.append(self._log_prob(estimate, without, whole=True, scaled=True) - own)
+        return torch.where(rows.isnan(), torch.nan, torch.stack(columns, 1))
 
 
 def _mirrored(rows: np.ndarray, supports: Sequence[Support]) -> np.ndarray:

@@ -109,23 +109,26 @@ class MissingCells:
             again[part] = x[torch.arange(len(part), device=rows.device), taken]
         return again
 
-    def log_prob(self, estimate: Any, rows: Tensor, *, whole: bool = False) -> Tensor:
+    def log_prob(
+        self, estimate: Any, rows: Tensor, *, whole: bool = False, units: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         r"""Log-density (m,) of the cells that each row (m, d) has, 0 where it has none.
 
         With ``whole`` on the scale of whole rows, whatever is missing: what whole rows with these cells have on average,
-        :math:`E[\log f(x_o, x_m) \mid x_o]`.
+        :math:`E[\log f(x_o, x_m) \mid x_o]`. To log-densities of whole rows, averaged or not, is added what ``units`` gives.
         """
         lacking = rows.isnan().any(1)
         answer = rows.new_empty(len(rows))
         if (~lacking).any():
-            answer[~lacking] = estimate.log_prob(rows[~lacking]).to(rows)
+            answer[~lacking] = _added(estimate.log_prob(rows[~lacking]).to(rows), rows[~lacking], units)
         for part in _parts(lacking):
             x, log_q = self._filling.draws(rows[part], self._noise)
             log_prob = _of_each(estimate.log_prob, x)
             log_weight = log_prob - log_q
             found = log_weight.logsumexp(1) - math.log(_DRAWS)
             found = torch.where(rows[part].isnan().all(1), 0.0, found)
-            answer[part] = (log_weight.softmax(1) * log_prob.clamp_min(_LEAST)).sum(1) if whole else found
+            value = _added(log_prob.flatten(), x.flatten(0, 1), units).view(log_prob.shape).clamp_min(_LEAST)
+            answer[part] = (log_weight.softmax(1) * value).sum(1) if whole else found
         return answer
 
     def log_prob_and_score(self, estimate: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,6 +206,10 @@ def _johnson(rows: Tensor, counts: Tensor | None) -> JohnsonTransform:
 def _of_each(log_prob: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Log-densities (m, k) of points (m, k, d)."""
     return log_prob(x.flatten(0, 1)).to(x).view(x.shape[:2])
+
+
+def _added(log_prob: Tensor, rows: Tensor, units: Callable[[Tensor], Tensor] | None) -> Tensor:
+    return log_prob if units is None else log_prob + units(rows)
 
 
 def _some(rows: Tensor, seed: int) -> Tensor:

@@ -26,7 +26,8 @@ class AtomTransform(ClosedForm):
 
     An atom a is a value that many rows of a column share while those about it differ: no rain, the limit of detection, full
     marks. Its cell, as wide as the step h in which the column is recorded, becomes :math:`w_a` wide, as the column's other
-    rows spread: their standard deviation, or their interquartile range where tails make that less. Rows drawn uniformly in cells then have a density without spikes; elsewhere the map has slope one.
+    rows spread: their standard deviation, or their interquartile range where tails make that less. Rows drawn uniformly in
+    cells then have a density without spikes; elsewhere the map has slope one.
 
     Arguments:
         places: a, (k, d).
@@ -61,7 +62,9 @@ class AtomTransform(ClosedForm):
             counts: what each row is worth, (n,), in any unit.
         """
         x = samples.detach().double()
-        worth = x.new_ones(len(x)) if counts is None else counts.double() * (len(x) / counts.double().sum())
+        worth = x.new_ones(len(x)) if counts is None else counts.double()
+        # Kish's effective size, whatever weights are in.
+        worth = worth * (worth.sum() / worth.square().sum())
         found = [_atoms(column, float(cell), worth) for column, cell in zip(x.T, cells, strict=True)]
         most = max(len(places) for places, _ in found)
         places, widths = x.new_zeros(most, len(found)), cells.to(x).expand(most, -1).clone()

@@ -383,7 +383,7 @@ class DensityEstimate:
 
         Returns:
             A :class:`~disco_samplers.estimate.HighestDensity`, with ``level``, ``contains``, ``fraction`` and, of one column,
-            ``intervals``.
+            ``intervals``, of two ``contours``.
 
         Raises:
             TypeError: if ``mass`` is not a number.

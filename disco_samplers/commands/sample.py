@@ -164,7 +164,7 @@ def _independent(options: argparse.Namespace, output: Any, table: Any) -> int:
     from disco_samplers.commands.shared.tables import given_values
     from disco_samplers.samplers import summarise
 
-    given = given_values(table, options.given)
+    given = given_values(options, table)
     chains = {"--num-chains": options.num_chains != _CHAINS, "--method": options.method != "auto"}
     chains |= {"--num-warmup": options.num_warmup is not None, "--thinning": options.thinning is not None}
     if said := [name for name, wanted in chains.items() if wanted]:

@@ -100,23 +100,24 @@ def warned(draws: Draws, path: str) -> Draws:
     return draws
 
 
-def given_values(table: files.Table, given: Sequence[str], option: str = "--given") -> dict[str, float]:
-    """The values of --given, or of another option, each written as COLUMN=VALUE.
+def given_values(options: argparse.Namespace, table: files.Table, option: str = "given") -> dict[str, float]:
+    """The values of --given, or of another option, each written as COLUMN=VALUE, for columns of a table that was read.
 
     Raises:
         ValueError: if one is no number, of no column, or of one that has a value already.
     """
     found: dict[str, float] = {}
-    for text in given:
+    known = ", ".join(table.names) + " (--columns and --exclude leave no others)" * bool(options.columns or options.exclude)
+    for text in getattr(options, option):
         name, equals, value = text.rpartition("=")
         if not equals or name not in table.names:
-            raise ValueError(f"{option} {text}: write COLUMN=VALUE with a column of {', '.join(table.names)}")
+            raise ValueError(f"--{option} {text}: write COLUMN=VALUE with a column of {known}")
         if name in found:
-            raise ValueError(f"{option} {text}: {name} has the value {found[name]:.6g} already")
+            raise ValueError(f"--{option} {text}: {name} has the value {found[name]:.6g} already")
         try:
             found[name] = float(value)
         except ValueError as error:
-            raise ValueError(f"{option} {text}: the value must be a number") from error
+            raise ValueError(f"--{option} {text}: the value must be a number") from error
     return found
 
 

@@ -124,8 +124,9 @@ def waves() -> list[list[str]]:
         row(f"Landau damping, {name}, rate", 0.5, theory, damping(name, theory, 14, run, heat=True)[0], 192 * 48)
     for worth in WORTH:
         run, theory = colliding_with_disco(0.1, worth), dougherty_mode(0.5, 0.1, dim=3).imag
-        name = f"3V, Dougherty nu = 0.1, DiScoFormer, worth = {worth:g}"
-        row(f"Landau damping, {name}, rate", 0.5, theory, damping(name, theory, 14, run, heat=True)[0], 16 * 1024)
+        name = f"3V, nu = 0.1, DiScoFormer, worth {worth:g}"
+        found = damping(name, theory, 14, run, heat=True)[0]
+        row(f"Landau damping, {name.replace('nu', 'Dougherty nu')}, rate", 0.5, theory, found, 16 * 1024)
     for k in (0.2, 0.4):
         grid = Grid(2 * math.pi / k, 64)
         theory = electrostatic_mode(k, [Population(beam) for beam in STREAMS]).imag
@@ -146,19 +147,20 @@ def waves() -> list[list[str]]:
 def picture(path: Path) -> None:
     """Every wave on a logarithmic axis beside the slope of theory."""
     columns = 4
-    figure = Figure(figsize=(13, 7.2), layout="constrained")
-    axes = figure.subplots(-(-len(TRACES) // columns), columns).ravel()
+    rows = -(-len(TRACES) // columns)
+    figure = Figure(figsize=(13, 2.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns).ravel()
     for axis, (name, t, size, rate) in zip(axes, TRACES, strict=False):
         at = len(t) // 2 + int(np.argmax(size[len(t) // 2 :])) if rate < 0 else 3 * len(t) // 4
         axis.semilogy(t, size, lw=1.1, label="run")
         axis.semilogy(t, size[at] * np.exp(rate * (t - t[at])), "--", lw=1.0, label="theory")
         axis.set_ylim(size[size > 0].min() * 0.5 if rate > 0 else size.max() * 1e-4, size.max() * 3)
         axis.set_title(name, fontsize="medium")
-        axis.set_xlabel("time")
     for axis in axes[len(TRACES) :]:
         axis.set_axis_off()
     axes[0].legend(frameon=False)
-    axes[0].set_ylabel("size of the first mode")
+    figure.supxlabel("time (1 / plasma frequency)")
+    figure.supylabel("size of the first mode of the field (units of the run)")
     figure.savefig(path, dpi=80)
 
 

@@ -396,7 +396,7 @@ CORE: dict[str, Entry] = {
     "parts": ("generator random", lambda h: estimator(h, PartsEstimator)),
     "whitened parts": ("generator random", lambda h: estimator(h, WhitenedPartsEstimator)),
     "independent columns": ("generator random", lambda h: estimator(h, IndependentEstimator)),
-    "atoms": ("", lambda h: transformed(h, lambda x: AtomTransform.fit(x.clamp_min(0), torch.full((2,), 0.01)))),
+    "atoms": ("", lambda h: transformed(h, lambda x: AtomTransform.fit(x.clamp_min(0), x.new_full((2,), 0.01)))),
     "Johnson transform": ("", lambda h: transformed(h, JohnsonTransform.fit)),
     "radial tails": ("", lambda h: transformed(h, lambda x: TailTransform.fit(x, 1.0, radial=True))),
     "tails of columns": ("", lambda h: transformed(h, lambda x: TailTransform.fit(x, 1.0, radial=False))),

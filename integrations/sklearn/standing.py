@@ -105,14 +105,15 @@ def _distances(z: Tensor, weight: Tensor) -> Tensor:
     seen = weight > 0
     middle, scale = _middle(z[seen], weight[seen])
     z, total = (z - middle) / scale, weight.sum()
-    centre, covariance = torch.zeros_like(z[0]), torch.eye(d).to(z)
+    centre, unit = torch.zeros_like(z[0]), torch.eye(d, dtype=z.dtype, device=z.device)
+    covariance = unit
     for _ in range(_ROUNDS):
         squared = _squared(z - centre, covariance)
         own = weight * (_DEGREES + d) / (_DEGREES + squared)
         centre = own @ z / own.sum()
         new = (own[:, None] * (z - centre)).T @ (z - centre) / total
         # Shrunk to its diagonal as by d further rows, and never singular.
-        new = (total * new + d * new.diagonal().diag()) / (total + d) + 1e-6 * torch.eye(d).to(z)
+        new = (total * new + d * new.diagonal().diag()) / (total + d) + 1e-6 * unit
         change, covariance = (new - covariance).abs().max(), new
         if change < 1e-3 * covariance.abs().max():
             break

@@ -150,15 +150,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, help="folder to keep finished parts in")
     parser.add_argument("--draws", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=100, help="of tensions")
+    parser.add_argument("--alarms", type=int, default=200, help="repeats of the two-sample test")
     parser.add_argument("--cases", nargs="+", default=[*CASES, *TESTS], choices=[*CASES, *TESTS])
     parser.add_argument("--proposal", default="mixture", choices=("auto", "mixture", "estimate"))
     options = parser.parse_args()
     started = time.time()
     rows, raw = [], []
 
-    def all_of(name: str, once: Callable[[int], list[float]]) -> Tensor:
-        keys = [f"{name}-{options.draws}-{options.proposal}-{i}".replace(" ", "") for i in range(options.repeats)]
+    def all_of(name: str, once: Callable[[int], list[float]], repeats: int) -> Tensor:
+        keys = [f"{name}-{options.draws}-{options.proposal}-{i}".replace(" ", "") for i in range(repeats)]
         found = [cached(options.cache, key, lambda i=i: once(i)) for i, key in enumerate(keys)]
         raw.append({"case": name, "found": found})
         return torch.tensor(found, dtype=torch.float64)
@@ -173,7 +174,7 @@ def main() -> None:
             parts = (found.shift, found.gaussian, found.log_suspiciousness, found.kl_divergence)
             return [number for part in parts for number in (part.value, part.standard_error)]
 
-        found = all_of(name, once).view(-1, len(QUANTITIES), 2)
+        found = all_of(name, once, options.repeats).view(-1, len(QUANTITIES), 2)
         for quantity, true, values in zip(QUANTITIES, exact(*PAIRS[pair]), found.unbind(1), strict=True):
             value, error = values.T
             inside = float(((value - true).abs() < 1.96 * error).double().mean())
@@ -187,9 +188,9 @@ def main() -> None:
             g = torch.Generator().manual_seed(3000 + i)
             return [two_sample(*pair(g, options.draws), proposal=options.proposal, num_permutations=199, generator=g).p_value]
 
-        share = float((all_of(name, once)[:, 0] <= 0.05).double().mean())
+        share = float((all_of(name, once, options.alarms)[:, 0] <= 0.05).double().mean())
         own = "0.050" if name.startswith("one law") else ""
-        error = f"{math.sqrt(share * (1 - share) / options.repeats):.3f}"
+        error = f"{math.sqrt(share * (1 - share) / options.alarms):.3f}"
         rows.append([f"two samples, {name}", "share of alarms", own, f"{share:.3f} ± {error}", "", ""])
         print(rows[-1], flush=True)
     header = ["case", "quantity", "exact", "found ± scatter", "reported error", "coverage"]
@@ -197,7 +198,7 @@ def main() -> None:
     write(
         "tension",
         "Tension and two samples",
-        f"{about} {options.draws:,} draws, {options.repeats} repeats.",
+        f"{about} {options.draws:,} draws, {options.repeats} repeats, {options.alarms} of the test.",
         header,
         rows,
         raw,

@@ -15,15 +15,24 @@ from disco_samplers.posteriors.rows import Rows
 _BLOCKS = 10
 """Runs of draws, each left out once for the errors."""
 
+_FEW = 2.262 / 1.960
+"""What errors from so few blocks are widened by: Student's law of nine degrees has 95 % within 2.262."""
+
 _MOST_PAIRS = 4096
 _TERMS = 100
 
 
-def jackknife(of: Callable[[int | None], Tensor], *, progress: bool) -> tuple[Tensor, Tensor]:
-    """Values (k,) of all draws, and their standard errors from those without one block each."""
+def jackknife(of: Callable[[int | None], Tensor], *, progress: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Values of all draws, their bias, and their standard errors, from those without one block each.
+
+    References:
+        Quenouille, *Notes on bias in estimation*, Biometrika 1956; Tukey, *Bias and confidence in not quite large samples*,
+        Annals of Mathematical Statistics 1958.
+    """
     without = torch.stack([of(block) for block in tqdm(range(_BLOCKS), disable=not progress, desc="errors")])
     scatter = (without - without.mean(0)).square().sum(0)
-    return of(None), (scatter * (_BLOCKS - 1) / _BLOCKS).sqrt()
+    values = of(None)
+    return values, (_BLOCKS - 1) * (without.mean(0) - values), _FEW * (scatter * (_BLOCKS - 1) / _BLOCKS).sqrt()
 
 
 class Pairs:

@@ -78,9 +78,9 @@ def tension(
     .. math:: \log S = \langle \log L_{ab} \rangle_{ab} - \langle \log L_a \rangle_a - \langle \log L_b \rangle_b, \qquad
         d - 2 \log S \sim \chi^2_d,
 
-    the joint posterior being the product of the two densities. Errors are jackknife estimates that leave out one of ten blocks
-    of successive draws of either chain, and that of the proposals; they cover the draws' randomness, not a shape that neither
-    density can follow.
+    the joint posterior being the product of the two densities. Bias and errors are jackknife estimates that leave out one of
+    ten blocks of successive draws of either chain, and the error of the proposals is added; they cover the draws' randomness,
+    not a shape that neither density can follow.
 
     Arguments:
         a: (n, d), or :class:`~disco_samplers.Draws`; columns with names are matched by them.
@@ -135,7 +135,9 @@ def tension(
         noise = [sigmas_of(log_p - noise_p) - shift, 0.0, _suspicion(log_s - noise_s, d) - suspicion, noise_s, 0.0]
         return torch.tensor([values, noise], dtype=torch.float64, device="cpu")
 
-    (values, noise), (errors, _) = jackknife(everything, progress=progress)
+    (values, noise), (bias, _), (errors, _) = jackknife(everything, progress=progress)
+    values = values - bias
+    values[:3].clamp_(min=0.0)  # no negative sigmas
     names = {"shift": "sigmas", "Q_DM": "sigmas", "suspicion": "sigmas", "log suspiciousness": "nats", "KL divergence": "nats"}
     shift, gaussian, suspicion, log_s, divergence = (
         Measured(name, float(value), float(error), unit)

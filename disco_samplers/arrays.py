@@ -214,7 +214,7 @@ def like(answer: Tensor, asked: ArrayLike, *, infinite: bool = False) -> ArrayLi
     double = as_tensor(asked, "points").dtype == torch.float64 if not isinstance(asked, Tensor) else asked.dtype in _DOUBLE
     dtype = torch.float64 if double else torch.float32
     top = torch.finfo(dtype).max
-    answer = answer.clamp(-math.inf if infinite else -top, top).to(dtype)
+    answer = answer.to(torch.promote_types(answer.dtype, dtype)).clamp(-math.inf if infinite else -top, top).to(dtype)
     return answer if isinstance(asked, Tensor) else answer.detach().cpu().numpy()
 
 

@@ -37,6 +37,8 @@ GALLERY = {
     "posterior_as_prior": "Draws of yesterday's posterior are the prior of today's Pyro model.",
     "pyro_guide": "A Pyro guide made of particles, for posteriors of several modes.",
     "merging_posteriors": "Four machines sample a quarter of the data each; their draws become one posterior.",
+    "evidence": "Two models of a famous data set: evidence and Bayes factor from chains, beside quadrature.",
+    "two_experiments": "Michelson's series of the speed of light: tensions, posteriors of two modes, and a test of two runs.",
     "diffusers": "A data set as a diffusion model, and as a hook that steers a trained one.",
     "plasma_two_stream": "A two-stream instability, with and without collisions.",
     "plasma_collisions": "Relaxation without space, beside exact solutions.",

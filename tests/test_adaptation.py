@@ -128,21 +128,21 @@ def test_an_interrupt_of_the_steps_keeps_those_made(small, rng, monkeypatch, ste
             estimate.adapt(num_steps=5)
 
 
-@pytest.mark.parametrize("kinds_tried", [0, 1, 2])
-def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkeypatch, kinds_tried):
-    rows = torch.rand(200, 2, dtype=torch.float64, generator=rng)
-    gains = iter([0.0, 1.0])  # of the samples as they are, then of parts, which are better
-    kinds = iter([1, 2])
+@pytest.mark.parametrize("judged", [0, 1, 4])
+def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkeypatch, judged):
+    rows = torch.rand(200, dtype=torch.float64, generator=rng)
+    gains = iter([[0.0], [1.0, 0.0], 1.0, 0.0])  # of the samples as they are; of parts, which are better, and whitened ones
 
     def judge(x, fit, evaluate, **_):
-        return torch.stack([rows - next(gains), rows], 1)[:, : next(kinds)]  # the second way is as the samples as they are
+        gain = torch.as_tensor(next(gains), dtype=rows.dtype)
+        return rows[:, None] - gain if gain.ndim else rows - gain  # the criterion, of parts first
 
-    monkeypatch.setattr("disco_samplers.estimators.choosing.crossfit", interrupting(judge, kinds_tried + 1))
+    monkeypatch.setattr("disco_samplers.estimators.choosing.crossfit", interrupting(judge, judged + 1))
     monkeypatch.setattr(
         "disco_samplers.estimate.adaptation.adapt_heads", lambda *_, **__: pytest.fail("steps are made after an interrupt")
     )
     estimate = small.condition(torch.linspace(-1, 1, 200)[:, None])
-    if kinds_tried < 2:
+    if judged < 4:  # the plain way, parts, and the criterion of each
         with pytest.raises(KeyboardInterrupt):
             estimate.adapt()
     else:

@@ -183,3 +183,10 @@ def test_command(here, capsys):
     assert "marginals: 100%" in capsys.readouterr().err
     assert cli.main([*given, "--truth", "z=1", "--out", "c.png"]) == 1
     assert "--truth z=1: write COLUMN=VALUE with a column of mu, tau" in capsys.readouterr().err
+
+
+def test_a_curve_that_diverges_is_seen(disco):
+    """Half a step from the edge the density is 12 times that in the middle; at the edge it would hide all of the curve."""
+    x = (math.pi / 2 * torch.rand(400, 1, generator=torch.Generator().manual_seed(0)).double()).sin().square()
+    curve = disco.condition(x, support=["unit"]).corner().axes[0].lines[0].get_ydata()
+    assert 0.04 < min(curve) / max(curve) < 0.25

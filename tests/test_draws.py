@@ -20,6 +20,7 @@ from disco_samplers.draws import (
     chains_effective_size,
     distinct_rows,
     suggest_after,
+    suggest_supports,
 )
 from disco_samplers.estimators import crossfit, mean
 from disco_samplers.measures import entropy
@@ -336,7 +337,8 @@ def test_bad_draws(values, options, match):
         (X, {"effective_size": 7}, "must not exceed the number of distinct rows, 6"),
         (X, {"effective_size": 0}, "at least 1"),
         (Draws(X, weights=torch.ones(6)), {"weights": torch.ones(6)}, "given twice"),
-        (X[None], {"effective_size": 3}, "of a batch give weights"),
+        (X[None], {"effective_size": 0.5}, "of a batch must be one number from 1 on"),
+        (X[None], {"effective_size": [3.0, 4.0]}, "or one for each of the 1 data sets"),
         (X.double() * 1e300, {}, "bring them to another unit"),
         (X[None], {"weights": torch.ones(1, 5)}, "must have shape \\(batch, n\\)"),
         (X[None], {"weights": -torch.ones(1, 6)}, "must not be negative"),
@@ -587,3 +589,36 @@ def test_new_draws_beyond_zero_suggest_a_support():
     assert suggest_after(old, new.repeat(200, 1).abs() * new.new_tensor([1.0, -1.0, 1.0, 1.0])) == {}
     bounded = Draws(old.values, names=old.names, support={"tau": "positive", "debt": (None, 0)})
     assert suggest_after(bounded, new) == {}
+
+
+def test_which_end_new_draws_cross(rng):
+    """A share that comes close to one, a share whose new draws cross one, an angle, and a column that ends elsewhere."""
+    u = torch.rand(400, 4, dtype=torch.float64, generator=rng)
+    own = torch.stack([u[:, 0], 0.9 * u[:, 1], 360 * u[:, 2] - 180, 2 * u[:, 3]], 1)
+    new = own + torch.tensor([-0.02, 0.0, 0.0, -0.02], dtype=torch.float64)
+    new[:8, 1], new[:4, 2], new[4:8, 2] = 1.1, -190.0, 190.0
+    found = suggest_after(Draws(own, names=["p", "q", "angle", "tau"]), new)
+    assert {name: look for name, (_, look) in found.items()} == {
+        "p": "unit",
+        "q": "unit",
+        "angle": "circular:360",
+        "tau": "positive",
+    }
+    assert found["q"][0] == 8
+    assert found["angle"][0] == 8
+
+
+def test_shares_by_any_name_are_a_simplex(rng):
+    u = torch.rand(60, 3, dtype=torch.float64, generator=rng)
+    rows = torch.cat([u / u.sum(1, keepdim=True), 3 * u[:, :1]], 1)
+    draws = Draws(rows, names=["clay", "silt", "sand", "depth"])
+    assert suggest_supports(draws)["clay", "silt", "sand"] == "simplex"
+    assert set(suggest_after(draws, rows - 0.1)) <= {"depth"}
+
+
+def test_the_effective_size_of_a_batch_is_that_of_each_set(small, rng):
+    x, y = torch.randn(2, 40, 2, generator=rng), torch.randn(2, 5, 2, generator=rng)
+    together = small.condition(x, effective_size=[10.0, 80.0]).score(y)  # more than rows, where these lie evenly
+    alone = small.condition(x[0], effective_size=10.0).score(y[0])
+    torch.testing.assert_close(together[0], alone, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(together[1], small.condition(x[1]).score(y[1]), rtol=1e-3)

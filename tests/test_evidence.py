@@ -256,6 +256,25 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.undo()
     assert cli.main(["evidence", paths[0], "--log-posterior", "nothing"]) == 1
     assert "has no column nothing: it has m, lp" in capsys.readouterr().err
+    (tmp_path / "few.csv").write_text("m,lp\n1,2\n2,3\n")
+    assert cli.main(["evidence", str(tmp_path / "few.csv"), "--log-posterior", "lp", "--proposal", "mixture"]) == 1
+    assert "few.csv: draws has 2 distinct draws" in capsys.readouterr().err
+
+
+def test_stored_values_of_other_rows():
+    """Their own values in another order; a flat law's values tell nothing, and are not accused."""
+    x = torch.randn(1000, 2, generator=seeded(9)).double()
+    with pytest.raises(ValueError, match="log_prob does not follow the draws: its values have a rank correlation of"):
+        log_evidence(Draws(x, log_prob=-0.5 * x.square().sum(1).flip(0)), **MIXTURE)
+    flat = Draws(torch.rand(1000, 2, generator=seeded(9)), log_prob=torch.full((1000,), CONSTANT), support=["unit", "unit"])
+    assert far(log_evidence(flat, **MIXTURE)) < 5
+
+
+def test_the_row_of_a_value_is_named():
+    values = torch.zeros(500).double()
+    values[3] = -math.inf
+    with pytest.raises(ValueError, match="1 of 500 rows, first at row 3;"):
+        log_evidence(Draws(X, log_prob=values), **MIXTURE)
 
 
 def test_repr():

@@ -47,6 +47,10 @@ def test_plot(here):
     [
         (["a"], "--given a: write COLUMN=VALUE with a column of a, b, c"),
         (["z=1"], "--given z=1: write COLUMN=VALUE with a column of a, b, c"),
+        (
+            ["c=1", "--columns", "a", "b"],
+            r"write COLUMN=VALUE with a column of a, b \(--columns and --exclude leave no others\)",
+        ),
         (["a=x"], "--given a=x: the value must be a number"),
         (["a=1", "a=2"], "--given a=2: a has the value 1 already"),
         (["a=nan"], "given a holds NaN or infinite values"),

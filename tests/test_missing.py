@@ -238,3 +238,15 @@ def test_pyod_takes_them(table):
     lost = table[1][:40]
     model = DiscoOD(folds=2, robust=False).fit(lost)
     np.testing.assert_array_equal(model.decision_function(lost), model.decision_scores_)
+
+
+def test_rows_that_have_few_cells_of_a_law_of_two_modes():
+    """Two of eight cells: off by half a nat at most, where a row in twenty was by more with the draws of other rows."""
+    means = torch.stack([torch.full((8,), -1.2), torch.full((8,), 1.2)]).double()
+    law = GaussianMixture(torch.tensor([0.6, 0.4]).double(), means, 0.5 * torch.eye(8).double().expand(2, 8, 8))
+    part = GaussianMixture(law.weights, means[:, :2], 0.5 * torch.eye(2).double().expand(2, 2, 2))
+    cells = MissingCells(law.sample(400, seed=0), None, torch.Generator().manual_seed(0))
+    rows = law.sample(100, seed=1)
+    known = part.log_prob(rows[:, :2])
+    rows[:, 2:] = torch.nan
+    assert (cells.log_prob(law, rows) - known).abs().max() < 0.5

@@ -108,7 +108,7 @@ def test_keys_show_the_network_that_many_particles(rotations, monkeypatch):
     shown = []
     condition = rotations.condition
     monkeypatch.setattr(
-        type(rotations), "condition", lambda self, x, weights: shown.append((x, weights)) or condition(x, weights=weights)
+        type(rotations), "condition", lambda self, x, **options: shown.append((x, options)) or condition(x, **options)
     )
     s = DiscoScore(rotations, keys=64)(v, w, cell, 3)
     assert max(x.shape[1] for x, _ in shown) == 64
@@ -116,6 +116,31 @@ def test_keys_show_the_network_that_many_particles(rotations, monkeypatch):
     big = cell == 1
     assert (s - truth)[big].square().sum() < 0.2 * truth[big].square().sum()
     assert torch.equal(s, DiscoScore(rotations, keys=64)(v, w, cell, 3))
+
+
+def test_a_quiet_start_is_worth_more_than_draws():
+    """Velocities along the line at the middles of equal shares of N(0, 1) (1 + .03 H3), normal across: an even law's wave."""
+    n, size = 1024, 0.03
+    grid = torch.linspace(-6, 6, 20_001, dtype=torch.float64)
+    bent = torch.exp(-0.5 * grid.square()) * (1 + size * (grid**3 - 3 * grid))
+    shares = bent.cumsum(0) / bent.sum()
+    quiet = torch.quasirandom.SobolEngine(3, scramble=True, seed=0).draw(n, dtype=torch.float64)
+    v = torch.special.ndtri(quiet.clamp(1e-9, 1 - 1e-9))
+    v[:, 0] = grid[torch.searchsorted(shares, quiet[:, 0].contiguous()).clamp_max(len(grid) - 1)]
+    x = v[:, 0]
+    wave = size * (3 * x.square() - 3) / (1 + size * (x**3 - 3 * x))
+    ones, cell = torch.ones(n, dtype=v.dtype), torch.zeros(n, dtype=torch.int64)
+    usual = x.abs() < 2.5  # beyond, the law itself has a negative part
+    told, untold = ((DiscoScore(worth=worth)(v, ones, cell, 1)[:, 0] + x)[usual] for worth in (12, 1))
+
+    def off(found):
+        return float((found - wave[usual]).square().mean() / wave[usual].square().mean())
+
+    assert off(told) < 0.5 * off(untold)
+    with pytest.raises(ValueError, match="worth must be at least 1"):
+        DiscoScore(worth=0.5)
+    with pytest.raises(ValueError, match="beside keys"):
+        DiscoScore(worth=4, keys=64)
 
 
 def test_adapt_goes_through_every_cell(rotations):

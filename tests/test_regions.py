@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 
 from disco_samplers import Draws
 from disco_samplers.draws import Support
+from disco_samplers.estimate import ManyModesWarning
 from disco_samplers.estimate.ascent import find_modes
 from disco_samplers.estimate.regions import density_levels, highest_density
 from disco_samplers.reference import Gaussian, GaussianMixture, ReferenceDensity
@@ -204,3 +205,45 @@ def test_what_is_refused(small):
     for call in (lambda: batch.highest_density(0.9), batch.modes):
         with pytest.raises(ValueError, match="one data set"):
             call()
+
+
+@pytest.mark.parametrize("mass", [0.5, 0.9])
+def test_contours_of_a_normal_law(mass):
+    """An ellipse of the squared distance -2 log(1 - mass); its standard error is that of 4096 draws, and the bound four."""
+    law = normal(2)
+    (line,) = highest_density(known(law), mass, rng()).contours
+    distance = ((line - torch.arange(2, **DOUBLE)) / torch.tensor([0.5, 2.0], **DOUBLE)).square().sum(1)
+    assert torch.equal(line[0], line[-1])
+    error = 4 * math.sqrt(mass * (1 - mass) / 4096)
+    assert (-2 * math.log(1 - mass - error) > distance).all()
+    assert (-2 * math.log(1 - mass + error) < distance).all()
+
+
+def test_contours_of_two_modes_and_at_an_edge(disco):
+    assert len(highest_density(known(two_modes(d=2)), 0.9, rng()).contours) == 2
+    x = torch.rand(500, 2, generator=rng(2), **DOUBLE)
+    estimate = disco.condition((-x.log()).numpy(), support=["positive", "positive"])
+    (line,) = estimate.highest_density(0.5, seed=0).contours
+    assert isinstance(line, np.ndarray)
+    assert line.min() == 0
+    assert 1.2 < line.max() < 2.2  # the sum of both is below 1.68 in it
+    with pytest.raises(ValueError, match="contours are of two columns, and the estimate has 1: see intervals"):
+        _ = highest_density(known(normal(1)), 0.5, rng()).contours
+    with pytest.raises(ValueError, match=r"has 3: take those of its marginal, as estimate.marginal\(\[0, 1\]\)"):
+        _ = highest_density(known(normal(3)), 0.5, rng()).contours
+
+
+def test_an_interval_of_angles_goes_over_the_seam(disco):
+    """From 330 to 390 degrees, as 68 % of a normal law of deviation 30 do, within four standard errors of 800 rows."""
+    angle = (30 * torch.randn(800, 1, generator=rng(3), **DOUBLE)) % 360
+    estimate = disco.condition(angle, support=["circular:360"])
+    (interval,) = estimate.highest_density(0.68, seed=0).intervals.tolist()
+    assert interval == pytest.approx([330, 390], abs=8)
+
+
+def test_modes_in_many_columns_are_doubted():
+    """Also where they are there: the estimate cannot tell."""
+    with pytest.warns(ManyModesWarning, match="2 modes in 13 columns"):
+        assert len(find_modes(known(two_modes(d=13), count=60))) == 2
+    assert len(find_modes(known(two_modes(d=12), count=60))) == 2
+    assert len(find_modes(known(normal(13), count=60))) == 1

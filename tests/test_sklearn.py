@@ -14,7 +14,7 @@ import torch
 sklearn = pytest.importorskip("sklearn")
 
 from disco_samplers.integrations import sklearn as ours  # noqa: E402
-from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector, DiscoRegressor  # noqa: E402
+from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector, DiscoRegressor, FarFeaturesWarning  # noqa: E402
 from disco_samplers.integrations.sklearn.table import dequantized, resolutions  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_wine  # noqa: E402
@@ -443,6 +443,19 @@ def test_powers_of_a_law_integrate_to_what_they_must():
     np.testing.assert_allclose(found.tempered(torch.tensor([0.5, 2.0])), np.tile(exact, (300, 1)), atol=1e-4)
 
 
+def test_features_far_from_what_was_fitted_are_warned_of():
+    """Far in one column, or where two columns that go together part; close by nothing is said."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 2))
+    x[:, 1] = x[:, 0] + 0.1 * rng.normal(size=100)
+    fitted = DiscoRegressor(model=SMALL, **PLAIN).fit(x, x[:, 0])
+    fitted.predict(x[:20])
+    with pytest.warns(FarFeaturesWarning, match="1 of 2 rows lie far .* row 1, the first with feature 1 = 9, .* standard dev"):
+        fitted.predict([[0.0, 0.0], [9.0, 9.0]])
+    with pytest.warns(FarFeaturesWarning, match="1 of 1 rows"):
+        fitted.predict_quantiles([[2.0, -2.0]])
+
+
 def test_regression_of_several_targets(skewed):
     """Each as if it were alone, and all together by the chain of their own laws where they are independent."""
     x, y, _, _ = skewed
@@ -468,13 +481,15 @@ def test_regression_of_weighted_rows(skewed):
     np.testing.assert_allclose(weighted.predict(x[:9]), DiscoRegressor(**PLAIN).fit(x[rows], y[rows]).predict(x[:9]), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::disco_samplers.integrations.sklearn.FarFeaturesWarning")  # it is expected once
 def test_regression_far_out_and_in_frames(skewed):
     pandas = pytest.importorskip("pandas")
     x, y, _, _ = skewed
     fitted = DiscoRegressor(**PLAIN).fit(pandas.DataFrame(x[:100], columns=["a", "b"]), y[:100])
     assert fitted.feature_names_in_.tolist() == ["a", "b"]
     far = pandas.DataFrame({"a": [1e3, 0.0], "b": [0.0, -1e6]})
-    assert np.isfinite(fitted.predict(far)).all()
+    with pytest.warns(FarFeaturesWarning, match="2 of 2 rows lie far .* feature a = 1000"):
+        assert np.isfinite(fitted.predict(far)).all()
     with pytest.raises(ValueError, match=r"(?s)feature names should match"):
         fitted.predict(far[["b", "a"]])
     with pytest.raises(ValueError, match="y must have 1 value for each of the 2 rows of X, as in fit, got shape"):

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import perturbed
+from scipy import stats
 from torch.distributions import constraints
 
 from disco_samplers import Draws, LangevinSampler
+from disco_samplers.arrays import like
 from disco_samplers.draws import (
     EdgeRowsWarning,
+    Member,
     SuggestedSupportWarning,
     Support,
     rounded_inside,
@@ -89,14 +92,45 @@ def test_an_exponential_and_a_uniform_column_become_normal(rng):
     assert weighted.forms[0].scale < change.forms[0].scale
 
 
-@pytest.mark.parametrize(("power", "expected"), [(0.0, 0.0), (-0.5, -0.5), (1.0, 1.0)], ids=["level", "diverging", "vanishing"])
-def test_the_power_of_a_density_at_its_edge(power, expected):
-    u = ((torch.arange(3000, dtype=torch.float64) + 0.5) / 3000) ** (1 / (1 + power))
-    edges = Edges.of(5 - u[:, None], [Support(None, 5.0)], SupportTransform([HalfLine(5.0, -1.0, 1.0, False)]))
-    assert float(edges.powers[1]) == pytest.approx(expected, abs=0.05)
-    assert (float(edges.powers[1]) == 0) == (power == 0)
-    near = 5 - float(edges.last)
-    assert near == pytest.approx(0.5 * 3000 ** (-1 / 3) if power == 0 else (4.5 / 3000) ** (1 / (1 + power)), rel=0.01)
+@pytest.mark.parametrize(
+    ("law", "expected"),
+    [
+        (stats.uniform(), [0, 0, 0]),
+        (stats.beta(0.5, 1), [-0.5, 0, 0]),
+        (stats.beta(2, 1), [1, 0, 0]),
+        (stats.truncexpon(3), [0, -0.271, 0]),
+        (stats.gamma(3), [2, None, 0]),
+    ],
+    ids=["level", "diverging", "vanishing", "falling", "vanishing and falling"],
+)
+def test_the_shape_of_a_density_at_its_edge(law, expected):
+    """Of quantiles of a law, so that there is no noise; where the terms are not chosen they are exactly zero."""
+    x = torch.from_numpy(law.ppf((np.arange(4000) + 0.5) / 4000))
+    edges = Edges.of(5 - x[:, None], [Support(None, 5.0)], SupportTransform([HalfLine(5.0, -1.0, 1.0, False)]))
+    shape = edges.shapes[1, 0].tolist()
+    for found, right in zip(shape, expected, strict=True):
+        assert (found == 0) == (right == 0)
+        assert right is None or found == pytest.approx(right, rel=0.1)
+    before = float((x < 5 - float(edges.last)).double().mean())
+    assert before == pytest.approx(0.25 * (0.08 if shape[0] else 0.4), rel=0.02)
+
+
+def test_a_shape_that_other_columns_change_is_told_by_fewer_rows(rng):
+    """A scale of two groups, one at zero and one off it: over all rows the density falls as in neither."""
+    n, power = 4000, SupportTransform([HalfLine(0.0, 1.0, 1.0, False), None])
+    x = torch.rand(n, 2, dtype=torch.float64, generator=rng)
+    alone = Edges.of(x, [Support(0.0, 1.0), Support()], power)
+    x[:, 0] = x[:, 0] ** (1 + x[:, 1])
+    bent = Edges.of(x, [Support(0.0, 1.0), Support()], power)
+    assert (x[:, 0] < bent.first[0]).double().mean() < 0.5 * (x[:, 0] < alone.first[0]).double().mean()
+
+
+def test_a_level_edge_is_hardly_ever_taken_for_another():
+    """Of 400 other sets of 1000 rows none was; if one in 100 were, more than six of 200 would be once in 200 times."""
+    transform = SupportTransform([HalfLine(0.0, 1.0, 1.0, False)])
+    sets = torch.rand(200, 1000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    powers = [float(Edges.of(x, [Support(0.0)], transform).shapes[0, 0, 0]) for x in sets]
+    assert sum(power != 0 for power in powers) <= 6
 
 
 def test_the_density_of_a_square_at_its_corners(disco, square):
@@ -148,9 +182,10 @@ def test_the_gradient_of_the_log_density(square):
     (gradient,) = torch.autograd.grad(estimate.log_prob(given).sum(), given)
     rise = (estimate.log_prob(y + step) - estimate.log_prob(y - step)) / 2
     torch.testing.assert_close(rise, gradient @ step, rtol=1e-4, atol=1e-12)
-    assert float(edges.powers[0, 0]) == pytest.approx(-0.5, abs=0.15)
+    shape = edges.shapes[0, 0]
+    assert float(shape[0]) == pytest.approx(-0.5, abs=0.15)
     score = estimate.score(y)
-    torch.testing.assert_close(score[1, 0], edges.powers[0, 0] / y[1, 0])
+    torch.testing.assert_close(score[1, 0], shape[0] / y[1, 0] + shape[1] / edges.units[0, 0])
     assert score[2, 1] == 0
 
 
@@ -177,7 +212,8 @@ def test_draws_with_bounds_are_read_by_them(small, rng):
     one, two = small.condition(draws), small.condition(Draws(x, names=NAMES, weights=draws.weights), support=given)
     assert torch.equal(one.log_prob(x), two.log_prob(x))
     assert one.support == two.support == draws.support
-    assert small.condition(draws, support={}).support is None
+    assert small.condition(draws, support={}).support == draws.support
+    assert small.condition(draws, support=["real"] * 3).support is None
     assert small.condition(draws.columns(["x"])).support is None
 
 
@@ -239,6 +275,38 @@ def test_what_is_refused(small, rng, given, error, told):
     frame = pd.DataFrame(torch.rand(20, 3, generator=rng).numpy(), columns=NAMES)
     with pytest.raises(error, match=told):
         small.condition(frame, **given)
+
+
+def test_a_mapping_says_no_more_than_it_names(small, rng):
+    """The draws' own supports of other columns stay, of a group what is left of it; a sequence says all."""
+    x = torch.rand(60, 4, dtype=torch.float64, generator=rng)
+    x[:, :3] /= x[:, :3].sum(1, keepdim=True)
+    draws = Draws(x, names=["a", "b", "c", "d"], support={("a", "b", "c"): "simplex", "d": "unit"})
+    told = small.condition(draws, support={"d": (None, 1)}).support
+    assert told == [*[Member("simplex", (0, 1, 2))] * 3, Support(None, 1.0)]
+    told = small.condition(draws, support={"b": "positive"}).support
+    assert told == [Member("subsimplex", (0, 2)), Support(0.0), Member("subsimplex", (0, 2)), Support(0.0, 1.0)]
+    assert small.condition(draws, support=[None, "unit", None, None]).support == [
+        Support(),
+        Support(0.0, 1.0),
+        Support(),
+        Support(),
+    ]
+    assert small.condition(draws, transform=JohnsonTransform.fit(x)).support == draws.support
+
+
+def test_points_that_are_rounded_are_not_outside(small, rng):
+    """By as much as rows may be."""
+    x = torch.rand(60, 2, dtype=torch.float64, generator=rng)
+    estimate = small.condition(x, support=["unit", "positive"])
+    y = torch.tensor([[1 + 1e-7, 0.5], [0.5, -1e-8], [1 + 1e-5, 0.5], [0.5, -1e-4]], dtype=torch.float64)
+    assert torch.isfinite(estimate.log_prob(y)).tolist() == [True, True, False, False]
+    torch.testing.assert_close(estimate.log_prob(y[:1]), estimate.log_prob(torch.tensor([[1.0, 0.5]]).double()))
+
+
+def test_answers_of_single_precision_at_points_of_double():
+    answer = like(torch.tensor([1.0, -math.inf]), torch.zeros(2, 1).double())
+    assert answer.tolist() == [1.0, -torch.finfo(torch.float64).max]
 
 
 def test_a_batch_and_rows_all_on_the_edge_are_refused(small, rng):

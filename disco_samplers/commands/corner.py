@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     tables = tables_from(options, options.draws)
     for path, table in zip(options.draws, tables, strict=True):
         check_finite(table, path)
-    truth = given_values(tables[0], options.truth, "--truth")
+    truth = given_values(options, tables[0], "truth")
     labels = options.labels or ([Path(path).stem for path in options.draws] if len(tables) > 1 else None)
     estimates, draws = zip(*(conditioned(options, table) for table in tables), strict=True)
     drawn: dict[str, Any] = {"labels": labels, "truth": truth}

@@ -59,7 +59,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         for path in tqdm(options.chains, desc="models", disable=options.quiet or len(options.chains) == 1):
             draws = _with_log_prob(path, options)
-            found.append(log_evidence(draws, proposal=options.proposal, model=model, seed=options.seed))
+            try:
+                found.append(log_evidence(draws, proposal=options.proposal, model=model, seed=options.seed))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
             lines.append(f"{path}: {found[-1]} from {draws!r}")
             models.append({"file": path, "evidence": found[-1], "from": told(draws)})
     except KeyboardInterrupt:

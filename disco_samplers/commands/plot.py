@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     pictures.writable(options.out)
     table = table_from(options, options.draws)
     check_finite(table, options.draws[0])
-    given = given_values(table, options.given)
+    given = given_values(options, table)
     if given:
         estimate, draws = conditioned(options, table)
         law = estimate.conditional(given)

@@ -144,13 +144,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _crossed(name: str, count: int, draws: int, look: str) -> str:
-    """What is said of new draws beyond zero, where the input has none."""
-    say, never = ("positive", "negative") if look == "positive" else (",0", "positive")
-    side = "below" if look == "positive" else "above"
-    return (
-        f"{count:,} of {draws:,} new draws of {name} lie {side} zero, where no input draw is: if it cannot be {never}, say "
-        f"--support {name}={say}"
-    )
+    """What is said of new draws beyond an end, where the input has none."""
+    side, condition, say = {
+        "positive": ("below zero", "it cannot be negative", "positive"),
+        "negative": ("above zero", "it cannot be positive", ",0"),
+        "unit": ("below zero or above one", "it ends there", "unit"),
+    }.get(look, ("outside a turn", "it is an angle", look))
+    lie = f"{count:,} of {draws:,} new draws of {name} lie {side}, where no input draw is"
+    return f"{lie}: if {condition}, say --support {name}={say}"
 
 
 def _independent(options: argparse.Namespace, output: Any, table: Any) -> int:
@@ -163,7 +164,7 @@ def _independent(options: argparse.Namespace, output: Any, table: Any) -> int:
     from disco_samplers.commands.shared.tables import given_values
     from disco_samplers.samplers import summarise
 
-    given = given_values(table, options.given)
+    given = given_values(options, table)
     chains = {"--num-chains": options.num_chains != _CHAINS, "--method": options.method != "auto"}
     chains |= {"--num-warmup": options.num_warmup is not None, "--thinning": options.thinning is not None}
     if said := [name for name, wanted in chains.items() if wanted]:

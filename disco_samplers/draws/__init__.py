@@ -1,29 +1,14 @@
 """Draws with what is known of them, and how many independent ones they are worth."""
 
 from disco_samplers.draws.checks import index_of
+from disco_samplers.draws.columns import described, described_of, groups_of, supports_of, supports_taken
 from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.inference import from_labelled, inference_data
+from disco_samplers.draws.inside import EdgeRowsWarning, in_turns, inside, off_edges, outside, rounded_inside
 from disco_samplers.draws.names import align, as_table, names_of
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
 from disco_samplers.draws.suggestions import SuggestedSupportWarning, suggest_after, suggest_supports, warn_of_supports
-from disco_samplers.draws.supports import (
-    ROUNDING,
-    TURN,
-    Circle,
-    EdgeRowsWarning,
-    Member,
-    Support,
-    described,
-    described_of,
-    groups_of,
-    in_turns,
-    inside,
-    off_edges,
-    outside,
-    rounded_inside,
-    supports_of,
-    supports_taken,
-)
+from disco_samplers.draws.supports import GROUPS, ROUNDING, TURN, Circle, Member, Support
 from disco_samplers.draws.worth import (
     DrawsWarning,
     HeavyWeightWarning,
@@ -41,6 +26,7 @@ from disco_samplers.draws.worth import (
 )
 
 __all__ = [
+    "GROUPS",
     "ROUNDING",
     "TURN",
     "Circle",

@@ -15,9 +15,10 @@ from torch import Tensor
 from disco_samplers.arrays import as_tensor, check_count, check_finite, column_names, placed
 from disco_samplers.convergence import R_HAT, diagnostic, rhat_limit
 from disco_samplers.draws.checks import column_of, index_of, size_of, stacked, weights_of
+from disco_samplers.draws.columns import supports_of, supports_taken
 from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
+from disco_samplers.draws.inside import inside
 from disco_samplers.draws.names import as_table
-from disco_samplers.draws.supports import inside, supports_of, supports_taken
 from disco_samplers.draws.worth import (
     HeavyWeightWarning,
     LowEffectiveSizeWarning,
@@ -67,8 +68,8 @@ class Draws:
         weights: (n,), or (chain, draw): not negative, of any sum. Weights of zero leave a row out.
         names: of the d columns.
         support: of columns by name or number, or one for each: "positive", "unit", (low, high) with None where there is no
-            bound, "circular:360", or a torch constraint; of several columns, ``{("a", "b", "c"): "simplex"}``, or "ordered".
-            Kept as one :class:`~disco_samplers.draws.Support` a column.
+            bound, "circular:360", or a torch constraint; of several columns, ``{("a", "b", "c"): "simplex"}``, "subsimplex" or
+            "ordered". Kept as one :class:`~disco_samplers.draws.Support` a column.
         log_prob: (n,), or (chain, draw), the log-density at the draws where it is known, up to a constant.
 
     Raises:

@@ -1,7 +1,7 @@
 """What users hold: the model that conditions on samples, the estimate that this gives, and the report of its adaptation."""
 
 from disco_samplers.estimate.adaptation import AdaptationReport, adapt
-from disco_samplers.estimate.ascent import Mode
+from disco_samplers.estimate.ascent import ManyModesWarning, Mode
 from disco_samplers.estimate.conditional import ConditionalEstimate
 from disco_samplers.estimate.corners import corner
 from disco_samplers.estimate.density import DensityEstimate
@@ -20,6 +20,7 @@ __all__ = [
     "EstimateProposal",
     "Gradient",
     "HighestDensity",
+    "ManyModesWarning",
     "Mode",
     "adapt",
     "check_model",

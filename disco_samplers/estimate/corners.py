@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from disco_samplers.arrays import check_number, check_positive, default_names
 from disco_samplers.draws import Support, evenly, index_of
+from disco_samplers.estimate.places import off_edges, within
 from disco_samplers.estimate.regions import density_levels
 from disco_samplers.estimators import check_single
 from disco_samplers.pictures import Plane, Posterior, plot_corner, widened, writable
@@ -164,18 +165,15 @@ def _range(estimate: Any, column: int) -> tuple[float, float]:
     """Where a marginal is looked at: within its support."""
     x = evenly(estimate.samples[:, [column]].double(), estimate.counts)[:, 0].cpu().numpy()
     ends = widened(np.quantile(x, _ENDS).tolist(), 0.1)
-    bounds = Support() if estimate.support is None else estimate.support[column]
-    return (
-        ends[0] if bounds.low is None else max(ends[0], bounds.low),
-        ends[1] if bounds.high is None else min(ends[1], bounds.high),
-    )
+    return within(ends, Support() if estimate.support is None else estimate.support[column])
 
 
 def _seen(marginal: Any, ranges: list[tuple[float, float]], generator: torch.Generator | None) -> Any:
     """The curve of a marginal of one column, or the plane of one of two."""
     count = _PLACES if len(ranges) == 1 else _SIDE
+    supports = marginal.support or [Support()] * len(ranges)
     axes = [np.linspace(*ends, count) for ends in ranges]
-    points = np.stack(np.meshgrid(*axes), -1).reshape(-1, len(axes))
+    points = np.stack(np.meshgrid(*(off_edges(*of) for of in zip(axes, supports, strict=True))), -1).reshape(-1, len(axes))
     log_prob = marginal.log_prob(torch.from_numpy(points).to(marginal.device)).cpu().numpy()
     if len(axes) == 1:
         return axes[0], np.exp(log_prob)

@@ -383,7 +383,7 @@ class DensityEstimate:
 
         Returns:
             A :class:`~disco_samplers.estimate.HighestDensity`, with ``level``, ``contains``, ``fraction`` and, of one column,
-            ``intervals``.
+            ``intervals``, of two ``contours``.
 
         Raises:
             TypeError: if ``mass`` is not a number.
@@ -406,7 +406,8 @@ class DensityEstimate:
         ascent ends there. Ends closer than a tenth of a standard deviation of the rows, times the root of d, are one mode, and
         so are those between which the density dips by less than 0.2 nats. A curved ridge has several modes, for small
         differences along it are the estimate's noise: compare their ``log_prob``. So has a normal law from some 15 columns on:
-        take the modes of a :meth:`marginal`.
+        several modes in more than 12 come with a :class:`~disco_samplers.estimate.ManyModesWarning`; take those of a
+        :meth:`marginal`.
 
         Raises:
             ValueError: if the estimate is of a batch of data sets, or of angles.

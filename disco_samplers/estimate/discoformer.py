@@ -95,7 +95,7 @@ class DiScoFormer(
         samples: ArrayLike | Draws,
         *,
         weights: ArrayLike | None = None,
-        effective_size: float | None = None,
+        effective_size: ArrayLike | float | None = None,
         mask: ArrayLike | None = None,
         keys: int | None = MAX_KEYS,
         transform: Transform | None = None,
@@ -119,7 +119,8 @@ class DiScoFormer(
                 ``effective_size``.
             weights: (n,), or (batch, n): not negative, of any sum.
             effective_size: how many independent draws the rows are worth; by default :attr:`Draws.effective_size
-                <disco_samplers.Draws.effective_size>`.
+                <disco_samplers.Draws.effective_size>`. Of a batch, one number or (batch,), which may exceed the rows where
+                these lie more evenly than draws.
             mask: (batch, n), True where a row counts, for data sets of different lengths.
             keys: most rows that a row attends to while the context is encoded. A longer context is shuffled and dealt into
                 equal groups, each encoded as a context of its own; its answers then depend a little on the order of the rows.
@@ -131,7 +132,8 @@ class DiScoFormer(
             support: where columns end, for one data set: a mapping of names or numbers of columns, ``{"tau": "positive",
                 "p": "unit", "x": (0, 10), "y": (None, 5)}``, or one entry a column; torch's constraints are taken, too. Angles
                 are "circular", or "circular:360" by another period than that of radians, at most three columns of them.
-                Several columns are a "simplex" or "ordered": ``{("a", "b", "c"): "simplex"}``. By default
+                Several columns are a "simplex" or "ordered": ``{("a", "b", "c"): "simplex"}``, or, where their sum is at most
+                one, a "subsimplex". By default, and of columns that a mapping does not name,
                 :attr:`Draws.support <disco_samplers.Draws>`; "auto" is the same, and tells by a
                 :class:`~disco_samplers.draws.SuggestedSupportWarning` which columns look as if they had one. Outside the
                 log-density is minus infinity and the score zero, and draws never lie there. Rows outside by less than a
@@ -146,8 +148,8 @@ class DiScoFormer(
             TypeError: if samples is not numeric, or keys is not an integer.
             ValueError: if it holds NaN or infinite values, fewer than two rows, rows that are all the same, or more
                 rows or columns than are supported, keys is below 16, or a row is not inside the support or the transform's
-                domain; if support names no column or is none; if weights
-                do not fit, are negative or all zero, or ``effective_size`` is below one or above the number of distinct rows.
+                domain; if support names no column or is none; if weights do not fit, are negative or all zero, or
+                ``effective_size`` is below one or, of one data set, above the number of distinct rows.
 
         Example:
             >>> import numpy as np
@@ -170,11 +172,11 @@ class DiScoFormer(
             warn_of_supports(Draws(x, names=about["names"], support=about["support"]))
             support = None
         supports = about.pop("support", None)
-        if transform is not None:
+        if transform is not None and others is None:
             supports = None
         if support is not None:
             check_single(x, "support")
-            supports = supports_of(support, about["names"] or default_names(x.shape[1]), x)
+            supports = supports_of(support, about["names"] or default_names(x.shape[1]), x, supports)
         if x.ndim == 2 and transform is None and not supports:
             warn_of_risks(x, counts, about["names"])
         model = frozen(self)
@@ -196,7 +198,7 @@ class DiScoFormer(
         return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, **about)
 
     def _rows(
-        self, samples: Any, weights: ArrayLike | None, effective_size: float | None, mask: ArrayLike | None
+        self, samples: Any, weights: ArrayLike | None, effective_size: Any, mask: ArrayLike | None
     ) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
         """What is conditioned on: rows, how many draws each is worth, and what else of them is known."""
         if isinstance(samples, Draws):

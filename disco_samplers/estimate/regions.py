@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor
-from disco_samplers.draws import Support
+from disco_samplers.draws import Circle, Support
+from disco_samplers.estimate.places import off_edges, within
 from disco_samplers.estimators import check_single
+from disco_samplers.pictures import closed_lines, widened
 from disco_samplers.types import ArrayLike
 
 _DRAWS, _OWN = 4096, 2048
@@ -19,6 +22,9 @@ _DRAWS, _OWN = 4096, 2048
 
 _WORTH = 400
 """Independent draws that weighted ones must be worth to tell a level."""
+
+_SIDE = 128
+"""Places of a side of the plane in which contours are looked for."""
 
 _NODES, _HALVINGS = 1001, 24
 """Evenly spaced places besides the draws at which a density of one column is looked at, and halvings of a crossing's cell."""
@@ -61,6 +67,8 @@ class HighestDensity:
     def intervals(self) -> Any:
         """Ends (k, 2) of the intervals that the region of one column is made of: several where it has several modes.
 
+        Of angles one may end beyond the turn in which they are given, as (350, 370) does.
+
         Raises:
             ValueError: if the estimate is of more columns than one.
         """
@@ -71,6 +79,31 @@ class HighestDensity:
             )
         found = self._intervals.to(self.estimate.samples.dtype)
         return found.cpu().numpy() if self._numpy else found
+
+    @property
+    def contours(self) -> list[Any]:
+        """Closed lines, each (k, 2), around the parts of the region of two columns; needs matplotlib.
+
+        Where the region ends with the support, they go along its edge.
+
+        Raises:
+            ValueError: if the estimate is not of two columns.
+            ImportError: if matplotlib is not installed.
+        """
+        if self.estimate.dim != 2:
+            raise ValueError(
+                f"contours are of two columns, and the estimate has {self.estimate.dim}: "
+                + ("see intervals" if self.estimate.dim == 1 else "take those of its marginal, as estimate.marginal([0, 1])")
+            )
+        supports = self.estimate.support or [Support()] * 2
+        ranges = [widened((float(c.min()), float(c.max())), 0.1) for c in self._places.unbind(1)]
+        axes = [np.linspace(*within(ends, one), _SIDE) for ends, one in zip(ranges, supports, strict=True)]
+        off = [off_edges(axis, one) for axis, one in zip(axes, supports, strict=True)]
+        points = torch.from_numpy(np.stack(np.meshgrid(*off), -1).reshape(-1, 2)).to(self._places.device)
+        log_prob = self.estimate.log_prob(points).cpu().numpy().reshape(_SIDE, _SIDE)
+        lines = closed_lines(*axes, log_prob, self.level)
+        samples = self.estimate.samples
+        return lines if self._numpy else [torch.from_numpy(line).to(samples) for line in lines]
 
     def __repr__(self) -> str:
         return f"HighestDensity(mass={self.mass:g}, level={self.level:.4g}, d={self.estimate.dim})"
@@ -96,7 +129,11 @@ class HighestDensity:
             left, right = torch.where(same, middle, left), torch.where(same, right, middle)
         # What begins or ends within the region does so at the edge of the support.
         edges = [nodes[:1][inside[:1]], (left + right) / 2, nodes[-1:][inside[-1:]]]
-        return torch.cat(edges).view(-1, 2)
+        found = torch.cat(edges).view(-1, 2)
+        if isinstance(bounds, Circle) and len(found) > 1 and bool(inside[0] & inside[-1]):
+            # The last interval goes on as the first one, a turn later.
+            found = torch.cat([found[1:-1], torch.stack([found[-1, :1], found[0, 1:] + bounds.period], 1)])
+        return found
 
 
 def highest_density(estimate: Any, mass: float, generator: torch.Generator | None, *, numpy: bool = False) -> HighestDensity:

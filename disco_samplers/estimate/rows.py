@@ -50,15 +50,35 @@ def _filled(samples: ArrayLike, mask: ArrayLike) -> ArrayLike:
     return filled if isinstance(samples, Tensor) else filled.numpy()
 
 
-def batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effective_size: float | None) -> Tensor | None:
+def batch_counts(
+    x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effective_size: ArrayLike | float | None
+) -> Tensor | None:
     """How many draws each row (b, n) of a batch is worth, by mask or by weights, with Kish's effective size of each set.
 
-    Without weights a set is worth as many draws as it has distinct rows.
+    Without weights a set is worth as many draws as it has distinct rows. ``effective_size``, (b,) or one for all, says
+    otherwise, and may exceed the number of rows: points that lie more evenly than draws are worth more.
     """
-    if effective_size is not None:
-        raise ValueError("effective_size is of one data set; of a batch give weights")
     if weights is None:
-        return _shared(x, rows)
+        worth = _shared(x, rows)
+        if effective_size is None:
+            return worth
+        share = x.new_ones(x.shape[:2], dtype=torch.float64) if worth is None else worth.double()
+    else:
+        share = _weights(x, rows, weights)
+    share = share / share.sum(1, keepdim=True)
+    if effective_size is None:
+        return share / share.square().sum(1, keepdim=True)
+    size = as_tensor(effective_size, "effective_size").to(x.device).double().reshape(-1)
+    if len(size) not in (1, len(x)) or not bool((size >= 1).all() and torch.isfinite(size).all()):
+        raise ValueError(
+            f"effective_size of a batch must be one number from 1 on, or one for each of the {len(x)} data sets, "
+            f"got {size.tolist()}"
+        )
+    return share * size[:, None]
+
+
+def _weights(x: Tensor, rows: Tensor | None, weights: ArrayLike) -> Tensor:
+    """Weights (b, n) of a batch, checked."""
     if rows is not None:
         raise ValueError("give mask or weights, not both: a weight of zero leaves a row out")
     found = as_tensor(weights, "weights").to(x.device).double()
@@ -67,8 +87,7 @@ def batch_counts(x: Tensor, rows: Tensor | None, weights: ArrayLike | None, effe
     check_finite(found, "weights")
     if (found < 0).any() or ((found > 0).sum(1) < 2).any():
         raise ValueError("weights must not be negative, and at least 2 rows of every data set must have one above zero")
-    share = found / found.sum(1, keepdim=True)
-    return share / share.square().sum(1, keepdim=True)
+    return found
 
 
 def _shared(x: Tensor, rows: Tensor | None) -> Tensor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from disco_samplers.arrays import default_names
 from disco_samplers.draws import Support, evenly
+from disco_samplers.estimate.places import off_edges, within
 from disco_samplers.estimators import check_single
 from disco_samplers.pictures import plot_line, plot_plane, widened
 
@@ -45,27 +45,23 @@ def plot_estimate(
         raise ValueError(f"dims must be two different columns in 0 .. {d - 1}, got {dims}")
     names = names or default_names(d)
     ends_of = support or [Support()] * d
-
-    def within(ends: tuple[float, float], column: int) -> tuple[float, float]:
-        low, high = ends_of[column]
-        return max(ends[0], -math.inf if low is None else low), min(ends[1], math.inf if high is None else high)
-
     counts = estimator.core.counts
     x = evenly(samples.double(), counts)  # what is seen must have its weight
     if d == 1:
-        ends = within(widened((float(x.min()), float(x.max())), 0.3), 0)
+        ends = within(widened((float(x.min()), float(x.max())), 0.3), ends_of[0])
         grid = torch.linspace(*ends, 400, dtype=x.dtype, device=x.device)
-        log_prob, score = estimator.log_prob_and_score(grid[:, None])
+        log_prob, score = estimator.log_prob_and_score(off_edges(grid, ends_of[0])[:, None])
         return plot_line(_plain(x[:, 0]), _plain(grid), _plain(log_prob), _plain(score[:, 0]), names[0], path)
     some = _spread(x, 2000)
     best = some[int(estimator.log_prob(some).argmax())]
     levels = torch.tensor([0.002, 0.998], dtype=x.dtype, device=x.device)
-    ranges = [within(widened(torch.quantile(_spread(x, 100_000)[:, i], levels).tolist(), 0.15), i) for i in dims]
+    ranges = [within(widened(torch.quantile(_spread(x, 100_000)[:, i], levels).tolist(), 0.15), ends_of[i]) for i in dims]
 
     def plane(count: int) -> tuple[Tensor, Tensor, Tensor]:
         a, b = (torch.linspace(*ends, count, dtype=x.dtype, device=x.device) for ends in ranges)
         points = best.expand(count, count, -1).clone()
-        points[..., dims[0]], points[..., dims[1]] = a[None, :], b[:, None]
+        points[..., dims[0]] = off_edges(a, ends_of[dims[0]])[None, :]
+        points[..., dims[1]] = off_edges(b, ends_of[dims[1]])[:, None]
         return a, b, points.flatten(0, 1)
 
     a, b, fine = plane(120)

@@ -33,6 +33,7 @@ from disco_samplers.estimators.shipped import (
 )
 from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
 from disco_samplers.estimators.slices import Slice, Slices
+from disco_samplers.estimators.stacked import StackedEstimator, mixture_share
 from disco_samplers.estimators.supported import (
     SupportedEstimator,
     bounded,
@@ -87,6 +88,7 @@ __all__ = [
     "Slice",
     "SliceMixture",
     "Slices",
+    "StackedEstimator",
     "SupportTransform",
     "SupportedEstimator",
     "TailTransform",
@@ -115,6 +117,7 @@ __all__ = [
     "may_be_independent",
     "mean",
     "midranks",
+    "mixture_share",
     "outward",
     "proposal",
     "pull_back",

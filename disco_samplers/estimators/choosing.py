@@ -14,7 +14,7 @@ from disco_samplers.draws import part_worth
 from disco_samplers.estimators.base import check_single
 from disco_samplers.estimators.crossfit import crossfit
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
-from disco_samplers.estimators.judge import both_improve, criterion_and_log_prob, deviation, fall, mean, probes_of
+from disco_samplers.estimators.judge import both_improve, criterion, deviation, fall, mean, probes_of
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator
 from disco_samplers.estimators.normalized import MAX_DIM, log_normalizer
@@ -140,47 +140,68 @@ class _Trial:
     seed: int
     probes: Tensor
     bar: Any
-    judged: dict[Kind, Tensor] = dataclasses.field(default_factory=dict)
-    """The criterion and minus the log-density of each row, (n, 2), where it was held out."""
+    losses: dict[Kind, Tensor] = dataclasses.field(default_factory=dict)
+    """Minus the normalised log-density of each row, (n,), where it was held out."""
     tried: dict[Kind, float] = dataclasses.field(default_factory=dict)
-    """Means of the latter."""
+    """Means of these."""
+    fitted: dict[Kind, list[Any]] = dataclasses.field(default_factory=dict)
+    """Each fold's estimator, for the criterion: it is dear, and asked of few ways."""
+    criteria: dict[Kind, Tensor] = dataclasses.field(default_factory=dict)
 
     def judge(self, *kinds: Kind) -> None:
-        """Judges ways; several at once share the mixture of their parts, which is dear."""
+        """Judges ways by the log-density; several at once share the mixture of their parts, which is dear."""
         self.bar.update(len(kinds))
         wholes = []
         for whole in self._readings(kinds, self.x, self.worth):
             offset = torch.Generator(self.x.device).manual_seed(self.seed)
             wholes.append(log_normalizer(whole, num_samples=_INTEGRAL, generator=offset).value)
+        for kind in kinds:
+            self.fitted[kind] = []
 
-        def evaluate(fitted: tuple[list[Any], Tensor], part: Tensor) -> Tensor:
-            (estimators, scale), found = fitted, []
-            for estimator, whole in zip(estimators, wholes, strict=True):
-                loss, log_prob = criterion_and_log_prob(estimator, part[:, 0], part[:, 1:], scale)
-                found.append(torch.stack([loss, whole - log_prob], 1))
-            return torch.stack(found, 1)
+        def fit(rows: Tensor, own: Tensor | None = None) -> list[Any]:
+            found = self._readings(kinds, rows, own)
+            for kind, estimator in zip(kinds, found, strict=True):
+                self.fitted[kind].append((estimator, deviation(rows, own)))
+            return found
 
-        rows = crossfit(
-            self.x,
-            lambda rows, own=None: (self._readings(kinds, rows, own), deviation(rows, own)),
-            evaluate,
-            generator=torch.Generator().manual_seed(self.seed),
-            queries=torch.cat([self.x[:, None], self.probes], 1),
-            counts=self.worth,
-            blocks=self.blocks,
-        )
+        def evaluate(estimators: list[Any], part: Tensor) -> Tensor:
+            with torch.no_grad():
+                each = zip(wholes, estimators, strict=True)
+                return torch.stack([whole - estimator.log_prob(part).double() for whole, estimator in each], 1)
+
+        rows = self._crossfit(fit, evaluate, self.x)
         for kind, own in zip(kinds, rows.unbind(1), strict=True):
-            self.judged[kind], self.tried[kind] = own, float(mean(own[:, 1], self.worth))
+            self.losses[kind], self.tried[kind] = own, float(mean(own, self.worth))
+
+    def judged(self, kind: Kind) -> Tensor:
+        """The criterion and minus the log-density of each row, (n, 2)."""
+        if kind not in self.criteria:
+            folds = iter(self.fitted[kind])
+
+            def evaluate(fitted: tuple[Any, Tensor], part: Tensor) -> Tensor:
+                estimator, scale = fitted
+                return criterion(estimator, part[:, 0], part[:, 1:], scale)
+
+            queries = torch.cat([self.x[:, None], self.probes], 1)
+            self.criteria[kind] = self._crossfit(lambda *_: next(folds), evaluate, queries)
+        return torch.stack([self.criteria[kind], self.losses[kind]], 1)
 
     def gain(self, kind: Kind, rival: Kind) -> float:
         """By how many standard errors rows are likelier in one way than in another; 0 where they are equally likely."""
-        return float(fall(self.judged[kind], self.judged[rival], self.worth)[1].nan_to_num(0.0))
+        return float(fall(self.losses[kind][:, None], self.losses[rival][:, None], self.worth).nan_to_num(0.0))
 
     def better(self, kind: Kind, chosen: Kind, least: float, *, daring: bool = False) -> Kind:
         """A way, if it is likelier than the chosen one or, daring, than all judged before by a standard error; else that."""
-        rivals = list(self.judged)[: list(self.judged).index(kind)] if daring else [chosen]
-        likelier = min(self.gain(kind, rival) for rival in rivals) > (1.0 if daring else 0.0)
-        return kind if likelier and both_improve(self.judged[kind], self.judged[PLAIN], least, self.worth) else chosen
+        rivals = list(self.losses)[: list(self.losses).index(kind)] if daring else [chosen]
+        if min(self.gain(kind, rival) for rival in rivals) <= (1.0 if daring else 0.0):
+            return chosen
+        return kind if both_improve(self.judged(kind), self.judged(PLAIN), least, self.worth) else chosen
+
+    def _crossfit(self, fit: Any, evaluate: Any, queries: Tensor) -> Tensor:
+        """By the same folds each time."""
+        generator = torch.Generator().manual_seed(self.seed)
+        options = {"generator": generator, "queries": queries, "counts": self.worth, "blocks": self.blocks}
+        return crossfit(self.x, fit, evaluate, **options)
 
     def _readings(self, kinds: tuple[Kind, ...], rows: Tensor, own: Tensor | None) -> list[Any]:
         first = read(self.network, rows, kinds[0], counts=own, keys=self.keys)

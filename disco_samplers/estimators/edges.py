@@ -9,45 +9,50 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from disco_samplers.draws import Support
+from disco_samplers.draws import ROUNDING, Support
+from disco_samplers.estimators.edge_shapes import TERMS, fit_shape, slopes, terms
 from disco_samplers.estimators.judge import mean
 from disco_samplers.estimators.transforms import SupportTransform, quantile
 from disco_samplers.estimators.wrapper import Wrapper
 
-_FEWEST = 5
-"""The nearest rows, among which a density that vanishes or diverges follows its power."""
+_SHARE, _FEWEST = 0.25, 24
+"""Of the rows, by which a shape is told at first; so few are not halved."""
+
+_SMOOTH, _POWER, _LOG = 0.4, 0.08, 0.02
+"""Share of these rows that lie before e: a power changes much over it, and by logarithms the density is well read there."""
 
 _ERRORS = 3.0
-"""Standard errors by which a density must rise or fall towards an edge not to be level."""
+"""Standard errors by which distances from an edge must be correlated with another column not to be independent of it."""
 
 _NEAREST = (1e-12, 1e-3)
-"""Where a power ends, as a share of where it begins: one that vanishes at the edge, and one that diverges."""
+"""Where a shape ends, as a share of the distance where it begins, or of the fifth nearest row's if it diverges."""
 
 
 class Edges(NamedTuple):
     r"""Where columns end, and how the estimate goes on next to their ends, where there are few rows to tell the density by.
 
-    It goes as a power of the distance p from the edge, from the point e on beyond which few rows lie:
-    :math:`f(p) = f(e) (p / e)^\alpha`. Where f goes so, the mean of :math:`\log(p_{(k)} / p_{(i)})` over the k nearest rows
-    is :math:`1 / (1 + \alpha)`, give or take :math:`1/\sqrt k` of it. With :math:`k = n^{2/3}`, alpha is zero where that mean
-    is one within three standard errors, unless a column is read by logarithms: the density neither vanishes nor diverges, and
-    is level over the nearer half of these rows. (Over all of them it would have fallen or risen, and over fewer these are too
-    few to tell its level by.)
+    With p the distance from the edge, from the point e on it goes as :math:`f(p) = f(e)\, g(p) / g(e)`, in all places along the
+    edge alike. The shape is level, exponential, a power, or a product of these, :func:`.edge_shapes.fit_shape`, by the
+    likelihood of the nearest quarter of the rows; of half as many, and again, until it fits them and their distances do not
+    depend on other columns.
 
     Arguments:
         low, high: of each column, (d,), infinite where there is no bound.
+        slack: by which rounded points may lie outside, (d,).
         first, last: the points e of each column, (d,).
-        powers: alpha at either end, (2, d).
-
-    References:
-        Hill, *A simple general approach to inference about the tail of a distribution*, Annals of Statistics 1975.
+        units: of the distances in the shapes at either end, (2, d).
+        shapes: their terms' coefficients, (2, d, 3).
+        nearest: the distances where they end, (2, d).
     """
 
     low: Tensor
     high: Tensor
+    slack: Tensor
     first: Tensor
     last: Tensor
-    powers: Tensor
+    units: Tensor
+    shapes: Tensor
+    nearest: Tensor
 
     @classmethod
     def of(
@@ -60,34 +65,44 @@ class Edges(NamedTuple):
     ) -> Edges:
         """The edges of samples (n, d), each worth so many draws (n,), or one, that are read by a transform.
 
-        With ``natural``, (d,), alpha is that at the upper ends, and not zero, where it may be.
+        ``natural``, (d,), are the powers with which densities go at the upper ends where nothing else is seen.
         """
         x = samples.detach().double()
-        low = [-math.inf if support.low is None else support.low for support in supports]
-        high = [math.inf if support.high is None else support.high for support in supports]
+        worth = x.new_ones(len(x)) if counts is None else counts.double()
         logs = [form is not None and form.log for form in transform.forms]
-        own = natural or [0.0] * len(logs)
-        lower = [_nearby(c - a, log, counts) for c, a, log in zip(x.unbind(1), low, logs, strict=True)]
-        upper = [_nearby(b - c, log, counts, power) for c, b, log, power in zip(x.unbind(1), high, logs, own, strict=True)]
-        first = [a + near for a, (near, _) in zip(low, lower, strict=True)]
-        last = [b - near for b, (near, _) in zip(high, upper, strict=True)]
-        powers = [[power for _, power in ends] for ends in (lower, upper)]
-        return cls(*(x.new_tensor(ends) for ends in (low, high, first, last, powers)))
+        ranks = (x.argsort(0).argsort(0) + 0.5) / len(x) - 0.5
+        low = x.new_tensor([-math.inf if support.low is None else support.low for support in supports])
+        high = x.new_tensor([math.inf if support.high is None else support.high for support in supports])
+        ends = torch.stack([low, high])
+        inner, units, nearest = ends.clone(), torch.ones_like(ends), torch.ones_like(ends)
+        shapes = x.new_zeros(*ends.shape, TERMS)
+        chances = int(ends.isfinite().sum())
+        for side, i in ends.isfinite().nonzero().tolist():
+            sign, edge = 1 - 2 * side, float(ends[side, i])
+            power = natural[i] if side and natural else 0.0
+            others = ranks[:, [j for j in range(len(supports)) if j != i]]
+            start, *rest = _nearby(sign * (x[:, i] - edge), others, worth, power, logs[i], chances)
+            inner[side, i] = edge + sign * start
+            units[side, i], nearest[side, i], shapes[side, i] = rest
+        widths = torch.where(
+            (high - low).isfinite(), high - low, (x - torch.where(low.isfinite(), low, high)).abs().median(0).values
+        )
+        return cls(low, high, ROUNDING * widths, *inner, units, shapes, nearest)
 
     def outside(self, points: Tensor) -> Tensor:
-        """Whether points (..., d) are, (...)."""
-        return ((points < self.low) | (points > self.high)).any(-1)
+        """Whether points (..., d) are, by more than rounding, (...)."""
+        return ((points < self.low - self.slack) | (points > self.high + self.slack)).any(-1)
 
     def inner(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Points (..., d) no nearer to the ends than e, and what goes on from there: log-density (...,) and score (..., d)."""
         kept, rise, score = torch.minimum(torch.maximum(points, self.first), self.last), [], []
         ends = ((points < self.first, self.low, self.first, 1.0), (points > self.last, self.high, self.last, -1.0))
-        for (near, edge, start, sign), power in zip(ends, self.powers, strict=True):
-            whole = torch.where(near, sign * (start - edge), 1.0)
-            least = torch.where(power < 0, _NEAREST[1], _NEAREST[0]) * whole
-            distance = torch.maximum(torch.where(near, sign * (points - edge), 1.0), least)
-            rise.append((power * (distance / whole).log()).sum(-1))
-            score.append(torch.where(near, sign * power / distance, 0.0))
+        of = zip(ends, self.units, self.shapes, self.nearest, strict=True)
+        for (near, edge, start, sign), unit, shape, least in of:
+            whole = torch.where(near, sign * (start - edge), unit) / unit
+            p = torch.maximum(torch.where(near, sign * (points - edge), unit), least) / unit
+            rise.append(((terms(p) - terms(whole)) * shape).sum((-2, -1)))
+            score.append(torch.where(near, sign / unit * (slopes(p) * shape).sum(-1), 0.0))
         return kept, rise[0] + rise[1], score[0] + score[1]
 
     def to(self, device: torch.device) -> Edges:
@@ -98,7 +113,7 @@ class Edges(NamedTuple):
 class EdgedEstimator(Wrapper):
     r"""An estimate read on the real line, z, that goes on next to the edges of columns x as :class:`Edges` say.
 
-    Beyond z(e) it is the density at z(e), times the power, times :math:`|dx/dz|` over what that is at e: its integral and its
+    Beyond z(e) it is the density at z(e), times the shape, times :math:`|dx/dz|` over what that is at e: its integral and its
     draws are those of the columns themselves.
 
     Arguments:
@@ -162,18 +177,48 @@ class EdgedEstimator(Wrapper):
         return self.transform.log_abs_det_jacobian(x, x)
 
 
-def _nearby(distance: Tensor, log: bool, counts: Tensor | None, natural: float = 0.0) -> tuple[float, float]:
-    """How near to an edge rows at these distances (n,) tell the density, and the power with which it goes on from there."""
-    if not bool(torch.isfinite(distance[0])):
-        return 0.0, 0.0
-    worth = torch.ones_like(distance) if counts is None else counts.double()
-    n = float(worth.sum())
-    shares = distance.new_tensor([n ** (-1 / 3), n ** (-1 / 3) / 2, _FEWEST / n]).clamp_max(1)
-    far, half, nearest = (float(value) for value in quantile(distance[:, None], worth, shares)[:, 0])
-    inner = distance < far
-    if not bool(inner.any()):  # many rows at one distance
-        return half, natural
-    slope = float(mean((far / distance[inner]).log()[:, None], worth[inner]))
-    if (natural or not log) and abs(slope * (1 + natural) - 1) < _ERRORS / math.sqrt(float(worth[inner].sum())):
-        return half, natural
-    return nearest, 1 / slope - 1
+def _nearby(
+    distance: Tensor, others: Tensor, worth: Tensor, power: float, log: bool, ends: int
+) -> tuple[float, float, float, Tensor]:
+    """Where a shape begins, the unit of its distances, where it ends, and its terms (3,), by distances (n,) from an edge.
+
+    Arguments:
+        distance: of the rows.
+        others: ranks of the rows in other columns, (n, d - 1), from -1/2 to 1/2.
+        worth: of the rows.
+        power: of the distance, where nothing else is seen.
+        log: whether the column is read by logarithms of the distance, and well known close to the edge.
+        ends: of all columns together.
+    """
+    n, share = float(worth.sum()), _SHARE
+
+    def before(shares: float) -> float:
+        return float(quantile(distance[:, None], worth, distance.new_tensor([min(1.0, shares)])))
+
+    known = power * distance.new_tensor([1.0, *[0.0] * (TERMS - 1)])
+    while True:
+        far = before(share)
+        inner = distance < far
+        if not bool(inner.any()):  # many rows at one distance
+            return far, far, _NEAREST[0] * far, known
+        p, own = distance[inner] / far, worth[inner]
+        shape, fits = fit_shape(p, own, power=power, ends=ends)
+        if (fits and not _depends(p, others[inner], own)) or share * n < _FEWEST:
+            break
+        share /= 2
+    fifth, singular = before(5 / n), bool(shape[[0, 2]].any())
+    start = max(before((_LOG if log else _POWER) * share), fifth) if log or singular else before(_SMOOTH * share)
+    shape = shape + known
+    diverges = bool(shape[0] < 0) and not bool(shape[2] > 0)
+    return min(start, far), far, _NEAREST[1] * min(fifth, far) if diverges else _NEAREST[0] * far, shape
+
+
+def _depends(p: Tensor, others: Tensor, worth: Tensor) -> bool:
+    """Whether distances p (m,) are correlated with others (m, d - 1), or with their squares."""
+    if not others.shape[1]:
+        return False
+    p = p.argsort().argsort().double()[:, None]
+    p, others = ((x - mean(x, worth)) for x in (p, torch.cat([others, others.square()], 1)))
+    sizes = mean(p.square(), worth) * mean(others.square(), worth)
+    share = mean(p * others, worth).square() / sizes.clamp_min(1e-12)
+    return bool((worth.sum() * share > _ERRORS**2).any())

@@ -17,8 +17,11 @@ from disco_samplers.model import Network
 _QUERIES = 256
 """Context rows in one step; the second derivative holds a (queries, n) matrix for each head of one block."""
 
-_HELD_OUT = 0.2
-"""Share of the rows kept out of the context to judge the steps by."""
+_HELD_OUT, _JUDGES = 0.2, 512
+"""Share of the rows kept out of the context to judge the steps by, and how many at most: a judgement is dear."""
+
+_CONTEXT = 2048
+"""Most rows of the context that the steps are made with; the heads then read all of them."""
 
 
 def adapt_heads(
@@ -42,15 +45,16 @@ def adapt_heads(
     """
     generator = torch.Generator().manual_seed(seed)
     order = shuffled(len(x), generator, blocks, x.device)
-    held = max(2, round(_HELD_OUT * len(x))) if len(x) >= 4 else 0
+    held = max(2, min(_JUDGES, round(_HELD_OUT * len(x)))) if len(x) >= 4 else 0
     losses: list[float] = []
     judgements: list[float] = []
-    if not held or len(torch.unique(x[order[held:]], dim=0)) < 2:
+    seen = order[held : held + _CONTEXT]
+    if not held or len(torch.unique(x[seen], dim=0)) < 2:
         return losses, judgements, 0
     parameters = [p.requires_grad_() for p in network.heads.parameters()]
     best, chosen = {name: value.clone() for name, value in network.heads.state_dict().items()}, 0
-    context, judges = x[order[held:]], x[order[:held]]
-    shown, weigh = (None, None) if counts is None else (counts[order[held:]], counts[order[:held]])
+    context, judges = x[seen], x[order[:held]]
+    shown, weigh = (None, None) if counts is None else (counts[seen], counts[order[:held]])
     working = read(network, context, kind, counts=shown, keys=keys)
     probes, scale = probes_of(held, x.shape[1], generator).to(x.device), deviation(context, shown)
     first = criterion(working, judges, probes, scale)

@@ -43,21 +43,16 @@ def criterion(estimator: Any, x: Tensor, probes: Tensor, scale: Tensor) -> Tenso
 
     In units of the samples' scale (d,), with Hutchinson's estimate of the divergence from fixed probes (m, k, d).
     """
-    return criterion_and_log_prob(estimator, x, probes, scale)[0]
-
-
-def criterion_and_log_prob(estimator: Any, x: Tensor, probes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The criterion and the log-density of each row, by one pass of the network."""
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_()
-        log_prob, score = (values.to(x.dtype) for values in estimator.log_prob_and_score(x))
+        score = estimator.log_prob_and_score(x)[1].to(x.dtype)
         scale = scale.clamp_min(torch.finfo(x.dtype).tiny)
         divergence = torch.zeros_like(x[:, 0])
         for probe in probes.to(score.dtype).unbind(1):
             (product,) = torch.autograd.grad((score * scale * probe).sum(), x, retain_graph=True)
             divergence += (product * scale * probe).sum(-1) / probes.shape[1]
     rows: Tensor = (0.5 * (score * scale).square().sum(-1) + divergence).detach().double() / x.shape[1]
-    return rows.nan_to_num(nan=math.inf, neginf=math.inf), log_prob.detach().double()
+    return rows.nan_to_num(nan=math.inf, neginf=math.inf)
 
 
 def improves(judged: Tensor, first: Tensor, counts: Tensor | None = None) -> bool:

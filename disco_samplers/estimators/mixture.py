@@ -24,6 +24,9 @@ _LEAST = 1e-6
 _PATIENCE = 3
 """Numbers of components tried beyond the best one."""
 
+_FITTED = 4096
+"""Most rows that K and the rounds' start are found by; of more, a random part, drawn by the seed."""
+
 
 def fit_mixture(
     samples: Tensor,
@@ -45,7 +48,7 @@ def fit_mixture(
     Arguments:
         samples: (n, d), no column of them constant.
         most: largest K.
-        seed: of the first centres, 0 if neither is given; give this or ``generator``.
+        seed: of the first centres and the part of the rows, 0 if neither is given; give this or ``generator``.
         generator: source of randomness.
         counts: (n,), how many independent draws each row is worth; sums over rows are then over these, and n is their number.
 
@@ -63,12 +66,23 @@ def fit_mixture(
         2
     """
     x = samples.detach().double()
-    d = x.shape[1]
-    n = len(x) if counts is None else float(counts.sum())
     center, scale = mean(x, counts), deviation(x, counts)
     z = (x - center) / scale
     worth = None if counts is None else counts.double()
     seed = seed_of(seed=seed, generator=generator)
+    if len(z) > _FITTED:
+        order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed), device="cpu")[:_FITTED].to(z.device)
+        found = _likeliest(z[order], None if worth is None else worth[order], most, seed)
+        found = _rounds(z, worth, GaussianMixture(found.weights[None], found.means[None], found.covariances[None]))[0][0]
+    else:
+        found = _likeliest(z, worth, most, seed)
+    return GaussianMixture(found.weights, center + found.means * scale, found.covariances * scale[:, None] * scale)
+
+
+def _likeliest(z: Tensor, worth: Tensor | None, most: int, seed: int) -> GaussianMixture:
+    """The mixture of the lowest criterion."""
+    d = z.shape[1]
+    n = len(z) if worth is None else float(worth.sum())
     best, lowest = None, math.inf
     since = 0
     for k in range(1, min(most, int(n // (d + 1))) + 1):
@@ -79,8 +93,7 @@ def fit_mixture(
             best, lowest, since = mixture, criterion, 0
         elif since == _PATIENCE:
             break
-    found = best or _maximise(z, worth, z.new_ones(len(z), 1))
-    return GaussianMixture(found.weights, center + found.means * scale, found.covariances * scale[:, None] * scale)
+    return best or _maximise(z, worth, z.new_ones(len(z), 1))
 
 
 def _fit(z: Tensor, worth: Tensor | None, k: int, generator: torch.Generator) -> tuple[GaussianMixture, float]:
@@ -90,13 +103,13 @@ def _fit(z: Tensor, worth: Tensor | None, k: int, generator: torch.Generator) ->
         _spread(z, worth, k, generator),
         z[torch.randperm(len(z), generator=generator, device=generator.device)[:k].to(z.device)],
     ]
-    return max(_rounds(z, worth, torch.stack(starts if k > 1 else starts[:1])), key=lambda found: found[1])
+    mixtures = _maximise(z, worth, _clusters(z, worth, torch.stack(starts if k > 1 else starts[:1])))
+    return max(_rounds(z, worth, mixtures), key=lambda found: found[1])
 
 
-def _rounds(z: Tensor, worth: Tensor | None, centers: Tensor) -> list[tuple[GaussianMixture, float]]:
-    """Mixtures and their mean log-densities before the last round, from each start's centres (starts, k, d) of clusters."""
-    mixture = _maximise(z, worth, _clusters(z, worth, centers))
-    previous = z.new_full((len(centers),), -math.inf)
+def _rounds(z: Tensor, worth: Tensor | None, mixture: GaussianMixture) -> list[tuple[GaussianMixture, float]]:
+    """Mixtures and their mean log-densities before the last round, from a batch of mixtures to start from."""
+    previous = z.new_full((len(mixture.weights),), -math.inf)
     found: list[tuple[GaussianMixture, float]] = []
     for number in range(_ROUNDS):
         shares, densities = mixture.shares(z)

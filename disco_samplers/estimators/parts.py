@@ -18,9 +18,6 @@ from disco_samplers.estimators.transforms import LinearTransform
 from disco_samplers.model import Network, whiten
 from disco_samplers.reference import GaussianMixture
 
-_FITTED = 4096
-"""Most rows the mixture is fitted to."""
-
 _SHAPE = 2
 _SHEAR = 5
 """Rows for each of d + 1 from which on a part is a sample of its own, and its covariance may be trusted."""
@@ -139,10 +136,9 @@ class WhitenedPartsEstimator(PartsEstimator):
 
 def _deal(x: Tensor, counts: Tensor | None) -> tuple[GaussianMixture, Tensor]:
     """A mixture, and for each row (n, d) the component it falls in, such that each gets enough rows to have a shape."""
-    n, d = x.shape
+    d = x.shape[1]
     generator = torch.Generator().manual_seed(_SEED)
-    some = torch.randperm(n, generator=generator, device=generator.device)[:_FITTED].to(x.device)
-    mixture = fit_mixture(x[some], seed=_SEED, counts=None if counts is None else counts[some])
+    mixture = fit_mixture(x, seed=_SEED, counts=counts)
     while True:
         labels = torch.multinomial(mixture.responsibilities(x).cpu(), 1, generator=generator)[:, 0].to(x.device)
         count = len(mixture.weights)

@@ -1,6 +1,7 @@
 """Pictures: plain arrays in, a figure out. Each needs matplotlib."""
 
 from disco_samplers.pictures.adaptation import plot_adaptation
+from disco_samplers.pictures.contours import closed_lines
 from disco_samplers.pictures.corner import Plane, Posterior, plot_corner
 from disco_samplers.pictures.density import plot_line, plot_plane
 from disco_samplers.pictures.distribution import plot_distribution
@@ -21,6 +22,7 @@ __all__ = [
     "Plane",
     "Posterior",
     "brief",
+    "closed_lines",
     "draw_histogram",
     "edges",
     "figure_of",

@@ -16,6 +16,7 @@ def plot_adaptation(
     chosen: int,
     tried: Mapping[tuple[str, float], float],
     coordinates: tuple[str, float],
+    mixture: float = 0.0,
     path: str | None = None,
 ) -> Any:
     """Draws consistency loss and held-out criterion against the step, the step that was kept, and the coordinates tried.
@@ -26,6 +27,7 @@ def plot_adaptation(
         chosen: the step that was kept.
         tried: minus the log-density in the coordinates tried, by kind and strength.
         coordinates: the chosen ones.
+        mixture: the share that a mixture of Gaussians has.
         path: where to save the picture, if anywhere.
 
     Raises:
@@ -58,6 +60,7 @@ def plot_adaptation(
         axes[1].set_xlim(-0.01, max(1.0, *(strength for _, strength in tried)))
         axes[1].set_xlabel("strength of the tail coordinates")
         axes[1].set_ylabel("cross-fitted -log density (nats)")
-        axes[1].set_title(f"coordinates: kept {coordinates[0]} (dashed)")
+        shared = f", {100 * mixture:.0f} % mixture" if mixture else ""
+        axes[1].set_title(f"coordinates: kept {coordinates[0]} (dashed){shared}")
         axes[1].legend()
     return saved(figure, path)

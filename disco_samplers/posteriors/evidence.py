@@ -30,6 +30,9 @@ _CLEAR, _LOOSE = 12.0, 1 / 3
 """Of stored values it is an error from so many on where the standard errors themselves are rough, by slow chains or heavy
 weights; and only if the values less the fit's scatter by more than this, in units of the fit's own."""
 
+_UNRELATED = 1 / 3
+"""Rank correlation of stored values with the fit below which they are of other rows, where values scatter as the fit's do."""
+
 _LARGE_K = 0.7
 
 
@@ -149,10 +152,11 @@ def log_evidence(
     check_enough(known, "draws")
     generator = generator_on(known.values.device, seed=seed, generator=generator)
     transform = real_coordinates(known)
+    if known.log_prob is not None:
+        check_finite(known.log_prob[:, None], "log_prob")
     rows = Rows.of(to_real(known, transform), generator)
     if rows.log_prob is None:
         return _bridged(rows, _Target(log_posterior, transform), proposal, model, num_proposals, generator)
-    check_finite(rows.log_prob.flatten()[:, None], "log_prob")
     return _from_values(rows, proposal, model, generator)
 
 
@@ -212,11 +216,13 @@ def _bridged(
 def _from_values(rows: Rows, proposal: Proposal, model: DiScoFormer | None, generator: torch.Generator | None) -> Evidence:
     found, kinds = [], []
     for fitted, others in _halves(rows):
+        assert others.log_prob is not None
         g = fit(fitted, others, proposal, model, generator)
+        values, log_g = others.log_prob.flatten(), g.log_prob(others.flat)
+        _check_related(values, log_g, others.size)
         found.append(reciprocal(g, fitted, others))
         kinds.append(g.kind)
-        spread = float((others.log_prob.flatten() - g.log_prob(others.flat)).std())  # type: ignore[union-attr]
-        own = float(g.log_prob(others.flat).std())
+        spread, own = float((values - log_g).std()), float(log_g.std())
         words = f"means that these values imply are missed by {found[-1].difference:.0f} standard errors"
         rough = found[-1].pareto_k > _LARGE_K or others.size < len(others.flat) / 2
         gross = spread > _LOOSE * own and found[-1].difference > (_CLEAR if rough else _DOUBT)
@@ -230,6 +236,17 @@ def _from_values(rows: Rows, proposal: Proposal, model: DiScoFormer | None, gene
         )
     log_z, error = _mean([half.log_z for half in found], [half.variance for half in found])
     return Evidence(log_z, error, k, "reciprocal", tuple(kinds), 0)
+
+
+def _check_related(values: Tensor, log_g: Tensor, size: float) -> None:
+    """Raises ValueError where stored values (n,) are surely not high where the draws, worth ``size``, are dense."""
+    ranks = torch.stack([x.argsort().argsort().double() for x in (values, log_g)])
+    correlation = float(ranks.corrcoef()[0, 1])
+    if float(values.std()) > _LOOSE * float(log_g.std()) and correlation + _DOUBT / math.sqrt(size) < _UNRELATED:
+        raise ValueError(
+            f"log_prob does not follow the draws: its values have a rank correlation of {correlation:.2f} with their density; "
+            "they may be of other rows, or in another order"
+        )
 
 
 def _halves(rows: Rows) -> list[tuple[Rows, Rows]]:

@@ -47,6 +47,8 @@ class MixtureFit:
     """
 
     kind = "mixture"
+    many = 16384
+    """Points at which it is cheap to evaluate."""
 
     def __init__(self, rows: Rows, generator: torch.Generator | None) -> None:
         x = rows.equal(generator)
@@ -116,6 +118,7 @@ class EstimateFit:
     """
 
     kind = "estimate"
+    many = 2048
 
     def __init__(
         self, rows: Rows, base: MixtureFit, model: DiScoFormer, generator: torch.Generator | None, pool: int = _POOL

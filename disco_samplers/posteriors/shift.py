@@ -15,15 +15,24 @@ from disco_samplers.posteriors.rows import Rows
 _BLOCKS = 10
 """Runs of draws, each left out once for the errors."""
 
+_FEW = 2.262 / 1.960
+"""What errors from so few blocks are widened by: Student's law of nine degrees has 95 % within 2.262."""
+
 _MOST_PAIRS = 4096
-_DRAWS = 2048
+_TERMS = 100
 
 
-def jackknife(of: Callable[[int | None], Tensor], *, progress: bool) -> tuple[Tensor, Tensor]:
-    """Values (k,) of all draws, and their standard errors from those without one block each."""
+def jackknife(of: Callable[[int | None], Tensor], *, progress: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Values of all draws, their bias, and their standard errors, from those without one block each.
+
+    References:
+        Quenouille, *Notes on bias in estimation*, Biometrika 1956; Tukey, *Bias and confidence in not quite large samples*,
+        Annals of Mathematical Statistics 1958.
+    """
     without = torch.stack([of(block) for block in tqdm(range(_BLOCKS), disable=not progress, desc="errors")])
     scatter = (without - without.mean(0)).square().sum(0)
-    return of(None), (scatter * (_BLOCKS - 1) / _BLOCKS).sqrt()
+    values = of(None)
+    return values, (_BLOCKS - 1) * (without.mean(0) - values), _FEW * (scatter * (_BLOCKS - 1) / _BLOCKS).sqrt()
 
 
 class Pairs:
@@ -65,20 +74,26 @@ def _resampled(rows: Rows, count: int, generator: torch.Generator | None) -> Ten
     return rows.flat[index[order]]
 
 
-def log_mass_below(f: Fit, generator: torch.Generator | None) -> float:
-    """The log of the mass where a fitted density is lower than at zero, by proposals that reach as far out as zero is."""
-    own = f.sample(_DRAWS, generator).points
+def log_mass_below(f: Fit, generator: torch.Generator | None) -> tuple[float, float]:
+    """The log of the mass where a fitted density is lower than at zero, by proposals that reach as far out as zero is.
+
+    And its standard error from the number of proposals.
+    """
+    own = f.sample(f.many, generator).points
     d, at_zero = own.shape[1], float(f.log_prob(torch.zeros_like(own[:1])))
     base = f if isinstance(f, MixtureFit) else f.base
     top = float(f.log_prob(own).max())
     wide = base.spread(max(1.0, 2 * (top - at_zero) / d))
-    points = torch.cat([base.sample(_DRAWS // 2, generator).points, wide.sample(_DRAWS // 2, generator).points])
+    points = torch.cat([base.sample(f.many // 2, generator).points, wide.sample(f.many // 2, generator).points])
     log_q = torch.logaddexp(base.log_prob(points), wide.log_prob(points)) - math.log(2)
     log_f = f.log_prob(points)
     below = log_f < at_zero
     if not below.any():
-        return -math.inf
-    return min(0.0, float((log_f - log_q)[below].logsumexp(0) - (log_f - log_q).logsumexp(0)))
+        return -math.inf, 0.0
+    log_ratio = log_f - log_q
+    log_p = min(0.0, float(log_ratio[below].logsumexp(0) - log_ratio.logsumexp(0)))
+    within, others = log_ratio[below].softmax(0), log_ratio.softmax(0)[~below]
+    return log_p, math.hypot(float(within.norm()) * -math.expm1(log_p), float(others.norm()))
 
 
 def moments(rows: Rows) -> tuple[Tensor, Tensor]:
@@ -97,9 +112,23 @@ def parameter_shift(a: Rows, b: Rows) -> float:
 
 
 def log_chi2(q: float, d: int) -> float:
-    """The log of the probability of more than q under a chi-squared law."""
-    tail = float(torch.special.gammaincc(*torch.tensor([d / 2, q / 2], dtype=torch.float64, device="cpu")))
-    return math.log(tail) if tail > 0 else -math.inf
+    """The log of the probability of more than q under a chi-squared law, however small.
+
+    References:
+        Abramowitz, Stegun, *Handbook of mathematical functions*, 1964, 6.5.31, the continued fraction.
+
+    Example:
+        >>> log_chi2(4000.0, 2)
+        -2000.0
+    """
+    a, x = d / 2, q / 2
+    tail = float(torch.special.gammaincc(*torch.tensor([a, x], dtype=torch.float64, device="cpu")))
+    if tail > 0:
+        return math.log(tail)
+    rest = 0.0
+    for k in range(_TERMS, 0, -1):
+        rest = k * (a - k) / (x + 2 * k + 1 - a + rest)
+    return a * math.log(x) - x - math.lgamma(a) - math.log(x + 1 - a + rest)
 
 
 def sigmas_of(log_p: float) -> float:
@@ -111,6 +140,8 @@ def sigmas_of(log_p: float) -> float:
     """
     if log_p >= 0:
         return 0.0
+    if log_p == -math.inf:
+        return math.inf
     # By Newton's method on log Phi, for p itself may be too small for a float.
     wanted, x = log_p - math.log(2), torch.tensor(-math.sqrt(max(-2 * log_p, 0.0)), dtype=torch.float64, device="cpu")
     for _ in range(50):

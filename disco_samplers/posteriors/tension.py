@@ -20,7 +20,6 @@ from disco_samplers.randomness import generator_on
 from disco_samplers.reference import Gaussian
 from disco_samplers.types import ArrayLike
 
-_DRAWS = 2048
 _MOST_ROWS = 2048
 """Rows of either side at which densities are evaluated."""
 
@@ -79,8 +78,9 @@ def tension(
     .. math:: \log S = \langle \log L_{ab} \rangle_{ab} - \langle \log L_a \rangle_a - \langle \log L_b \rangle_b, \qquad
         d - 2 \log S \sim \chi^2_d,
 
-    the joint posterior being the product of the two densities. Errors are jackknife estimates that leave out one of ten blocks
-    of successive draws of either chain; they cover the draws' randomness, not a shape that neither density can follow.
+    the joint posterior being the product of the two densities. Bias and errors are jackknife estimates that leave out one of
+    ten blocks of successive draws of either chain, and the error of the proposals is added; they cover the draws' randomness,
+    not a shape that neither density can follow.
 
     Arguments:
         a: (n, d), or :class:`~disco_samplers.Draws`; columns with names are matched by them.
@@ -123,23 +123,27 @@ def tension(
     fits = [_fitted(rows, proposal, model, generator) for rows in (pairs.differences(None, fresh()), *real.sides)]
 
     def everything(left_out: int | None) -> Tensor:
-        """All numbers without one block of draws, with the same random numbers each time."""
+        """All numbers without one block of draws, with the same random numbers each time, and what these leave open, (2, 5)."""
         rows = [pairs.without(left_out, side) for side in pairs.sides]
         x, y = (real.without(left_out, side) for side in real.sides)
         f, of_a, of_b = (g.refit(r) for g, r in zip(fits, (pairs.differences(left_out, fresh()), x, y), strict=True))
-        log_p, d = log_mass_below(f, fresh()), first.dim
-        log_s = _log_suspiciousness(of_a, of_b, x, y, fresh())
+        (log_p, noise_p), d = log_mass_below(f, fresh()), first.dim
+        log_s, noise_s = _log_suspiciousness(of_a, of_b, x, y, fresh())
         divergence = x.mean(of_a.log_prob(x.flat) - of_b.log_prob(x.flat))[0]
-        logs = [log_p, log_chi2(parameter_shift(*rows), d), log_chi2(max(d - 2 * log_s, 0.0), d)]
-        return torch.tensor([*map(sigmas_of, logs), log_s, float(divergence), log_p], dtype=torch.float64, device="cpu")
+        shift, suspicion = sigmas_of(log_p), _suspicion(log_s, d)
+        values = [shift, sigmas_of(log_chi2(parameter_shift(*rows), d)), suspicion, log_s, float(divergence)]
+        noise = [sigmas_of(log_p - noise_p) - shift, 0.0, _suspicion(log_s - noise_s, d) - suspicion, noise_s, 0.0]
+        return torch.tensor([values, noise], dtype=torch.float64, device="cpu")
 
-    values, errors = jackknife(everything, progress=progress)
+    (values, noise), (bias, _), (errors, _) = jackknife(everything, progress=progress)
+    values = values - bias
+    values[:3].clamp_(min=0.0)  # no negative sigmas
     names = {"shift": "sigmas", "Q_DM": "sigmas", "suspicion": "sigmas", "log suspiciousness": "nats", "KL divergence": "nats"}
     shift, gaussian, suspicion, log_s, divergence = (
         Measured(name, float(value), float(error), unit)
-        for (name, unit), value, error in zip(names.items(), values[:5], errors[:5], strict=True)
+        for (name, unit), value, error in zip(names.items(), values, errors.hypot(noise), strict=True)
     )
-    return Tension(shift, math.exp(float(values[5])), gaussian, log_s, suspicion, divergence, fits[0].kind)
+    return Tension(shift, math.erfc(shift.value / 2**0.5), gaussian, log_s, suspicion, divergence, fits[0].kind)
 
 
 def matched(a: Any, b: Any, device: torch.device | None) -> tuple[Draws, Draws]:
@@ -164,20 +168,29 @@ def matched(a: Any, b: Any, device: torch.device | None) -> tuple[Draws, Draws]:
 
 
 def _fitted(rows: Rows, proposal: Proposal, model: DiScoFormer | None, generator: torch.Generator | None) -> Fit:
-    """The better kind of fit, by halves, of all rows."""
-    first, second = (rows.take(times) for times in rows.parts(2))
-    kind = fit(first, second, proposal, model, generator).kind
-    return fit(rows, rows, "mixture" if kind == "mixture" else "estimate", model, generator)
+    """A fit of all rows, of the better kind by halves where there is a choice."""
+    if proposal == "auto":
+        first, second = (rows.take(times) for times in rows.parts(2))
+        proposal = "estimate" if fit(first, second, proposal, model, generator).kind == "estimate" else "mixture"
+    return fit(rows, rows, proposal, model, generator)
 
 
-def _log_suspiciousness(of_a: Fit, of_b: Fit, a: Rows, b: Rows, generator: torch.Generator) -> float:
-    """<log a + log b> over their product less <log a> over a and <log b> over b."""
+def _suspicion(log_s: float, d: int) -> float:
+    """Sigmas of a log-suspiciousness."""
+    return sigmas_of(log_chi2(max(d - 2 * log_s, 0.0), d))
+
+
+def _log_suspiciousness(of_a: Fit, of_b: Fit, a: Rows, b: Rows, generator: torch.Generator) -> tuple[float, float]:
+    """<log a + log b> over their product less <log a> over a and <log b> over b; and its error from the number of proposals."""
     (mean_a, cov_a), (mean_b, cov_b) = moments(a), moments(b)
     precision_a, precision_b = torch.linalg.inv(cov_a), torch.linalg.inv(cov_b)
     covariance = torch.linalg.inv(precision_a + precision_b)
     product = Gaussian(covariance @ (precision_a @ mean_a + precision_b @ mean_b), 1.5 * 0.5 * (covariance + covariance.T))
-    points = torch.cat([f.sample(_DRAWS // 4, generator).points for f in (of_a, of_b)] + [product.draw(_DRAWS // 2, generator)])
+    many = min(of_a.many, of_b.many)
+    points = torch.cat([f.sample(many // 4, generator).points for f in (of_a, of_b)] + [product.draw(many // 2, generator)])
     log_a, log_b = of_a.log_prob(points), of_b.log_prob(points)
     log_q = torch.stack([log_a + math.log(0.25), log_b + math.log(0.25), product.evaluate(points) + math.log(0.5)]).logsumexp(0)
-    joint = float(((log_a + log_b - log_q).softmax(0) * (log_a + log_b)).sum())
-    return joint - float(a.mean(of_a.log_prob(a.flat))[0]) - float(b.mean(of_b.log_prob(b.flat))[0])
+    share, both = (log_a + log_b - log_q).softmax(0), log_a + log_b
+    joint = (share * both).sum()
+    own = a.mean(of_a.log_prob(a.flat))[0] + b.mean(of_b.log_prob(b.flat))[0]
+    return float(joint - own), float((share * (both - joint)).norm())

@@ -169,7 +169,7 @@ def _collisions(config: Mapping[str, Any], names: list[str]) -> tuple[Collisions
     of_pairs = ("strength", "exponent", "method", "batch_size")
     of_operator = {"none": (), "landau": (*of_pairs, "species"), "multispecies": (*of_pairs, "matrix", "subcycle")}
     of_operator["dougherty"] = ("frequency", "species")
-    of_score = {"discoformer": ("keys",), "blob": ("bandwidth",), "maxwellian": ()}
+    of_score = {"discoformer": ("keys", "worth"), "blob": ("bandwidth",), "maxwellian": ()}
     for key, value, known in (("operator", kind, list(of_operator)), ("score", score, list(of_score))):
         if value not in known:
             raise ValueError(f"{key} must be one of {', '.join(known)}, got {value!r}{nearest(value, known)}")
@@ -223,7 +223,7 @@ def _flat(values: Any, path: str = "") -> dict[str, Any]:
 
 def _score(name: str, config: Mapping[str, Any]) -> VelocityScore:
     if name == "discoformer":
-        return DiscoScore(keys=config.get("keys"))
+        return DiscoScore(keys=config.get("keys"), worth=config.get("worth", 1.0))
     return Blob(config.get("bandwidth")) if name == "blob" else Maxwellian()
 
 

@@ -21,8 +21,8 @@ _KEYS: dict[str, dict[str, _Types]] = {
     | {"amplitude": _NUMBER, "mode": (int,), "beams": _LIST, "velocities": (str,)},
     "beams": {"drift": _LIST, "temperature": _LIST, "density": _NUMBER},
     "collisions": {"operator": (str,), "strength": _NUMBER, "exponent": _NUMBER, "method": (str,), "batch_size": (int,)}
-    | {"frequency": _NUMBER, "score": (str,), "keys": (int,), "bandwidth": _NUMBER, "cells": (int,), "every": (int,)}
-    | {"species": _LIST, "matrix": (dict,), "subcycle": _NUMBER},
+    | {"frequency": _NUMBER, "score": (str,), "keys": (int,), "worth": _NUMBER, "bandwidth": _NUMBER}
+    | {"cells": (int,), "every": (int,), "species": _LIST, "matrix": (dict,), "subcycle": _NUMBER},
     "output": {"diagnostics": (int,), "entropy": (int,), "openpmd": (int,), "checkpoint": (int,), "animation": (int,)},
 }
 _REQUIRED = {"": ("grid", "time", "species"), "grid": ("length", "cells"), "time": ("dt", "end"), "species": ("particles",)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,8 @@ from pyro.ops.integrator import potential_grad
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.func import grad_and_value, vmap
+
+from disco_samplers.draws import Draws
 
 Parameters = dict[str, Tensor]
 
@@ -103,6 +106,40 @@ class ModelDensity:
             for name, value in self.unpack(points).items()
         }
 
+    def draws(self, samples: Parameters) -> Draws:
+        """The draws of a run, carried to the real numbers and packed, where the density is their log-posterior.
+
+        With both :func:`~disco_samplers.posteriors.log_evidence` has the evidence of the model.
+
+        Arguments:
+            samples: of each latent (draw, *shape), or (chain, draw, *shape), as ``mcmc.get_samples(group_by_chain=True)`` has
+                them.
+
+        Raises:
+            ValueError: if a latent is missing, or its samples are of another shape.
+
+        Example:
+            >>> import pyro.distributions as dist
+            >>> from disco_samplers.posteriors import log_evidence
+            >>> def model(y):
+            ...     pyro.sample("y", dist.Normal(pyro.sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+            >>> density = ModelDensity.of(model, torch.tensor(2.0))
+            >>> exact = 1 + 0.5**0.5 * torch.randn(400, generator=torch.Generator().manual_seed(0))
+            >>> found = log_evidence(density.draws({"x": exact}), density, seed=0)
+            >>> abs(found.log_z - float(dist.Normal(0.0, 2**0.5).log_prob(torch.tensor(2.0)))) < 5 * found.standard_error
+            True
+        """
+        if missing := [name for name in self.shapes if name not in samples]:
+            raise ValueError(f"samples lack {', '.join(missing)}: the model has {', '.join(self.shapes)}")
+        real = {}
+        for name, shape in self.shapes.items():
+            x = samples[name].detach()
+            real[name] = self.transforms[name](x) if name in self.transforms else x
+            lead = _leading(real[name], shape)
+            if len(lead) not in (1, 2) or real[name].shape != lead + shape:
+                raise ValueError(f"samples of {name} must be (draw, *shape) or (chain, draw, *shape), got {tuple(x.shape)}")
+        return Draws(self.pack(real), names=[label for name, shape in self.shapes.items() for label in _labels(name, shape)])
+
     def start(self, count: int, strategy: Callable[..., Any] = init_to_sample) -> Tensor:
         """Starting points (count, d) of finite density, each from a run of the model under an initialisation strategy of Pyro.
 
@@ -169,6 +206,12 @@ class ModelDensity:
         # With all of them finite it was not a singular matrix at one point: the model cannot be vectorised.
         self._vectorised = count == 1 or not bool(torch.isfinite(potential).all())
         return gradient, potential
+
+
+def _labels(name: str, shape: torch.Size) -> list[str]:
+    """A name for each entry of a tensor."""
+    indices = itertools.product(*map(range, shape))
+    return [f"{name}[{','.join(map(str, index))}]" for index in indices] if shape else [name]
 
 
 def _leading(value: Tensor, shape: torch.Size) -> torch.Size:

@@ -213,6 +213,8 @@ def _constraint(supports: Sequence[Support], event_dim: int, names: Sequence[str
     if groups and groups[0].columns != tuple(range(len(supports))):
         some = ", ".join(names[i] for i in groups[0].columns)
         raise ValueError(f"support: {groups[0].kind} of {some} must be of all columns, in their order, for Pyro has no other")
+    if groups and groups[0].kind == "subsimplex":
+        raise ValueError("support: Pyro has no subsimplex; take in what is left of one as the last column, and say simplex")
     if groups:
         return constraints.simplex if groups[0].kind == "simplex" else constraints.ordered_vector
     found = [_interval(support) for support in supports]

@@ -9,13 +9,14 @@ from disco_samplers.extras import optional
 optional("sklearn", "sklearn")
 
 from .density import DiscoDensity  # noqa: E402
+from .far import FarFeaturesWarning  # noqa: E402
 from .outlier import DiscoOutlierDetector  # noqa: E402
 from .regressor import DiscoRegressor  # noqa: E402
 
 if TYPE_CHECKING:
     from .pyod import DiscoOD as DiscoOD
 
-__all__ = ["DiscoDensity", "DiscoOutlierDetector", "DiscoRegressor"]
+__all__ = ["DiscoDensity", "DiscoOutlierDetector", "DiscoRegressor", "FarFeaturesWarning"]
 
 
 def __getattr__(name: str) -> Any:

@@ -58,7 +58,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
 
     by importance sampling; it is 0 for a row without any cell. Rows that lack different cells are compared with
     ``whole=True``. In ``fit`` missing cells are drawn given the row's others: once by a normal law in the columns' coordinates,
-    then anew by the estimate of these rows. A row with missing cells takes as long as 32 whole ones.
+    then anew by the estimate of these rows. A row with missing cells takes as long as 32 whole ones, one that
+    lacks more than half of them as 256.
 
     Parameters
     ----------

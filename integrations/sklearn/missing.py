@@ -15,8 +15,8 @@ from torch.special import ndtri
 
 from disco_samplers.estimators import AtomTransform, JohnsonTransform
 
-_DRAWS = 32
-"""Times that a row is filled in."""
+_DRAWS, _MANY = 32, 256
+"""Times that a row is filled in; and one that lacks more than half of its cells, of which little tells the others."""
 
 _PART = 1024
 """Rows that are filled in at a time."""
@@ -78,7 +78,7 @@ class MissingCells:
     @cached_property
     def _noise(self) -> Tensor:
         """Normal numbers (k, d): the same for all rows, so that answers do not depend on which are asked together."""
-        sobol = SobolEngine(self._rows.shape[1], scramble=True, seed=self._seed).draw(_DRAWS, dtype=torch.float64)
+        sobol = SobolEngine(self._rows.shape[1], scramble=True, seed=self._seed).draw(_MANY, dtype=torch.float64)
         normal: Tensor = ndtri(sobol.clamp(1e-6, 1 - 1e-6)).to(self._rows)
         return normal
 
@@ -121,11 +121,11 @@ class MissingCells:
         answer = rows.new_empty(len(rows))
         if (~lacking).any():
             answer[~lacking] = _added(estimate.log_prob(rows[~lacking]).to(rows), rows[~lacking], units)
-        for part in _parts(lacking):
-            x, log_q = self._filling.draws(rows[part], self._noise)
+        for part, count in _parts(rows, lacking):
+            x, log_q = self._filling.draws(rows[part], self._noise[:count])
             log_prob = _of_each(estimate.log_prob, x)
             log_weight = log_prob - log_q
-            found = log_weight.logsumexp(1) - math.log(_DRAWS)
+            found = log_weight.logsumexp(1) - math.log(count)
             found = torch.where(rows[part].isnan().all(1), 0.0, found)
             value = _added(log_prob.flatten(), x.flatten(0, 1), units).view(log_prob.shape).clamp_min(_LEAST)
             answer[part] = (log_weight.softmax(1) * value).sum(1) if whole else found
@@ -138,19 +138,23 @@ class MissingCells:
         if (~lacking).any():
             log_prob, score = estimate.log_prob_and_score(rows[~lacking])
             answer[~lacking], gradient[~lacking] = log_prob.to(rows), score.to(rows)
-        for part in _parts(lacking & ~rows.isnan().all(1)):
-            x, log_q = self._filling.draws(rows[part], self._noise)
+        for part, count in _parts(rows, lacking & ~rows.isnan().all(1)):
+            x, log_q = self._filling.draws(rows[part], self._noise[:count])
             log_prob, score = estimate.log_prob_and_score(x.flatten(0, 1))
             log_weight = log_prob.to(x).view(log_q.shape) - log_q
-            answer[part] = log_weight.logsumexp(1) - math.log(_DRAWS)
+            answer[part] = log_weight.logsumexp(1) - math.log(count)
             mean = (log_weight.softmax(1)[..., None] * score.to(x).view(x.shape)).sum(1)
             gradient[part] = torch.where(rows[part].isnan(), torch.nan, mean)
         return answer, gradient
 
 
-def _parts(chosen: Tensor) -> Iterator[Tensor]:
-    """The numbers of the rows chosen, (n,), some at a time."""
-    return (part for part in chosen.nonzero()[:, 0].split(_PART) if len(part))
+def _parts(rows: Tensor, chosen: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """The numbers of the rows chosen of (n, d), some at a time, and how often these are filled in."""
+    sparse = rows.isnan().double().mean(1) > 0.5
+    for kind, count in ((chosen & ~sparse, _DRAWS), (chosen & sparse, _MANY)):
+        for part in kind.nonzero()[:, 0].split(_PART * _DRAWS // count):
+            if len(part):
+                yield part, count
 
 
 class _Filling:

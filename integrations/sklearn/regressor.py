@@ -20,6 +20,7 @@ from disco_samplers.estimate import MAX_KEYS, ConditionalEstimate
 from disco_samplers.estimators import Slices
 
 from .density import weights
+from .far import Reach
 from .reading import READINGS, best_reading, read_as
 from .table import checked, checked_targets, dequantized, resolutions, weighed
 
@@ -38,7 +39,7 @@ class DiscoRegressor(RegressorMixin, BaseEstimator):
     ``sample`` are of all together.
 
     Integers and ties are dequantised as in :class:`DiscoDensity`. Far from the fitted rows a prediction is
-    that of a tail which goes on as it began.
+    that of a tail which goes on as it began, however narrow; a :class:`FarFeaturesWarning` says so.
 
     Parameters
     ----------
@@ -159,6 +160,7 @@ class DiscoRegressor(RegressorMixin, BaseEstimator):
         keys = self.keys if len(rows) > self.keys else None
         self.estimates_ = [read_as(self.reading_, model, rows[:, some], counts, keys, self.power_) for some in columns]
         self.effective_size_ = self.estimates_[0].effective_size
+        self._reach = Reach(table[:, :d], getattr(self, "feature_names_in_", None))
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
@@ -216,7 +218,9 @@ class DiscoRegressor(RegressorMixin, BaseEstimator):
     def _laws(self, X: Any, *, all_targets: bool = False) -> list[ConditionalEstimate]:
         """The laws of each target given the rows of X, or of all targets together."""
         check_is_fitted(self)
-        values = torch.from_numpy(checked(self, X, reset=False)).to(self.estimates_[0].device)
+        table = checked(self, X, reset=False)
+        self._reach.warn(table)
+        values = torch.from_numpy(table).to(self.estimates_[0].device)
         given = list(range(self.n_features_in_))
         asked = self.estimates_[-1:] if all_targets else self.estimates_[: self._targets]
         return [ConditionalEstimate(e, Slices(e.estimator, given, values, e.dim), batched=True, numpy=True) for e in asked]

@@ -14,7 +14,7 @@ import torch
 from disco_samplers import files, pictures
 from disco_samplers.arrays import default_names
 from disco_samplers.commands.shared.output import told
-from disco_samplers.draws import Draws, Support, blocks_of, described_of, supports_of
+from disco_samplers.draws import GROUPS, Draws, Support, blocks_of, described_of, supports_of
 
 
 def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
@@ -64,18 +64,18 @@ def supported(table: files.Table, given: Sequence[str]) -> files.Table:
         found = described_of(found, [name for name in table.names if name not in columns])
         bounds: Any = [edge.strip() or None for edge in where.split(",")] if "," in where else where
         try:
-            if where in ("simplex", "ordered"):
+            if where in GROUPS:
                 supports_of({tuple(columns): where}, table.names)
                 found[tuple(columns)] = where
             else:
                 found |= {column: Support.of(bounds, column) for column in columns}
         except (TypeError, ValueError) as error:
-            known = where.startswith("circular:") or where in ("simplex", "ordered")
+            known = where.startswith("circular:") or where in GROUPS
             raise ValueError(
                 f"--support {text}: {error}"
                 if known
                 else f"--support {text}: write positive, unit, real, or LOW,HIGH with either left out; circular:PERIOD of "
-                "angles; A,B,C=simplex or A,B,C=ordered"
+                "angles; A,B,C=simplex, subsimplex or ordered"
             ) from error
     return dataclasses.replace(table, support=found)
 
@@ -100,23 +100,24 @@ def warned(draws: Draws, path: str) -> Draws:
     return draws
 
 
-def given_values(table: files.Table, given: Sequence[str], option: str = "--given") -> dict[str, float]:
-    """The values of --given, or of another option, each written as COLUMN=VALUE.
+def given_values(options: argparse.Namespace, table: files.Table, option: str = "given") -> dict[str, float]:
+    """The values of --given, or of another option, each written as COLUMN=VALUE, for columns of a table that was read.
 
     Raises:
         ValueError: if one is no number, of no column, or of one that has a value already.
     """
     found: dict[str, float] = {}
-    for text in given:
+    known = ", ".join(table.names) + " (--columns and --exclude leave no others)" * bool(options.columns or options.exclude)
+    for text in getattr(options, option):
         name, equals, value = text.rpartition("=")
         if not equals or name not in table.names:
-            raise ValueError(f"{option} {text}: write COLUMN=VALUE with a column of {', '.join(table.names)}")
+            raise ValueError(f"--{option} {text}: write COLUMN=VALUE with a column of {known}")
         if name in found:
-            raise ValueError(f"{option} {text}: {name} has the value {found[name]:.6g} already")
+            raise ValueError(f"--{option} {text}: {name} has the value {found[name]:.6g} already")
         try:
             found[name] = float(value)
         except ValueError as error:
-            raise ValueError(f"{option} {text}: the value must be a number") from error
+            raise ValueError(f"--{option} {text}: the value must be a number") from error
     return found
 
 

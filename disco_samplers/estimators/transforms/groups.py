@@ -19,7 +19,8 @@ class GroupTransform(ClosedForm):
     r"""Columns of groups as columns that do not bound one another; the others as they are.
 
     Of ordered columns the first and the distances :math:`y_i = x_i - x_{i - 1} > 0`. Of a simplex of k columns the first
-    k - 1 shares of what is left, with the last column left out,
+    k - 1 shares of what is left, with the last column left out (of a subsimplex, that is a simplex whose last column is not
+    there, all of them),
 
     .. math:: y_i = x_i / r_i \in (0, 1), \qquad r_i = \sum_{j \ge i} x_j, \qquad
         \log |\det J| = -\sum_{i < k} \log r_i,
@@ -57,7 +58,7 @@ class GroupTransform(ClosedForm):
         """Numbers of the columns x that have a column y each, and the supports of these."""
         # A share is near one where all later columns are near zero: a level density has a power of their number there.
         self.powers = [
-            float(len(one.columns) - 2 - one.columns.index(i)) if isinstance(one, Member) and one.kind == "simplex" else 0.0
+            float(_size(one) - 2 - one.columns.index(i)) if isinstance(one, Member) and one.kind != "ordered" else 0.0
             for i, one in enumerate(supports)
             if i in kept
         ]
@@ -78,13 +79,15 @@ class GroupTransform(ClosedForm):
                 s = torch.stack([pulled[i] for i in own], -1)
                 found = s - torch.nn.functional.pad(s[..., 1:], (0, 1))
             else:
-                left = _left(x[..., own])
-                share = x[..., own[:-1]].double() / left
-                s = torch.stack([pulled[i] for i in own[:-1]], -1)
+                whole = _whole(x, group)
+                left = _left(whole)
+                share = whole[..., :-1] / left
+                s = torch.stack([pulled[i] for i in own[: _size(group) - 1]], -1)
                 after = ((share * s + 1) / left).flip(-1).cumsum(-1).flip(-1)
                 found = s / left + torch.nn.functional.pad(after[..., 1:], (0, 1))
-                found = torch.nn.functional.pad(found, (0, 1))
-                found = found - found.mean(-1, keepdim=True)
+                if group.kind == "simplex":
+                    found = torch.nn.functional.pad(found, (0, 1))
+                    found = found - found.mean(-1, keepdim=True)
             pulled |= dict(zip(own, found.unbind(-1), strict=True))
         return self._volume(x), torch.stack([pulled[i] for i in range(self.dim)], -1)
 
@@ -97,18 +100,20 @@ class GroupTransform(ClosedForm):
         return torch.Size([*shape[:-1], self.dim])
 
     def _volume(self, x: Tensor) -> Tensor:
-        whole = [_left(x[..., list(g.columns)]).log().sum(-1) for g in self.groups if g.kind == "simplex"]
+        whole = [_left(_whole(x, group)).log().sum(-1) for group in self.groups if group.kind != "ordered"]
         return -torch.stack(whole).sum(0) if whole else x.new_zeros(x.shape[:-1], dtype=torch.float64)
 
     def _call(self, x: Tensor) -> Tensor:
         columns = list(x.double().unbind(-1))
         for group in self.groups:
             own = list(group.columns)
-            z = x[..., own].double()
             if group.kind == "ordered":
+                z = x[..., own].double()
                 found = torch.cat([z[..., :1], z.diff(dim=-1)], -1)
             else:
-                off = (z.sum(-1, keepdim=True) - 1).abs() > ROUNDING * len(own)
+                z = _whole(x, group)
+                off = x[..., own].double().sum(-1, keepdim=True) - 1
+                off = (off.abs() if group.kind == "simplex" else off) > ROUNDING * len(own)
                 share = z[..., :-1] / _left(z)
                 # No nearer to a corner than what is left of it there.
                 least = 1 - z.flip(-1).cumsum(-1).flip(-1)[..., 1:].clamp_min(_NEAREST) / _left(z)
@@ -124,11 +129,22 @@ class GroupTransform(ClosedForm):
             if group.kind == "ordered":
                 found = torch.stack([columns[i] for i in group.columns], -1).cumsum(-1)
             else:
-                share = torch.stack([columns[i] for i in group.columns[:-1]], -1)
+                share = torch.stack([columns[i] for i in group.columns[: _size(group) - 1]], -1)
                 rest = torch.cat([torch.ones_like(share[..., :1]), (1 - share).cumprod(-1)], -1)
                 found = torch.cat([share, torch.ones_like(share[..., :1])], -1) * rest
-            columns |= dict(zip(group.columns, found.unbind(-1), strict=True))
+            columns |= dict(zip(group.columns, found.unbind(-1), strict=False))
         return torch.stack([columns[i] for i in range(self.dim)], -1)
+
+
+def _size(group: Member) -> int:
+    """Columns of the simplex that a group is, or is all of but its last."""
+    return len(group.columns) + (group.kind == "subsimplex")
+
+
+def _whole(x: Tensor, group: Member) -> Tensor:
+    """All columns (..., k) of that simplex at points x (..., d)."""
+    own = x[..., list(group.columns)].double()
+    return own if group.kind == "simplex" else torch.cat([own, (1 - own.sum(-1, keepdim=True)).clamp_min(0)], -1)
 
 
 def _left(x: Tensor) -> Tensor:

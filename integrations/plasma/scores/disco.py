@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import DensityEstimate, DiScoFormer
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_count, check_positive
 from disco_samplers.estimate import check_model
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.reference import StudentT
@@ -34,6 +34,10 @@ class DiscoScore:
     unequal weight are read as weighted draws, worth Kish's effective size. A cell with fewer than 16 particles, or whose
     particles do not spread in every direction, gets the score of its Maxwellian.
 
+    A wave of small amplitude is less than the noise of as many independent draws, and is then taken for noise in part. The
+    particles of a quiet start lie far more evenly than draws: ``worth`` says by how much, until collisions or chaos have mixed
+    them.
+
     Arguments:
         model: the network; by default the shipped "velocities", the same in any frame, as velocity space has no axes.
         keys: the most particles of a cell that the network is shown, chosen at random but the same way at every call; all of
@@ -42,10 +46,12 @@ class DiscoScore:
             the case of one cell.
         calibrate: whether scores are brought to keep the moment identities of any distribution; see
             :func:`~disco_samplers.integrations.plasma.scores.calibrated.calibrate`.
+        worth: how many independent draws a particle is worth, from 1 on.
 
     Raises:
-        TypeError: if ``keys`` or ``adapt`` is not an integer.
-        ValueError: if ``keys`` is below 16 or ``adapt`` negative.
+        TypeError: if ``keys`` or ``adapt`` is not an integer, or ``worth`` no number.
+        ValueError: if ``keys`` is below 16, ``adapt`` negative or ``worth`` below 1, or above it together with ``keys`` or
+            ``adapt``: some particles of a cell, chosen at random, lie as draws do.
 
     References:
         DiScoFormer (https://arxiv.org/abs/2511.05924), whose experiments use it for the Fokker-Planck equation.
@@ -58,7 +64,13 @@ class DiscoScore:
     """
 
     def __init__(
-        self, model: DiScoFormer | None = None, *, keys: int | None = None, adapt: int = 0, calibrate: bool = True
+        self,
+        model: DiScoFormer | None = None,
+        *,
+        keys: int | None = None,
+        adapt: int = 0,
+        calibrate: bool = True,
+        worth: float = 1.0,
     ) -> None:
         if keys is not None:
             check_count("keys", keys, FEWEST)
@@ -66,7 +78,12 @@ class DiscoScore:
         if model is not None:
             check_model(model)
         self.model = DiScoFormer.from_pretrained(DEFAULTS["velocity"]) if model is None else model
-        self.keys, self.adapt, self.calibrate = keys, adapt, calibrate
+        check_positive("worth", worth)
+        if worth < 1 or (worth > 1 and (adapt or keys is not None)):
+            raise ValueError(
+                f"worth must be at least 1, that of a particle drawn at random, and 1 beside keys or adapt, got {worth}"
+            )
+        self.keys, self.adapt, self.calibrate, self.worth = keys, adapt, calibrate, worth
 
     def __call__(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
         """The score (n, dv); see :class:`~disco_samplers.integrations.plasma.types.VelocityScore`."""
@@ -117,7 +134,8 @@ class DiscoScore:
     def _evaluate(self, context: Tensor, w: Tensor, queries: Tensor, mask: Tensor, density: bool) -> tuple[Tensor, Tensor]:
         """Log-densities (b, m) and scores (b, m, dv) in b cells, of contexts (b, k, dv) with weights (b, k)."""
         if not self.adapt:
-            estimate = self.model.condition(context, weights=w)
+            size = None if self.worth == 1 else self.worth * w.sum(1).square() / w.square().sum(1)
+            estimate = self.model.condition(context, weights=w, effective_size=size)
             return _answers(estimate, queries, density)
         log_prob, score = queries.new_zeros(queries.shape[:2]), torch.zeros_like(queries)
         for i, here in enumerate(mask):

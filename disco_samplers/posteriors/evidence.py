@@ -91,9 +91,10 @@ def log_evidence(
     .. math:: Z = \int L(\theta)\, \pi(\theta)\, d\theta
 
     A normalised density g is fitted to one half of the draws and bridged to the posterior by the other half, and the other way
-    round; the mean of the two is log Z (:func:`~disco_samplers.posteriors.bridge.bridge` has the formula), whose errors from the
-    draws are taken to be the same. g is a Gaussian mixture, or DiScoFormer's estimate in up to twenty columns, in which the draws that it did not see are likelier. The halves
-    of chains are their first and last draws; correlated and weighted draws count by what they are worth.
+    round; the mean of the two, whose errors from the draws are one, is log Z
+    (:func:`~disco_samplers.posteriors.bridge.bridge` has the formula). g is a Gaussian mixture, or DiScoFormer's estimate in up
+    to twenty columns, in which the draws that it did not see are likelier. The halves of chains are their first and last draws;
+    correlated and weighted draws count by what they are worth.
 
     Without a function it takes the log-posterior stored with the draws, ``Draws(..., log_prob=...)``, and the reciprocal form
     in a region of high density (:func:`~disco_samplers.posteriors.reciprocal.reciprocal`). Either must be log-likelihood plus

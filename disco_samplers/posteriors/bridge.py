@@ -19,10 +19,11 @@ Mean = Callable[[Tensor], tuple[Tensor, float]]
 
 
 class Bridged(NamedTuple):
-    """log Z, its variance, and the slope that is one where the draws follow the density, with its standard error."""
+    """log Z, its variances from the draws of q and of g, and the slope that is one where draws follow q, with its error."""
 
     log_z: float
-    variance: float
+    of_draws: float
+    of_sample: float
     slope: float
     slope_error: float
 
@@ -71,9 +72,9 @@ def bridge(at_draws: Tensor, share: Tensor, size: float, mean: Mean, at_sample: 
     squares = f1.square()
     first = float(squares.mean() / f1.mean().square()) - 1
     pooled = float((sample.ratio * squares).mean() / f1.mean().square()) - 1
-    variance = first / m + max(pooled, 0.0) / sample.pool + second_variance / float(second) ** 2
+    of_draws, of_sample = second_variance / float(second) ** 2, first / m + max(pooled, 0.0) / sample.pool
     slope, error = _slope(at_draws - log_z, share * size, at_sample - log_z)
-    return Bridged(log_z, variance, slope, error)
+    return Bridged(log_z, of_draws, of_sample, slope, error)
 
 
 def _slope(of_draws: Tensor, worth: Tensor, of_sample: Tensor) -> tuple[float, float]:

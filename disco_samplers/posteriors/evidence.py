@@ -91,9 +91,10 @@ def log_evidence(
     .. math:: Z = \int L(\theta)\, \pi(\theta)\, d\theta
 
     A normalised density g is fitted to one half of the draws and bridged to the posterior by the other half, and the other way
-    round; the mean of the two is log Z (:func:`~disco_samplers.posteriors.bridge.bridge` has the formula). g is a Gaussian
-    mixture, or DiScoFormer's estimate in up to twenty columns, in which the draws that it did not see are likelier. The halves
-    of chains are their first and last draws; correlated and weighted draws count by what they are worth.
+    round; the mean of the two, whose errors from the draws are one, is log Z
+    (:func:`~disco_samplers.posteriors.bridge.bridge` has the formula). g is a Gaussian mixture, or DiScoFormer's estimate in up
+    to twenty columns, in which the draws that it did not see are likelier. The halves of chains are their first and last draws;
+    correlated and weighted draws count by what they are worth.
 
     Without a function it takes the log-posterior stored with the draws, ``Draws(..., log_prob=...)``, and the reciprocal form
     in a region of high density (:func:`~disco_samplers.posteriors.reciprocal.reciprocal`). Either must be log-likelihood plus
@@ -209,7 +210,10 @@ def _bridged(
         words = f"log-odds of draws rise with it by {half.slope:.2f}, not by 1"
         _doubt(abs(half.slope - 1) / half.slope_error, half.slope < _WRONG, words)
     k = max(pareto_k(r[torch.isfinite(r)].cpu().numpy()) for r in ratios)
-    log_z, error = _mean([half.log_z for half in found], [half.variance for half in found])
+    # How far a fit of one half is off is seen by the other half in the same product of deviations, whichever was fitted.
+    of_draws = sum(math.sqrt(half.of_draws) for half in found) / len(found)
+    log_z, of_samples = _mean([half.log_z for half in found], [half.of_sample for half in found])
+    error = math.hypot(of_draws, of_samples)
     return Evidence(log_z, error, k, "bridge", tuple(kinds), target.num_evaluations)
 
 

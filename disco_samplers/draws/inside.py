@@ -44,7 +44,7 @@ def inside(values: Tensor, supports: Sequence[Support], names: Sequence[str]) ->
             beyond = (column - moved).abs().double() > ROUNDING * scale
             if beyond.any():
                 rows = beyond.nonzero()[:, 0].tolist()
-                where = f"support {tuple(support)}" if type(support) is Support else "simplex"
+                where = support.kind if isinstance(support, Member) else f"support {tuple(support)}"
                 raise ValueError(
                     f"{len(rows)} rows lie outside the {where} of column {name}: {first(rows)}, "
                     f"the first with {float(column[rows[0]]):.6g}"

@@ -83,7 +83,7 @@ def suggest_after(draws: Draws, new: Tensor) -> dict[str, tuple[int, str]]:
         >>> x = torch.rand(200, 2, generator=torch.Generator().manual_seed(0))
         >>> own = Draws(2 * x, names=["tau", "p"])
         >>> suggest_after(own, torch.stack([2 * x[:, 0] - 0.1, 2 * x[:, 1]], 1))
-        {'tau': (9, 'positive')}
+        {'tau': (11, 'positive')}
     """
     known, found = draws.support or [Support()] * draws.dim, {}
     grouped = {name for names in suggest_supports(draws) if isinstance(names, tuple) for name in names}

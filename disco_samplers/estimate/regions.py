@@ -101,7 +101,7 @@ class HighestDensity:
         off = [off_edges(axis, one) for axis, one in zip(axes, supports, strict=True)]
         points = torch.from_numpy(np.stack(np.meshgrid(*off), -1).reshape(-1, 2)).to(self._places.device)
         log_prob = self.estimate.log_prob(points).cpu().numpy().reshape(_SIDE, _SIDE)
-        lines = closed_lines(*axes, log_prob, self.level)
+        lines = closed_lines(axes[0], axes[1], log_prob, self.level)
         samples = self.estimate.samples
         return lines if self._numpy else [torch.from_numpy(line).to(samples) for line in lines]
 

@@ -81,13 +81,13 @@ class Edges(NamedTuple):
             sign, edge = 1 - 2 * side, float(ends[side, i])
             power = natural[i] if side and natural else 0.0
             others = ranks[:, [j for j in range(len(supports)) if j != i]]
-            start, *rest = _nearby(sign * (x[:, i] - edge), others, worth, power, logs[i], chances)
+            start, unit, least, shape = _nearby(sign * (x[:, i] - edge), others, worth, power, logs[i], chances)
             inner[side, i] = edge + sign * start
-            units[side, i], nearest[side, i], shapes[side, i] = rest
+            units[side, i], nearest[side, i], shapes[side, i] = unit, least, shape
         widths = torch.where(
             (high - low).isfinite(), high - low, (x - torch.where(low.isfinite(), low, high)).abs().median(0).values
         )
-        return cls(low, high, ROUNDING * widths, *inner, units, shapes, nearest)
+        return cls(low, high, ROUNDING * widths, inner[0], inner[1], units, shapes, nearest)
 
     def outside(self, points: Tensor) -> Tensor:
         """Whether points (..., d) are, by more than rounding, (...)."""

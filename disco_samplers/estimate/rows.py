@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,7 +69,8 @@ def batch_counts(
     share = share / share.sum(1, keepdim=True)
     if effective_size is None:
         return share / share.square().sum(1, keepdim=True)
-    size = as_tensor(effective_size, "effective_size").to(x.device).double().reshape(-1)
+    given = effective_size if isinstance(effective_size, Tensor) else np.atleast_1d(effective_size)
+    size = as_tensor(given, "effective_size").to(x.device).double().reshape(-1)
     if len(size) not in (1, len(x)) or not bool((size >= 1).all() and torch.isfinite(size).all()):
         raise ValueError(
             f"effective_size of a batch must be one number from 1 on, or one for each of the {len(x)} data sets, "

@@ -199,9 +199,15 @@ class _Trial:
 
     def _crossfit(self, fit: Any, evaluate: Any, queries: Tensor) -> Tensor:
         """By the same folds each time."""
-        generator = torch.Generator().manual_seed(self.seed)
-        options = {"generator": generator, "queries": queries, "counts": self.worth, "blocks": self.blocks}
-        return crossfit(self.x, fit, evaluate, **options)
+        return crossfit(
+            self.x,
+            fit,
+            evaluate,
+            generator=torch.Generator().manual_seed(self.seed),
+            queries=queries,
+            counts=self.worth,
+            blocks=self.blocks,
+        )
 
     def _readings(self, kinds: tuple[Kind, ...], rows: Tensor, own: Tensor | None) -> list[Any]:
         first = read(self.network, rows, kinds[0], counts=own, keys=self.keys)

@@ -83,12 +83,6 @@ class Places(NamedTuple):
         volume = u.cosh().log().sum(-1) + self.factor.diagonal().log().sum()
         return y, volume - self.change.log_abs_det_jacobian(y, z)
 
-    def of_points(self, points: Tensor, rows: Tensor) -> Tensor:
-        """The u (b, m) of points (b, m) of one free column, of some rows (b,)."""
-        z = self.change(points[..., None])[..., 0]
-        u: Tensor = ((z - self.centres[rows]) / self.factor[0, 0]).asinh()
-        return u
-
 
 class Grid(NamedTuple):
     """Slices of some rows (b,) on one grid: log-density by u (b, K) or (b, K, K), log-integral and its error (b,)."""
@@ -164,20 +158,6 @@ class Quadrature:
         for rows, density, step in self._fine():
             u = _inverse(density, step, levels.to(density).expand(len(density), -1))
             found.append(self.places.at(u[..., None], rows)[0][..., 0])
-        return torch.cat(found)[self._order]
-
-    def share_below(self, points: Tensor) -> Tensor:
-        """Shares (b, m) of the mass below points (b, m) of the one free column."""
-        found = []
-        for rows, density, step in self._fine():
-            mass = 0.5 * step * (density[:, 1:] + density[:, :-1])
-            below = torch.nn.functional.pad(mass.cumsum(1), (1, 0))
-            place = (self.places.of_points(points[rows], rows) + _REACH) / step
-            j = place.long().clamp(0, mass.shape[1] - 1)
-            t = (place - j).clamp(0, 1)
-            first, last = density.gather(1, j), density.gather(1, j + 1)
-            inner = below.gather(1, j) + step * t * (first + 0.5 * t * (last - first))
-            found.append(inner / below[:, -1:])
         return torch.cat(found)[self._order]
 
     def sample(self, num_samples: int, generator: torch.Generator | None) -> Tensor:

@@ -40,7 +40,9 @@ class DiscoOD(BaseDetector):
     0
     """
 
-    def __init__(self, contamination: float = 0.1, *, robust: bool = True, folds: int = 5, random_state: Any = 0) -> None:
+    def __init__(
+        self, contamination: float = 0.1, *, robust: bool = True, folds: int | None = None, random_state: Any = 0
+    ) -> None:
         super().__init__(contamination=contamination)
         self.robust = robust
         self.folds = folds

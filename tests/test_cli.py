@@ -172,19 +172,21 @@ def test_json_says_that_the_input_has_not_mixed(here, capsys):
     assert told["r_hat"]["x1"] < 1.1
 
 
-def test_new_draws_beyond_zero_are_told(here, capsys):
+@pytest.mark.parametrize(
+    ("top", "beyond", "where", "support"),
+    [(3.0, lambda x: x < 0, "below zero", "positive"), (1.0, lambda x: (x < 0) | (x > 1), "below zero or above one", "unit")],
+)
+def test_new_draws_beyond_an_end_are_told(here, capsys, top, beyond, where, support):
     """A scale with many draws at its edge: the estimate has density beyond it, and the command says what would forbid that."""
     u = np.random.default_rng(0).random((300, 2))
-    files.write_table("scale.csv", {"tau": u[:, 0] + 1e-6, "mu": u[:, 1] - 0.5})
+    files.write_table("scale.csv", {"tau": top * u[:, 0] + 1e-6, "mu": u[:, 1] - 0.5})
     more = ["--num-samples", "200", "--num-chains", "4", "--num-warmup", "10", "--quiet", "--out", "new.csv"]
     out = run(capsys, "sample", "scale.csv", *more)
     tau = files.read_table("new.csv").values[:, 0]
-    assert (
-        f"{(tau < 0).sum()} of 800 new draws of tau lie below zero, where no input draw is: if it cannot be negative, say "
-        "--support tau=positive" in out
-    )
+    assert f"{beyond(tau).sum()} of 800 new draws of tau lie {where}, where no input draw is: if it" in out
+    assert f"say --support tau={support}\n" in out
     assert "of mu lie" not in out
-    assert "lie below" not in run(capsys, "sample", "scale.csv", *more, "--support", "tau=positive")
+    assert "lie below" not in run(capsys, "sample", "scale.csv", *more, "--support", f"tau={support}")
 
 
 def test_the_method_that_is_printed_may_be_asked_for(here, capsys):

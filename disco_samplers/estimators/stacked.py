@@ -136,14 +136,13 @@ def mixture_share(
         seen = torch.ones(len(samples), dtype=torch.bool, device=samples.device)
         seen[held] = False
         worth = None if counts is None else counts[seen]
-        own = read(network, samples[seen], kind, counts=worth, keys=keys)
+        fitted = read(network, samples[seen], kind, counts=worth, keys=keys)
         mixture = fit_mixture(samples[seen], seed=seed, counts=worth)
-        fits.append((own, mixture))
+        fits.append((fitted, mixture))
         with torch.no_grad():
-            rows = samples[held].double()
-            logs.append(torch.stack([own.log_prob(samples[held]).double() - log_z, mixture.evaluate(rows)], 1))
-    held = torch.cat(folds)
-    weigh = None if counts is None else counts[held]
+            rows = samples[held]
+            logs.append(torch.stack([fitted.log_prob(rows).double() - log_z, mixture.evaluate(rows.double())], 1))
+    weigh = None if counts is None else counts[torch.cat(folds)]
     log_prob = torch.cat(logs)
     share = _likeliest(log_prob[:, 1] - log_prob[:, 0], weigh)
     if share < _LEAST:
@@ -151,8 +150,8 @@ def mixture_share(
     d, scale = samples.shape[1], deviation(samples, counts)
     probes = probes_of(len(samples), d, generator).to(samples)
     judged = []
-    for (own, mixture), rows in zip(fits, folds, strict=True):
-        judged.append(torch.stack([_judged(one, samples[rows], probes[rows], scale) for one in (own, mixture)], 1))
+    for pair, held in zip(fits, folds, strict=True):
+        judged.append(torch.stack([_judged(one, samples[held], probes[held], scale) for one in pair], 1))
     own, other = torch.cat(judged).unbind(1)
     together = _shared(own, other, log_prob, share)
     alone = torch.stack([own[:, 0], -log_prob[:, 0]], 1)

@@ -10,6 +10,7 @@ from .guidance import DiscoGuidance  # noqa: E402
 from .guidance_record import GuidanceRecord  # noqa: E402
 from .langevin_scheduler import DiscoLangevinScheduler  # noqa: E402
 from .likelihood import probability_flow_log_prob  # noqa: E402
+from .local_data import LocalData, Near  # noqa: E402
 from .memorisation import MemorisationReport, memorisation  # noqa: E402
 from .noised_data import NoisedData  # noqa: E402
 from .pipeline import DiscoPipeline, DiscoPipelineOutput  # noqa: E402
@@ -24,7 +25,9 @@ __all__ = [
     "DiscoScoreModel",
     "GuidanceRecord",
     "LinearBasis",
+    "LocalData",
     "MemorisationReport",
+    "Near",
     "NoisedData",
     "SchedulerCheck",
     "check_scheduler",

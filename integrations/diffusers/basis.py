@@ -105,7 +105,11 @@ class LinearBasis(nn.Module):
 
     def lift(self, z: Tensor) -> Tensor:
         """Points (..., D) of coordinates (..., k)."""
-        return self.mean + z @ self.components
+        return self.mean + self.turn(z)
+
+    def turn(self, z: Tensor) -> Tensor:
+        """Vectors (..., D), scores and noise say, of those in coordinates (..., k)."""
+        return z @ self.components
 
     def rest_score(self, rest: Tensor, sigma: Tensor) -> Tensor:
         """Score (m, D) of what is orthogonal to the basis, noised to sigma (m, 1) > 0."""
@@ -126,6 +130,47 @@ class LinearBasis(nn.Module):
         """Coordinates along R, and what is left."""
         inner = rest @ self.rest_components.T
         return inner, rest - inner @ self.rest_components
+
+
+class Coordinates(nn.Module):
+    """Data (n, D) as they are, in the place of a :class:`LinearBasis`: there is no rest.
+
+    Arguments:
+        size: number of coordinates, D.
+    """
+
+    mean: Tensor
+    rest_dim = 0
+    rest_variances: tuple[float, ...] = ()
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+
+    @property
+    def rank(self) -> int:
+        """Number of coordinates, D."""
+        return len(self.mean)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The points, and a rest of zero."""
+        return x - self.mean, torch.zeros_like(x)
+
+    def lift(self, z: Tensor) -> Tensor:
+        """The points."""
+        return z + self.mean
+
+    def turn(self, z: Tensor) -> Tensor:
+        """The vectors."""
+        return z
+
+    def rest_score(self, rest: Tensor, sigma: Tensor) -> Tensor:
+        """Zero, of shape (m, D)."""
+        return torch.zeros_like(rest)
+
+    def rest_log_prob(self, rest: Tensor, sigma: float) -> Tensor:
+        """Zero, of shape (m,)."""
+        return torch.zeros_like(rest[:, 0])
 
 
 def _mean(x: Tensor, counts: Tensor | None) -> Tensor:

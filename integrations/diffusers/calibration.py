@@ -1,4 +1,4 @@
-"""How much to trust the exact denoiser of the training set at each noise level, judged on held-out rows."""
+"""How much to trust each denoiser at each noise level, judged on held-out rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,25 @@ from disco_samplers.estimators import shuffled
 from disco_samplers.reference import OptimalDenoiser
 
 from .data_checks import scale_of
+from .local_data import LocalData, Near
+from .stack import stacked
 
 KNOTS = 9
 """Noise levels at which the weight is measured."""
 
 _RANGE = 0.02, 4.0
 """First and last of them, in units of the data's scale; beyond the last the exact denoiser is used alone."""
+
+IMAGE_KNOTS = 12
+"""The same for images that are read patch by patch."""
+
+_IMAGE_RANGE = 0.02, 40.0
+
+_HELD_IMAGES = 64
+"""Images that judge a stack: some ten thousands of pixels."""
+
+_TRIALS, _TRIED = 4, slice(3, 8, 2)
+"""Part of them, and the levels, by which it is told where patches are taken from."""
 
 _HELD_OUT = 0.2
 _DRAWS = 1000
@@ -27,11 +40,15 @@ _DRAWS = 1000
 Denoiser = Callable[[Tensor, float], Tensor]
 
 
-def knots(data: Tensor, counts: Tensor | None = None) -> Tensor:
-    """The :data:`KNOTS` noise levels (K,) of data (n, k), from far below its scale to where it is Gaussian."""
+def knots(data: Tensor, counts: Tensor | None = None, *, images: bool = False) -> Tensor:
+    """The noise levels (K,) of data (n, k), from far below its scale to where it is Gaussian.
+
+    There are :data:`KNOTS` or, of ``images`` of many pixels, in which a signal is seen through far more noise,
+    :data:`IMAGE_KNOTS`.
+    """
     scale = scale_of(data, counts)
-    low, high = (math.log10(end * scale) for end in _RANGE)
-    return torch.logspace(low, high, KNOTS, dtype=torch.float64, device="cpu")
+    low, high = (math.log10(end * scale) for end in (_IMAGE_RANGE if images else _RANGE))
+    return torch.logspace(low, high, IMAGE_KNOTS if images else KNOTS, dtype=torch.float64, device="cpu")
 
 
 def held_out_weights(
@@ -85,3 +102,50 @@ def held_out_weights(
         weights.append(float((each * (x - ours) * gap).sum() / (each * gap.square()).sum().clamp_min(1e-300)))
     # The exact denoiser only gains with sigma; what falls is noise of the estimate.
     return torch.tensor(weights, dtype=torch.float64, device="cpu").clamp(0, 1).cummax(0).values
+
+
+def held_out_images(count: int, parts: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Which of ``count`` images of one of some parts judge a stack, and which are read for that."""
+    held = max(2, min(_HELD_IMAGES // parts, round(_HELD_OUT * count)))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")
+    return order[:held], order[held:]
+
+
+def nearest(data: Tensor, shape: tuple[int, int, int], counts: Tensor | None, *, context_size: int, seed: int) -> Near:
+    """Where the patches that a window is compared with are taken from: nearby or anywhere, by the loss on images held out."""
+    held, kept = held_out_images(len(data), _TRIALS, seed)
+    worth = None if counts is None else counts[kept]
+    losses = []
+    for near in (trials := (Near.of(shape), Near.of(shape, anywhere=True))):
+        local = LocalData(data[kept], shape, lambda sigma: [], worth, near=near, context_size=context_size, seed=seed)
+        sigmas = knots(data, counts, images=True)[_TRIED]
+        losses.append(float(held_out_stack([(local, data[held])], sigmas, seed=seed)[1].log().sum()))
+    return trials[losses.index(min(losses))]
+
+
+def held_out_stack(
+    parts: list[tuple[LocalData, Tensor]], sigmas: Tensor, *, seed: int, progress: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The weights (K, c) of the answers of local data at some noise levels (K,), and the loss (K,) that they leave.
+
+    Arguments:
+        parts: local data and images (m, D) that it has not read, of each class.
+        sigmas: (K,).
+        seed: of the noise.
+        progress: whether to show a progress bar.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    clean = torch.cat([images for _, images in parts])
+    weights, losses = [], []
+    for sigma in tqdm(sigmas.tolist(), disable=not progress, desc="calibrating"):
+        found = []
+        for local, images in parts:
+            noise = torch.randn(images.shape, generator=generator, dtype=torch.float32, device=generator.device)
+            y = images + sigma * noise.to(images)
+            found.append(torch.stack([answer(y, sigma) for answer in local.answers()]))
+        answers = torch.cat(found, 1)
+        weight = stacked(answers, clean)
+        weights.append(weight)
+        denoised = (weight.to(answers)[:, None, None] * answers).sum(0)
+        losses.append((denoised - clean).square().mean().double().cpu())
+    return torch.stack(weights), torch.stack(losses)

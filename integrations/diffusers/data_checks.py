@@ -59,6 +59,30 @@ def checked_data(data: ArrayLike, counts: Tensor | None = None) -> Tensor:
     return x
 
 
+FEW_IMAGES = 50
+"""Fewest images that are read patch by patch."""
+
+
+def checked_images(x: Tensor, locality: object, share: object, config: dict[str, object]) -> None:
+    """What is wrong with images (N, ...) that are to be read patch by patch.
+
+    Raises:
+        ValueError: if ``locality`` is unknown, the data have no neighbouring pixels or are too few, or options of the network
+            are given, which is not asked.
+    """
+    if locality != "auto":
+        raise ValueError(f'locality must be "auto" or None, got {locality!r}')
+    if x.ndim not in (3, 4):
+        raise ValueError(
+            f"locality is of images (N, C, H, W) or series (N, C, L), whose pixels have neighbours; got {tuple(x.shape)}"
+        )
+    if len(x) < FEW_IMAGES:
+        raise ValueError(f"data has {len(x)} images; at least {FEW_IMAGES} are needed to read them patch by patch")
+    wrong = ["share"] if share is not None else []
+    if wrong := wrong + sorted(set(config) & {"replicas", "adapt", "cache_size"}):
+        raise ValueError(f"{', '.join(wrong)}: not used with locality, which reads no noised contexts; leave it out")
+
+
 def scale_of(x: Tensor, counts: Tensor | None) -> float:
     """Root mean square of the columns' standard deviations of rows (n, k), each worth so many draws (n,)."""
     x = x.double()

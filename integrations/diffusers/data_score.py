@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.model import DiScoFormerConfig
 
-from .basis import LinearBasis
-from .calibration import KNOTS, held_out_weights, knots
+from .basis import Coordinates, LinearBasis
+from .calibration import IMAGE_KNOTS, KNOTS, held_out_images, held_out_stack, held_out_weights, knots
+from .local_data import LocalData, Near
 from .noised_data import NoisedData, weight_curve
+from .stack import stack_curve
+from .trajectory import Noised, trajectory_noise
 
 
 class DataScore(nn.Module):
@@ -20,8 +23,8 @@ class DataScore(nn.Module):
 
     .. math:: \hat\epsilon(y, \sigma) = V\, \hat\epsilon_z(V^\top (y - \mu), \sigma) - \sigma\, s_{\mathrm{rest}}(y, \sigma)
 
-    Buffers hold the data, their classes and the weights of the exact denoiser (row 0 for all data, row 1 + c for class c), so
-    that the module is saved and moved whole.
+    Buffers hold the data, their classes and the weights of the exact denoiser (row 0 for all data, row 1 + c for class c) or,
+    of images that are read patch by patch, of the stack (one for all), so that the module is saved and moved whole.
 
     Arguments:
         size: coordinates of a sample, D.
@@ -31,15 +34,18 @@ class DataScore(nn.Module):
         classes: number of classes; None where the data have no labels.
         weighted: whether rows are worth unlike: ``counts``, (N,), says how many independent draws each is worth.
         context: options of :class:`NoisedData`.
+        images: (C, H, W) of images that are read patch by patch (:class:`LocalData`); None of data that are not.
+        near: which patches a window is compared with.
     """
 
     disco: DiScoFormer
-    basis: LinearBasis
+    basis: LinearBasis | Coordinates
     data: Tensor
     labels: Tensor
     counts: Tensor | None
     log_sigma: Tensor
-    weight: Tensor
+    weight: Tensor | None
+    stack: Tensor | None
 
     def __init__(
         self,
@@ -50,19 +56,27 @@ class DataScore(nn.Module):
         classes: int | None,
         weighted: bool,
         context: dict[str, int],
+        images: tuple[int, int, int] | None = None,
+        near: Near | None = None,
     ) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):  # weights that are loaded or set later: nothing is to be drawn for them
             self.disco = DiScoFormer(DiScoFormerConfig.from_dict(disco)).requires_grad_(False).eval()
-        self.basis = LinearBasis(size, *basis)
+        self.basis = LinearBasis(size, *basis) if near is None else Coordinates(size)
         self.register_buffer("data", torch.zeros(num_samples, basis[0]))
         self.register_buffer("labels", torch.zeros(num_samples, dtype=torch.int64))
         self.register_buffer("counts", torch.ones(num_samples, dtype=torch.float64) if weighted else None)
-        self.register_buffer("log_sigma", torch.zeros(1 + (classes or 0), KNOTS, dtype=torch.float64))
-        self.register_buffer("weight", torch.zeros(1 + (classes or 0), KNOTS, dtype=torch.float64))
-        self._classes, self._context = classes, context
+        levels = KNOTS if near is None else IMAGE_KNOTS
+        self.register_buffer("log_sigma", torch.zeros(1 + (classes or 0), levels, dtype=torch.float64))
+        if near is None:
+            self.register_buffer("weight", torch.zeros(1 + (classes or 0), levels, dtype=torch.float64))
+            self.register_buffer("stack", None)
+        else:
+            self.register_buffer("weight", None)
+            self.register_buffer("stack", torch.zeros(levels, len(near.sizes) + 2, dtype=torch.float64))
+        self._classes, self._context, self._images, self._near = classes, context, images, near
         self._dtype = torch.float32
-        self._noised: dict[int | None, NoisedData] = {}
+        self._noised: dict[int | None, Noised] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -95,10 +109,10 @@ class DataScore(nn.Module):
             for label, rows in self.groups(labels, len(y)):
                 for level in sigma[rows].unique().tolist():
                     at = rows[sigma[rows] == level]
-                    noise[at] += factor * self.noised(label).trajectory_noise(z[at], level, trajectory_steps)
+                    noise[at] += factor * trajectory_noise(self.noised(label), z[at], level, trajectory_steps)
         column = sigma[:, None].to(y)
         least = 1e-6  # a sigma of zero has no score, and nothing to remove
-        return noise @ self.basis.components - column * self.basis.rest_score(rest, column.clamp_min(least))
+        return self.basis.turn(noise) - column * self.basis.rest_score(rest, column.clamp_min(least))
 
     def log_density(self, y: Tensor, sigma: float, class_labels: Any = None) -> Tensor:
         """The density heads' log-density (B,) of y (B, D) at a level."""
@@ -108,7 +122,7 @@ class DataScore(nn.Module):
             log_prob[rows] += self.noised(label).log_prob(z[rows], sigma)
         return log_prob
 
-    def noised(self, label: int | None = None) -> NoisedData:
+    def noised(self, label: int | None = None) -> Noised:
         """The estimates, at any noise level, of all data or of one class."""
         if label not in self._noised:
             self._noised[label] = self._estimates(*self._rows(label), label)
@@ -133,17 +147,21 @@ class DataScore(nn.Module):
     def calibrate(self, held_out: bool, progress: bool, blocks: Tensor | None = None) -> None:
         """Fills the weights: zero below the last knot or, ``held_out``, what held-out rows of the data say.
 
-        Of rows of chains, ``blocks`` (N,) numbers the runs that are held out as a whole.
+        Of rows of chains, ``blocks`` (N,) numbers the runs that are held out as a whole. Images that are read patch by patch
+        have a stack of answers instead.
         """
+        if self._near is not None:
+            self._calibrate_stack(held_out, progress)
+            return
+        assert self.weight is not None
         for label in (None, *self.labels.unique().tolist()) if self._classes else (None,):
             (rows, counts), at = self._rows(label), _row(label)
             sigmas = knots(rows, counts)
             self.log_sigma[at] = sigmas.log()
             if held_out:
 
-                def fit(kept: Tensor, worth: Tensor | None, label: int | None = label) -> Any:
-                    noised = self._estimates(kept, worth, label)
-                    noised.weight = lambda sigma: 0.0
+                def fit(kept: Tensor, worth: Tensor | None) -> Any:
+                    noised = NoisedData(self.disco, kept, lambda sigma: 0.0, worth, **self._context)
                     return lambda y, sigma: y - sigma * noised.noise(y, sigma)
 
                 what = "calibrating" if label is None else f"calibrating class {label}"
@@ -151,6 +169,22 @@ class DataScore(nn.Module):
                 runs = None if blocks is None else blocks if label is None else blocks[self.labels.cpu() == label]
                 self.weight[at] = held_out_weights(rows, sigmas, fit, counts=counts, blocks=runs, **options)
             self.weight[at, -1] = 1.0
+
+    def _calibrate_stack(self, held_out: bool, progress: bool) -> None:
+        """Fills the stack, one for all classes, by some images of each that are left out; all are read afterwards."""
+        assert self.stack is not None
+        sigmas, seed = knots(self.data, self.counts, images=True), self._context["seed"]
+        self.log_sigma[:] = sigmas.log()
+        self.stack[:, -2] = 1.0  # whole images, which is where likelihoods end
+        if not held_out:
+            return
+        labels = self.labels.unique().tolist() if self._classes else [None]
+        parts = []
+        for label in labels:
+            rows, counts = self._rows(label)
+            held, kept = held_out_images(len(rows), len(labels), seed)
+            parts.append((self._local(rows[kept], None if counts is None else counts[kept]), rows[held]))
+        self.stack[:-1] = held_out_stack(parts, sigmas[:-1], seed=seed, progress=progress)[0].to(self.stack)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_noised": {}}  # copies may change what contexts were made from
@@ -174,9 +208,20 @@ class DataScore(nn.Module):
         own = self.labels == label
         return self.data[own], None if self.counts is None else self.counts[own]
 
-    def _estimates(self, rows: Tensor, counts: Tensor | None, label: int | None) -> NoisedData:
+    def _estimates(self, rows: Tensor, counts: Tensor | None, label: int | None) -> Noised:
+        if self._near is not None:
+            return self._local(rows, counts)
+        assert self.weight is not None
         at = _row(label)
         return NoisedData(self.disco, rows, weight_curve(self.log_sigma[at], self.weight[at]), counts, **self._context)
+
+    def _local(self, rows: Tensor, counts: Tensor | None) -> LocalData:
+        assert self._near is not None
+        assert self._images is not None
+        assert self.stack is not None
+        stack = stack_curve(self.log_sigma[0], self.stack)
+        options = {name: self._context[name] for name in ("context_size", "seed")}
+        return LocalData(self.basis.lift(rows), self._images, stack, counts, near=self._near, **options)
 
 
 def _row(label: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -192,11 +193,12 @@ class DiscoGuidance(PipelineCallback):
         if len(y) < 3:
             raise ValueError(f"diversify moves the samples of a batch apart: it needs at least 3 of them, got {len(y)}")
         flat = y.flatten(1).float()
-        basis = self.reference.basis if self.reference is not None else LinearBasis.fit(flat, 0.95)
+        known = None if self.reference is None else self.reference.basis
+        basis = known if isinstance(known, LinearBasis) else LinearBasis.fit(flat, 0.95)
         z, _ = basis.project(flat)
         with torch.no_grad():
             score = self._reader(z.device).condition(z).score(z)
-        moved = -strength * sigma**2 * score @ basis.components
+        moved = -strength * sigma**2 * basis.turn(score)
         return y.add(moved.reshape(y.shape).to(y.dtype))
 
     def _reader(self, device: torch.device) -> DiScoFormer:
@@ -211,13 +213,14 @@ class DiscoGuidance(PipelineCallback):
             return
         reference = self.reference
         least = max(sigma, 0.05 * reference.noised().scale)  # of clean samples, at a level that smooths over neighbours
-        log_prob = reference.log_prob(y, least, self.class_labels)
+        known = reference.stack is None  # patches have no density
+        log_prob = float(reference.log_prob(y, least, self.class_labels).mean()) if known else math.nan
         score = reference.score(y, least, self.class_labels).flatten(1)
         distance = nearest_distances(reference.flat(y), reference.samples.flatten(1))
         self.record.add(
             sigma=sigma,
             moved=moved,
-            log_prob=float(log_prob.mean()),
+            log_prob=log_prob,
             score_norm=float(score.norm(dim=1).mean()),
             distance=float(distance.mean()),
         )

@@ -13,8 +13,8 @@ from disco_samplers.arrays import check_count
 from disco_samplers.extras import optional
 from disco_samplers.randomness import seed_of
 
-from .noised_data import NoisedData
 from .score_model import DiscoScoreModel
+from .trajectory import Noised
 
 Divergence = Literal["exact", "hutchinson"]
 
@@ -107,7 +107,7 @@ def probability_flow_log_prob(
 class _Flow:
     """Right-hand side of the ODE of (z, log-density), against log sigma."""
 
-    def __init__(self, noised: NoisedData, probes: Tensor | None, bar: Any) -> None:
+    def __init__(self, noised: Noised, probes: Tensor | None, bar: Any) -> None:
         self.noised, self.probes, self.bar = noised, probes, bar
 
     def __call__(self, time: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

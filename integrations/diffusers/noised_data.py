@@ -95,19 +95,10 @@ class NoisedData:
             noise = noise - (weight * sigma * self.exact.score(y.double(), sigma)).to(y.dtype)
         return noise
 
-    def trajectory_noise(self, y: Tensor, sigma: float, steps: int) -> Tensor:
-        """Noise between y and the end of its probability-flow trajectory, in at most so many steps; with 0 the prediction."""
-        noise = self.noise(y, sigma)
-        if not steps or sigma <= 0:
-            return noise
-        z, level = y, sigma
-        # One ladder of levels for every start, so that their contexts are encoded once.
-        ladder = self.scale * torch.logspace(math.log10(4), -2, steps, dtype=torch.float64, device="cpu")
-        for lower in [*ladder[ladder < 0.9 * sigma].tolist(), 0.0]:
-            z, level = z + (lower - level) * noise, lower
-            if lower:
-                noise = self.noise(z, lower)
-        return (y - z) / sigma
+    def encode(self, sigma: float) -> None:
+        """Encodes the contexts of a level ahead of their use."""
+        if self.weight(max(sigma, _SIGMA_LEAST * self.scale)) < 1:
+            self.noise(self.data[:1], sigma)
 
     def log_prob(self, y: Tensor, sigma: float) -> Tensor:
         """Log-density (m,) of the blurred data at y (m, k), from the density heads; normalised up to their error."""

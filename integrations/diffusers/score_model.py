@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -19,10 +21,12 @@ from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.types import ArrayLike
 
-from .basis import LinearBasis
+from .basis import Coordinates, LinearBasis
+from .calibration import nearest
 from .conventions import conventions_of
-from .data_checks import FEW, checked_data, checked_labels
+from .data_checks import FEW, checked_data, checked_images, checked_labels
 from .data_score import DataScore
+from .local_data import Near
 from .parameterization import VARIANCE_PRESERVING, parameterization
 
 _SMALL = 16
@@ -30,6 +34,9 @@ _SMALL = 16
 
 _SHARE = 0.99
 _ROWS_A_DIRECTION = 4
+
+_PATCHES = 8192
+"""Patches that one is compared with. For 5,000 digits of 28 x 28, four times as many lower the denoising loss by 1 to 5 %."""
 
 
 class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
@@ -41,7 +48,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     (``parameterization``); :meth:`matching` gives the same model in the conventions of a scheduler. Data are carried in a
     linear basis, the rest as Gaussian noise of known variance (:class:`LinearBasis`); at large noise the exact denoiser of the
     training set takes over, where held-out rows say so (:class:`NoisedData`). The first use of a noise level encodes its
-    contexts; they are cached.
+    contexts; they are cached. Images can be read patch by patch instead (:class:`LocalData`): what is met again in a new image
+    is a stroke or an edge, not the image.
 
     Arguments:
         shape: of one sample: (d,), (C, L), (C, H, W), ...
@@ -49,13 +57,14 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         rank: dimensions of the basis k.
         rest_rank: directions outside the basis whose variance is known (:class:`LinearBasis`).
         model: configuration of the DiScoFormer.
-        context_size: most rows of a context.
+        context_size: most rows of a context; of images that are read patch by patch, patches that one is compared with.
         replicas: independently noised contexts at each level, whose scores are averaged.
         seed: of noise, subsets and the calibration's split.
         adapt: steps of on-the-fly adaptation at each noise level; 0 for none.
         cache_size: most noise levels (of each class) whose contexts are kept.
         num_class_embeds: number of classes; None where the data have no labels.
         weighted: whether rows are worth unlike, as weighted draws and those of chains are.
+        near: of images that are read patch by patch, :class:`Near` as plain values; None of data that are not.
         parameterization: "epsilon", "v_prediction", "sample" (VP), "edm", "edm_cosine", "flow", "flow_epsilon",
             "flow_sample", "score" (VE) or "consistency".
         num_train_timesteps: of the VP or flow schedule.
@@ -100,6 +109,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         cache_size: int = 64,
         num_class_embeds: int | None = None,
         weighted: bool = False,
+        near: dict[str, Any] | None = None,
         parameterization: str = "epsilon",
         num_train_timesteps: int = 1000,
         beta_start: float = 0.0001,
@@ -128,7 +138,9 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         for name, least in (("context_size", FEW), ("replicas", 1), ("adapt", 0), ("cache_size", 1)):
             check_count(name, context[name], least)
         check_count("consistency_steps", consistency_steps, 0)
-        super().__init__(math.prod(shape), num_samples, (rank, rest_rank), model or {}, num_class_embeds, weighted, context)
+        images, known = (None, None) if near is None else (_image_shape(shape), Near.from_dict(near))
+        size, ranks = math.prod(shape), (rank, rest_rank)
+        super().__init__(size, num_samples, ranks, model or {}, num_class_embeds, weighted, context, images, known)
 
     @classmethod
     def from_data(
@@ -137,6 +149,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         *,
         labels: ArrayLike | None = None,
         share: float | None = None,
+        locality: Literal["auto"] | None = None,
         model: DiScoFormer | None = None,
         scheduler: Any | None = None,
         calibrate: bool = True,
@@ -152,6 +165,9 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             labels: (N,) classes, whole numbers from zero on.
             share: of the variance that the basis keeps. By default everything up to 16 dimensions; above, 0.99 of it, or what
                 one direction for every four samples keeps, where that is less.
+            locality: "auto" for images or series that are read patch by patch, with patches from nearby or from anywhere,
+                whichever leaves the lower denoising loss on images held out. The network then serves
+                :class:`DiscoGuidance` alone.
             model: the pretrained network; by default the shipped "axes" where the columns are carried as they are, and
                 "rotations" in a basis, whose directions are no columns of the data.
             scheduler: whose conventions to take; those of DDPM otherwise.
@@ -170,6 +186,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             raise ValueError("labels cannot be given with draws that repeat or weigh nothing: leave these out")
         x = checked_data(given, counts)
         x = placed(x, "data", device_of(model), free=not isinstance(given, Tensor))
+        if locality is not None:
+            checked_images(x, locality, share, config)
         flat = x.flatten(1)
         if share is None and flat.shape[1] > _SMALL:
             worth = len(flat) if counts is None else round(float(counts.sum()))
@@ -177,8 +195,16 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         else:
             share, most = 1.0 if share is None else share, None
         counts = None if counts is None else counts.to(flat.device)
-        basis = LinearBasis.fit(flat, share, most, counts)
-        if len(flat) < 2 * basis.rank:
+        near: Near | None = None
+        basis: LinearBasis | Coordinates = Coordinates(flat.shape[1])
+        if locality is None:
+            basis = LinearBasis.fit(flat, share, most, counts)
+        else:
+            config = {"context_size": _PATCHES} | config
+            options = {name: config.get(name, 0) for name in ("context_size", "seed")}
+            images = _image_shape(x.shape[1:])
+            near = nearest(flat, images, counts, **options) if calibrate else Near.of(images)
+        if locality is None and len(flat) < 2 * basis.rank:
             raise ValueError(
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "
                 f"{2 * basis.rank} are needed: give more samples or a smaller share"
@@ -197,6 +223,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 model=model.config.to_dict(),
                 num_class_embeds=None if classes is None else int(classes.max()) + 1,
                 weighted=counts is not None,
+                near=None if near is None else dataclasses.asdict(near),
                 **_as_pipelines_read_it(shape) | conventions | config,
             )
         made.disco, made.basis = copy.deepcopy(model).float().requires_grad_(False).eval(), basis
@@ -315,9 +342,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         labels = [label for label, _ in self.groups(wanted, 1 if wanted is None else len(wanted))]
         for sigma in tqdm(sorted(set(sigmas), reverse=True), disable=not progress, desc="encoding"):
             for label in labels:
-                noised = self.noised(label)
-                if noised.weight(max(sigma, 1e-12)) < 1:
-                    noised.noise(noised.data[:1], sigma)
+                self.noised(label).encode(sigma)
 
     def matching(self, scheduler: Any, **changes: Any) -> DiscoScoreModel:
         """The same model, data and cache shared, in the conventions of a scheduler.
@@ -376,6 +401,13 @@ def _known(draws: Draws) -> tuple[ArrayLike, Tensor | None, Tensor | None]:
     """The distinct rows of draws, how many independent ones each is worth if not one, and the runs that they are of."""
     rows, counts = draws.counts()
     return rows if draws.is_tensor else rows.numpy(), counts, draws.blocks()
+
+
+def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """(C, H, W) of images; a series (C, L) is one of height one."""
+    channels, *space = shape
+    height, width = (1, *space) if len(space) == 1 else space
+    return channels, height, width
 
 
 def _as_pipelines_read_it(shape: tuple[int, ...]) -> dict[str, Any]:

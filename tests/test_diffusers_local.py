@@ -1,0 +1,215 @@
+"""Images read patch by patch: windows, the exact answer for patches, the stack, and the model made of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from disco_samplers import Draws
+from disco_samplers.reference import OptimalDenoiser
+
+pytest.importorskip("diffusers")
+import diffusers
+from disco_samplers.integrations.diffusers import (
+    DiscoGuidance,
+    DiscoPipeline,
+    DiscoScoreModel,
+    LocalData,
+    Near,
+    probability_flow_log_prob,
+)
+from disco_samplers.integrations.diffusers.stack import stack_curve, stacked
+from disco_samplers.integrations.diffusers.windows import chunks, starts
+
+SHAPE = (1, 8, 8)
+OPTIONS = {"near": Near((3,)), "context_size": 10**6, "seed": 0}
+
+
+def strokes(count: int, seed: int, size: int = 8, new: bool = False) -> torch.Tensor:
+    """Images (n, 1, size, size) of a line across and one down; new ones cross where others do not."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.full((count, 1, size, size), -1.0)
+    places = torch.cartesian_prod(torch.arange(1, size - 1), torch.arange(1, size - 1))
+    places = places[(places.sum(1) % 3 == 0) == new]
+    for image, place in zip(images, torch.randint(len(places), (count,), generator=generator), strict=True):
+        row, column = places[place]
+        image[0, row, :] = 1.0
+        image[0, :, column] = 1.0
+    return images
+
+
+def local(images: torch.Tensor, **options) -> LocalData:
+    return LocalData(images.flatten(1), tuple(images.shape[1:]), lambda sigma: [1.0, 0.0, 0.0], **OPTIONS | options)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return DiscoScoreModel.from_data(strokes(120, 0), locality="auto", context_size=1024)
+
+
+def test_windows_cover_every_pixel_and_end_at_the_edge():
+    for length, size, stride in ((28, 13, 3), (28, 3, 1), (9, 9, 2), (10, 4, 4)):
+        places = starts(length, size, stride)
+        assert (places[0], places[-1]) == (0, length - size)
+        assert {p + i for p in places for i in range(size)} == set(range(length))
+    assert chunks([0, 1, 2, 3, 5], 2) == [[0, 1], [2, 3], [5]]
+
+
+def test_a_window_as_large_as_the_image_gives_the_exact_answer_for_whole_images():
+    images = strokes(30, 0)
+    y = images[:5].flatten(1) + 0.4 * torch.randn(5, 64, generator=torch.Generator().manual_seed(1))
+    got = local(images).by_windows(y, 0.4, 9)
+    torch.testing.assert_close(got, OptimalDenoiser(images.flatten(1).double())(y.double(), 0.4).float(), atol=1e-4, rtol=1e-4)
+
+
+def test_patches_are_answered_exactly_and_averaged():
+    """Against sums over all windows written out, with patches from within one pixel of each square of two."""
+    images, sigma = strokes(20, 0, size=5), 0.7
+    y = images[:3] + sigma * torch.randn(3, 1, 5, 5, generator=torch.Generator().manual_seed(1))
+    total, weight = torch.zeros(3, 1, 5, 5).double(), torch.zeros(5, 5).double()
+    bump = torch.exp(-0.5 * (1.5 * torch.tensor([-1.0, 0.0, 1.0])).square()).double()
+    for top in range(3):
+        for left in range(3):
+            # Corners 0, 1 and 2 stand in the squares {0, 1} and {2}.
+            down, across = ((0, 1, 2) if corner < 2 else (1, 2) for corner in (top, left))
+            context = torch.cat([images[:, :, i : i + 3, j : j + 3].flatten(1) for i in down for j in across]).double()
+            patch = y[:, :, top : top + 3, left : left + 3].flatten(1).double()
+            answer = OptimalDenoiser(context)(patch, sigma).view(3, 1, 3, 3)
+            total[:, :, top : top + 3, left : left + 3] += bump[:, None] * bump * answer
+            weight[top : top + 3, left : left + 3] += bump[:, None] * bump
+    got = local(images).by_windows(y.flatten(1), sigma, 3)
+    torch.testing.assert_close(got, (total / weight).flatten(1).float(), atol=1e-4, rtol=1e-4)
+
+
+def test_patches_from_anywhere_make_the_answer_commute_with_shifts():
+    """A picture moved by two pixels is answered by the answer moved, where windows see nothing of the frame."""
+    images = strokes(40, 0, size=12)
+    anywhere = local(images, near=Near((3,), block=100, reach=None))
+    noise = 0.3 * torch.randn(1, 1, 14, 14, generator=torch.Generator().manual_seed(1))
+    one, two = (anywhere.by_windows(noise[..., s : s + 12, s : s + 12].flatten(1), 0.3, 3).view(12, 12) for s in (0, 2))
+    torch.testing.assert_close(one[4:10, 4:10], two[2:8, 2:8], atol=1e-4, rtol=1e-4)
+
+
+def test_weights_count_as_rows_given_twice():
+    images = strokes(20, 0)
+    counts = torch.ones(20).double()
+    counts[3] = 2.0
+    y = torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
+    twice = local(torch.cat([images, images[3:4]])).by_windows(y, 0.5, 3)
+    torch.testing.assert_close(local(images, counts=counts).by_windows(y, 0.5, 3), twice, atol=1e-4, rtol=1e-4)
+
+
+def test_the_stack_is_the_least_squares_solution_and_leaves_out_what_does_not_help():
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.randn(50, 20, generator=generator)
+    one, two, junk = (clean + a * torch.randn(50, 20, generator=generator) for a in (0.5, 0.5, 5.0))
+    weights = stacked(torch.stack([one, two, junk]), clean)
+    pair = torch.stack([one.flatten(), two.flatten()], 1)
+    exact = torch.linalg.lstsq(pair, clean.flatten()[:, None]).solution[:, 0]
+    torch.testing.assert_close(weights[:2].float(), exact, rtol=1e-3, atol=1e-3)
+    assert weights[2] == 0
+    curve = stack_curve(torch.tensor([0.0, 2.0]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    assert curve(math.e) == pytest.approx([0.5, 0.5])
+    assert curve(0.01) == [1.0, 0.0]
+    assert curve(100.0) == [0.0, 1.0]
+
+
+def test_new_images_are_denoised_better_than_by_whole_images_or_linearly(model):
+    """Lines that were met cross where they were not met: the exact answer for whole images moves them."""
+    images = strokes(64, 9, new=True)
+    y = images + 0.5 * torch.randn(images.shape, generator=torch.Generator().manual_seed(2))
+    data = model.noised()
+    whole, linear = data.answers()[-2:]
+    loss = [float((d(y.flatten(1), 0.5) - images.flatten(1)).square().mean()) for d in (whole, linear)]
+    ours = float((model.denoise(y, 0.5) - images).square().mean())
+    assert ours < 0.5 * min(loss), (ours, loss)
+
+
+def test_where_patches_come_from_is_chosen():
+    """A pattern at its place wants nearby patches, a texture that may lie anywhere those from anywhere."""
+    generator = torch.Generator().manual_seed(0)
+    fixed = torch.randn(1, 8, 8, generator=generator) * (0.5 + torch.rand(80, 1, 1, 1, generator=generator))
+    waves = torch.rand(80, 2, generator=generator) * 6.28
+    grid = torch.arange(8.0)
+    texture = torch.sin(1.9 * grid[None, :, None] + waves[:, :1, None]) * torch.sin(1.3 * grid + waves[:, 1:, None])
+    for images, reach in ((fixed, 1), (texture[:, None], None)):
+        made = DiscoScoreModel.from_data(images, locality="auto", context_size=512)
+        assert made.config.near["reach"] == reach
+
+
+def test_it_is_saved_and_loaded_and_moves_in_precision(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    again = DiscoScoreModel.from_pretrained(tmp_path)
+    y = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(again.denoise(y, 0.7), model.denoise(y, 0.7), rtol=0, atol=0)
+    assert again.to(torch.float16).denoise(y.half(), 0.7).dtype == torch.float16
+
+
+def test_pipelines_draw_images_that_are_new_and_of_the_kind(model):
+    """Drawn images are flat but for lines: pixels near -1 and 1, with as many bright ones as the data have."""
+    pipe = DiscoPipeline(model, diffusers.DDIMScheduler(clip_sample=False))
+    pipe.set_progress_bar_config(disable=True)
+    drawn = pipe(num_samples=16, num_inference_steps=25, generator=torch.Generator().manual_seed(0)).samples
+    assert float((drawn.abs() - 1).abs().mean()) < 0.15
+    assert float((drawn > 0).float().mean()) == pytest.approx(float((model.samples > 0).float().mean()), abs=0.1)
+
+
+def test_classes_are_kept_apart():
+    images = torch.cat([strokes(60, 0), -strokes(60, 1)])
+    labels = torch.arange(120) // 60
+    made = DiscoScoreModel.from_data(images, labels=labels, locality="auto", context_size=512)
+    y = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(0))
+    dark, bright = (made.denoise(y, 1.5, label).mean() for label in (0, 1))
+    assert dark < -0.2 < 0.2 < bright
+
+
+def test_likelihood_ends_at_the_exact_density_of_whole_images():
+    """With the stack of whole images alone, the flow's log-density is that of the blurred images."""
+    images = strokes(60, 0, size=5)
+    made = DiscoScoreModel.from_data(images, locality="auto", calibrate=False)
+    wide = made.noised().exact
+    got = probability_flow_log_prob(made, images[:4], sigma_min=0.6, num_steps=60)
+    torch.testing.assert_close(got.double(), wide.log_prob(images[:4].flatten(1).double(), 0.6), atol=0.2, rtol=0)
+    with pytest.raises(ValueError, match="probability_flow_log_prob"):
+        made.log_prob(images[:1], 0.6)
+
+
+def test_guidance_watches_and_corrects_by_it(model):
+    pipe = DiscoPipeline(model, diffusers.DDIMScheduler(clip_sample=False))
+    pipe.set_progress_bar_config(disable=True)
+    guidance = DiscoGuidance(model, correct=0.05, diversify=0.05)
+    generator = torch.Generator().manual_seed(0)
+    drawn = pipe(num_samples=4, num_inference_steps=5, generator=generator, callback_on_step_end=guidance).samples
+    assert drawn.isfinite().all()
+    assert all(map(math.isnan, guidance.record.log_prob))  # patches have no density
+    assert all(map(math.isfinite, guidance.record.distance))
+
+
+def test_series_and_draws_that_repeat():
+    generator = torch.Generator().manual_seed(0)
+    series = torch.randn(80, 1, 16, generator=generator).cumsum(-1) / 3
+    made = DiscoScoreModel.from_data(series, locality="auto", context_size=512)
+    assert made.denoise(series[:2], 0.5).shape == (2, 1, 16)
+    draws = Draws(torch.cat([series, series[:10]]).flatten(1))
+    with pytest.raises(ValueError, match="pixels have neighbours"):
+        DiscoScoreModel.from_data(draws, locality="auto")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"locality": "near"}, 'locality must be "auto"'),
+        ({"locality": "auto", "share": 0.9}, "share: not used with locality"),
+        ({"locality": "auto", "replicas": 2}, "replicas: not used with locality"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        DiscoScoreModel.from_data(strokes(60, 0), **options)
+
+
+def test_too_few_images_are_refused():
+    with pytest.raises(ValueError, match="at least 50"):
+        DiscoScoreModel.from_data(strokes(40, 0), locality="auto")

@@ -134,8 +134,8 @@ def test_where_patches_come_from_is_chosen():
     waves = torch.rand(80, 2, generator=generator) * 6.28
     grid = torch.arange(8.0)
     texture = torch.sin(1.9 * grid[None, :, None] + waves[:, :1, None]) * torch.sin(1.3 * grid + waves[:, 1:, None])
-    for images, reach in ((fixed, 1), (texture[:, None], None)):
-        made = DiscoScoreModel.from_data(images, locality="auto", context_size=512)
+    for images, reach, most in ((fixed, 1, 64), (texture[:, None], None, 512)):
+        made = DiscoScoreModel.from_data(images, locality="auto", context_size=most)
         assert made.config.near["reach"] == reach
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from disco_samplers.draws import Draws as Draws
     from disco_samplers.estimate import AdaptationReport as AdaptationReport
     from disco_samplers.estimate import DensityEstimate as DensityEstimate
+    from disco_samplers.estimate import DiscoDenoiser as DiscoDenoiser
     from disco_samplers.estimate import DiScoFormer as DiScoFormer
     from disco_samplers.estimate import corner as corner
     from disco_samplers.files import read as read
@@ -31,6 +32,7 @@ _WHERE = {
     "DensityEstimate": "estimate",
     "DiScoFormer": "estimate",
     "DiScoFormerConfig": "model",
+    "DiscoDenoiser": "estimate",
     "Draws": "draws",
     "LangevinSampler": "samplers",
     "LogDensity": "types",

@@ -4,6 +4,7 @@ from disco_samplers.estimate.adaptation import AdaptationReport, adapt
 from disco_samplers.estimate.ascent import ManyModesWarning, Mode
 from disco_samplers.estimate.conditional import ConditionalEstimate
 from disco_samplers.estimate.corners import corner
+from disco_samplers.estimate.denoiser import DiscoDenoiser, NoisedEstimate
 from disco_samplers.estimate.density import DensityEstimate
 from disco_samplers.estimate.discoformer import MAX_KEYS, DiScoFormer
 from disco_samplers.estimate.frozen import check_model, frozen
@@ -17,11 +18,13 @@ __all__ = [
     "ConditionalEstimate",
     "DensityEstimate",
     "DiScoFormer",
+    "DiscoDenoiser",
     "EstimateProposal",
     "Gradient",
     "HighestDensity",
     "ManyModesWarning",
     "Mode",
+    "NoisedEstimate",
     "adapt",
     "check_model",
     "corner",

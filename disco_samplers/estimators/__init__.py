@@ -13,6 +13,7 @@ from disco_samplers.estimators.calibrated import (
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
 from disco_samplers.estimators.circular import CircularEstimator, Layout
 from disco_samplers.estimators.crossfit import crossfit, shuffled
+from disco_samplers.estimators.denoising import DenoisingEstimator
 from disco_samplers.estimators.edges import EdgedEstimator, Edges
 from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent, midranks
@@ -25,8 +26,10 @@ from disco_samplers.estimators.proposal import NeighbourMixture, proposal
 from disco_samplers.estimators.quadrature import MAX_FREE, Places, Quadrature
 from disco_samplers.estimators.shipped import (
     DEFAULTS,
+    DENOISER,
     SHIPPED,
     WEIGHTS_NAME,
+    load_denoiser,
     load_network,
     shipped_network,
     weights_path,
@@ -60,6 +63,7 @@ from disco_samplers.estimators.transforms import (
 
 __all__ = [
     "DEFAULTS",
+    "DENOISER",
     "MAX_DIM",
     "MAX_FREE",
     "PLAIN",
@@ -69,6 +73,7 @@ __all__ = [
     "CalibratedEstimator",
     "CircularEstimator",
     "ClosedForm",
+    "DenoisingEstimator",
     "EdgedEstimator",
     "Edges",
     "Estimator",
@@ -111,6 +116,7 @@ __all__ = [
     "heavy_tails",
     "innermost",
     "is_calibrated",
+    "load_denoiser",
     "load_network",
     "log_normalizer",
     "log_volume",

@@ -9,13 +9,16 @@ from typing import Literal
 import torch
 
 from disco_samplers.files import load_weights
-from disco_samplers.model import DiScoFormerConfig, Network
+from disco_samplers.model import DenoiserConfig, DenoiserNetwork, DiScoFormerConfig, Network
 
 WEIGHTS_NAME = "model.safetensors"
 """Of the file in a folder of weights."""
 
 SHIPPED = ("axes", "rotations", "velocities")
 """The weights in this package, by the symmetry of their network."""
+
+DENOISER = "denoiser"
+"""The weights in this package of the network that is told the noise."""
 
 Use = Literal["table", "shard", "cloud", "posterior", "information", "basis", "velocity"]
 
@@ -62,6 +65,24 @@ def load_network(path: Path) -> tuple[Network, DiScoFormerConfig]:
     except RuntimeError as error:
         raise ValueError(f"{path}: the tensors do not fit the configuration in the header: {error}") from error
     return network.requires_grad_(False).eval(), sizes
+
+
+@torch.inference_mode(False)
+def load_denoiser(path: Path) -> DenoiserNetwork:
+    """The network that is told the noise in a weights file, frozen.
+
+    Raises:
+        ValueError: if the file is truncated, of another kind, or has an unknown configuration key.
+    """
+    state, config = load_weights(path)
+    sizes = DenoiserConfig.from_dict(config)
+    with torch.device("meta"):
+        network = DenoiserNetwork(sizes)
+    try:
+        network.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: the tensors do not fit the configuration in the header: {error}") from error
+    return network.requires_grad_(False).eval()
 
 
 def shipped_network(name: str, device: torch.device | str = "cpu") -> Network:

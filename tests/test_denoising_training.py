@@ -38,7 +38,7 @@ def test_scores_are_the_mean_of_the_noise_taken_off():
 
 def test_every_family_is_drawn_and_finite():
     seen = set()
-    for batch in batches(60):
+    for batch in batches(300):
         seen.add(batch.family)
         assert batch.context.isfinite().all()
         assert batch.score.isfinite().all()

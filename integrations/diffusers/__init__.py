@@ -8,9 +8,11 @@ from .basis import LinearBasis  # noqa: E402
 from .conventions import conventions_of  # noqa: E402
 from .guidance import DiscoGuidance  # noqa: E402
 from .guidance_record import GuidanceRecord  # noqa: E402
+from .handover import DiscoHandover  # noqa: E402
 from .langevin_scheduler import DiscoLangevinScheduler  # noqa: E402
 from .likelihood import probability_flow_log_prob  # noqa: E402
 from .local_data import LocalData, Near  # noqa: E402
+from .measurement import Measurement  # noqa: E402
 from .memorisation import MemorisationReport, memorisation  # noqa: E402
 from .noised_data import NoisedData  # noqa: E402
 from .pipeline import DiscoPipeline, DiscoPipelineOutput  # noqa: E402
@@ -19,6 +21,7 @@ from .score_model import DiscoScoreModel  # noqa: E402
 
 __all__ = [
     "DiscoGuidance",
+    "DiscoHandover",
     "DiscoLangevinScheduler",
     "DiscoPipeline",
     "DiscoPipelineOutput",
@@ -26,6 +29,7 @@ __all__ = [
     "GuidanceRecord",
     "LinearBasis",
     "LocalData",
+    "Measurement",
     "MemorisationReport",
     "Near",
     "NoisedData",

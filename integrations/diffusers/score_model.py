@@ -27,6 +27,7 @@ from .conventions import conventions_of
 from .data_checks import FEW, checked_data, checked_images, checked_labels
 from .data_score import DataScore
 from .local_data import Near
+from .measurement import Measurement
 from .parameterization import VARIANCE_PRESERVING, parameterization
 
 _SMALL = 16
@@ -128,6 +129,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         out_channels: int = 2,
         sample_rate: int = 1,
     ) -> None:
+        self._measurement: Measurement | None = None
         context = {
             "context_size": context_size,
             "replicas": replicas,
@@ -313,6 +315,26 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         output = conventions.output(y, noise, column).to(sample.dtype).reshape(sample.shape)
         return UNet2DOutput(sample=output) if return_dict else (output,)
 
+    def noise(
+        self, y: Tensor, sigma: Tensor, class_labels: Any = None, guidance_scale: float = 1.0, trajectory_steps: int = 0
+    ) -> Tensor:
+        """The predicted noise (B, D) in y (B, D) at levels sigma (B,), given the measurement if there is one."""
+        measurement = self._measurement
+        if measurement is None or not bool((sigma > 0).all()):
+            return super().noise(y, sigma, class_labels, guidance_scale, trajectory_steps)
+        if len(levels := sigma.unique()) > 1 or trajectory_steps:
+            raise ValueError("a model with a measurement takes one noise level at a time, and no consistency steps")
+        if len(y) != len(measurement.values):
+            raise ValueError(f"the measurement is of {len(measurement.values)} images, and {len(y)} are asked for")
+        level, plain = float(levels), super().noise
+
+        def denoise(images: Tensor) -> Tensor:
+            flat = images.flatten(1)
+            return (flat - level * plain(flat, sigma, class_labels, guidance_scale)).view_as(images)
+
+        clean = measurement.guided(denoise, y.view(-1, *self.sample_shape), level, self.noised().scale)
+        return (y - clean.flatten(1)) / level
+
     def denoise(self, samples: Tensor, sigma: float | Tensor, class_labels: Tensor | None = None) -> Tensor:
         r"""The denoised mean :math:`D(y, \sigma)` of samples y (B, *shape); sigma is one number or one a sample."""
         y = self.flat(samples)
@@ -364,6 +386,42 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         view = copy.copy(self)
         view._noised = self._noised
         view.register_to_config(**conventions_of(scheduler) | changes)
+        return view
+
+    def measured(self, measurement: Measurement) -> DiscoScoreModel:
+        """The same model, data and cache shared, of images that agree with what was measured of them.
+
+        Pipelines then draw one image for each that was measured; give the same one several times for several draws.
+
+        Arguments:
+            measurement: of (B, C, H, W) images.
+
+        Raises:
+            TypeError: if it is no :class:`Measurement`.
+            ValueError: if it is not of images as the data are.
+
+        Example:
+            >>> x = torch.randn(200, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+            >>> model = DiscoScoreModel.from_data(x, replicas=1, calibrate=False)
+            >>> seen = torch.zeros(1, 4, 4, dtype=torch.bool)
+            >>> seen[:, :2] = True
+            >>> given = model.measured(Measurement.of_pixels(x[:3], seen))
+            >>> bool((given.denoise(x[:3], 0.05) - x[:3])[:, :, :2].abs().mean() < 0.05)
+            True
+        """
+        if not isinstance(measurement, Measurement):
+            raise TypeError(f"measurement must be a Measurement, got {type(measurement).__name__}")
+        blank = torch.zeros((1, *self.sample_shape), device=self.data.device)
+        try:
+            shape = measurement.forward(blank.expand(len(measurement.values), *self.sample_shape)).shape
+        except RuntimeError:
+            shape = None
+        if shape != measurement.values.shape:
+            raise ValueError(
+                f"measurement has shape {tuple(measurement.values.shape)}, which is not of images of shape {self.sample_shape}"
+            )
+        view = copy.copy(self)
+        view._noised, view._measurement = self._noised, measurement
         return view
 
     def flat(self, sample: Tensor) -> Tensor:

@@ -1,15 +1,16 @@
 """How well is noise taken off an image's pixels, by patches around them, without training on the images?
 
 Mean squared error of the denoised pixel on images that nothing has read, pixels in [-1, 1], at some positions in the middle, by
-noise level. --data: an .npz file with ``images``, (N, H, W) of whole numbers to 255, such as the 10,000 test images of MNIST (LeCun,
-Cortes, Burges, 1998); by default scikit-learn's bundled digits of 8 x 8. Images are dealt once: some to read, some to choose sizes
-and weights on, some to judge by.
+noise level. --data: an .npz file with ``images``, (N, H, W) of whole numbers to 255, such as the 10,000 test images of MNIST
+(LeCun, Cortes, Burges, 1998); by default scikit-learn's bundled digits of 8 x 8. Images are dealt once: some to read, some to
+choose sizes and weights on, some to judge by.
 
-For every pixel the patch around it is compared with patches of the images read at the same place or, "nearby", at most one pixel
-from it. "exact" is the mean of these patches' middle weighted by the noise's density, "linear" the best linear answer (Wiener),
-"noised" DiScoFormer that reads noised copies of the patches, "told" the one that is told the noise and reads clean ones. Of each the
-size that is best on the images for choosing is taken; a stack adds all sizes by least squares there. "windows" is what
-``DiscoScoreModel.from_data(images, locality="auto")`` does: exact answers of overlapping windows, nearby, stacked.
+For every pixel the patch around it is compared with patches of the images read at the same place or, "nearby", at most one
+pixel from it. "exact" is the mean of these patches' middle weighted by the noise's density, "linear" the best linear answer
+(Wiener), "noised" DiScoFormer that reads noised copies of the patches, "told" the one that is told the noise and reads clean
+ones. Of each the size that is best on the images for choosing is taken; a stack adds all sizes by least squares there.
+"windows" is what ``DiscoScoreModel.from_data(images, locality="auto")`` does: exact answers of overlapping windows, nearby,
+stacked.
 """
 
 from __future__ import annotations

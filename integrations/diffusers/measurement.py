@@ -58,12 +58,17 @@ class Measurement:
         check_not_negative("noise", noise)
         if not isinstance(known, Tensor) or known.dtype != torch.bool:
             raise TypeError(f"known must be a tensor of truth values, got {getattr(known, 'dtype', type(known).__name__)}")
-        mask = known.expand(images.shape)
-        if not mask.any():
+        if not known.any():
             raise ValueError("known is False everywhere: nothing is measured")
-        seen = torch.where(mask, images, 0.0)
-        check_finite(seen.flatten(1), "images")
-        return cls(seen, noise, lambda x: torch.where(mask, x, 0.0), lambda v: torch.where(mask, v, 0.0), 1.0)
+
+        def seen(x: Tensor) -> Tensor:
+            return torch.where(known, x, 0.0)
+
+        values = seen(images)
+        if values.shape != images.shape:
+            raise ValueError(f"known must broadcast to images of shape {tuple(images.shape)}, got {tuple(known.shape)}")
+        check_finite(values.flatten(1), "images")
+        return cls(values, noise, seen, seen, 1.0)
 
     @classmethod
     def of_means(cls, means: Tensor, factor: int, noise: float = 0.0) -> Measurement:

@@ -122,10 +122,13 @@ class Circle(Support):
     def around(self, values: Tensor, name: str) -> Circle:
         """The turn in which values (n,) are given: from zero, or from half a turn below it, or from the smallest one.
 
+        Missing ones are NaN.
+
         Raises:
             ValueError: if they span more than a turn.
         """
-        least, most, period = float(values.min()), float(values.max()), self.period
+        there = values[~values.isnan()]
+        least, most, period = float(there.min()), float(there.max()), self.period
         slack = ROUNDING * period
         if most - least > period + slack:
             raise ValueError(

@@ -11,7 +11,7 @@ from disco_samplers.estimators.calibrated import (
     uncalibrated,
 )
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
-from disco_samplers.estimators.circular import CircularEstimator, Layout
+from disco_samplers.estimators.circular import CircularEstimator, Layout, sparsest
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.edges import EdgedEstimator, Edges
 from disco_samplers.estimators.heads import adapt_heads
@@ -46,6 +46,7 @@ from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
     AtomTransform,
     ClosedForm,
+    FreeCoordinates,
     GroupTransform,
     JohnsonTransform,
     LinearTransform,
@@ -72,6 +73,7 @@ __all__ = [
     "EdgedEstimator",
     "Edges",
     "Estimator",
+    "FreeCoordinates",
     "GroupTransform",
     "IndependentEstimator",
     "JohnsonTransform",
@@ -127,6 +129,7 @@ __all__ = [
     "settled",
     "shipped_network",
     "shuffled",
+    "sparsest",
     "straightened",
     "unbounded",
     "uncalibrated",

@@ -175,7 +175,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If the table holds strings or infinite values, has fewer than two rows with values, a column without one, or no
-            variance; if rows lack cells or lie outside where a support is given; or if sample weights are negative, not one a
+            variance; if cells lie outside a support; or if sample weights are negative, not one a
             row, or zero but for one row.
         """
         check_double(self.device, "device")
@@ -192,8 +192,6 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         if isinstance(self.support, str) and whole.sum() > 1:
             warn_of_supports(Draws(X[whole], names=names))
         elif self.support is not None and not isinstance(self.support, str):
-            if not whole.all():
-                raise ValueError(f"support is of whole rows, and {(~whole).sum()} rows lack cells: leave these out, or support")
             self._supports = supports_of(self.support, names, torch.from_numpy(X))
             inside(torch.from_numpy(X), self._supports, names)
             rows = _mirrored(rows, self._supports)
@@ -204,7 +202,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         counts = [] if self.counts_ is None else [self.counts_]
         generator = self._generator()
         self._atoms = self._found_atoms(self._rows)
-        self._cells = MissingCells(context, self.counts_, generator, self._atoms)
+        self._cells = MissingCells(context, self.counts_, generator, self._atoms, self._supports)
         self._context = self._cells.filled(lambda rows: self._condition(self._quick, rows, *counts), generator)
         self._judged: dict[Any, Tensor] = {}
         self._keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)

@@ -32,12 +32,13 @@ from disco_samplers.estimators.shipped import (
     weights_path,
 )
 from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
-from disco_samplers.estimators.slices import Slice, Slices
+from disco_samplers.estimators.slices import GroupSlices, Slice, Slices
 from disco_samplers.estimators.stacked import StackedEstimator, mixture_share
 from disco_samplers.estimators.supported import (
     SupportedEstimator,
     bounded,
     read_supported,
+    straight,
     straightened,
     unbounded,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "Edges",
     "Estimator",
     "FreeCoordinates",
+    "GroupSlices",
     "GroupTransform",
     "IndependentEstimator",
     "JohnsonTransform",
@@ -130,6 +132,7 @@ __all__ = [
     "shipped_network",
     "shuffled",
     "sparsest",
+    "straight",
     "straightened",
     "unbounded",
     "uncalibrated",

@@ -256,4 +256,6 @@ def _somewhere(support: Support, rows: Tensor) -> Tensor:
     if low is not None and high is not None:
         return low + (high - low) * share
     width = float((rows - rows.nanmean(0)).abs().nanmean())
-    return width * (share - 0.5) if low is None else low - width * share.log()
+    if low is None and high is None:
+        return width * (share - 0.5)
+    return high + width * share.log() if low is None else low - width * share.log()  # type: ignore[operator]

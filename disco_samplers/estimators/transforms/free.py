@@ -36,9 +36,9 @@ class FreeCoordinates:
 
     .. math:: y = \frac{x - l}{h - l}, \qquad \log \left|\frac{\partial y}{\partial x}\right| = -\log (h - l),
 
-    one with a single bound the distance from it. Of a simplex, columns lie between zero and what those before leave of one, and
-    the last free column is the rest. Of ordered columns the free ones lie between their neighbours; those below all given ones
-    are taken from above. Columns of no group stay as they are.
+    one with a single bound its difference from it. Of a simplex, columns lie between zero and what those before leave of one,
+    and the last free column is the rest. Of ordered columns the free ones lie between their neighbours; those below all given
+    ones are taken from above. Columns of no group stay as they are.
 
     Arguments:
         supports: of the columns x.
@@ -65,8 +65,7 @@ class FreeCoordinates:
         for group in self.groups:
             if group.kind == "ordered":
                 steps = _ordered(group.columns, given)
-                sides = [(step.low is not None) + (step.high is not None) for step in steps]
-                ends = [(Support(), Support(0.0, None), Support(0.0, 1.0))[count] for count in sides]
+                ends = [_end(step) for step in steps]
             else:
                 order = [i for i in group.columns if i in given] + [i for i in group.columns if i not in given]
                 kept = order[:-1] if group.kind == "simplex" else order
@@ -92,7 +91,7 @@ class FreeCoordinates:
             if low is not None:
                 value = value - low if high is None else (value - low) / _room(low, high)
             elif high is not None:
-                value = high - value
+                value = value - high
             found.append(value)
         return torch.stack(found, -1)
 
@@ -109,7 +108,7 @@ class FreeCoordinates:
                 continue
             low, high = self._ends(step, columns)
             if low is None:
-                columns[step.column] = value if high is None else high - value
+                columns[step.column] = value if high is None else high + value
             else:
                 columns[step.column] = low + value * (1.0 if high is None else _room(low, high))
         for column, taken in self._rests:
@@ -145,6 +144,13 @@ def _ordered(columns: Sequence[int], given: Collection[int]) -> list[_Step]:
             after = next((i for i in columns[j + 1 :] if i in given), None)
             steps.append(_Step(columns[j], low=columns[j - 1] if j else None, high=after))
     return steps + [_Step(columns[j], high=columns[j + 1]) for j in reversed(range(first))]
+
+
+def _end(step: _Step) -> Support:
+    """Where the coordinate of an ordered column lies."""
+    if step.low is None:
+        return Support() if step.high is None else Support(None, 0.0)
+    return Support(0.0, None if step.high is None else 1.0)
 
 
 def _room(low: Tensor | None, high: Tensor | None) -> Tensor:

@@ -84,6 +84,18 @@ def _in_group(x: Tensor, group: Member, names: Sequence[str]) -> Tensor:
     return found
 
 
+def mirrored(values: Tensor, supports: Sequence[Support]) -> Tensor:
+    """Values (n, d) of cells that reach beyond the ends of their columns, mirrored there; groups and circles stay."""
+    columns = []
+    for column, support in zip(values.unbind(-1), supports, strict=True):
+        found = column
+        for edge, sign in ((support.low, 1), (support.high, -1)):
+            if edge is not None and type(support) is Support:
+                found = edge + sign * (found - edge).abs()
+        columns.append(found)
+    return torch.stack(columns, -1)
+
+
 def off_edges(values: Tensor, supports: Sequence[Support], names: Sequence[str]) -> Tensor:
     """Rows (n, d) strictly inside their supports: those on an edge, where a file rounded them to, a little away from it.
 

@@ -20,7 +20,7 @@ from torch.distributions.transforms import ComposeTransform, Transform
 
 from disco_samplers import DiScoFormer
 from disco_samplers.arrays import check_double, default_names
-from disco_samplers.draws import Draws, Support, inside, rounded_inside, supports_of, warn_of_supports
+from disco_samplers.draws import Draws, Support, inside, mirrored, rounded_inside, supports_of, warn_of_supports
 from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, AtomTransform, JohnsonTransform, crossfit, quantile
 
@@ -194,7 +194,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         elif self.support is not None and not isinstance(self.support, str):
             self._supports = supports_of(self.support, names, torch.from_numpy(X))
             inside(torch.from_numpy(X), self._supports, names)
-            rows = _mirrored(rows, self._supports)
+            rows = mirrored(torch.from_numpy(rows), self._supports).numpy()
         self._rows, self._unseen = (torch.from_numpy(rows).to(self.device) for rows in (X, table[self._own < 0]))
         context = torch.from_numpy(rows).to(self.device)
         self.counts_ = None if weight is None else torch.from_numpy(weight).to(self.device)
@@ -428,18 +428,6 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             without[:, k] = torch.nan
             columns.append(self._log_prob(estimate, without, whole=True, scaled=True) - own)
         return torch.where(rows.isnan(), torch.nan, torch.stack(columns, 1))
-
-
-def _mirrored(rows: np.ndarray, supports: Sequence[Support]) -> np.ndarray:
-    """Rows (n, d) whose cells reached beyond the ends of their columns, mirrored there."""
-    columns = []
-    for column, support in zip(rows.T, supports, strict=True):
-        found = column
-        for edge, sign in ((support.low, 1), (support.high, -1)):
-            if edge is not None and type(support) is Support:
-                found = edge + sign * np.abs(found - edge)
-        columns.append(found)
-    return np.stack(columns, 1)
 
 
 def _clipped(rows: np.ndarray, supports: Sequence[Support]) -> np.ndarray:

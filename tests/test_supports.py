@@ -30,6 +30,7 @@ from disco_samplers.estimators import (
     TransformedEstimator,
     unnormalized,
 )
+from disco_samplers.estimators.edge_shapes import slopes
 from disco_samplers.estimators.transforms.supports import HalfLine, Interval
 from disco_samplers.reference import Gaussian
 

@@ -8,7 +8,7 @@ from disco_samplers.draws.inside import EdgeRowsWarning, in_turns, inside, mirro
 from disco_samplers.draws.names import align, as_table, names_of
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
 from disco_samplers.draws.suggestions import SuggestedSupportWarning, suggest_after, suggest_supports, warn_of_supports
-from disco_samplers.draws.supports import GROUPS, ROUNDING, TURN, Circle, Member, Support
+from disco_samplers.draws.supports import GROUPS, ROUNDING, TURN, Circle, Member, Support, periods_of
 from disco_samplers.draws.worth import (
     DrawsWarning,
     HeavyWeightWarning,
@@ -64,6 +64,7 @@ __all__ = [
     "off_edges",
     "outside",
     "part_worth",
+    "periods_of",
     "rounded_inside",
     "suggest_after",
     "suggest_supports",

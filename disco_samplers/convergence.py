@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -23,8 +24,25 @@ _LONG, _MANY, _FEW_R_HAT = 400, 1600, 1.1
 """Draws of a chain and in all from which on chains that mix keep that limit, and the limit for fewer."""
 
 
-def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
-    """One diagnostic of draws (chain, draw, d), as (d,): "rhat", "ess_bulk", "ess_tail" or "mcse"."""
+Periods = Sequence["float | None"]
+"""Of each column of angles its turn, None for other columns."""
+
+
+def diagnostic(kind: str, draws: np.ndarray, periods: Periods | None = None) -> np.ndarray:
+    """One diagnostic of draws (chain, draw, d), as (d,): "rhat", "ess_bulk", "ess_tail" or "mcse".
+
+    Angles are taken as unit vectors, the worse of cosine and sine: about the seam of a turn neighbours are far apart as
+    numbers. The Monte Carlo error is that of the numbers, as their mean is.
+
+    Example:
+        >>> angles = np.random.default_rng(0).normal(scale=0.1, size=(4, 500, 1))
+        >>> angles = (angles + np.arange(4)[:, None, None] / 20) % (2 * np.pi)  # four chains apart, about the seam
+        >>> bool(diagnostic("rhat", angles) < 1.05 < diagnostic("rhat", angles, [2 * np.pi]))
+        True
+    """
+    if kind != "mcse" and any(period is not None for period in periods or []):
+        unit, own = unit_vectors(draws, periods)
+        return worst(kind, diagnostic(kind, unit), own)
     d = draws.shape[-1]
     constant = (draws == draws[:1, :1]).all((0, 1))
     if draws.shape[1] < 4 or (kind == "rhat" and len(draws) == 1):
@@ -33,6 +51,24 @@ def diagnostic(kind: str, draws: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         value = compute(kind, draws)
     return np.where(constant, np.nan, np.asarray(value, dtype=np.float64))
+
+
+def unit_vectors(draws: np.ndarray, periods: Periods | None) -> tuple[np.ndarray, np.ndarray]:
+    """Draws (..., d) with angles as cosine and sine, (..., k), and of which column each of these is, (k,)."""
+    columns, own = [], []
+    for i, column in enumerate(np.moveaxis(draws, -1, 0)):
+        period = None if periods is None else periods[i]
+        phase = None if period is None else 2 * np.pi / period * column
+        found = [column] if phase is None else [np.cos(phase), np.sin(phase)]
+        columns += found
+        own += [i] * len(found)
+    return np.stack(columns, -1), np.array(own)
+
+
+def worst(kind: str, values: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """The worse of what is told of the same column, (d,): the largest "rhat", the smallest of others."""
+    reduce = np.fmin if kind.startswith("ess") else np.fmax
+    return np.array([reduce.reduce(values[own == i]) for i in range(int(own.max()) + 1)])
 
 
 def rhat_limit(chains: int, draws: int) -> float:
@@ -51,7 +87,7 @@ def rhat_limit(chains: int, draws: int) -> float:
     return _FEW_R_HAT if draws < _LONG or chains * draws < _MANY else R_HAT
 
 
-def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.ndarray:
+def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8, periods: Periods | None = None) -> np.ndarray:
     r"""Nested R-hat of many chains of any length (chain, draw, d), as (d,): whether they still tell where they started.
 
     .. math:: \hat R_\nu = \sqrt{1 + B / W}, \qquad B = \mathrm{var}_k\, \bar x_k, \qquad
@@ -59,7 +95,8 @@ def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.nda
 
     of normal scores of the ranks. The chains m of a super-chain k started alike: for each variable they are ranked by its
     starting values ``start`` (chain, d) and dealt in ``groups`` parts of M, those left over at the end not counted. Chains that
-    have forgotten give :math:`\hat R_\nu^2 = 1 + 1/M` about. ArviZ has none for chains of fewer than four draws.
+    have forgotten give :math:`\hat R_\nu^2 = 1 + 1/M` about. Angles are
+    taken as :func:`diagnostic` does. ArviZ has none for chains of fewer than four draws.
 
     References:
         Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari, Gelman, *Nested R-hat: assessing the convergence of Markov chain
@@ -70,6 +107,9 @@ def nested_rhat(draws: np.ndarray, start: np.ndarray, groups: int = 8) -> np.nda
         >>> nested_rhat((0.6 * start + 0.8 * noise)[:, None], start) > 1.1, nested_rhat(noise[:, None], start) < 1.1
         (array([ True]), array([ True]))
     """
+    if any(period is not None for period in periods or []):
+        (unit, own), (begun, _) = unit_vectors(draws, periods), unit_vectors(start, periods)
+        return worst("rhat", nested_rhat(unit, begun, groups), own)
     chains, n, d = draws.shape
     members = chains // groups
     scores = _normal_scores(draws)

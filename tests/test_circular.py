@@ -4,15 +4,18 @@ import copy
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from conftest import perturbed
 
 from disco_samplers import Draws, LangevinSampler
+from disco_samplers.convergence import nested_rhat
 from disco_samplers.draws import Circle, Support, supports_of
 from disco_samplers.estimators import CircularEstimator, Layout, unnormalized
 from disco_samplers.estimators.circular import _window
 from disco_samplers.reference import Gaussian
+from disco_samplers.samplers import summarise
 
 TURN = 2 * math.pi
 
@@ -179,3 +182,39 @@ def test_the_turn_in_which_angles_are_given():
     assert turn(-180.0, 10.0) == (-180, 180)
     assert turn(-200.0, 20.0) == (-200, 160)
     assert Circle(0.0, 360.0) != Support(0.0, 360.0)
+
+
+def test_chains_of_angles_are_judged_as_unit_vectors():
+    """Chains of independent angles about the seam mix; those that keep to a place of their own there do not.
+
+    As plain numbers the first would do as well, and the second too, for the seam between 0 and a turn hides where they lie.
+    """
+    rng = np.random.default_rng(0)
+    noise = rng.normal(scale=0.3, size=(4, 500, 1))
+    apart = noise + np.array([-0.3, -0.1, 0.1, 0.3])[:, None, None]
+    good, bad = (Draws(x % (2 * np.pi), support=["circular"]) for x in (noise, apart))
+    assert good.rhat[0] < 1.01
+    assert bad.rhat[0] > 1.2
+    assert Draws(apart % (2 * np.pi)).rhat[0] < bad.rhat[0]
+    assert good.effective_size > 1000
+    assert bad.effective_size < 100
+    degrees = Draws(np.degrees(apart % (2 * np.pi)), support=["circular:360"])
+    np.testing.assert_allclose(degrees.rhat, bad.rhat)
+    summary = summarise(apart % (2 * np.pi), ["t"], periods=[2 * np.pi])
+    assert list(summary.unmixed) == [0]
+    assert summary.columns["r_hat"][0] == bad.rhat[0]
+    start = (apart[:, :1] + np.zeros((4, 40, 1))).reshape(-1, 1) % (2 * np.pi)
+    short = start[:, None] + 0.1 * rng.normal(size=(160, 2, 1))
+    found = nested_rhat(short % (2 * np.pi), start, periods=[2 * np.pi])
+    assert found[0] > 1.5
+    assert nested_rhat(noise.reshape(-1, 2, 1)[:160], rng.normal(size=(160, 1)), periods=[2 * np.pi])[0] < 1.1
+
+
+def test_a_sampler_of_angles_tells_so(small, rng):
+    x = torch.rand(100, 2, generator=rng) * 360
+    estimate = small.condition(x, support=["circular:360", "real"])
+    sampler = LangevinSampler(score=estimate, method="mala")
+    result = sampler.run(100, num_chains=4, context=x, num_warmup=10, seed=0, progress=False)
+    assert result.periods == [360.0, None]
+    assert np.isfinite(result.rhat).all()
+    assert 1 <= result.effective_size <= 400

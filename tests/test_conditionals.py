@@ -361,3 +361,17 @@ def test_pictures(small, rng, tmp_path):
 def test_either_symmetry(symmetry, rng):
     x = torch.randn(60, 2, generator=rng)
     assert torch.isfinite(perturbed(symmetry).condition(x).conditional({1: 0.1}).log_prob(x[:3, :1])).all()
+
+
+def test_quantiles_of_a_column_that_ends_above_only(rng):
+    """Whose coordinate falls where it rises: the distance from 5 is exponential."""
+    columns = stats.norm(), stats.expon(-5)
+    samples = torch.from_numpy(np.stack([law.rvs(500, random_state=0) for law in columns], 1)) * torch.tensor([1.0, -1.0])
+
+    class Law:
+        def log_prob(self, x):
+            return Product(*columns).log_prob(x * torch.tensor([1.0, -1.0]).double())
+
+    found = condition_on(known(Law(), samples, ["real", (None, 5)]), {0: 0.3})
+    exact = torch.from_numpy(-columns[1].ppf(1 - np.array(LEVELS)))
+    torch.testing.assert_close(found.quantile(LEVELS), exact, atol=2e-3, rtol=2e-3)

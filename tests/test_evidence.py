@@ -259,6 +259,9 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     (tmp_path / "few.csv").write_text("m,lp\n1,2\n2,3\n")
     assert cli.main(["evidence", str(tmp_path / "few.csv"), "--log-posterior", "lp", "--proposal", "mixture"]) == 1
     assert "few.csv: draws has 2 distinct draws" in capsys.readouterr().err
+    for command in (["evidence", paths[0], "--log-posterior", "lp", "--proposal", "mixture"], ["compare", *paths]):
+        assert cli.main([*command, "--device", "cuda"]) == 1
+        assert "--device cuda is for DiScoFormer's estimate, and --proposal mixture makes none" in capsys.readouterr().err
 
 
 def test_stored_values_of_other_rows():

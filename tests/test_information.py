@@ -11,7 +11,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
+from disco_samplers import Draws
 from disco_samplers.measures import (
     Information,
     entropy,
@@ -296,3 +298,37 @@ def test_wrong_types():
         entropy(X, adapt=1)
     with pytest.raises(TypeError, match="unexpected keyword"):
         mutual_information(CODES, CODES, fold=3)
+
+
+@pytest.mark.parametrize(("law", "support"), [
+    (stats.uniform(1, 2), (1, 3)),
+    (stats.expon(), "positive"),
+    (stats.beta(0.5, 1), "unit"),
+    (stats.vonmises(2), "circular"),
+])  # fmt: skip
+def test_entropy_of_columns_that_end(law, support):
+    """Against closed forms; what is read as if it went on beyond the edges is off by more than the allowance."""
+    x = law.rvs((700, 1), random_state=0)
+    found = entropy(x, support=[support])
+    check(found, float(law.entropy()), 0.03)
+    assert float(entropy(Draws(x, support=[support]))) == found.value
+    if support != "circular":
+        assert abs(float(entropy(x)) - float(law.entropy())) > abs(found.value - float(law.entropy()))
+
+
+def test_entropy_on_a_simplex():
+    """Of a Dirichlet law, as a density of two of the three columns; and of whole numbers, whose cells end at zero."""
+    law = stats.dirichlet([1.0, 2.0, 3.0])
+    check(entropy(law.rvs(700, random_state=0), support={(0, 1, 2): "simplex"}), float(law.entropy()), 0.06)
+    counts = stats.geom(0.3, loc=-1).rvs((700, 1), random_state=0).astype(float)
+    check(entropy(counts, support={0: (-0.5, None)}), float(stats.geom(0.3).entropy()), 0.05)
+
+
+def test_divergence_of_columns_that_end():
+    """Of exponential laws, log a - 1 + 1 / a; rows that lie where the other law cannot be are told."""
+    p, q = (stats.expon(scale=scale).rvs((700, 1), random_state=k) for k, scale in enumerate((1.0, 2.0)))
+    check(kl_divergence(p, q, support=["positive"]), math.log(2) - 0.5, 0.04)
+    with pytest.raises(ValueError, match=r"rows of p_samples lie outside the support of q_samples: the divergence .* infinite"):
+        kl_divergence(p - 0.1, Draws(q, support=["positive"]))
+    with pytest.raises(ValueError, match=r"rows lie outside the support \(0.0, None\) of column x0"):
+        entropy(p - 0.1, support=["positive"])

@@ -32,6 +32,24 @@ def test_score(here, capsys):
     assert (found.values[1:, 1:] == 0).all()
 
 
+def test_density_and_detect_of_rows_with_missing_cells(here, capsys):
+    """A row of which a cell that is there lies outside is told, and as unusual as can be."""
+    pytest.importorskip("sklearn")
+    tau, p = files.read_table("draws.csv").values.T
+    tau[::6], p[3::6] = np.nan, np.nan
+    files.write_table("holes.csv", {"tau": tau, "p": p})
+    files.write_table("asked.csv", {"tau": np.array([0.7, -1.0, np.nan]), "p": np.array([np.nan, 0.5, 0.3])})
+    shared = ["asked.csv", "--train", "holes.csv", "--support", "tau=positive", "p=unit", "--quiet", "--model", "small"]
+    assert cli.main(["density", *shared, "--out", "d.csv", "--plot", "d.png"]) == 0
+    assert "1 of them outside the support (-inf, not in the mean)" in capsys.readouterr().out
+    assert np.isneginf(files.read_table("d.csv").values[:, -1]).tolist() == [False, True, False]
+    assert cli.main(["detect", *shared, "--out", "f.csv", "--plot", "f.png", "--explain-plot", "why.png"]) == 0
+    assert np.isinf(files.read_table("f.csv", columns=["anomaly_score"]).values[:, 0]).tolist() == [False, True, False]
+    files.write_table("off.csv", {"tau": np.r_[-1.0, tau[1:]], "p": p})
+    assert cli.main(["density", *shared[:2], "off.csv", *shared[3:], "--out", "d.csv"]) != 0
+    assert "1 rows lie outside the support (0.0, None) of column tau: row 0" in capsys.readouterr().err
+
+
 def test_what_looks_bounded_is_said_and_no_more(here, capsys):
     given = ["score", "draws.csv", "--at", "points.csv", "--out", "s.csv", "--model", "small", "--quiet"]
     assert cli.main(given) == 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from disco_samplers import DiScoFormer, Draws, files, pictures
+from disco_samplers.draws import periods_of
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.extras import optional
 from disco_samplers.samplers import LangevinSampler, SamplerResult, summarise
@@ -53,7 +54,7 @@ def summary(draws: Draws | SamplerResult) -> Table:
         table = draws.summary()
     else:
         x = np.asarray(draws.values, dtype=float).reshape(draws.num_chains or 1, -1, draws.dim)
-        table = summarise(x, draws.names, independent=draws.num_chains is None)
+        table = summarise(x, draws.names, independent=draws.num_chains is None, periods=periods_of(draws.support))
     rows = [[name, *(_cell(kind, column[i]) for kind, column in table.shown.items())] for i, name in enumerate(table.names)]
     return ["column", *table.shown], rows
 

@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
-    from disco_samplers.commands.shared.models import load_model
+    from disco_samplers.commands.shared.models import proposing_model
     from disco_samplers.commands.shared.output import Output
     from disco_samplers.commands.shared.tables import by_place, tables_from, warned
     from disco_samplers.posteriors import tension, two_sample
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         )
     a = first.columns(shared)
     b = second.replaced(second.values, names=shared) if place else second.columns(shared)
-    model = load_model(options) if options.proposal != "mixture" or options.model else None
+    model = proposing_model(options)
     names = ", ".join(shared)
     head = f"compared by their place: {names} of A, {', '.join(second.names)} of B\n" if place else f"compared in {names}\n"
     if options.tension:

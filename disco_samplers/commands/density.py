@@ -9,7 +9,7 @@ from disco_samplers.commands.shared.options import PICTURE, TABLE_HELP, add_opti
 
 _PRINTED = {
     "log_prob": "column of --out: log-density of the row in nats, normalised with --train; lower is more unusual. "
-    "Of a row with empty cells it is that of the others",
+    "Of a row with empty cells it is that of the others; outside the support -inf",
     "mean": "of log_prob over the rows: the lower, the worse the table of --train describes them",
     "worth": "how many independent draws the training rows are worth; fewer is worse",
 }
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     command.add_argument("--out", required=True, metavar="FILE", help=TABLE_HELP)
     add_reading(command, chains=False)
     command.add_argument("--plot", metavar="FILE", help=f"draw the distribution of log-densities: {PICTURE}")
-    add_options(command, "seed", "model", "device", "quiet", "json")
+    add_options(command, "support", "seed", "model", "device", "quiet", "json")
     command.set_defaults(run=run)
 
 
@@ -44,31 +44,47 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers.commands.shared.bars import in_parts
     from disco_samplers.commands.shared.models import device_name
     from disco_samplers.commands.shared.output import Output
-    from disco_samplers.commands.shared.tables import count_lacking, described, indexed, scored_tables, weights_of
+    from disco_samplers.commands.shared.tables import (
+        count_lacking,
+        described,
+        indexed,
+        scored_tables,
+        supports_given,
+        weights_of,
+    )
     from disco_samplers.extras import optional
 
     output = Output(options)
     table, rows, train = scored_tables(options)
     density = optional("disco_samplers.integrations.sklearn", "sklearn").DiscoDensity(
-        model=options.model, device=device_name(options), random_state=options.seed, verbose=not options.quiet
+        model=options.model,
+        device=device_name(options),
+        random_state=options.seed,
+        verbose=not options.quiet,
+        **supports_given(train, options.support),
     )
     density.fit(train.values, **weights_of(train))
     if options.train:
         log_prob = in_parts(density.score_samples, rows, "log-densities", quiet=options.quiet)
     else:
         log_prob = density.score_training_samples()
-    mean = np.average(log_prob, weights=table.weights)
+    there = np.isfinite(log_prob)
+    mean = (
+        np.average(log_prob[there], weights=None if table.weights is None else table.weights[there]) if there.any() else -np.inf
+    )
     columns = indexed(table, {"log_prob": log_prob})
     output.write(options.out, lambda path: files.write_table(path, columns))
-    marks = {"median": float(np.median(log_prob))}
-    title = f"log-density of {len(rows)} rows"
+    marks = {"median": float(np.median(log_prob[there]))} if there.any() else {}
+    title = f"log-density of {there.sum()} rows"
     output.write(
         options.plot,
-        lambda path: pictures.plot_distribution(log_prob, "log-density (nats)", marks, title=title, path=path),
+        lambda path: pictures.plot_distribution(log_prob[there], "log-density (nats)", marks, title=title, path=path),
     )
     said, training = described(train)
     lacking = count_lacking(rows)
     holes = f", {lacking} of them only of the cells that they have" if lacking else ""
+    if outside := int((~there).sum()):
+        holes += f", {outside} of them outside the support (-inf, not in the mean)"
     kind, by = (
         ("normalised", f"by {len(train.values)}")
         if options.train
@@ -79,5 +95,6 @@ def run(options: argparse.Namespace) -> int:
         training=training,
         rows=len(rows),
         lacking=lacking,
+        outside=outside,
         mean_log_prob=mean,
     )

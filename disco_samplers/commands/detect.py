@@ -9,7 +9,7 @@ from disco_samplers.commands.shared.options import PICTURE, TABLE_HELP, add_opti
 
 _PRINTED = {
     "anomaly_score": "column of --out: nats by which the row's log-density lies below the threshold; higher is more unusual. "
-    "Of a row with empty cells: by the others, on the same scale",
+    "Of a row with empty cells: by the others, on the same scale; outside the support inf",
     "p_value": "column of --out with --false-alarms: how often a usual row would score as high, its conformal p-value; lower "
     "is more unusual",
     "surprise_NAME": "columns of --out with --explain: by how many nats the cell is less likely than is usual, given the row's "
@@ -60,7 +60,7 @@ def add(commands: Any) -> None:
     command.add_argument("--explain-plot", metavar="FILE", help=f"draw that, of at most 20 rows: {PICTURE}")
     add_reading(command, chains=False)
     command.add_argument("--plot", metavar="FILE", help=f"draw the distribution of scores: {PICTURE}")
-    add_options(command, "seed", "model", "device", "quiet", "json")
+    add_options(command, "support", "seed", "model", "device", "quiet", "json")
     command.set_defaults(run=run)
 
 
@@ -72,7 +72,14 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers.commands.shared.bars import in_parts
     from disco_samplers.commands.shared.models import device_name
     from disco_samplers.commands.shared.output import Output
-    from disco_samplers.commands.shared.tables import count_lacking, described, indexed, scored_tables, weights_of
+    from disco_samplers.commands.shared.tables import (
+        count_lacking,
+        described,
+        indexed,
+        scored_tables,
+        supports_given,
+        weights_of,
+    )
     from disco_samplers.extras import optional
 
     if options.contamination is not None and options.false_alarms is not None:
@@ -95,6 +102,7 @@ def run(options: argparse.Namespace) -> int:
         device=device_name(options),
         random_state=options.seed,
         verbose=not options.quiet,
+        **supports_given(train, options.support),
     )
     detector.fit(train.values, **weights_of(train))
     scores = -in_parts(detector.decision_function, rows, "scores", quiet=options.quiet)
@@ -110,15 +118,16 @@ def run(options: argparse.Namespace) -> int:
         found |= {f"surprise_{name}": column for name, column in zip(train.names, surprises.T, strict=True)}
     columns = indexed(table, found)
     output.write(options.out, lambda path: files.write_table(path, columns))
+    there = np.isfinite(scores)  # outside a support a score is infinite
     usual = {"training rows": detector.offset_ - detector.training_scores_} if options.train else {}
     output.write(
         options.plot,
         lambda path: pictures.plot_distribution(
-            scores,
+            scores[there],
             "anomaly score (nats)",
             {"threshold": 0.0},
             others=usual,
-            flagged=flags == 1,
+            flagged=flags[there] == 1,
             title=f"{flags.sum()} of {len(rows)} rows flagged",
             path=path,
         ),

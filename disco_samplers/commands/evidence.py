@@ -49,12 +49,12 @@ def run(options: argparse.Namespace) -> int:
     """Does what the subcommand says."""
     from tqdm import tqdm
 
-    from disco_samplers.commands.shared.models import load_model
+    from disco_samplers.commands.shared.models import proposing_model
     from disco_samplers.commands.shared.output import Output, told
     from disco_samplers.posteriors import log_evidence
 
     output = Output(options)
-    model = load_model(options) if options.proposal != "mixture" or options.model else None
+    model = proposing_model(options)
     lines, models, found = [], [], []
     try:
         for path in tqdm(options.chains, desc="models", disable=options.quiet or len(options.chains) == 1):

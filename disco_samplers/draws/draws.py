@@ -19,6 +19,7 @@ from disco_samplers.draws.columns import supports_of, supports_taken
 from disco_samplers.draws.inference import from_labelled, inference_data, is_labelled
 from disco_samplers.draws.inside import inside
 from disco_samplers.draws.names import as_table
+from disco_samplers.draws.supports import periods_of
 from disco_samplers.draws.worth import (
     HeavyWeightWarning,
     LowEffectiveSizeWarning,
@@ -194,11 +195,11 @@ class Draws:
     def rhat(self) -> np.ndarray | None:
         """Rank-normalised split R-hat of each column, (d,), NaN where undefined; None where there are no chains.
 
-        1 where the chains agree; above 1.01 they have not mixed.
+        1 where the chains agree; above 1.01 they have not mixed. Of angles it is the larger one of cosine and sine.
         """
         if self._rhat is None and self.num_chains is not None:
             chains = self.values.detach().double().cpu().view(self.num_chains, -1, self.dim)
-            self._rhat = diagnostic("rhat", chains.numpy())
+            self._rhat = diagnostic("rhat", chains.numpy(), periods_of(self.support))
         return self._rhat
 
     @property
@@ -431,7 +432,7 @@ class Draws:
     def _chains_worth(self) -> float:
         """What the chains, or the rows as one chain, are worth by their autocorrelation; as many as they are if unknown."""
         chains = self.num_chains or 1
-        found = chains_effective_size(self.values.view(chains, -1, self.dim))
+        found = chains_effective_size(self.values.view(chains, -1, self.dim), periods_of(self.support))
         return float(len(self)) if math.isnan(found) else cautious(found, chains)
 
     def _looks_like_walkers(self) -> bool:

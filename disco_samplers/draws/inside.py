@@ -20,7 +20,7 @@ class EdgeRowsWarning(DrawsWarning):
 
 
 def inside(values: Tensor, supports: Sequence[Support], names: Sequence[str]) -> Tensor:
-    """Rows (n, d), those that lie outside their supports by no more than rounding put on the edge.
+    """Rows (n, d), those that lie outside their supports by no more than rounding put on the edge; missing cells stay NaN.
 
     Rounding is a millionth of the interval or, of a half-line, of the median distance from its end; of ordered columns, of the
     median distance from one to the next; and the sum of a simplex may differ from one by a millionth for each of its columns,
@@ -36,11 +36,11 @@ def inside(values: Tensor, supports: Sequence[Support], names: Sequence[str]) ->
             columns.append(support.wrapped(column))
             continue
         moved = column if tuple(support) == (None, None) else column.clamp(support.low, support.high)
-        if not torch.equal(moved, column):
+        if bool((moved != column).logical_and(~column.isnan()).any()):
             low, high = support
             edge = low if low is not None else high
             assert edge is not None
-            scale = high - low if low is not None and high is not None else float((column.double() - edge).abs().median())
+            scale = high - low if low is not None and high is not None else float((column.double() - edge).abs().nanmedian())
             beyond = (column - moved).abs().double() > ROUNDING * scale
             if beyond.any():
                 rows = beyond.nonzero()[:, 0].tolist()
@@ -59,17 +59,22 @@ def inside(values: Tensor, supports: Sequence[Support], names: Sequence[str]) ->
 
 def _in_group(x: Tensor, group: Member, names: Sequence[str]) -> Tensor:
     """Rows (n, k) of a group's columns, those that lie outside by rounding brought back."""
+    missing = x.isnan()
     if group.kind != "ordered":
-        values, first_of = x.double().sum(-1), "the first sums to"
-        over = values - 1 if group.kind == "subsimplex" else (values - 1).abs()
+        values, first_of = x.double().nansum(-1), "the first sums to"
+        # What some columns of a simplex are.
+        part = missing.any(-1) if group.kind == "simplex" else torch.ones_like(missing[:, 0])
+        over = torch.where(part, values - 1, (values - 1).abs())
         wrong = over > ROUNDING * len(names)
-        total = values.clamp_min(1.0) if group.kind == "subsimplex" else values
+        total = torch.where(part, values.clamp_min(1.0), values)
         found = x if x.dtype == torch.float32 else x / total[:, None]
     else:
-        gaps = x.double().diff(dim=-1)
-        wrong, first_of = (gaps < -ROUNDING * gaps.abs().median()).any(-1), "the first falls by"
-        values = -gaps.amin(-1)
-        found = x.cummax(-1).values
+        highest = x.nan_to_num(-math.inf).cummax(-1).values
+        falls = torch.nn.functional.pad(highest[:, :-1], (1, 0), value=-math.inf).double() - x
+        usual = falls[falls.isfinite()].abs().median() if falls.isfinite().any() else 0.0
+        wrong, first_of = (falls > ROUNDING * usual).any(-1), "the first falls by"
+        values = falls.nan_to_num(-math.inf).amax(-1)
+        found = torch.where(missing, x, highest)
     if wrong.any():
         rows = wrong.nonzero()[:, 0].tolist()
         raise ValueError(
@@ -77,6 +82,18 @@ def _in_group(x: Tensor, group: Member, names: Sequence[str]) -> Tensor:
             f"{first_of} {float(values[rows[0]]):.6g}"
         )
     return found
+
+
+def mirrored(values: Tensor, supports: Sequence[Support]) -> Tensor:
+    """Values (n, d) of cells that reach beyond the ends of their columns, mirrored there; groups and circles stay."""
+    columns = []
+    for column, support in zip(values.unbind(-1), supports, strict=True):
+        found = column
+        for edge, sign in ((support.low, 1), (support.high, -1)):
+            if edge is not None and type(support) is Support:
+                found = edge + sign * (found - edge).abs()
+        columns.append(found)
+    return torch.stack(columns, -1)
 
 
 def off_edges(values: Tensor, supports: Sequence[Support], names: Sequence[str]) -> Tensor:

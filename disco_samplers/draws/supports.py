@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -122,10 +123,13 @@ class Circle(Support):
     def around(self, values: Tensor, name: str) -> Circle:
         """The turn in which values (n,) are given: from zero, or from half a turn below it, or from the smallest one.
 
+        Missing ones are NaN.
+
         Raises:
             ValueError: if they span more than a turn.
         """
-        least, most, period = float(values.min()), float(values.max()), self.period
+        there = values[~values.isnan()]
+        least, most, period = float(there.min()), float(there.max()), self.period
         slack = ROUNDING * period
         if most - least > period + slack:
             raise ValueError(
@@ -193,3 +197,14 @@ def _of_constraint(given: constraints.Constraint, name: str) -> Support:
         return Support.of([None if edge is None else float(edge) for edge in bounds])
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} must have one lower bound below one upper bound, got {given}") from error
+
+
+def periods_of(supports: Sequence[Support] | None) -> list[float | None] | None:
+    """The turn of each column of angles, None for others; None where nothing is circular.
+
+    Example:
+        >>> periods_of([Support(), Support.of("circular:360")])
+        [None, 360.0]
+    """
+    found = [support.period if isinstance(support, Circle) else None for support in supports or []]
+    return found if any(period is not None for period in found) else None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers.convergence import JUDGED, design_effect, diagnostic
+from disco_samplers.convergence import JUDGED, Periods, design_effect, diagnostic, unit_vectors
 
 _SPAN, _BLOCKS = 10, 10
 """Independent draws that a block of a chain is worth, and blocks at least."""
@@ -55,8 +55,8 @@ def kish_effective_size(weights: Tensor) -> float:
     return float(weights.sum().square() / weights.square().sum())
 
 
-def chains_effective_size(values: Tensor) -> float:
-    """The effective size of chains (chain, draw, d): the smallest bulk ESS of the columns.
+def chains_effective_size(values: Tensor, periods: Periods | None = None) -> float:
+    """The effective size of chains (chain, draw, d): the smallest bulk ESS of the columns, of angles of cosine and sine.
 
     Chains of fewer than 100 draws do not tell their autocorrelation time: of several such it is no more than what they are
     worth by the :func:`~disco_samplers.convergence.design_effect`. NaN where there is neither.
@@ -70,7 +70,7 @@ def chains_effective_size(values: Tensor) -> float:
         >>> 1500 < chains_effective_size(draws) < 2600
         True
     """
-    draws = values.detach().double().cpu().numpy()
+    draws = unit_vectors(values.detach().double().cpu().numpy(), periods)[0]
     found = diagnostic("ess_bulk", draws)
     if len(draws) > 1 and 1 < draws.shape[1] < JUDGED:
         found = np.fmin(found, draws[..., 0].size / design_effect(draws))

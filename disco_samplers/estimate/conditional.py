@@ -18,14 +18,17 @@ from disco_samplers.estimate.laws import plot_contours, plot_curves
 from disco_samplers.estimators import (
     MAX_DIM,
     MAX_FREE,
+    GroupSlices,
     Places,
     Quadrature,
     Slice,
     SliceMixture,
     Slices,
     SupportTransform,
+    TransformedEstimator,
     Weighted,
     check_single,
+    straight,
 )
 from disco_samplers.randomness import generator_on
 from disco_samplers.samplers import LangevinSampler, NotMixedWarning
@@ -49,6 +52,9 @@ class ConditionalEstimate:
     batch) it is b laws at once: points are then (b, m, k), answers (b, m) and (b, m, k), and what other methods return has a
     first axis of length b.
 
+    What is left of a simplex is a simplex of a smaller sum: its last free column is the rest, the density is one of the others,
+    and the score is the gradient along it. What is left of ordered columns lies between its neighbours.
+
     Called as a function it is the score, so it stands wherever a score is wanted.
 
     Example:
@@ -59,7 +65,7 @@ class ConditionalEstimate:
         (torch.Size([2, 2]), torch.Size([2, 3, 1]))
     """
 
-    def __init__(self, estimate: Any, slices: Slices, *, batched: bool, numpy: bool) -> None:
+    def __init__(self, estimate: Any, slices: Slices, *, batched: bool, numpy: bool, inner: GroupSlices | None = None) -> None:
         self.slices, self.samples, self.counts = slices, estimate.samples, estimate.counts
         d = estimate.dim
         names = estimate.names or default_names(d)
@@ -69,6 +75,13 @@ class ConditionalEstimate:
         supports = estimate.support or [Support()] * d
         self.support: list[Support] = [supports[i] for i in slices.free]
         self._change = estimate.transform if self._bounded else SupportTransform([None] * d)
+        self._inner, self._rows = inner or slices, self.samples
+        self._planes: list[list[int]] = []
+        if inner is not None:
+            self._rows = inner.coordinates(self.samples)
+            self._change = straight(self._rows, inner.coordinates.supports, self.counts)
+            simplices = [group.columns for group in groups_of(supports) if group.kind == "simplex"]
+            self._planes = [[j for j, i in enumerate(slices.free) if i in columns] for columns in simplices]
         self.batched, self._numpy = batched, numpy
 
     @property
@@ -115,14 +128,14 @@ class ConditionalEstimate:
     def score(self, points: ArrayLike) -> Any:
         """Score, the gradient by the free columns, at points (m, k), as (m, k). Raises as :meth:`log_prob` does."""
         points = align(points, "points", self.names)
-        return like(self._first(self.slices.score(self._points(points))), points)
+        return like(self._first(self._along(self.slices.score(self._points(points)))), points)
 
     def log_prob_and_score(self, points: ArrayLike) -> tuple[Any, Any]:
         """Both for the price of one. Raises as :meth:`log_prob` does."""
         points = align(points, "points", self.names)
         log_prob, score = self.slices.log_prob_and_score(self._points(points))
         log_prob = log_prob - self._integral.log_z[:, None]
-        return like(self._first(log_prob), points, infinite=self._bounded), like(self._first(score), points)
+        return like(self._first(log_prob), points, infinite=self._bounded), like(self._first(self._along(score)), points)
 
     def __call__(self, points: ArrayLike) -> Any:
         """The score."""
@@ -176,7 +189,7 @@ class ConditionalEstimate:
         wanted = as_tensor(levels, "levels").detach().double().to(self.device)
         if wanted.ndim > 1 or not ((wanted > 0) & (wanted < 1)).all():
             raise ValueError(f"levels must be numbers in (0, 1), got {levels}")
-        found = integral.quantile(wanted.reshape(-1))
+        found = self._quantile(integral, wanted.reshape(-1))
         return self._out(found if wanted.ndim else found[:, 0])
 
     def plot(self, path: str | None = None) -> Any:
@@ -191,16 +204,13 @@ class ConditionalEstimate:
             ValueError: if more than two columns are free, or two of a batch, or the extension is not that of a picture.
             ImportError: if matplotlib is not installed.
         """
+        if isinstance(self._inner, GroupSlices) and len(self._inner.free) == 1 < self.dim:
+            return _Line(self).plot(path)
         if self.dim > (1 if self.batched else 2):
             raise ValueError(f"plot shows one free column, or two of a single law, and {', '.join(self._labels)} are free")
-        said = [
-            ", ".join(f"{name} = {float(v):.4g}" for name, v in zip(self._given, row, strict=True))
-            for row in self.slices.values
-        ]
         if self.dim == 2:
             return plot_contours(self, (self._labels[0], self._labels[1]), self.support, path)
-        of = f"{self._labels[0]} given {', '.join(self._given)}"
-        return plot_curves(self, said, self._labels[0], self.support[0], f"{of}, with the middle 90 %", path)
+        return self._curves(self, 0, path)
 
     def __repr__(self) -> str:
         values = self.slices.values[0].tolist()
@@ -211,26 +221,54 @@ class ConditionalEstimate:
     @cached_property
     def _integral(self) -> Quadrature | Weighted:
         with torch.inference_mode(False), torch.no_grad(), full_precision(self.device):
-            if self.dim <= MAX_FREE:
-                return Quadrature(self.slices, Places.of(self.slices, self.samples, self.counts, self._change))
+            if len(self._inner.free) <= MAX_FREE:
+                return Quadrature(self._inner, Places.of(self._inner, self._rows, self.counts, self._change))
             generator = torch.Generator(self.device).manual_seed(0)
-            mixture = SliceMixture(self.slices, self.samples, self.counts, self._change, generator)
-            return mixture.weighted(_PROPOSALS, generator)
+            mixture = SliceMixture(self._inner, self._rows, self.counts, self._change, generator)
+            found = mixture.weighted(_PROPOSALS, generator)
+            return found._replace(draws=self._inner.outward(found.draws))
+
+    def _along(self, score: Tensor) -> Tensor:
+        """A score (b, m, k) as the gradient along what is left of simplices, on which sums are given: its own is zero there."""
+        columns = list(score.unbind(-1))
+        for plane in self._planes:
+            center = torch.stack([columns[j] for j in plane]).mean(0) if plane else 0.0
+            for j in plane:
+                columns[j] = columns[j] - center
+        return torch.stack(columns, -1)
+
+    def _quantile(self, integral: Quadrature, levels: Tensor, column: int = 0) -> Tensor:
+        """Quantiles (b, q) of a free column by the one free coordinate, with which it rises."""
+        found = integral.quantile(levels)[..., None]
+        return self._inner.outward(found)[..., column]
+
+    def _curves(self, laws: Any, column: int, path: str | None) -> Any:
+        """Draws the density of a free column."""
+        said = [
+            ", ".join(f"{name} = {float(v):.4g}" for name, v in zip(self._given, row, strict=True))
+            for row in self.slices.values
+        ]
+        name = self._labels[column]
+        title = f"{name} given {', '.join(self._given)}, with the middle 90 %"
+        return plot_curves(laws, said, name, self.support[column], title, path)
 
     def _moved(self, i: int, num_samples: int, generator: torch.Generator | None) -> Tensor:
         """Draws (n, k) of one of the laws."""
-        one = self.slices.of(i)
-        mixture = SliceMixture(one, self.samples, self.counts, self._change, generator)
+        one = self._inner.of(i)
+        mixture = SliceMixture(one, self._rows, self.counts, self._change, generator)
         chains = max(num_samples, _CHAINS)
         found = mixture.weighted(max(_PROPOSALS, 4 * chains), generator)
         chosen = torch.multinomial(found.log_weights[0].softmax(0), chains, replacement=True, generator=generator)
-        sampler = LangevinSampler(score=Slice(one), method="mala")
-        start = found.draws[0, chosen]
+        # On the real line no step leads outside, and no density rises without bound.
+        lines = TransformedEstimator(Slice(one), mixture.change.inv, validate_args=False)
+        sampler = LangevinSampler(score=lines if self._bounded else Slice(one), method="mala")
+        start = mixture.change(found.draws[0, chosen]) if self._bounded else found.draws[0, chosen]
         with warnings.catch_warnings():
             # The starts are draws of the law already, by their weights: that chains tell them says nothing.
             warnings.simplefilter("ignore", NotMixedWarning)
             result = sampler.run(1, initial=start, num_warmup=_STEPS - 1, generator=generator, progress=False)
-        return result.draws[:num_samples, 0].to(start)
+        draws = result.draws[:num_samples, 0].to(start)
+        return one.outward((mixture.change.inv(draws) if self._bounded else draws)[None])[0]
 
     def _points(self, points: ArrayLike) -> Tensor:
         y = as_points(points, "points", self.dim, self.device)
@@ -248,6 +286,37 @@ class ConditionalEstimate:
         return found.cpu().numpy() if self._numpy else found
 
 
+class _Line:
+    """The law of the one column that is left free where sums are given: the others are the rest."""
+
+    def __init__(self, law: ConditionalEstimate) -> None:
+        assert isinstance(law._inner, GroupSlices)
+        self._law, self._inner = law, law._inner
+        self.batched, self.device = law.batched, law.device
+        self._at = self._inner.coordinates.columns[self._inner.free[0]]
+
+    def plot(self, path: str | None) -> Any:
+        """Draws its density."""
+        return self._law._curves(self, self._law.slices.free.index(self._at), path)
+
+    def quantile(self, levels: Any) -> Any:
+        """Quantiles of it."""
+        law, wanted = self._law, torch.tensor(levels, dtype=torch.float64, device=self.device)
+        assert isinstance(law._integral, Quadrature)
+        return law._out(law._quantile(law._integral, wanted, law.slices.free.index(self._at)))
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """Its log-density at points (b, m, 1), or (m, 1)."""
+        y = points if self.batched else points[None]
+        x = y.new_full((*y.shape[:-1], self._law.slices.values.shape[1] + self._law.dim), torch.nan)
+        x[..., self._law.slices.given] = self._law.slices.values[:, None]
+        x[..., self._at] = y[..., 0]
+        answer: Tensor = self._law.log_prob(
+            self._law._first(self._inner.outward(self._inner.coordinates(x)[..., self._inner.free]))
+        )
+        return answer
+
+
 def condition_on(estimate: Any, given: Mapping[str | int, Any], *, numpy: bool = False) -> ConditionalEstimate:
     """The law of an estimate's other columns; see :meth:`DensityEstimate.conditional`, whose errors these are."""
     check_single(estimate.samples, "conditional")
@@ -262,9 +331,6 @@ def condition_on(estimate: Any, given: Mapping[str | int, Any], *, numpy: bool =
             "condition the model on fewer"
         )
     if estimate.support is not None:
-        if groups := groups_of(estimate.support):
-            told = ", ".join(names[i] for i in groups[0].columns)
-            raise ValueError(f"conditional knows no {groups[0].kind} columns, and {told} are: take a marginal without them")
         check_inside(index, values, estimate.support, names)
         values = in_turns(values, [estimate.support[i] for i in index])
     elif estimate.transform is not None:
@@ -274,7 +340,12 @@ def condition_on(estimate: Any, given: Mapping[str | int, Any], *, numpy: bool =
                 "the transform of this estimate is not defined on all real numbers: condition the model with support= in its "
                 "place, which conditional knows the edges of"
             )
-    slices = Slices(estimate.estimator, index, values, estimate.dim)
+    slices, inner = Slices(estimate.estimator, index, values, estimate.dim), None
     with torch.no_grad(), full_precision(estimate.device):
-        check_dense(slices, estimate.samples, estimate.counts, names)
-    return ConditionalEstimate(estimate, slices, batched=batched, numpy=numpy)
+        if groups_of(estimate.support or []):
+            inner = GroupSlices(estimate.estimator, index, values, estimate.support)
+            if not inner.free:
+                left = ", ".join(names[i] for i in slices.free)
+                raise ValueError(f"given leaves nothing free: {left} is what the others leave of one; give fewer columns")
+        check_dense(slices, estimate.samples, estimate.counts, names, inner)
+    return ConditionalEstimate(estimate, slices, batched=batched, numpy=numpy, inner=inner)

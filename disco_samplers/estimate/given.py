@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_tensor, check_finite, placed
-from disco_samplers.draws import Circle, Support, index_of
-from disco_samplers.estimators import Slices, deviation, mean
+from disco_samplers.draws import ROUNDING, Circle, Member, Support, groups_of, index_of
+from disco_samplers.estimators import GroupSlices, Slices, deviation, mean
 
 _ZERO = 87.0
 """Nats below the density at the rows from which on a density is zero: e^-87 is the smallest normal number of float32."""
@@ -52,17 +52,36 @@ def values_of(given: Mapping[str | int, Any], names: list[str], device: torch.de
 def check_inside(index: list[int], values: Tensor, support: Sequence[Support], names: Sequence[str]) -> None:
     """Raises ValueError where values (b, g) of columns lie outside their supports."""
     for i, column in zip(index, values.unbind(1), strict=True):
-        if not support[i] or isinstance(support[i], Circle):
+        if not support[i] or isinstance(support[i], (Circle, Member)):
             continue
         outside = column != column.clamp(support[i].low, support[i].high)
         if outside.any():
-            wrong = float(column[outside][0])
-            raise ValueError(f"given {names[i]} = {wrong:.6g} lies outside its support {tuple(support[i])}")
+            first = float(column[outside][0])
+            raise ValueError(f"given {names[i]} = {first:.6g} lies outside its support {tuple(support[i])}")
+    for group in groups_of(support):
+        place = [index.index(i) for i in group.columns if i in index]
+        own, ordered = values[:, place], group.kind == "ordered"
+        over, slack = own.sum(1) - 1, ROUNDING * len(group.columns)
+        whole = group.kind == "simplex" and len(place) == len(group.columns)
+        if ordered:
+            wrong, why = (own.diff(dim=1) < 0).any(1), "must rise"
+        else:
+            wrong = (own < 0).any(1) | ((over.abs() if whole else over) > slack)
+            why = "must not be negative, and sum to one" + " at most" * (not whole)
+        if wrong.any():
+            row = int(wrong.nonzero()[0, 0])
+            told = ", ".join(f"{names[index[j]]} = {float(values[row, j]):.6g}" for j in place)
+            of = ", ".join(names[i] for i in group.columns)
+            raise ValueError(f"given {told}: outside the {'order' if ordered else group.kind} of {of}, for they {why}")
 
 
-def check_dense(slices: Slices, samples: Tensor, counts: Tensor | None, names: list[str]) -> None:
-    """Raises ValueError where the density of given values is numerically zero."""
+def check_dense(
+    slices: Slices, samples: Tensor, counts: Tensor | None, names: list[str], inner: GroupSlices | None = None
+) -> None:
+    """Raises ValueError where the density of given values is numerically zero; ``inner`` are the slices of groups."""
     x = samples.double()
+    y = x if inner is None else inner.coordinates(x)
+    free = slices.free if inner is None else inner.free
     center, width = mean(x, counts), deviation(x, counts).clamp_min(torch.finfo(x.dtype).tiny)
     unit, wanted = ((part - center[slices.given]) / width[slices.given] for part in (x[:, slices.given], slices.values))
     some = torch.linspace(0, len(x) - 1, min(len(x), _ROWS), dtype=torch.float64, device=x.device).round().long()
@@ -70,7 +89,8 @@ def check_dense(slices: Slices, samples: Tensor, counts: Tensor | None, names: l
     for start, part in enumerate(wanted.split(max(1, _TILE // len(x)))):
         rows = start * max(1, _TILE // len(x)) + torch.arange(len(part), device=x.device)
         near = torch.cdist(part, unit).topk(min(_NEAR, len(x)), largest=False).indices
-        top = slices.log_prob(x[near][..., slices.free], rows).double().amax(1)
+        points = y[near][..., free]
+        top = slices.log_prob(points if inner is None else inner.outward(points, rows), rows).double().amax(1)
         zero = ~(top > usual - _ZERO)
         if zero.any():
             i = int(zero.nonzero()[0, 0])

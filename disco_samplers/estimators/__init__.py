@@ -11,7 +11,7 @@ from disco_samplers.estimators.calibrated import (
     uncalibrated,
 )
 from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
-from disco_samplers.estimators.circular import CircularEstimator, Layout
+from disco_samplers.estimators.circular import CircularEstimator, Layout, sparsest
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.denoising import DenoisingEstimator
 from disco_samplers.estimators.edges import EdgedEstimator, Edges
@@ -35,12 +35,13 @@ from disco_samplers.estimators.shipped import (
     weights_path,
 )
 from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
-from disco_samplers.estimators.slices import Slice, Slices
+from disco_samplers.estimators.slices import GroupSlices, Slice, Slices
 from disco_samplers.estimators.stacked import StackedEstimator, mixture_share
 from disco_samplers.estimators.supported import (
     SupportedEstimator,
     bounded,
     read_supported,
+    straight,
     straightened,
     unbounded,
 )
@@ -49,6 +50,7 @@ from disco_samplers.estimators.transformed import TransformedEstimator
 from disco_samplers.estimators.transforms import (
     AtomTransform,
     ClosedForm,
+    FreeCoordinates,
     GroupTransform,
     JohnsonTransform,
     LinearTransform,
@@ -77,6 +79,8 @@ __all__ = [
     "EdgedEstimator",
     "Edges",
     "Estimator",
+    "FreeCoordinates",
+    "GroupSlices",
     "GroupTransform",
     "IndependentEstimator",
     "JohnsonTransform",
@@ -133,6 +137,8 @@ __all__ = [
     "settled",
     "shipped_network",
     "shuffled",
+    "sparsest",
+    "straight",
     "straightened",
     "unbounded",
     "uncalibrated",

@@ -84,7 +84,7 @@ class Layout(NamedTuple):
         angles = list((plain @ mix.T).unbind(-1))
         lines = [_ranked(x[:, i]) for i in range(x.shape[1]) if i not in columns]
         flat = [_is_flat(angle, [a for a in angles if a is not angle] + lines, counts) for angle in angles]
-        return cls(columns, circles, mix.tolist(), [_sparsest(angle, counts) + math.pi for angle in angles], flat)
+        return cls(columns, circles, mix.tolist(), [sparsest(angle, counts) + math.pi for angle in angles], flat)
 
     def __bool__(self) -> bool:
         return bool(self.columns)
@@ -261,7 +261,7 @@ def _concentration(angles: Tensor, counts: Tensor | None) -> Tensor:
     return mean(angles.cos(), counts).square() + mean(angles.sin(), counts).square()
 
 
-def _sparsest(angle: Tensor, counts: Tensor | None) -> float:
+def sparsest(angle: Tensor, counts: Tensor | None) -> float:
     """Where angles (n,) are sparsest, by their first harmonics, each less the higher it is."""
     places = torch.arange(_PLACES, dtype=angle.dtype, device=angle.device) * (2 * math.pi / _PLACES)
     order = torch.arange(1, _HARMONICS + 1, dtype=angle.dtype, device=angle.device)

@@ -9,39 +9,40 @@ from torch import Tensor
 
 from disco_samplers.estimators.judge import mean
 
-TERMS = 3
-"""Of a shape: the logarithm of the distance, the distance, and the square of the former."""
+TERMS = 4
+"""Of a shape: the logarithm of the distance, the distance, and the squares of both."""
 
-_MODELS, _LEVEL = [(), (1,), (0,), (0, 1), (0, 2)], 2
+_MODELS, _LEVEL = [(), (1,), (1, 3), (0,), (0, 1), (0, 2), (0, 3), (0, 1, 3)], 3
 """Terms that are tried together, and how many of the first do not vanish or diverge at the edge."""
 
 _PRICE, _KNOWN = 2.0, 4.5
 """Nats by which a term must be likelier; and where a power is known beforehand."""
 
-_UNFIT = 13.3
-"""Of four squared normal numbers: by chance one in a hundred is above."""
+_WAVES, _UNFIT = 4, 7.8
+"""Squared normal numbers, and their sum: by chance one in ten is above."""
 
 _PLACES, _LONGEST, _STEPS = 301, 80.0, 25
 """Places of the integrals, e-folds of the distance over which they go, and Newton's steps."""
 
 
 def terms(p: Tensor) -> Tensor:
-    """The terms (..., 3) of a shape at distances p from the edge, in the units of the shape."""
+    """The terms (..., 4) of a shape at distances p from the edge, in the units of the shape."""
     log = p.log()
-    return torch.stack([log, p, -log.square()], -1)
+    return torch.stack([log, p, -log.square(), p.square()], -1)
 
 
 def slopes(p: Tensor) -> Tensor:
-    """Their derivatives (..., 3)."""
-    return torch.stack([1 / p, torch.ones_like(p), -2 * p.log() / p], -1)
+    """Their derivatives (..., 4)."""
+    return torch.stack([1 / p, torch.ones_like(p), -2 * p.log() / p, 2 * p], -1)
 
 
 def fit_shape(p: Tensor, worth: Tensor, *, power: float = 0.0, ends: int = 1) -> tuple[Tensor, bool]:
     r"""The shape :math:`\log g(p) = c^\top t(p)` of a density at distances p in (0, 1), and whether it fits them.
 
-    Of some sets of terms that is taken which is likeliest, less two nats for each term; and the density vanishes or diverges
-    only where that is likelier than a slope, less half the logarithm of what the rows are worth. It fits if the first four
-    Legendre polynomials of its distribution function have a mean of zero, but for noise.
+    Some sets of terms are averaged by how likely they are, less two nats for each term: what can hardly be told apart would
+    else be chosen by chance, and is far apart at the edge. The density vanishes or diverges only where that is likelier than a
+    slope, less half the logarithm of what the rows are worth. A shape fits if the first four Legendre polynomials of its
+    distribution function have a mean of zero, but for noise.
 
     Arguments:
         p: distances (m,).
@@ -50,12 +51,14 @@ def fit_shape(p: Tensor, worth: Tensor, *, power: float = 0.0, ends: int = 1) ->
         ends: how many there are at which a power could be seen by chance.
 
     References:
-        Neyman, *Smooth test for goodness of fit*, Skandinavisk Aktuarietidskrift 1937.
+        Neyman, *Smooth test for goodness of fit*, Skandinavisk Aktuarietidskrift 1937; Buckland, Burnham, Augustin, *Model
+        selection: an integral part of inference*, Biometrics 1997, for the average.
 
     Example:
         >>> u = torch.rand(1000, generator=torch.Generator().manual_seed(0)).double()
-        >>> fit_shape(u, torch.ones_like(u))
-        (tensor([0., 0., 0.], dtype=torch.float64), True)
+        >>> level, fits = fit_shape(u, torch.ones_like(u))
+        >>> bool(level.abs().max() < 0.02), fits
+        (True, True)
         >>> round(float(fit_shape(u.sqrt(), torch.ones_like(u))[0][0]), 1)  # the density of a root of u is 2p
         1.0
     """
@@ -65,7 +68,7 @@ def fit_shape(p: Tensor, worth: Tensor, *, power: float = 0.0, ends: int = 1) ->
     # Of dp = e^-t dt, dt going as the place; a trapezoid ends with half its height.
     volume = -(1 + power) * t + place.clamp_min(1e-12).log()
     volume[-1] -= math.log(2)
-    scale = torch.tensor([1.0, 0.3, 4.5], dtype=torch.float64, device=p.device)
+    scale = torch.tensor([1.0, 0.3, 4.5, 0.3], dtype=torch.float64, device=p.device)
     chosen = torch.zeros(len(_MODELS), TERMS, dtype=torch.float64, device=p.device)
     for i, model in enumerate(_MODELS):
         chosen[i, list(model)] = 1
@@ -88,9 +91,10 @@ def fit_shape(p: Tensor, worth: Tensor, *, power: float = 0.0, ends: int = 1) ->
     value = gain - price * chosen.sum(1)
     # A slope that is not seen clearly looks a little like a power: of these one must be likelier for what it is.
     singular = value[_LEVEL:].amax() + price - 0.5 * math.log(max(n, 1.0)) - math.log(ends) > gain[:_LEVEL].amax()
-    best = int(value[_LEVEL:].argmax()) + _LEVEL if bool(singular) else int(value[:_LEVEL].argmax())
-    share = (c[best] @ features.T + volume).softmax(0)
-    return c[best] / scale, _fits(p, worth, share)
+    kept = slice(_LEVEL, None) if bool(singular) else slice(None, _LEVEL)
+    best = value[kept].softmax(0) @ torch.where(gain.isfinite()[:, None], c, 0.0)[kept]
+    share = (best @ features.T + volume).softmax(0)
+    return best / scale, _fits(p, worth, share)
 
 
 def _fits(p: Tensor, worth: Tensor, share: Tensor) -> bool:
@@ -99,13 +103,8 @@ def _fits(p: Tensor, worth: Tensor, share: Tensor) -> bool:
     at = (-p.log() / _LONGEST).clamp(0, 1).sqrt() * (_PLACES - 1)
     i = at.long().clamp_max(_PLACES - 2)
     u = 2 * torch.lerp(below[i], below[i + 1], at - i) - 1
-    waves = torch.stack(
-        [
-            math.sqrt(3) * u,
-            math.sqrt(5) / 2 * (3 * u**2 - 1),
-            math.sqrt(7) / 2 * (5 * u**3 - 3 * u),
-            3 / 8 * (35 * u**4 - 30 * u**2 + 3),
-        ],
-        1,
-    )
+    legendre = [torch.ones_like(u), u]
+    for k in range(1, _WAVES):
+        legendre.append(((2 * k + 1) * u * legendre[-1] - k * legendre[-2]) / (k + 1))
+    waves = torch.stack([math.sqrt(2 * k + 1) * wave for k, wave in enumerate(legendre[1:], 1)], 1)
     return float(worth.sum() * mean(waves, worth).square().sum()) < _UNFIT

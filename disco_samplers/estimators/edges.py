@@ -15,8 +15,9 @@ from disco_samplers.estimators.judge import mean
 from disco_samplers.estimators.transforms import SupportTransform, quantile
 from disco_samplers.estimators.wrapper import Wrapper
 
-_SHARE, _FEWEST = 0.25, 24
-"""Of the rows, by which a shape is told at first; so few are not halved."""
+_SHARE, _ALL, _FEWEST = 0.25, 1000, 24
+"""Of few rows, by which a shape is told at first, or next to which it begins if there are other columns; how many are taken
+whole; so few are not halved."""
 
 _SMOOTH, _POWER, _LOG = 0.4, 0.08, 0.02
 """Share of these rows that lie before e: a power changes much over it, and by logarithms the density is well read there."""
@@ -33,15 +34,15 @@ class Edges(NamedTuple):
 
     With p the distance from the edge, from the point e on it goes as :math:`f(p) = f(e)\, g(p) / g(e)`, in all places along the
     edge alike. The shape is level, exponential, a power, or a product of these, :func:`.edge_shapes.fit_shape`, by the
-    likelihood of the nearest quarter of the rows; of half as many, and again, until it fits them and their distances do not
-    depend on other columns.
+    likelihood of all rows, or, of fewer than 1000, of the nearest quarter at least; of half as many, and again, until it fits
+    them and their distances do not depend on other columns.
 
     Arguments:
         low, high: of each column, (d,), infinite where there is no bound.
         slack: by which rounded points may lie outside, (d,).
         first, last: the points e of each column, (d,).
         units: of the distances in the shapes at either end, (2, d).
-        shapes: their terms' coefficients, (2, d, 3).
+        shapes: their terms' coefficients, (2, d, 4).
         nearest: the distances where they end, (2, d).
     """
 
@@ -180,7 +181,7 @@ class EdgedEstimator(Wrapper):
 def _nearby(
     distance: Tensor, others: Tensor, worth: Tensor, power: float, log: bool, ends: int
 ) -> tuple[float, float, float, Tensor]:
-    """Where a shape begins, the unit of its distances, where it ends, and its terms (3,), by distances (n,) from an edge.
+    """Where a shape begins, the unit of its distances, where it ends, and its terms (4,), by distances (n,) from an edge.
 
     Arguments:
         distance: of the rows.
@@ -190,7 +191,8 @@ def _nearby(
         log: whether the column is read by logarithms of the distance, and well known close to the edge.
         ends: of all columns together.
     """
-    n, share = float(worth.sum()), _SHARE
+    n = float(worth.sum())
+    share = min(1.0, max(_SHARE, n / _ALL))
 
     def before(shares: float) -> float:
         return float(quantile(distance[:, None], worth, distance.new_tensor([min(1.0, shares)])))
@@ -206,6 +208,8 @@ def _nearby(
         if (fits and not _depends(p, others[inner], own)) or share * n < _FEWEST:
             break
         share /= 2
+    if others.shape[1]:  # along an edge densities may differ in more than correlations tell
+        share = min(share, _SHARE)
     fifth, singular = before(5 / n), bool(shape[[0, 2]].any())
     start = max(before((_LOG if log else _POWER) * share), fifth) if log or singular else before(_SMOOTH * share)
     shape = shape + known

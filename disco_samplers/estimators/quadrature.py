@@ -141,11 +141,12 @@ class Quadrature:
         return torch.cat(found)[self._order]
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Means and variances of the free columns, both (b, k)."""
+        """Means and variances of the data's free columns, both (b, k)."""
         found = []
         for grid in self._grids:
             log_density = grid.log_density
             y, _ = self.places.at(self._u(log_density.shape[1]), grid.rows)
+            y = self.slices.outward(y, grid.rows)
             share = torch.softmax(log_density.flatten(1), 1)[..., None]
             center = (share * y).sum(1)
             found.append((center, (share * (y - center[:, None]).square()).sum(1)))
@@ -153,15 +154,18 @@ class Quadrature:
         return means[self._order], variances[self._order]
 
     def quantile(self, levels: Tensor) -> Tensor:
-        """Quantiles (b, q) of the one free column at levels (q,)."""
+        """Quantiles (b, q) of the one free coordinate at levels (q,)."""
         found = []
+        ends = self.places.at(levels.new_tensor([[-1.0], [1.0]]).double(), self._grids[0].rows[:1])[0][0, :, 0]
+        if bool(ends[0] > ends[1]):  # a column that ends above only falls with its coordinate
+            levels = 1 - levels
         for rows, density, step in self._fine():
             u = _inverse(density, step, levels.to(density).expand(len(density), -1))
             found.append(self.places.at(u[..., None], rows)[0][..., 0])
         return torch.cat(found)[self._order]
 
     def sample(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        """Draws (b, num_samples, k)."""
+        """Draws (b, num_samples, k) of the data's free columns."""
         found = []
         for rows, density, step in self._fine():
             options: dict[str, Any] = {"generator": generator, "dtype": density.dtype, "device": density.device}
@@ -172,7 +176,7 @@ class Quadrature:
             else:
                 second = [_second(*row, step) for row in zip(density, first, shares[1], strict=True)]
                 u = torch.stack([first, torch.stack(second)], -1)
-            found.append(self.places.at(u, rows)[0])
+            found.append(self.slices.outward(self.places.at(u, rows)[0], rows))
         return torch.cat(found)[self._order]
 
     def _fine(self) -> Iterator[tuple[Tensor, Tensor, float]]:

@@ -138,8 +138,19 @@ def straightened(estimator: Any, supports: Sequence[Support]) -> SupportTransfor
         if isinstance(estimator, GroupedEstimator):
             return None
         estimator = estimator.base
+    return _turned(estimator.transform, supports)
+
+
+def straight(samples: Tensor, supports: Sequence[Support], counts: Tensor | None = None) -> SupportTransform:
+    """The same for samples (n, d) alone, each worth so many draws (n,), or one, whose supports are of no groups."""
+    ends = [Support() if isinstance(one, Circle) else one for one in supports]
+    return _turned(SupportTransform.fit(samples, ends, counts), supports)
+
+
+def _turned(transform: SupportTransform, supports: Sequence[Support]) -> SupportTransform:
+    """A change of columns with that of angles, from the turn they are given in."""
     turns = [Interval(one.start, one.start + one.period, 1.0, False) if isinstance(one, Circle) else None for one in supports]
-    return SupportTransform([form or turn for form, turn in zip(estimator.transform.forms, turns, strict=True)])
+    return SupportTransform([form or turn for form, turn in zip(transform.forms, turns, strict=True)])
 
 
 def unbounded(estimator: Any, samples: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ taken off an answer as :math:`\log \hat Z` counts as an error, too. And the entr
 draws is off by :math:`p / 2n`; what is not even told that the law is normal is off by no less. Other shapes may add what nobody
 can tell. Of scores the estimate's bias is not covered, nor, of a divergence, the sampling of q.
 
+Columns that end, by ``support=`` or as draws know, are read so for entropy and divergence: mass beyond an edge would be missing
+within. Mutual information does not need it; where a density does not vanish at an edge its Fisher information is infinite.
+
 No density has draws that tie. Values of a column that do, on a grid or ten of them at most, are drawn uniformly from their
 cells: an entropy is that of rounded numbers, of whole numbers the discrete one. Mutual information does not depend on how a
 column is measured: columns become normal scores, ties in random order; where all are codes pairs are counted. Codes have no
@@ -29,8 +32,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_callable, device_of
-from disco_samplers.draws import Draws, align, names_of
+from disco_samplers.arrays import check_callable, default_names, device_of
+from disco_samplers.draws import Draws, Support, align, inside, mirrored, names_of, supports_of
 from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, JohnsonTransform, crossfit
 from disco_samplers.measures.dependence import dependence
@@ -77,26 +80,28 @@ class _Fit:
     def read(self, samples: Rows) -> _Read:
         """The estimate of samples with its integral, in the marginals in which they are likelier."""
         x, counts = samples.values, samples.counts
+        if self.marginals == "auto" and all(samples.supports or [False]):  # no column is left to be tamed
+            return dataclasses.replace(self, marginals="linear").read(samples)
         if self.marginals == "auto":
             johnson, linear = (dataclasses.replace(self, marginals=kind) for kind in ("johnson", "linear"))
             if not self.calibrate or x.shape[1] > MAX_DIM:
                 return johnson.read(samples)
             reads = (johnson.read(samples), linear.read(samples))
             return max(reads, key=lambda read: row_mean("log-density", read.log_prob(x), counts=counts).value)
-        estimate = self.condition(x, counts)
+        estimate = self.condition(x, counts, samples.supports)
         if not self.calibrate or x.shape[1] > MAX_DIM:
             return _Read(self, estimate, 0.0, 0.0)
         integral = estimate.log_normalizer(seed=self.seed)
         return _Read(self, estimate, integral.value, integral.standard_error**2)
 
-    def condition(self, rows: Tensor, counts: Tensor | None = None) -> Any:
+    def condition(self, rows: Tensor, counts: Tensor | None = None, supports: list[Support] | None = None) -> Any:
         assert self.model is not None
         transform = None if self.marginals == "linear" else JohnsonTransform.fit(rows, counts)
         if counts is None:
-            return self.model.condition(rows, transform=transform)
+            return self.model.condition(rows, transform=transform, support=supports)
         draws = Draws(rows, weights=counts)
         size = max(1.0, min(float(counts.sum()), draws.num_distinct))
-        return self.model.condition(draws, effective_size=size, transform=transform)
+        return self.model.condition(draws, effective_size=size, transform=transform, support=supports)
 
     def crossfit(self, x: Rows, evaluate: Callable[[Any, Tensor], Tensor]) -> Tensor:
         return crossfit(x.values, self.condition, evaluate, folds=self.folds, seed=self.seed, counts=x.counts, blocks=x.blocks)
@@ -148,9 +153,21 @@ def _check_options(options: dict[str, Any], *, crossfitted: bool) -> None:
         raise ValueError("folds= is ignored here: only the quantities made of scores are cross-fitted")
 
 
+def _rows(values: Tensor, steps: Tensor, samples: Any, name: str, support: Any, seed: int) -> Rows:
+    """Rows of samples that do not tie, with their supports: cells end where their column does."""
+    names = samples.names if isinstance(samples, Draws) else default_names(values.shape[1])
+    known = samples.support if isinstance(samples, Draws) else None
+    supports = known if support is None else supports_of(support, names, values, known)
+    if supports is None or not any(supports):
+        return known_rows(spread(values, steps, seed), samples, name)
+    spread_out = mirrored(spread(inside(values, supports, names), steps, seed), supports)
+    return known_rows(spread_out, samples, name)._replace(supports=supports)
+
+
 def entropy(
     samples: ArrayLike | Draws,
     *,
+    support: Any = None,
     seed: int | None = None,
     generator: torch.Generator | None = None,
     **options: Any,
@@ -165,6 +182,8 @@ def entropy(
     Arguments:
         samples: (n, d), or (n,) for one column; independent draws, or :class:`~disco_samplers.Draws` with weights or chains,
             whose rows then count by what they are worth.
+        support: where columns end, as :meth:`DiScoFormer.condition <disco_samplers.DiScoFormer.condition>` takes it; that of
+            the draws if not given. On a simplex the density is one of all columns but the last.
         seed: of folds and integrals, 0 if neither is given; give this or ``generator``.
         generator: source of randomness.
         options: ``model`` (the shipped one if not given), ``marginals`` ("johnson" to tame the columns' tails, "linear" to
@@ -174,7 +193,7 @@ def entropy(
     Raises:
         TypeError: if samples is not numeric, or an option is unknown.
         ValueError: if it holds NaN or infinite values, fewer than three rows or no variance; or if ``folds`` is given, which
-            only the quantities made of scores heed.
+            only the quantities made of scores heed; or if rows lie outside the support.
 
     References:
         Cover, Thomas, *Elements of information theory*, eq. 8.1.
@@ -188,7 +207,7 @@ def entropy(
     """
     seed = seed_of(seed=seed, generator=generator)
     values = all_rows(samples, "samples", device=device_of(options.get("model"), samples))
-    x = known_rows(spread(values, steps_of(values), seed), samples, "samples")
+    x = _rows(values, steps_of(values), samples, "samples", support, seed)
     read = _fit(options, x, seed, crossfitted=False).read(x)
     variance = read.variance + read.log_z**2 + _plug_in(x) ** 2
     return row_mean("entropy", -read.log_prob(x.values), counts=x.counts, variance=variance)
@@ -198,6 +217,7 @@ def kl_divergence(
     p_samples: ArrayLike | Draws,
     q_samples: ArrayLike | Draws,
     *,
+    support: Any = None,
     seed: int | None = None,
     generator: torch.Generator | None = None,
     **options: Any,
@@ -211,12 +231,14 @@ def kl_divergence(
     Arguments:
         p_samples: (n, d), or (n,), or draws, as for :func:`entropy`.
         q_samples: (m, d), or (m,), or draws; columns with names are matched by them.
+        support: of both, as for :func:`entropy`.
         seed: as for :func:`entropy`.
         generator: as for :func:`entropy`.
         options: as for :func:`entropy`.
 
     Raises:
-        TypeError, ValueError: as :func:`entropy`, or if the columns differ in number or names.
+        TypeError, ValueError: as :func:`entropy`, or if the columns differ in number or names; if rows of p lie outside the
+            support of q: the divergence is infinite.
 
     References:
         Cover, Thomas, *Elements of information theory*, eq. 8.46.
@@ -235,12 +257,15 @@ def kl_divergence(
     steps = [steps_of(values) for values in of_both]
     common = torch.where((steps[0] > 0) & (steps[1] > 0), torch.minimum(*steps), torch.maximum(*steps))
     p, q = (
-        known_rows(spread(values, torch.where(step > 0, common, 0.0), seed), samples, name)
+        _rows(values, torch.where(step > 0, common, 0.0), samples, name, support, seed)
         for values, step, samples, name in zip(of_both, steps, (p_samples, q_samples), ("p_samples", "q_samples"), strict=True)
     )
     fit = _fit(options, p, seed, crossfitted=False)
     of_p, of_q = fit.read(p), fit.read(q)
-    rows = of_p.log_prob(p.values) - of_q.log_prob(p.values)
+    log_q = of_q.log_prob(p.values)
+    if outside := int(log_q.isneginf().sum()):
+        raise ValueError(f"{outside} rows of p_samples lie outside the support of q_samples: the divergence of q is infinite")
+    rows = of_p.log_prob(p.values) - log_q
     variance = of_p.variance + of_q.variance + (of_p.log_z - of_q.log_z) ** 2 + _plug_in(p) ** 2 + _plug_in(q) ** 2
     return row_mean("KL divergence", rows, counts=p.counts, variance=variance)
 

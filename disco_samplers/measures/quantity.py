@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import as_points, as_tensor, placed
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, Support
 from disco_samplers.pictures import plot_distribution
 from disco_samplers.types import ArrayLike
 
@@ -78,11 +78,12 @@ def row_mean(
 
 
 class Rows(NamedTuple):
-    """Rows (n, d) in float64, how many independent draws each is worth, and which block of successive draws it is in."""
+    """Rows (n, d) in float64, how many independent draws each is worth, which block of successive draws it is in, supports."""
 
     values: Tensor
     counts: Tensor | None = None
     blocks: Tensor | None = None
+    supports: list[Support] | None = None
 
     def columns(self, first: int, last: int) -> Rows:
         """Some of the columns."""

@@ -50,7 +50,7 @@ def kernel_stein_discrepancy(
     if bandwidth is not None:
         check_positive("bandwidth", bandwidth)
     samples = align(samples, "samples", names_of(score), "score has")
-    x, counts, blocks = as_draws(samples, "samples", device=device_of(score, samples))
+    x, counts, blocks, _ = as_draws(samples, "samples", device=device_of(score, samples))
     n = len(x)
     share = x.new_full((n,), 1 / n) if counts is None else (counts / counts.sum()).to(x)
     run = torch.arange(n, device=x.device) if blocks is None else blocks.to(x.device)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from disco_samplers.convergence import JUDGED, R_HAT, diagnostic, nested_rhat, rhat_limit
+from disco_samplers.convergence import JUDGED, R_HAT, Periods, diagnostic, nested_rhat, rhat_limit
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -62,7 +62,12 @@ class Summary:
 
 
 def summarise(
-    draws: Tensor | np.ndarray, names: Sequence[str], *, independent: bool = False, start: np.ndarray | None = None
+    draws: Tensor | np.ndarray,
+    names: Sequence[str],
+    *,
+    independent: bool = False,
+    start: np.ndarray | None = None,
+    periods: Periods | None = None,
 ) -> Summary:
     r"""Summary of draws (chain, draw, d).
 
@@ -74,6 +79,7 @@ def summarise(
         names: of the d variables.
         independent: leaves out R-hat, ESS and MCSE, for draws whose order means nothing.
         start: where each chain started, (chain, d), for the nested R-hat.
+        periods: of columns of angles, None for others: R-hat and ESS are the worse of cosine and sine.
 
     References:
         Vehtari, Gelman, Simpson, Carpenter, Burkner, *Rank-normalization, folding, and localization: an improved R-hat*,
@@ -94,13 +100,13 @@ def summarise(
         return Summary(list(names), columns)
     kinds = {"mcse": "mcse", "ess_bulk": "ess_bulk", "ess_tail": "ess_tail", "r_hat": "rhat"}
     nothing = np.full(x.shape[-1], np.nan)
-    columns |= {name: nothing if x.shape[1] < JUDGED else diagnostic(kind, x) for name, kind in kinds.items()}
+    columns |= {name: nothing if x.shape[1] < JUDGED else diagnostic(kind, x, periods) for name, kind in kinds.items()}
     if x.shape[1] < JUDGED and start is not None and len(x) >= _CHAINS:
-        columns["r_hat_nested"] = nested_rhat(x, np.asarray(start, dtype=np.float64), _GROUPS)
-    return Summary(list(names), columns, unmixed(x, start))
+        columns["r_hat_nested"] = nested_rhat(x, np.asarray(start, dtype=np.float64), _GROUPS, periods)
+    return Summary(list(names), columns, unmixed(x, start, periods))
 
 
-def unmixed(draws: np.ndarray, start: np.ndarray | None = None) -> list[int]:
+def unmixed(draws: np.ndarray, start: np.ndarray | None = None, periods: Periods | None = None) -> list[int]:
     r"""The variables that chains have not mixed in: R-hat above 1.01, or fewer than 400 effective draws in bulk or tails.
 
     Chains of fewer than 400 draws, or fewer than 1600 draws in all, are judged by an R-hat above 1.1 alone: such short ones
@@ -110,6 +116,7 @@ def unmixed(draws: np.ndarray, start: np.ndarray | None = None) -> list[int]:
     Arguments:
         draws: (chain, draw, d).
         start: where each chain started, (chain, d).
+        periods: of columns of angles, None for others.
 
     References:
         Vehtari, Gelman, Simpson, Carpenter, Burkner, *Rank-normalization, folding, and localization: an improved R-hat*,
@@ -125,11 +132,12 @@ def unmixed(draws: np.ndarray, start: np.ndarray | None = None) -> list[int]:
         if start is None or chains < _CHAINS:
             return []
         limit = np.sqrt(1 + _NESTED_LEAST + _NESTED / (chains // _GROUPS))
-        return [int(i) for i in np.flatnonzero(nested_rhat(draws, np.asarray(start, dtype=np.float64), _GROUPS) > limit)]
+        found = nested_rhat(draws, np.asarray(start, dtype=np.float64), _GROUPS, periods) > limit
+        return [int(i) for i in np.flatnonzero(found)]
     limit = rhat_limit(chains, n)
-    found = diagnostic("rhat", draws) > limit
+    found = diagnostic("rhat", draws, periods) > limit
     if limit == R_HAT:
-        found |= np.minimum(diagnostic("ess_bulk", draws), diagnostic("ess_tail", draws)) < _ESS
+        found |= np.minimum(diagnostic("ess_bulk", draws, periods), diagnostic("ess_tail", draws, periods)) < _ESS
     return [int(i) for i in np.flatnonzero(found)]
 
 

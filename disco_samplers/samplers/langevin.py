@@ -11,7 +11,7 @@ from torch import Tensor
 
 from disco_samplers import preconditioners
 from disco_samplers.arrays import check_callable, check_count, check_positive, column_names, device_of
-from disco_samplers.draws import Draws, align, distinct_rows, in_turns, names_of
+from disco_samplers.draws import Draws, align, distinct_rows, in_turns, names_of, periods_of
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
 from disco_samplers.samplers.assembly import Jumps, algorithm_of, guided, jumps_of, learn_of, levels_of, policy_of, target_of
@@ -245,7 +245,16 @@ class LangevinSampler:
         warned = warn(record)
         checkpoint = driver.checkpoint()._replace(sampler=self)
         pareto_k = None if jumps is None else jumps.pareto_k
-        result = SamplerResult.of(record, checkpoint, self.method, names, pareto_k=pareto_k, start=x, before=resume)
+        result = SamplerResult.of(
+            record,
+            checkpoint,
+            self.method,
+            names,
+            pareto_k=pareto_k,
+            start=x,
+            periods=periods_of(getattr(self.score, "support", None)),
+            before=resume,
+        )
         # What has diverged, stood still or spread was said already.
         if not warned and (unmixed := result.unmixed):
             warnings.warn(not_mixed(unmixed, self.method, result.draws.shape[1]), NotMixedWarning, stacklevel=3)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers.convergence import diagnostic
+from disco_samplers.convergence import Periods, diagnostic
 from disco_samplers.draws import Draws
 from disco_samplers.files import to_arviz, write_draws
 from disco_samplers.pictures import plot_pairs, plot_ranks, plot_traces
@@ -35,6 +35,8 @@ class SamplerResult:
         complete: False if the run was interrupted and this is what it had drawn.
         pareto_k: of the importance weights of the proposals of "jumps": above 0.7 parts of the target get too few of them.
         start: where each chain started, before warm-up, (chain, d).
+        periods: of columns of angles, None for others, by the estimate that was drawn from; R-hat and ESS are then the worse
+            of cosine and sine.
         checkpoint: where the chains stand, for ``LangevinSampler.run(resume=result)``; not in copies and pickles.
 
     Example:
@@ -55,6 +57,7 @@ class SamplerResult:
     complete: bool = True
     pareto_k: float | None = None
     start: Tensor | None = dataclasses.field(default=None, repr=False)
+    periods: Periods | None = dataclasses.field(default=None, repr=False)
     checkpoint: Checkpoint | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,6 +74,7 @@ class SamplerResult:
         *,
         pareto_k: float | None = None,
         start: Tensor | None = None,
+        periods: Periods | None = None,
         before: SamplerResult | None = None,
     ) -> SamplerResult:
         """The result of a run's record, after the draws that it went on from."""
@@ -82,22 +86,23 @@ class SamplerResult:
             draws = torch.cat([before.draws, draws], 1)
             divergences = torch.cat([before.divergences, divergences], 1)
         found = (draws, acceptance, divergences, checkpoint.step_size, method, names)
-        return cls(*found, complete=record.complete, pareto_k=pareto_k, start=start, checkpoint=checkpoint)
+        return cls(*found, complete=record.complete, pareto_k=pareto_k, start=start, periods=periods, checkpoint=checkpoint)
 
     @property
     def rhat(self) -> np.ndarray:
         """Rank-normalised split R-hat of each variable, (d,); NaN where undefined."""
-        return diagnostic("rhat", self.numpy())
+        return diagnostic("rhat", self.numpy(), self.periods)
 
     @property
     def ess(self) -> np.ndarray:
         """Bulk effective sample size of each variable, (d,)."""
-        return diagnostic("ess_bulk", self.numpy())
+        return diagnostic("ess_bulk", self.numpy(), self.periods)
 
     @property
     def effective_size(self) -> float:
         """How many independent draws these are worth, as :attr:`Draws.effective_size` of the chains says."""
-        return Draws(self.draws).effective_size
+        turns = [None if period is None else f"circular:{period!r}" for period in self.periods or []]
+        return Draws(self.draws, support=turns or None).effective_size
 
     @property
     def unmixed(self) -> list[str]:
@@ -106,7 +111,7 @@ class SamplerResult:
         Of chains of fewer than 100 draws 64 are judged, by the nested R-hat; fewer are not, nor is the cloud of the method
         "flow".
         """
-        return [] if self.method == "flow" else [self.names[i] for i in unmixed(self.numpy(), self._start())]
+        return [] if self.method == "flow" else [self.names[i] for i in unmixed(self.numpy(), self._start(), self.periods)]
 
     @property
     def flat(self) -> Tensor:
@@ -123,7 +128,7 @@ class SamplerResult:
     def summary(self) -> Summary:
         """The table of :func:`~disco_samplers.samplers.summarise`."""
         self._check_drawn()
-        return summarise(self.numpy(), self.names, start=self._start())
+        return summarise(self.numpy(), self.names, start=self._start(), periods=self.periods)
 
     def to_arviz(self) -> Any:
         """The draws as ArviZ data (InferenceData before ArviZ 1.0, a DataTree from then on).

@@ -20,7 +20,7 @@ from torch.distributions.transforms import ComposeTransform, Transform
 
 from disco_samplers import DiScoFormer
 from disco_samplers.arrays import check_double, default_names
-from disco_samplers.draws import Draws, Support, inside, rounded_inside, supports_of, warn_of_supports
+from disco_samplers.draws import Draws, Support, inside, mirrored, rounded_inside, supports_of, warn_of_supports
 from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, AtomTransform, JohnsonTransform, crossfit, quantile
 
@@ -175,7 +175,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If the table holds strings or infinite values, has fewer than two rows with values, a column without one, or no
-            variance; if rows lack cells or lie outside where a support is given; or if sample weights are negative, not one a
+            variance; if cells lie outside a support; or if sample weights are negative, not one a
             row, or zero but for one row.
         """
         check_double(self.device, "device")
@@ -192,11 +192,9 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         if isinstance(self.support, str) and whole.sum() > 1:
             warn_of_supports(Draws(X[whole], names=names))
         elif self.support is not None and not isinstance(self.support, str):
-            if not whole.all():
-                raise ValueError(f"support is of whole rows, and {(~whole).sum()} rows lack cells: leave these out, or support")
             self._supports = supports_of(self.support, names, torch.from_numpy(X))
             inside(torch.from_numpy(X), self._supports, names)
-            rows = _mirrored(rows, self._supports)
+            rows = mirrored(torch.from_numpy(rows), self._supports).numpy()
         self._rows, self._unseen = (torch.from_numpy(rows).to(self.device) for rows in (X, table[self._own < 0]))
         context = torch.from_numpy(rows).to(self.device)
         self.counts_ = None if weight is None else torch.from_numpy(weight).to(self.device)
@@ -204,7 +202,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         counts = [] if self.counts_ is None else [self.counts_]
         generator = self._generator()
         self._atoms = self._found_atoms(self._rows)
-        self._cells = MissingCells(context, self.counts_, generator, self._atoms)
+        self._cells = MissingCells(context, self.counts_, generator, self._atoms, self._supports)
         self._context = self._cells.filled(lambda rows: self._condition(self._quick, rows, *counts), generator)
         self._judged: dict[Any, Tensor] = {}
         self._keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
@@ -430,18 +428,6 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             without[:, k] = torch.nan
             columns.append(self._log_prob(estimate, without, whole=True, scaled=True) - own)
         return torch.where(rows.isnan(), torch.nan, torch.stack(columns, 1))
-
-
-def _mirrored(rows: np.ndarray, supports: Sequence[Support]) -> np.ndarray:
-    """Rows (n, d) whose cells reached beyond the ends of their columns, mirrored there."""
-    columns = []
-    for column, support in zip(rows.T, supports, strict=True):
-        found = column
-        for edge, sign in ((support.low, 1), (support.high, -1)):
-            if edge is not None and type(support) is Support:
-                found = edge + sign * np.abs(found - edge)
-        columns.append(found)
-    return np.stack(columns, 1)
 
 
 def _clipped(rows: np.ndarray, supports: Sequence[Support]) -> np.ndarray:

@@ -60,7 +60,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
     context_size : int, default=4096
         Most rows that the estimate of a fold is made of. Less than for :class:`DiscoDensity`, for ``fit`` has to answer each
         of its rows once, and where rows stand out twice.
-    model, marginals, keys, device, random_state, verbose :
+    model, marginals, keys, device, support, random_state, verbose :
         As in :class:`DiscoDensity`.
 
     Attributes
@@ -102,6 +102,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         "context_size": [Interval(Integral, 16, None, closed="left")],
         "keys": [Interval(Integral, 16, None, closed="left")],
         "device": [str],
+        "support": [dict, list, tuple, StrOptions({"auto"}), None],
         "random_state": ["random_state"],
         "verbose": ["boolean"],
     }
@@ -119,6 +120,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         marginals: str = "johnson",
         keys: int = MAX_KEYS,
         device: str = "cpu",
+        support: Any = None,
         random_state: Any = 0,
         verbose: bool = False,
     ) -> None:
@@ -132,6 +134,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         self.marginals = marginals
         self.keys = keys
         self.device = device
+        self.support = support
         self.random_state = random_state
         self.verbose = verbose
 
@@ -146,8 +149,8 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         ------
         ValueError
             If the table holds strings or infinite values, has fewer than three rows, a column without a value, or no
-            variance; if it has too few rows for ``false_alarms``; or if sample weights are negative, not one a row, or zero
-            but for one row.
+            variance; if cells lie outside a support; if it has too few rows for ``false_alarms``; or if sample weights are
+            negative, not one a row, or zero but for one row.
         """
         X = checked(self, X, reset=True, least=3, missing=True)
         check_filled(self, X)
@@ -159,6 +162,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
             context_size=self.context_size,
             keys=self.keys,
             device=self.device,
+            support=self.support,
             random_state=self.random_state,
             verbose=self.verbose,
         ).fit(X, sample_weight=sample_weight)

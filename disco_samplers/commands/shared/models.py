@@ -20,6 +20,20 @@ def load_model(options: argparse.Namespace) -> Any:
     return DiScoFormer.from_pretrained(options.model, map_location=device_name(options))
 
 
+def proposing_model(options: argparse.Namespace) -> Any:
+    """The model of --model on --device for the estimate of --proposal, None where a mixture alone is asked for.
+
+    Raises:
+        ValueError: if a mixture is asked for on another device: it is fitted on the CPU.
+    """
+    if options.proposal == "mixture" and options.device != "cpu":
+        raise ValueError(
+            f"--device {options.device} is for DiScoFormer's estimate, and --proposal mixture makes none: leave it out, or say "
+            "--proposal auto or estimate"
+        )
+    return load_model(options) if options.proposal != "mixture" or options.model else None
+
+
 def device_name(options: argparse.Namespace) -> str:
     """The device of --device, checked."""
     name = str(getattr(options, "device", "cpu"))

@@ -14,7 +14,7 @@ import torch
 from disco_samplers import files, pictures
 from disco_samplers.arrays import default_names
 from disco_samplers.commands.shared.output import told
-from disco_samplers.draws import GROUPS, Draws, Support, blocks_of, described_of, supports_of
+from disco_samplers.draws import GROUPS, Draws, Support, blocks_of, described_of, inside, supports_of
 
 
 def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others: Any) -> files.Table:
@@ -213,6 +213,20 @@ def described(train: files.Table) -> tuple[str, dict[str, Any]]:
 def count_lacking(rows: np.ndarray) -> int:
     """How many of rows (n, d) have missing cells."""
     return int(np.isnan(rows).any(1).sum())
+
+
+def supports_given(table: files.Table, given: Sequence[str]) -> dict[str, list[Support]]:
+    """A training table's supports, by its file and by --support, as an argument of an estimator, if it has any.
+
+    Raises:
+        ValueError: if one is none, or of no column, or rows lie outside.
+    """
+    if not (found := supported(table, given).support):
+        return {}
+    values = torch.from_numpy(table.values)
+    supports = supports_of(found, table.names, values)
+    inside(values, supports, table.names)
+    return {"support": supports}
 
 
 def weights_of(table: files.Table) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from disco_samplers.estimators.transforms.atoms import AtomTransform
 from disco_samplers.estimators.transforms.base import ClosedForm, log_volume, pull_back, settled
+from disco_samplers.estimators.transforms.free import FreeCoordinates
 from disco_samplers.estimators.transforms.groups import GroupTransform
 from disco_samplers.estimators.transforms.johnson import JohnsonTransform
 from disco_samplers.estimators.transforms.linear import LinearTransform
@@ -12,6 +13,7 @@ from disco_samplers.estimators.transforms.tails import TailTransform, heavy_tail
 __all__ = [
     "AtomTransform",
     "ClosedForm",
+    "FreeCoordinates",
     "GroupTransform",
     "Interval",
     "JohnsonTransform",

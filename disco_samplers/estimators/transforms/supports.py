@@ -205,6 +205,12 @@ class SupportTransform(ClosedForm):
         found = [form.slopes(column).log for form, column in self._bounded(x)]
         return torch.stack(found).sum(0) if found else x.new_zeros(x.shape[:-1])
 
+    def log_slopes(self, x: Tensor) -> Tensor:
+        """What each column (..., d) has of it."""
+        columns = zip(self.forms, x.double().unbind(-1), strict=True)
+        found = [torch.zeros_like(column) if form is None else form.slopes(column).log for form, column in columns]
+        return torch.stack(found, -1)
+
     def pull_back(self, x: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
         volume, pulled = torch.zeros_like(x[..., 0], dtype=torch.float64), list(score.unbind(-1))
         for i, form in enumerate(self.forms):

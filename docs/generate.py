@@ -57,6 +57,7 @@ MODULES = {
     "disco_samplers.measures": "Measures",
     "disco_samplers.posteriors": "Posteriors: merging, evidence, tension",
     "disco_samplers.files": "Files",
+    "disco_samplers.summaries": "Summaries of tables larger than memory",
     "disco_samplers.testing": "Testing your own estimator",
     "disco_samplers.training": "Training",
     "disco_samplers.solvers": "Solvers of differential equations",

@@ -15,7 +15,7 @@ arithmetic arrays extras randomness preconditioners
 convergence solvers
 draws
 model files samplers.steps
-reference testing pictures
+reference testing pictures summaries
 training estimators
 scores
 samplers

@@ -33,6 +33,7 @@ from disco_samplers.estimators import (
 )
 from disco_samplers.files import save_weights
 from disco_samplers.model import DiScoFormerConfig, Network
+from disco_samplers.summaries import TableSummary
 from disco_samplers.types import ArrayLike
 
 MAX_KEYS = 2048
@@ -92,7 +93,7 @@ class DiScoFormer(
     @torch.inference_mode(False)  # the samples, too, may be part of what is differentiated later
     def condition(
         self,
-        samples: ArrayLike | Draws,
+        samples: ArrayLike | Draws | TableSummary,
         *,
         weights: ArrayLike | None = None,
         effective_size: ArrayLike | float | None = None,
@@ -114,7 +115,8 @@ class DiScoFormer(
         Arguments:
             samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype, or a data frame. A
                 numpy array goes to the model's device, a tensor must be there already. Repeated rows of one data set are read
-                once, with their number. Draws of Markov chains are worth fewer than their number, and an estimate that is not
+                once, with their number. Of a table larger than memory, its :class:`~disco_samplers.summaries.TableSummary`,
+                whose rows are taken with their weights. Draws of Markov chains are worth fewer than their number, and an estimate that is not
                 told so is far too sure of itself: pass :class:`~disco_samplers.Draws` of shape (chain, draw, d), or
                 ``effective_size``.
             weights: (n,), or (batch, n): not negative, of any sum.
@@ -165,6 +167,8 @@ class DiScoFormer(
         others = transform if isinstance(transform, JohnsonTransform) else None
         if transform is not None and support is not None and others is None:
             raise ValueError("give transform or support, not both: a support has a transform of its own")
+        if isinstance(samples, TableSummary):
+            samples = samples.draws()
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
         x, counts, about = self._rows(samples, weights, effective_size, mask)
         if isinstance(support, str) and support == "auto":

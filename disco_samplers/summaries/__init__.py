@@ -1,0 +1,7 @@
+"""What is kept of tables larger than memory: summaries that grow row by row and merge across processes."""
+
+from disco_samplers.summaries.quantiles import QuantileSketch
+from disco_samplers.summaries.reservoir import RESERVOIR, Reservoir
+from disco_samplers.summaries.summary import TableSummary
+
+__all__ = ["RESERVOIR", "QuantileSketch", "Reservoir", "TableSummary"]

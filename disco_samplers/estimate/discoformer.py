@@ -116,9 +116,9 @@ class DiScoFormer(
             samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype, or a data frame. A
                 numpy array goes to the model's device, a tensor must be there already. Repeated rows of one data set are read
                 once, with their number. Of a table larger than memory, its :class:`~disco_samplers.summaries.TableSummary`,
-                whose rows are taken with their weights. Draws of Markov chains are worth fewer than their number, and an estimate that is not
-                told so is far too sure of itself: pass :class:`~disco_samplers.Draws` of shape (chain, draw, d), or
-                ``effective_size``.
+                whose rows are taken with their weights. Draws of Markov chains are worth fewer than their number, and an
+                estimate that is not told so is far too sure of itself: pass :class:`~disco_samplers.Draws` of shape
+                (chain, draw, d), or ``effective_size``.
             weights: (n,), or (batch, n): not negative, of any sum.
             effective_size: how many independent draws the rows are worth; by default :attr:`Draws.effective_size
                 <disco_samplers.Draws.effective_size>`. Of a batch, one number or (batch,), which may exceed the rows where

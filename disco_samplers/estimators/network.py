@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, device_of
 from disco_samplers.estimators.centre import Step
 from disco_samplers.estimators.reach import Reach
-from disco_samplers.model import Frame, Network, whiten
+from disco_samplers.model import Encoding, Frame, Network, whiten
 
 
 class NetworkEstimator(Estimator):
@@ -46,15 +48,30 @@ class NetworkEstimator(Estimator):
         self._network, self.samples, self.counts, self.keys = network, samples, counts, keys
         x = samples if samples.ndim == 3 else samples[None]
         worth = counts if counts is None or counts.ndim == 2 else counts[None]
-        precision = next(network.parameters()).dtype
         # What is encoded may later be part of what is differentiated: no tensor of it may come from inference mode.
         with torch.inference_mode(False), torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(x, worth, clusters=network.embed_even is not None)
-            white = self.whitening(x)[..., : self.whitening.rank].to(precision)
-            frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
-            self._encoding = network.encode(white, worth, keys, frame, progress=progress)
+            white, self._encoding = self._encoded(progress=progress)
             self._reach = Reach.of(white.double(), worth)
             self._step = Step.of(self._decoded, white.double()) if self.whitening.rank == 1 else None
+
+    def _encoded(self, *, progress: bool = False) -> tuple[Tensor, Encoding]:
+        """The samples in whitened coordinates (b, n, r), and as the network's queries see them."""
+        x = self.samples if self.samples.ndim == 3 else self.samples[None]
+        worth = self.counts if self.counts is None or self.counts.ndim == 2 else self.counts[None]
+        precision = next(self._network.parameters()).dtype
+        white = self.whitening(x)[..., : self.whitening.rank].to(precision)
+        frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
+        return white, self._network.encode(white, worth, self.keys, frame, progress=progress)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Keys and values outweigh the rows by far, and are made anew.
+        return {name: value for name, value in vars(self).items() if name != "_encoding"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        with torch.inference_mode(False), torch.no_grad(), full_precision(self.samples.device):
+            self._encoding = self._encoded()[1]
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self._reach.continued(z, self._asked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 RESERVOIR = 2**15
@@ -42,13 +44,17 @@ class Reservoir:
         self.rows, self.own = np.empty((0, 0)), np.empty(0)
         self.keys, self.places = np.empty(0), np.empty((0, 2), np.int64)
 
-    def add(self, rows: np.ndarray, weights: np.ndarray | None = None, *, part: int, first: int) -> Reservoir:
-        """Takes in rows (n, d), those from number ``first`` of a part on, with weights (n,); returns itself."""
+    def add(self, rows: np.ndarray, weights: np.ndarray | None = None, *, part: int, first: int | np.ndarray) -> Reservoir:
+        """Takes in rows (n, d), those from number ``first`` of a part on or of such numbers (n,), with weights (n,).
+
+        Returns itself.
+        """
+        numbers = first if isinstance(first, np.ndarray) else np.arange(first, first + len(rows))
         own = np.ones(len(rows)) if weights is None else weights
         with np.errstate(divide="ignore"):
-            keys = _exponentials(self.seed, part, first, len(rows)) / own
+            keys = _exponentials(self.seed, part, numbers) / own
         some = np.flatnonzero(keys < self.threshold)
-        places = np.stack([np.full(len(some), part, np.int64), first + some], 1)
+        places = np.stack([np.full(len(some), part, np.int64), numbers[some]], 1)
         return self._take(rows[some], own[some], keys[some], places)
 
     def merge(self, other: Reservoir) -> Reservoir:
@@ -83,10 +89,16 @@ class Reservoir:
         return self
 
 
-def _exponentials(seed: int, part: int, first: int, count: int) -> np.ndarray:
-    """Standard exponential numbers of rows, each by the seed, the part and its number alone."""
-    words = np.random.Philox(key=np.array([seed, part], np.uint64), counter=first).random_raw(4 * count).reshape(count, 4)
+def _exponentials(seed: int, part: int, numbers: np.ndarray) -> np.ndarray:
+    """Standard exponential numbers of rows (n,), each by the seed, the part and its number alone."""
+    key = np.array([seed, part], np.uint64)
+    starts = np.r_[0, np.flatnonzero(np.diff(numbers) != 1) + 1, len(numbers)]
+    words = [
+        np.random.Philox(key=key, counter=int(numbers[start])).random_raw(4 * (stop - start))[::4]
+        for start, stop in pairwise(starts)
+        if stop > start
+    ]
     # In (0, 1), never at an end.
-    uniform = ((words[:, 0] >> np.uint64(11)) + 0.5) * 2.0**-53
+    uniform = ((np.concatenate([np.empty(0, np.uint64), *words]) >> np.uint64(11)) + 0.5) * 2.0**-53
     found: np.ndarray = -np.log(uniform)
     return found

@@ -56,7 +56,7 @@ class TableSummary:
         weights: Any = None,
         *,
         part: int = 0,
-        first: int | None = None,
+        first: int | np.ndarray | None = None,
         names: Sequence[str] | None = None,
     ) -> TableSummary:
         """Takes in more rows; returns itself.
@@ -65,7 +65,8 @@ class TableSummary:
             rows: (n, d), an array or data frame; NaN where a cell is missing.
             weights: (n,), not negative; 1 if not given.
             part: number of the part of the table that they are of. Summaries that are to be merged are of different parts.
-            first: number of the first of them within its part; by default they follow the rows taken in before.
+            first: number of the first of them within its part, or numbers (n,) of all of them; by default they follow the rows
+                taken in before.
             names: of the columns; a data frame has its own.
 
         Raises:
@@ -75,12 +76,17 @@ class TableSummary:
         """
         check_count("part", part, 0)
         first = self.num_rows if first is None else first
-        check_count("first", first, 0)
         values = as_tensor(rows, "rows").double().numpy()
         if values.ndim != 2 or not values.shape[1]:
             raise ValueError(f"rows must have shape (n, d), one row a record, got {values.shape}")
         known = frame_names(rows, "rows") if is_frame(rows) else None
         known = known if names is None else column_names(names, values.shape[1])
+        if np.ndim(first):
+            first = np.asarray(first)
+            if first.shape != (len(values),) or first.dtype.kind not in "iu" or (first < 0).any():
+                raise ValueError(f"first must be a number, or {len(values)} whole numbers, one a row, none negative")
+        else:
+            check_count("first", first, 0)
         values = self._aligned(values, known)
         if (wrong := np.isinf(values)).any():
             bad = ", ".join(str(self.names[k] if self.names else k) for k in np.flatnonzero(wrong.any(0)))

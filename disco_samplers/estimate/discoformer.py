@@ -101,6 +101,7 @@ class DiScoFormer(
         keys: int | None = MAX_KEYS,
         transform: Transform | None = None,
         support: Any = None,
+        group: Any = None,
         progress: bool = False,
     ) -> DensityEstimate:
         r"""Encodes samples once and returns the estimate of their density.
@@ -141,6 +142,9 @@ class DiScoFormer(
                 log-density is minus infinity and the score zero, and draws never lie there. Rows outside by less than a
                 millionth of the column's scale count as on the edge, and those on it as a little inside, with a
                 :class:`~disco_samplers.draws.EdgeRowsWarning`.
+            group: a process group of :mod:`torch.distributed`, gloo or nccl, for contexts whose keys and values one process
+                cannot hold: each keeps its share of them, and answers are merged exactly. All its processes give the same
+                samples, ask the same points in the same turn, and get the same answers. Without a support.
             progress: whether to show a bar while a context longer than ``keys`` is encoded.
 
         Returns:
@@ -184,6 +188,8 @@ class DiScoFormer(
         if x.ndim == 2 and transform is None and not supports:
             warn_of_risks(x, counts, about["names"])
         model = frozen(self)
+        if group is not None and supports is not None and any(supports):
+            raise ValueError("group goes with columns as they are, or with a transform: not with a support")
         if supports is not None and any(supports):
             x = off_edges(x, supports, about["names"] or default_names(x.shape[1]))
             bounded = read_supported(model.network, x, supports, counts, keys, others=others, progress=progress)
@@ -191,13 +197,13 @@ class DiScoFormer(
                 model, x, bounded, transform=straightened(bounded, supports), support=supports, numpy=numpy, **about
             )
         if transform is None:
-            estimator: Any = NetworkEstimator(model.network, x, counts, keys, progress=progress)
+            estimator: Any = NetworkEstimator(model.network, x, counts, keys, group=group, progress=progress)
             return DensityEstimate(model, x, estimator, numpy=numpy, **about)
         check_single(x, "transform")
         images = transform(x)
         if not (transform.domain.check(x).all() and torch.isfinite(images).all()):
             raise ValueError(f"samples lie outside the domain of {transform}")
-        base = NetworkEstimator(model.network, images, counts, keys, progress=progress)
+        base = NetworkEstimator(model.network, images, counts, keys, group=group, progress=progress)
         estimator = TransformedEstimator(base, transform)
         return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, **about)
 

@@ -3,6 +3,7 @@
 from disco_samplers.model.block import Frame, KeysValues
 from disco_samplers.model.config import SYMMETRIES, DiScoFormerConfig
 from disco_samplers.model.network import TILE, Encoding, Network
+from disco_samplers.model.sharding import check_same
 from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "KeysValues",
     "Network",
     "Whitening",
+    "check_same",
     "log_standard_normal",
     "whiten",
 ]

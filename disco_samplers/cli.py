@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show
             status: int | None = options.run(options)
-    except KeyboardInterrupt:
-        print("disco: interrupted before there was anything to keep", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"disco: {str(interrupt) or 'interrupted before there was anything to keep'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1

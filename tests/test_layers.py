@@ -15,14 +15,14 @@ arithmetic arrays extras randomness preconditioners
 convergence solvers
 draws
 model files samplers.steps
-reference testing pictures
+reference testing pictures summaries
 training estimators
 scores
 samplers
 estimate
 measures posteriors
 front
-integrations integrations.diffusers integrations.plasma integrations.pyro integrations.sklearn
+integrations integrations.diffusers integrations.plasma integrations.pyro integrations.ray integrations.sklearn
 app
 commands
 cli"""

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from disco_samplers.commands.shared.options import PICTURE, TABLE_HELP, add_options, add_reading, ending
+from disco_samplers.commands.shared.options import (
+    PARTS_HELP,
+    PICTURE,
+    TABLE_HELP,
+    add_options,
+    add_parts,
+    add_reading,
+    ending,
+)
 
 _PRINTED = {
     "anomaly_score": "column of --out: nats by which the row's log-density lies below the threshold; higher is more unusual. "
@@ -31,13 +39,14 @@ def add(commands: Any) -> None:
         help="anomaly scores and flags for each row of a table of numbers",
         **ending(
             "disco detect new.csv --train usual.csv --index name --out flags.csv --plot flags.png\n"
-            "disco detect new.csv --train usual.csv --false-alarms 0.01 --explain --out flags.csv --explain-plot why.png",
+            "disco detect new.csv --train usual.csv --false-alarms 0.01 --explain --out flags.csv --explain-plot why.png\n"
+            "disco detect 'part-*.parquet' --train usual.parquet --false-alarms 0.001 --out flags/",
             _PRINTED,
         ),
     )
     command.add_argument("table", metavar="TABLE", help="rows to judge; cells may be empty")
     command.add_argument("--train", metavar="TABLE", help="rows that say what is usual (default: TABLE itself)")
-    command.add_argument("--out", required=True, metavar="FILE", help=TABLE_HELP)
+    command.add_argument("--out", required=True, metavar="FILE", help=f"{TABLE_HELP}; {PARTS_HELP}")
     command.add_argument(
         "--contamination",
         type=float,
@@ -60,8 +69,9 @@ def add(commands: Any) -> None:
     command.add_argument("--explain-plot", metavar="FILE", help=f"draw that, of at most 20 rows: {PICTURE}")
     add_reading(command, chains=False)
     command.add_argument("--plot", metavar="FILE", help=f"draw the distribution of scores: {PICTURE}")
+    add_parts(command)
     add_options(command, "support", "seed", "model", "device", "quiet", "json")
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, context_size=4096)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     from disco_samplers.commands.shared.bars import in_parts
     from disco_samplers.commands.shared.models import device_name
     from disco_samplers.commands.shared.output import Output
+    from disco_samplers.commands.shared.streams import is_streamed
     from disco_samplers.commands.shared.tables import (
         count_lacking,
         described,
@@ -93,17 +104,21 @@ def run(options: argparse.Namespace) -> int:
     automatic = {} if options.false_alarms is None else {"threshold": "auto", "false_alarms": options.false_alarms}
     if options.explain_plot:
         pictures.writable(options.explain_plot)
+    streamed = is_streamed(options)
     output = Output(options)
-    table, rows, train = scored_tables(options)
     detector = optional("disco_samplers.integrations.sklearn", "sklearn").DiscoOutlierDetector(
         contamination=share,
         **automatic,
+        context_size=options.context_size,
         model=options.model,
         device=device_name(options),
         random_state=options.seed,
         verbose=not options.quiet,
-        **supports_given(train, options.support),
     )
+    if streamed:
+        return _stream(options, detector, output, share)
+    table, rows, train = scored_tables(options)
+    detector.set_params(**supports_given(train, options.support))
     detector.fit(train.values, **weights_of(train))
     scores = -in_parts(detector.decision_function, rows, "scores", quiet=options.quiet)
     flags = (scores > 0).astype(int)
@@ -153,3 +168,31 @@ def run(options: argparse.Namespace) -> int:
         lacking=lacking,
         flagged=flags.sum(),
     )
+
+
+def _stream(options: argparse.Namespace, detector: Any, output: Any, share: float) -> int:
+    """The same for a table in parts."""
+    from disco_samplers.commands.shared.scorers import AnomalyScorer
+    from disco_samplers.commands.shared.streams import run_streamed
+
+    automatic = options.false_alarms is not None
+    names = ("model", "seed", "context_size", "contamination", "false_alarms")
+    settings = {"answers": "anomaly_score", **{name: getattr(options, name) for name in names}}
+    done = run_streamed(
+        options,
+        lambda summary: AnomalyScorer(detector, summary, p_values=automatic),
+        weighted=False,
+        settings=settings,
+    )
+    flagged = round(done.totals.sums.get("outlier", 0.0))
+    by = f"--false-alarms {options.false_alarms}" if automatic else f"--contamination {share:g}"
+    output.written.append(str(done.folder))
+    status: int = output.tell(
+        f"{flagged:,} of {done.totals.rows:,} rows flagged ({by}), {done.said}",
+        training=done.told,
+        rows=done.totals.rows,
+        lacking=done.totals.lacking,
+        flagged=flagged,
+        left_out=done.bad,
+    )
+    return status

@@ -33,6 +33,7 @@ from disco_samplers.estimators import (
 )
 from disco_samplers.files import save_weights
 from disco_samplers.model import DiScoFormerConfig, Network
+from disco_samplers.summaries import TableSummary
 from disco_samplers.types import ArrayLike
 
 MAX_KEYS = 2048
@@ -92,7 +93,7 @@ class DiScoFormer(
     @torch.inference_mode(False)  # the samples, too, may be part of what is differentiated later
     def condition(
         self,
-        samples: ArrayLike | Draws,
+        samples: ArrayLike | Draws | TableSummary,
         *,
         weights: ArrayLike | None = None,
         effective_size: ArrayLike | float | None = None,
@@ -100,6 +101,7 @@ class DiScoFormer(
         keys: int | None = MAX_KEYS,
         transform: Transform | None = None,
         support: Any = None,
+        group: Any = None,
         progress: bool = False,
     ) -> DensityEstimate:
         r"""Encodes samples once and returns the estimate of their density.
@@ -114,9 +116,10 @@ class DiScoFormer(
         Arguments:
             samples: (n, d), or (batch, n, d) for many data sets at once; numpy or torch, any real dtype, or a data frame. A
                 numpy array goes to the model's device, a tensor must be there already. Repeated rows of one data set are read
-                once, with their number. Draws of Markov chains are worth fewer than their number, and an estimate that is not
-                told so is far too sure of itself: pass :class:`~disco_samplers.Draws` of shape (chain, draw, d), or
-                ``effective_size``.
+                once, with their number. Of a table larger than memory, its :class:`~disco_samplers.summaries.TableSummary`,
+                whose rows are taken with their weights. Draws of Markov chains are worth fewer than their number, and an
+                estimate that is not told so is far too sure of itself: pass :class:`~disco_samplers.Draws` of shape
+                (chain, draw, d), or ``effective_size``.
             weights: (n,), or (batch, n): not negative, of any sum.
             effective_size: how many independent draws the rows are worth; by default :attr:`Draws.effective_size
                 <disco_samplers.Draws.effective_size>`. Of a batch, one number or (batch,), which may exceed the rows where
@@ -139,6 +142,9 @@ class DiScoFormer(
                 log-density is minus infinity and the score zero, and draws never lie there. Rows outside by less than a
                 millionth of the column's scale count as on the edge, and those on it as a little inside, with a
                 :class:`~disco_samplers.draws.EdgeRowsWarning`.
+            group: a process group of :mod:`torch.distributed`, gloo or nccl, for contexts whose keys and values one process
+                cannot hold: each keeps its share of them, and answers are merged exactly. All its processes give the same
+                samples, ask the same points in the same turn, and get the same answers. Without a support.
             progress: whether to show a bar while a context longer than ``keys`` is encoded.
 
         Returns:
@@ -165,6 +171,8 @@ class DiScoFormer(
         others = transform if isinstance(transform, JohnsonTransform) else None
         if transform is not None and support is not None and others is None:
             raise ValueError("give transform or support, not both: a support has a transform of its own")
+        if isinstance(samples, TableSummary):
+            samples = samples.draws()
         numpy = not (samples.is_tensor if isinstance(samples, Draws) else isinstance(samples, Tensor))
         x, counts, about = self._rows(samples, weights, effective_size, mask)
         if isinstance(support, str) and support == "auto":
@@ -180,6 +188,8 @@ class DiScoFormer(
         if x.ndim == 2 and transform is None and not supports:
             warn_of_risks(x, counts, about["names"])
         model = frozen(self)
+        if group is not None and supports is not None and any(supports):
+            raise ValueError("group goes with columns as they are, or with a transform: not with a support")
         if supports is not None and any(supports):
             x = off_edges(x, supports, about["names"] or default_names(x.shape[1]))
             bounded = read_supported(model.network, x, supports, counts, keys, others=others, progress=progress)
@@ -187,13 +197,13 @@ class DiScoFormer(
                 model, x, bounded, transform=straightened(bounded, supports), support=supports, numpy=numpy, **about
             )
         if transform is None:
-            estimator: Any = NetworkEstimator(model.network, x, counts, keys, progress=progress)
+            estimator: Any = NetworkEstimator(model.network, x, counts, keys, group=group, progress=progress)
             return DensityEstimate(model, x, estimator, numpy=numpy, **about)
         check_single(x, "transform")
         images = transform(x)
         if not (transform.domain.check(x).all() and torch.isfinite(images).all()):
             raise ValueError(f"samples lie outside the domain of {transform}")
-        base = NetworkEstimator(model.network, images, counts, keys, progress=progress)
+        base = NetworkEstimator(model.network, images, counts, keys, group=group, progress=progress)
         estimator = TransformedEstimator(base, transform)
         return DensityEstimate(model, x, estimator, transform=estimator.transform, numpy=numpy, **about)
 

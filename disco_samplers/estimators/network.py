@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, device_of
 from disco_samplers.estimators.centre import Step
 from disco_samplers.estimators.reach import Reach
-from disco_samplers.model import Frame, Network, whiten
+from disco_samplers.model import Encoding, Frame, Network, check_same, whiten
 
 
 class NetworkEstimator(Estimator):
@@ -25,6 +27,8 @@ class NetworkEstimator(Estimator):
         samples: (n, d), or (b, n, d).
         counts: (n,) or (b, n), how many independent draws a row is worth; one if not given, and none to leave a row out.
         keys: most rows that a row attends to while the context is encoded.
+        group: processes of :mod:`torch.distributed` over which keys and values are spread; all have the same samples, and ask
+            the same.
         progress: whether to show a bar while a context longer than ``keys`` is encoded.
 
     Example:
@@ -41,20 +45,40 @@ class NetworkEstimator(Estimator):
         counts: Tensor | None = None,
         keys: int | None = None,
         *,
+        group: Any = None,
         progress: bool = False,
     ) -> None:
-        self._network, self.samples, self.counts, self.keys = network, samples, counts, keys
+        self._network, self.samples, self.counts, self.keys, self._group = network, samples, counts, keys, group
+        if group is not None:
+            check_same(samples, "samples", group)
         x = samples if samples.ndim == 3 else samples[None]
         worth = counts if counts is None or counts.ndim == 2 else counts[None]
-        precision = next(network.parameters()).dtype
         # What is encoded may later be part of what is differentiated: no tensor of it may come from inference mode.
         with torch.inference_mode(False), torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(x, worth, clusters=network.embed_even is not None)
-            white = self.whitening(x)[..., : self.whitening.rank].to(precision)
-            frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
-            self._encoding = network.encode(white, worth, keys, frame, progress=progress)
+            white, self._encoding = self._encoded(progress=progress)
             self._reach = Reach.of(white.double(), worth)
             self._step = Step.of(self._decoded, white.double()) if self.whitening.rank == 1 else None
+
+    def _encoded(self, *, progress: bool = False) -> tuple[Tensor, Encoding]:
+        """The samples in whitened coordinates (b, n, r), and as the network's queries see them."""
+        x = self.samples if self.samples.ndim == 3 else self.samples[None]
+        worth = self.counts if self.counts is None or self.counts.ndim == 2 else self.counts[None]
+        precision = next(self._network.parameters()).dtype
+        white = self.whitening(x)[..., : self.whitening.rank].to(precision)
+        frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
+        return white, self._network.encode(white, worth, self.keys, frame, group=self._group, progress=progress)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._group is not None:
+            raise TypeError("an estimate whose keys lie in several processes can be neither copied nor pickled")
+        # Keys and values outweigh the rows by far, and are made anew.
+        return {name: value for name, value in vars(self).items() if name != "_encoding"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        with torch.inference_mode(False), torch.no_grad(), full_precision(self.samples.device):
+            self._encoding = self._encoded()[1]
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self._reach.continued(z, self._asked)
@@ -64,10 +88,12 @@ class NetworkEstimator(Estimator):
         return (log_prob, score) if self._step is None else self._step.removed(z, log_prob, score)
 
     def _decoded(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        if self._group is not None:
+            check_same(z, "points", self._group)
         log_prob, score = self._network.decode(self._encoding, z.to(next(self._network.parameters()).dtype))
         return log_prob.to(z.dtype), score.to(z.dtype)
 
     def with_network(self, network: Network) -> NetworkEstimator:
         device = device_of(network)
         counts = None if self.counts is None else self.counts.to(device)
-        return type(self)(network, self.samples.to(device), counts, self.keys)
+        return type(self)(network, self.samples.to(device), counts, self.keys, group=self._group)

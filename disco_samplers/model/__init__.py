@@ -5,6 +5,7 @@ from disco_samplers.model.config import SYMMETRIES, DiScoFormerConfig
 from disco_samplers.model.denoiser import DenoiserConfig, DenoiserNetwork, Spread
 from disco_samplers.model.network import TILE, Encoding, Network
 from disco_samplers.model.noise_units import NoiseUnits
+from disco_samplers.model.sharding import check_same
 from disco_samplers.model.whitening import Whitening, log_standard_normal, whiten
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "NoiseUnits",
     "Spread",
     "Whitening",
+    "check_same",
     "log_standard_normal",
     "whiten",
 ]

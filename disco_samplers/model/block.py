@@ -10,7 +10,7 @@ coordinates y to standardised columns y B, and what acts column by column is don
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from disco_samplers.model.attention import attend
 from disco_samplers.model.config import DiScoFormerConfig
+from disco_samplers.model.sharding import attend_together
 from disco_samplers.model.whitening import eigh, log_standard_normal
 
 
@@ -86,10 +87,17 @@ class Tokens(NamedTuple):
 
 
 class KeysValues(NamedTuple):
-    """What a block keeps of the context: keys and values (b, h, n, e)."""
+    """What a block keeps of the context: keys and values (b, h, n, e), of one process of a ``group`` its share of them."""
 
     keys: Tensor
     values: Tensor
+    group: Any = None
+
+    def answered(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and log-normalisers of queries (b, h, m, e), of the keys of all processes."""
+        if self.group is None:
+            return attend(q, self.keys, self.values)
+        return attend_together(q, self.keys, self.values, self.group)
 
 
 class KernelEstimates(NamedTuple):
@@ -198,7 +206,7 @@ class BandwidthAttention(nn.Module):
         one = torch.ones_like(curvature)
         features = [query, query_vector / math.sqrt(d), position, *squares, curvature, one]
         features.append(y.new_zeros(()).expand(b, m, h, context.keys.shape[-1] - _channels(features)))
-        out, lse = attend(torch.cat(features, -1).transpose(1, 2), context.keys, context.values)
+        out, lse = context.answered(torch.cat(features, -1).transpose(1, 2))
         out, lse = out.transpose(1, 2), lse.transpose(1, 2)  # (b, m, h, e), (b, m, h)
 
         mean = out[..., w + d : w + 2 * d]

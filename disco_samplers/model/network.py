@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from disco_samplers.model.block import Block, Columns, Frame, KernelEstimates, KeysValues, Tokens, exactly
 from disco_samplers.model.config import DiScoFormerConfig
 from disco_samplers.model.heads import Heads
+from disco_samplers.model.sharding import share
 
 TILE = 8192
 """Tokens carried through a block at a time in inference; bounds memory, never changes a result."""
@@ -82,6 +83,7 @@ class Network(nn.Module):
         keys: int | None = None,
         frame: Frame | None = None,
         *,
+        group: Any = None,
         progress: bool = False,
     ) -> Encoding:
         """Encodes the context (b, n, d); ``counts`` (b, n) is how many independent rows a row is worth, 0 to leave it out.
@@ -89,32 +91,47 @@ class Network(nn.Module):
         With ``keys`` rows are dealt into groups of at most that many, each encoded as a context of its own: O(n keys) instead
         of O(n^2). They are shuffled first, always alike: rows that alternate between chains, say, must not end up one chain a
         group. Queries see every row of every group.
+
+        In the processes of a ``group`` of :mod:`torch.distributed` each keeps the keys and values of its share of the groups of
+        rows, and encodes these alone. Of a single group each encodes all, and keeps those of a share of its rows.
         """
         b, n, d = x.shape
         columns, groups = self._columns(x, frame), 1 if keys is None else -(-n // keys)
         if groups == 1:
-            return Encoding(tuple(self._encode_group(x, counts, columns)), _sizes(x, counts), columns)
+            kept = slice(None) if group is None else share(n, group)
+            single = self._encode_group(x, counts, columns, kept)
+            return Encoding(tuple(kv._replace(group=group) for kv in single), _sizes(x, counts), columns)
         size = -(-n // groups)
         order, missing = _order(n, x.device), size * groups - n
         worth = x.new_ones(b, n) if counts is None else counts.to(x.dtype)
         rows = F.pad(x[:, order], (0, 0, 0, missing)).view(b, groups, size, d)
         worth = F.pad(worth[:, order], (0, missing)).view(b, groups, size)
+        if group is not None:
+            own = share(groups, group)
+            rows, worth, groups = rows[:, own], worth[:, own], own.stop - own.start
         together = max(1, TILE // size)
-        blocks: list[KeysValues] = []
+        blocks: list[KeysValues] = [] if groups else self._nothing(x, columns)
         for start in tqdm(range(0, groups, together), disable=not progress, desc="encoding", unit="tile"):
             chunk = slice(start, start + together)
             part, many = rows[:, chunk].flatten(0, 1), rows[:, chunk].shape[1]
             weights = None if counts is None and not missing else worth[:, chunk].flatten(0, 1)
             encoded = self._encode_group(part, weights, None if columns is None else columns.repeat(many))
             # Written where they stay: of a long context keys and values are nearly all that memory holds.
-            blocks = blocks or [KeysValues(*(_room(values, b, groups * size) for values in layer)) for layer in encoded]
+            blocks = blocks or [KeysValues(*(_room(values, b, groups * size) for values in layer[:2])) for layer in encoded]
             here = slice(start * size, (start + many) * size)
             for block, layer in zip(blocks, encoded, strict=True):
-                for whole, values in zip(block, layer, strict=True):
+                for whole, values in zip(block[:2], layer[:2], strict=True):
                     whole[:, :, here] = _side_by_side(values, many)
-        return Encoding(tuple(blocks), _sizes(x, counts), columns)
+        return Encoding(tuple(kv._replace(group=group) for kv in blocks), _sizes(x, counts), columns)
 
-    def _encode_group(self, x: Tensor, counts: Tensor | None, frame: Frame | None) -> list[KeysValues]:
+    def _nothing(self, x: Tensor, frame: Frame | None) -> list[KeysValues]:
+        """Keys and values of no rows, for a process without a share."""
+        return [KeysValues(*(values[:, :, :0] for values in kv[:2])) for kv in self._encode_group(x[:, :1], None, frame)]
+
+    def _encode_group(
+        self, x: Tensor, counts: Tensor | None, frame: Frame | None, kept: slice = slice(None)
+    ) -> list[KeysValues]:
+        """Keys and values of each block, of the rows ``kept``."""
         sizes = _sizes(x, counts)
         bias = _bias(x, counts)
         # A weight of zero does not silence a row so large that its features overflow.
@@ -127,7 +144,7 @@ class Network(nn.Module):
                 tile_bias = None if bias is None else bias[:, start : start + TILE]
                 parts.append(block.attention.keys_values(tile, tile_bias))
             kv = KeysValues(torch.cat([p.keys for p in parts], 2), torch.cat([p.values for p in parts], 2))
-            blocks.append(kv)
+            blocks.append(kv if kept == slice(None) else KeysValues(*(values[:, :, kept].clone() for values in kv[:2])))
             if i + 1 < len(self.blocks):
                 tiles = [block(tile, kv)[0] for tile in tiles]
         return blocks

@@ -26,7 +26,7 @@ from disco_samplers.estimators import DEFAULTS, MAX_DIM, AtomTransform, JohnsonT
 
 from .missing import MissingCells
 from .standing import standing_out
-from .table import check_filled, checked, dequantized, resolutions, weighed
+from .table import check_filled, checked, dequantized, resolutions, unsummarised, weighed
 from .units import log_units
 
 _LONG = 4096
@@ -169,7 +169,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DiscoDensity:
         """Conditions the model on a table (n_samples, n_features), NaN where a cell is missing; ``y`` is ignored.
 
-        Rows of weight w count as w rows that are the same do; all are worth ``effective_size_`` independent rows.
+        Rows of weight w count as w rows that are the same do; all are worth ``effective_size_`` independent rows. Of a table
+        larger than memory ``X`` is its :class:`~disco_samplers.summaries.TableSummary`, with the weights of the rows kept.
 
         Raises
         ------
@@ -179,6 +180,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             row, or zero but for one row.
         """
         check_double(self.device, "device")
+        X, sample_weight = unsummarised(X, sample_weight)
         table = checked(self, X, reset=True, least=2, missing=True)
         X, weight, self._own = weighed(table, sample_weight)
         check_filled(self, X)
@@ -226,7 +228,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             counts = [] if self.counts_ is None else [self.counts_[self._keep]]
             # In float64 answers do not depend on which rows are asked together.
             exact = _EXACT < len(self._rows) <= self.keys
-            model = weights(self.model, self.device, double=True) if exact else self._quick
+            model = weights(self.model, str(self._rows.device), double=True) if exact else self._quick
             self._encoded.append(self._condition(model, self._context[self._keep], *counts))
         return self._encoded[0]
 
@@ -336,6 +338,11 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             names = input_features
         names = [f"x{k}" for k in range(self.n_features_in_)] if names is None else names
         return np.asarray(["log_density", *(f"score_{name}" for name in names)], dtype=object)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Keys and values outweigh the rows by far, and are made anew where they are asked.
+        state: dict[str, Any] = super().__getstate__()
+        return state | {"_encoded": []} if "_encoded" in state else state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -17,7 +17,7 @@ from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import quantile
 
 from .density import DiscoDensity
-from .table import check_filled, checked, distinct
+from .table import check_filled, checked, distinct, unsummarised
 
 _DRAWN = 20
 """Most rows of a picture of explanations."""
@@ -143,7 +143,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
         """Conditions the model on a table (n_samples, n_features), NaN where a cell is missing, and scores its rows.
 
         Rows of weight w count as w rows that are the same do, in the estimate and in the share that is flagged. ``y`` is
-        ignored.
+        ignored. Of a table larger than memory ``X`` is its :class:`~disco_samplers.summaries.TableSummary`.
 
         Raises
         ------
@@ -152,6 +152,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
             variance; if cells lie outside a support; if it has too few rows for ``false_alarms``; or if sample weights are
             negative, not one a row, or zero but for one row.
         """
+        X, sample_weight = unsummarised(X, sample_weight)
         X = checked(self, X, reset=True, least=3, missing=True)
         check_filled(self, X)
         self.density_ = DiscoDensity(

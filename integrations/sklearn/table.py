@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from disco_samplers.arrays import check_unmasked
+from disco_samplers.summaries import TableSummary
 
 
 def checked(estimator: Any, X: Any, *, reset: bool, least: int = 1, missing: bool = False) -> np.ndarray:
@@ -26,6 +27,19 @@ def checked(estimator: Any, X: Any, *, reset: bool, least: int = 1, missing: boo
         table: np.ndarray = validate_data(estimator, X, reset=reset, **options)
     # Minus zero becomes zero, and every NaN the same, so that equal rows have equal bytes.
     return np.where(np.isnan(table), np.nan, table + 0.0)
+
+
+def unsummarised(X: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """A table and its weights, or of the summary of a larger one the rows that it kept, and theirs.
+
+    Raises:
+        ValueError: if there are weights besides a summary, which has its own.
+    """
+    if not isinstance(X, TableSummary):
+        return X, sample_weight
+    if sample_weight is not None:
+        raise ValueError("sample_weight is given twice: the summary of a table has the weights of its rows")
+    return X.rows, X.weights
 
 
 def check_filled(estimator: Any, X: np.ndarray) -> None:

@@ -94,3 +94,26 @@ def add_reading(command: argparse.ArgumentParser, *, chains: bool = True, thinni
     command.add_argument(
         "--axes", metavar="A,B,C", help="what the axes of a three-dimensional .npy are (default: chain,draw,variable)"
     )
+
+
+def add_parts(command: argparse.ArgumentParser) -> None:
+    """Declares what is of tables larger than memory, whose results go to a folder, part by part."""
+    command.add_argument(
+        "--context-size",
+        type=int,
+        metavar="N",
+        help="most training rows that the estimate is made of; a row takes time in proportion (default: %(default)s)",
+    )
+    command.add_argument(
+        "--skip-bad", action="store_true", help="of a table in parts: leave out parts that cannot be read, and name them"
+    )
+    command.add_argument(
+        "--engine", choices=["local", "ray"], default="local", help="of a table in parts: who works (default: %(default)s)"
+    )
+    command.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster (default: one of this machine's own)")
+    command.add_argument("--workers", type=int, metavar="N", help="of Ray (default: as many as fit beside what reads)")
+
+
+PARTS_HELP = (
+    "or a folder, ending in /: TABLE, a file, a pattern or the folder of a data set, is then read and answered in parts"
+)

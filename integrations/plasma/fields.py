@@ -14,10 +14,11 @@ from disco_samplers.arrays import check_number, check_positive
 
 from .grid import Grid
 from .maxwell import advance_electric, advance_magnetic
-from .poisson import electric_field
+from .poisson import electric_field, field_between_walls
 from .shapes import ORDERS, Shape, deposit, gather, stencil
 from .state import State
 from .types import Species
+from .walls import Ledger, Walls
 
 Solver = Literal["electrostatic", "electromagnetic", "none"]
 
@@ -26,7 +27,7 @@ Felt = tuple[Tensor, "Tensor | None"]
 
 
 class FieldSolver:
-    """Fields of particles on a periodic grid.
+    """Fields of particles on a periodic line, or between walls.
 
     The longitudinal electric field follows from the charge at every step by Gauss's law, so charge is conserved to round-off;
     transverse fields are advanced on Yee's grid by the current.
@@ -37,6 +38,7 @@ class FieldSolver:
         shape: of the particles, "cic" or "quadratic".
         light_speed: c.
         applied: uniform electric field along the line, besides that of the particles.
+        walls: at the ends of the line; its grid is then not periodic.
 
     Raises:
         ValueError: if an argument is none of the known ones, not positive or not finite.
@@ -57,6 +59,7 @@ class FieldSolver:
         shape: Shape = "quadratic",
         light_speed: float = 1.0,
         applied: float = 0.0,
+        walls: Walls | None = None,
     ) -> None:
         for name, value, known in (("fields", solver, get_args(Solver)), ("shape", shape, tuple(ORDERS))):
             if value not in known:
@@ -65,7 +68,10 @@ class FieldSolver:
         check_number("applied", applied)
         if not math.isfinite(applied):
             raise ValueError(f"applied must be finite, got {applied}")
-        self.grid, self.solver, self.shape, self.light_speed, self.applied = grid, solver, shape, light_speed, applied
+        if walls and solver == "electromagnetic":
+            raise ValueError('walls need fields="electrostatic" or "none": electromagnetic ones are there on a periodic line')
+        self.grid = dataclasses.replace(grid, periodic=walls is None)
+        self.solver, self.shape, self.light_speed, self.applied, self.walls = solver, shape, light_speed, applied, walls
 
     def start(self, species: Sequence[Species], magnetic: Tensor | None) -> State:
         """The state at the start, from the particles and B_z (cells,).
@@ -79,9 +85,11 @@ class FieldSolver:
             raise ValueError('a magnetic field needs fields="electromagnetic"')
         if electromagnetic and v.shape[1] == 1:
             raise ValueError("electromagnetic fields need two or three velocity components, the particles have one")
-        electric = v.new_zeros(cells, 3 if electromagnetic else 1)
+        state = State(0, tuple(species), v.new_zeros(self.grid.nodes, 3 if electromagnetic else 1))
+        if self.walls:
+            state = dataclasses.replace(state, ledger=Ledger.open(species, self.grid))
         if not electromagnetic:
-            return State(0, tuple(species), self._longitudinal(electric, species))
+            return self.solved(state)
         seeded = v.new_zeros(cells, 2)
         if magnetic is not None:
             if magnetic.shape != (cells,):
@@ -89,10 +97,10 @@ class FieldSolver:
             if bad := int((~torch.isfinite(magnetic)).sum()):
                 raise ValueError(f"magnetic must hold finite numbers, got {bad} of {cells} that are not")
             seeded[:, 0] = magnetic
-        return State(0, tuple(species), self._longitudinal(electric, species), seeded)
+        return self.solved(dataclasses.replace(state, magnetic=seeded))
 
     def charge_density(self, species: Sequence[Species]) -> Tensor:
-        """Charge density of the particles at the nodes (cells,), without the neutralising background."""
+        """Charge density of the particles at the nodes (nodes,), without the neutralising background."""
         parts = [deposit(stencil(s.x, self.grid, self.shape), s.charge * s.w, self.grid) for s in species]
         return torch.stack(parts).sum(0)
 
@@ -115,7 +123,18 @@ class FieldSolver:
             transverse = advance_electric(electric[:, 1:], halfway, current, dt, self.grid, self.light_speed)
             magnetic = advance_magnetic(halfway, transverse, 0.5 * dt, self.grid)
             electric = torch.cat([electric[:, :1], transverse], 1)
-        return dataclasses.replace(state, electric=self._longitudinal(electric, state.species), magnetic=magnetic)
+        return self.solved(dataclasses.replace(state, electric=electric, magnetic=magnetic))
+
+    def solved(self, state: State) -> State:
+        """The state with the longitudinal field of its particles and walls."""
+        if self.solver == "none":
+            return state
+        along = self._between_walls(state)[0] if self.walls else electric_field(self.charge_density(state.species), self.grid)
+        return dataclasses.replace(state, electric=torch.cat([along[:, None], state.electric[:, 1:]], 1))
+
+    def potential(self, state: State) -> Tensor:
+        """The potential at the nodes (nodes,), less that of the left wall; of a line between walls."""
+        return self._between_walls(state)[1] if self.solver != "none" else torch.zeros_like(state.electric[:, 0])
 
     def felt(self, state: State) -> list[Felt]:
         """The fields at the particles of each species: (n, k) electric, k <= dv, and (n, 2) magnetic or None."""
@@ -129,8 +148,10 @@ class FieldSolver:
             found.append((electric, between))
         return found
 
-    def _longitudinal(self, electric: Tensor, species: Sequence[Species]) -> Tensor:
-        if self.solver == "none":
-            return electric
-        along = electric_field(self.charge_density(species), self.grid)
-        return torch.cat([along[:, None], electric[:, 1:]], 1)
+    def _between_walls(self, state: State) -> tuple[Tensor, Tensor]:
+        """Field and potential at the nodes."""
+        assert self.walls is not None
+        assert state.ledger is not None
+        density = self.charge_density(state.species) + state.ledger.background
+        left = state.ledger.charge(state.species)[0].to(density.dtype)
+        return field_between_walls(density, self.grid, left, self.walls.bias)

@@ -76,12 +76,7 @@ def load_state(
         for s, particles in zip(start.species, saved["species"], strict=True)
     )
     magnetic = None if saved["magnetic"] is None else saved["magnetic"].to(device)
-    kept = saved.get("ledger")
-    ledger = (
-        Ledger(**{key: value.to(device) if isinstance(value, Tensor) else value for key, value in kept.items()})
-        if kept
-        else None
-    )
+    ledger = Ledger.restored(saved["ledger"], device) if saved.get("ledger") else None
     return State(saved["step"], species, saved["electric"].to(device), magnetic, ledger), saved["rows"]
 
 

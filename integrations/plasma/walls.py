@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -123,6 +123,12 @@ class Ledger:
         background = 0.0 if abs(charge) <= 1e-6 * scale else -charge / grid.length
         return cls(background, number, counts, counts[:, 0].clone(), energy)
 
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any], device: torch.device) -> Ledger:
+        """Of a saved state."""
+        tensors = {name: value.to(device) for name, value in saved.items() if isinstance(value, Tensor)}
+        return cls(background=saved["background"], **tensors)
+
     def charge(self, species: Sequence[Species]) -> Tensor:
         """Charge that the left and the right wall took, per area (2,)."""
         return self.number.new_tensor([s.charge for s in species]) @ self.number
@@ -201,8 +207,8 @@ def replenish(
             v = math.sqrt(walls.source[s.name] / s.mass) * z
             new = dataclasses.replace(s, x=x, v=v, w=torch.full_like(x, weight * charge / abs(s.charge)))
             started.append(new)
-            joined = (torch.cat(pair) for pair in ((s.x, new.x), (s.v, new.v), (s.w, new.w)))
-            all_species[k] = Species(s.name, *joined, s.charge, s.mass)
+            x_all, v_all, w_all = (torch.cat(pair) for pair in ((s.x, new.x), (s.v, new.v), (s.w, new.w)))
+            all_species[k] = dataclasses.replace(s, x=x_all, v=v_all, w=w_all)
             given[k] += count
     return tuple(all_species), dataclasses.replace(ledger, given=given, energy=ledger.energy - _energy(started))
 

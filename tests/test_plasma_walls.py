@@ -179,6 +179,17 @@ def test_walls_are_saved_and_continued_bit_for_bit(tmp_path):
         plasma(Walls(source=SOURCE)).load(tmp_path / "state.pt")
 
 
+def test_pairs_start_where_the_source_is_and_are_neutral():
+    run = plasma(Walls(source=SOURCE, source_length=1.0), dt=0.01)
+    while int(run.state.ledger.given.sum()) == 0:
+        run.step()
+    given = int(run.state.ledger.given[0])
+    electrons, ions = run.state.species
+    assert 0 <= electrons.x[-given:].min() <= electrons.x[-given:].max() < 1.0
+    torch.testing.assert_close(electrons.w[-given:], ions.w[-given:])
+    assert torch.equal(electrons.x[-given:], ions.x[-given:])
+
+
 def test_a_species_that_walls_have_taken_whole_ends_the_run():
     run = gas(Walls(), [2.5, 2.6], [1.0, -1.0])
     with pytest.raises(RuntimeError, match="the walls have taken the last particle of gas"):
@@ -222,6 +233,8 @@ def test_openpmd_files_of_walls_say_what_they_are(tmp_path):
             ValueError,
             "source of the walls names no species: 'iron'; did you mean 'ions'",
         ),
+        ({"source_length": 1.0}, ValueError, "no effect without a source"),
+        ({"source": SOURCE, "source_length": 11.0}, ValueError, "source_length must be at most that of the line, 10, got 11"),
         ({"source": {"electrons": 1.0}}, ValueError, "one species of positive and one of negative charge"),
     ],
 )

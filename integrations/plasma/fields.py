@@ -15,6 +15,7 @@ from disco_samplers.arrays import check_number, check_positive
 from .grid import Grid
 from .maxwell import advance_electric, advance_magnetic
 from .poisson import electric_field, field_between_walls
+from .processes import Team
 from .shapes import ORDERS, Shape, deposit, gather, stencil
 from .state import State
 from .types import Species
@@ -39,6 +40,7 @@ class FieldSolver:
         light_speed: c.
         applied: uniform electric field along the line, besides that of the particles.
         walls: at the ends of the line; its grid is then not periodic.
+        team: processes that share the deposits, if there are several.
 
     Raises:
         ValueError: if an argument is none of the known ones, not positive or not finite.
@@ -60,6 +62,7 @@ class FieldSolver:
         light_speed: float = 1.0,
         applied: float = 0.0,
         walls: Walls | None = None,
+        team: Team | None = None,
     ) -> None:
         for name, value, known in (("fields", solver, get_args(Solver)), ("shape", shape, tuple(ORDERS))):
             if value not in known:
@@ -72,6 +75,7 @@ class FieldSolver:
             raise ValueError('walls need fields="electrostatic" or "none": electromagnetic ones are there on a periodic line')
         self.grid = dataclasses.replace(grid, periodic=walls is None)
         self.solver, self.shape, self.light_speed, self.applied, self.walls = solver, shape, light_speed, applied, walls
+        self.team = team or Team()
 
     def start(self, species: Sequence[Species], magnetic: Tensor | None) -> State:
         """The state at the start, from the particles and B_z (cells,).
@@ -101,8 +105,7 @@ class FieldSolver:
 
     def charge_density(self, species: Sequence[Species]) -> Tensor:
         """Charge density of the particles at the nodes (nodes,), without the neutralising background."""
-        parts = [deposit(stencil(s.x, self.grid, self.shape), s.charge * s.w, self.grid) for s in species]
-        return torch.stack(parts).sum(0)
+        return torch.stack([self._deposited(s.x, s.charge * s.w) for s in species]).sum(0)
 
     def advance(self, state: State, before: Sequence[Species], after: Sequence[Species], dt: float) -> State:
         """Fields a step later.
@@ -118,7 +121,8 @@ class FieldSolver:
             current = torch.zeros_like(magnetic)
             for s, then in zip(before, after, strict=True):
                 across = (s.charge * s.w)[:, None] * 0.5 * (s.v + then.v)[:, 1:]
-                current[:, : across.shape[1]] += deposit(stencil(s.x, self.grid, self.shape), across, self.grid)
+                current[:, : across.shape[1]] += self._deposited(*map(self.team.share, (s.x, across)))
+            current = self.team.total(current)
             halfway = advance_magnetic(magnetic, electric[:, 1:], 0.5 * dt, self.grid)
             transverse = advance_electric(electric[:, 1:], halfway, current, dt, self.grid, self.light_speed)
             magnetic = advance_magnetic(halfway, transverse, 0.5 * dt, self.grid)
@@ -129,12 +133,16 @@ class FieldSolver:
         """The state with the longitudinal field of its particles and walls."""
         if self.solver == "none":
             return state
-        along = self._between_walls(state)[0] if self.walls else electric_field(self.charge_density(state.species), self.grid)
+        parts = [self._deposited(*map(self.team.share, (s.x, s.charge * s.w))) for s in state.species]
+        density = self.team.total(torch.stack(parts).sum(0))
+        along = self._between_walls(state, density)[0] if self.walls else electric_field(density, self.grid)
         return dataclasses.replace(state, electric=torch.cat([along[:, None], state.electric[:, 1:]], 1))
 
     def potential(self, state: State) -> Tensor:
         """The potential at the nodes (nodes,), less that of the left wall; of a line between walls."""
-        return self._between_walls(state)[1] if self.solver != "none" else torch.zeros_like(state.electric[:, 0])
+        if self.solver == "none":
+            return torch.zeros_like(state.electric[:, 0])
+        return self._between_walls(state, self.charge_density(state.species))[1]
 
     def felt(self, state: State) -> list[Felt]:
         """The fields at the particles of each species: (n, k) electric, k <= dv, and (n, 2) magnetic or None."""
@@ -148,10 +156,13 @@ class FieldSolver:
             found.append((electric, between))
         return found
 
-    def _between_walls(self, state: State) -> tuple[Tensor, Tensor]:
+    def _deposited(self, x: Tensor, amount: Tensor) -> Tensor:
+        return deposit(stencil(x, self.grid, self.shape), amount, self.grid)
+
+    def _between_walls(self, state: State, density: Tensor) -> tuple[Tensor, Tensor]:
         """Field and potential at the nodes."""
         assert self.walls is not None
         assert state.ledger is not None
-        density = self.charge_density(state.species) + state.ledger.background
+        density = density + state.ledger.background
         left = state.ledger.charge(state.species)[0].to(density.dtype)
         return field_between_walls(density, self.grid, left, self.walls.bias)

@@ -86,8 +86,8 @@ def problem_text(name: str) -> str:
     return (_PROBLEMS / f"{name}.toml").read_text()
 
 
-def read_run(source: str, *, device: torch.device | str = "cpu") -> RunFile:
-    """Reads a run file, or a named problem, and makes its simulation.
+def read_run(source: str, *, device: torch.device | str = "cpu", distributed: bool = False) -> RunFile:
+    """Reads a run file, or a named problem, and makes its simulation, of one process or of several.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -102,10 +102,10 @@ def read_run(source: str, *, device: torch.device | str = "cpu") -> RunFile:
     if path.suffix == ".toml" and not path.is_file():
         raise FileNotFoundError(f"no run file at {path}")
     text = path.read_text(encoding="utf-8") if path.suffix == ".toml" else problem_text(source)
-    return make_run(_parsed(text, source), device=device)
+    return make_run(_parsed(text, source), device=device, distributed=distributed)
 
 
-def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -> RunFile:
+def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu", distributed: bool = False) -> RunFile:
     """The run that a dictionary of a run file's contents describes. Raises as :func:`read_run` does.
 
     Example:
@@ -132,7 +132,7 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -
     solver, amplitude, mode = (fields.pop(key, None) for key in ("solver", "magnetic_amplitude", "mode"))
     magnetic = None if amplitude is None else _wave(grid, amplitude, mode or 1, species[0].v)
     collisions, options = _collisions(config.get("collisions", {}), [s.name for s in species])
-    options |= {"fields": solver or "electrostatic", "magnetic": magnetic, "seed": seed}
+    options |= {"fields": solver or "electrostatic", "magnetic": magnetic, "seed": seed, "distributed": distributed}
     if "walls" in config:
         options["walls"] = Walls(**config["walls"])
     simulation = Simulation(grid, species, dt, collisions=collisions, **fields, **options)

@@ -23,7 +23,8 @@ _KEYS: dict[str, dict[str, _Types]] = {
     "collisions": {"operator": (str,), "strength": _NUMBER, "exponent": _NUMBER, "method": (str,), "batch_size": (int,)}
     | {"frequency": _NUMBER, "score": (str,), "keys": (int,), "worth": _NUMBER, "bandwidth": _NUMBER}
     | {"cells": (int,), "every": (int,), "species": _LIST, "matrix": (dict,), "subcycle": _NUMBER},
-    "walls": {"left": (str,), "right": (str,), "bias": _NUMBER, "temperature": (dict,), "source": (dict,)},
+    "walls": {"left": (str,), "right": (str,), "bias": _NUMBER, "temperature": (dict,), "source": (dict,)}
+    | {"source_length": _NUMBER},
     "output": {"diagnostics": (int,), "entropy": (int,), "openpmd": (int,), "checkpoint": (int,), "animation": (int,)},
 }
 _REQUIRED = {"": ("grid", "time", "species"), "grid": ("length", "cells"), "time": ("dt", "end"), "species": ("particles",)}

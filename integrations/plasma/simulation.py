@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from .diagnostics import kinetics, measure, species_kinetics
 from .fields import Felt, FieldSolver, Solver
 from .grid import Grid
 from .mixture import Mixture
+from .processes import Team, sharing
 from .result import History, PlasmaResult
 from .shapes import Shape
 from .state import State, check_species, load_state, save_state
@@ -58,11 +61,16 @@ class Simulation:
         collision_cells: into how many equal cells the line is cut for collisions; the grid's by default.
         collide_every: collide once in so many steps, for as much time.
         seed: of the collisions' randomness.
+        distributed: share the work among the processes of ``torch.distributed``, started by torchrun, which all make and run
+            the same simulation: each lets the particles of its cells collide and deposits its share of the charge. All hold
+            the same state, that of one process to round-off.
 
     Attributes:
         state: particles and fields now; it is replaced, never changed, by a step.
         origin: the run file that this was made from, key by key, if any: saved, and compared by :meth:`load`.
         history: what :meth:`run` measured.
+        seconds: wall time by what it went into: "push", "fields", "collisions", "measuring"; of several processes those of
+            this one, with what it waited for the others.
 
     Raises:
         TypeError: if a number is of the wrong kind.
@@ -100,14 +108,17 @@ class Simulation:
         collision_cells: int | None = None,
         collide_every: int = 1,
         seed: int = 0,
+        distributed: bool = False,
     ) -> None:
         check_positive("dt", dt)
         check_count("collide_every", collide_every, 1)
         check_count("seed", seed, 0)
         check_species(species, grid)
         if walls:
-            walls.check(species)
-        self.fields = FieldSolver(grid, fields, shape, light_speed, applied, walls)
+            walls.check(species, grid.length)
+        self.team = Team(distributed)
+        self.seconds = dict.fromkeys(("push", "fields", "collisions", "measuring"), 0.0)
+        self.fields = FieldSolver(grid, fields, shape, light_speed, applied, walls, self.team)
         self.grid, self.dt, self.collide_every, self.seed = self.fields.grid, float(dt), collide_every, seed
         if fields == "electromagnetic" and light_speed * dt >= grid.dx:
             raise ValueError(
@@ -139,19 +150,24 @@ class Simulation:
                 is then that before the step.
             ValueError: if ``dt`` is too long for the collisions.
         """
-        kicked = dataclasses.replace(self.state, species=self._kicked(self.state.species, self._felt))
-        by_walls = self.generator(purpose=2)
-        half = self._drifted(kicked, by_walls)
-        after = dataclasses.replace(half, step=half.step + 1, species=self._collided(half.species))
-        drifted = self._replenished(self._drifted(after, by_walls), by_walls)
-        state = self.fields.advance(drifted, half.species, after.species, self.dt)
-        felt = self.fields.felt(state)
+        with self._timed("push"):
+            kicked = dataclasses.replace(self.state, species=self._kicked(self.state.species, self._felt))
+            by_walls = self.generator(purpose=2)
+            half = self._drifted(kicked, by_walls)
+        with self._timed("collisions"):
+            after = dataclasses.replace(half, step=half.step + 1, species=self._collided(half.species))
+        with self._timed("push"):
+            drifted = self._replenished(self._drifted(after, by_walls), by_walls)
+        with self._timed("fields"):
+            state = self.fields.advance(drifted, half.species, after.species, self.dt)
+            felt = self.fields.felt(state)
         if bad := int((~torch.isfinite(state.electric).all(1)).sum()):
             raise RuntimeError(
                 f"step {state.step}: the electric field is no longer finite at {bad} of {self.grid.nodes} nodes; the state "
                 "before it is kept. Shorten dt, or look at the particles"
             )
-        state = dataclasses.replace(state, species=self._kicked(state.species, felt))
+        with self._timed("push"):
+            state = dataclasses.replace(state, species=self._kicked(state.species, felt))
         for s in state.species:
             if not torch.isfinite(s.v.sum()):
                 raise RuntimeError(
@@ -191,7 +207,8 @@ class Simulation:
         def observe() -> None:
             entropy = entropy_every > 0 and self.state.step % entropy_every == 0
             if entropy or self.state.step % every == 0:
-                self.history.append(self._measured(entropy))
+                with self._timed("measuring"):
+                    self.history.append(self._measured(entropy))
             for observer in observers:
                 observer(self)
 
@@ -246,10 +263,12 @@ class Simulation:
         """A row of the history."""
         row = measure(self.state, self.fields, time=self.time)
         if entropy and self.between:
-            row |= species_kinetics(self.mixture(self.state.species), self.between, self.generator(purpose=1))
+            between = sharing(self.between, self.team)
+            row |= species_kinetics(self.mixture(self.state.species), between, self.generator(purpose=1))
         elif entropy:
             for s in self.state.species:
-                row |= kinetics(s.name, self.collision_view(s), self.collisions.get(s.name), self.generator(purpose=1))
+                operator = sharing(self.collisions.get(s.name), self.team)
+                row |= kinetics(s.name, self.collision_view(s), operator, self.generator(purpose=1))
         return row
 
     def _continue(self, state: State) -> None:
@@ -291,16 +310,38 @@ class Simulation:
         dt = self.dt * self.collide_every
         if self.between:
             due = torch.where(turn % self.cycles == 0, self.cycles, 0)
-            mixture = self.mixture(species)
-            moved = mixture.split(collide_species(self.between, mixture, dt, factor=due, generator=self.generator()))
-            return tuple(dataclasses.replace(s, v=v) for s, v in zip(species, moved, strict=True))
+            between, mixture = self.between, self.mixture(species)
+            part = self.team.part(mixture.cell, mixture.num_cells)
+
+            def moved() -> Tensor:
+                return collide_species(between, mixture.part(part), dt, factor=due, generator=self.generator())
+
+            v = mixture.split(self.team.together(mixture.v, part, moved))
+            return tuple(dataclasses.replace(s, v=new) for s, new in zip(species, v, strict=True))
         return tuple(self._collided_alone(s, dt) for s in species)
 
     def _collided_alone(self, s: Species, dt: float) -> Species:
         operator = self.collisions.get(s.name)
         if operator is None:
             return s
-        return dataclasses.replace(s, v=collide(operator, *self.collision_view(s), dt, generator=self.generator()))
+        v, w, cell, cells = self.collision_view(s)
+        part = self.team.part(cell, cells)
+
+        def moved() -> Tensor:
+            return collide(operator, v[part], w[part], cell[part], cells, dt, generator=self.generator())
+
+        return dataclasses.replace(s, v=self.team.together(v, part, moved))
+
+    @contextlib.contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        """Adds the time of a block to that of its part."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self.state.electric.is_cuda:
+                torch.cuda.synchronize(self.state.electric.device)
+            self.seconds[what] += time.perf_counter() - start
 
     def _setup(self) -> dict[str, Any]:
         """What must be the same in a run that continues another."""

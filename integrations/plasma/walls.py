@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_not_negative, check_number
+from disco_samplers.arrays import check_not_negative, check_number, check_positive
 
 from .grid import Grid
 from .schema import nearest
@@ -39,6 +39,7 @@ class Walls:
         temperature: of what a thermal wall sends back, by name of the species.
         source: temperatures of one species of positive and one of negative charge, by name. For every positive particle that a
             wall takes, a neutral pair with Maxwellian velocities starts at a random place of the line, and so the plasma stays.
+        source_length: how far from the left wall pairs start; the whole line by default.
 
     Raises:
         TypeError: if a number is of the wrong kind.
@@ -58,6 +59,7 @@ class Walls:
     bias: float | None = None
     temperature: Mapping[str, float] = dataclasses.field(default_factory=dict)
     source: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    source_length: float | None = None
 
     def __post_init__(self) -> None:
         known = get_args(Wall)
@@ -68,6 +70,10 @@ class Walls:
             check_number("bias", self.bias)
             if not math.isfinite(self.bias):
                 raise ValueError(f"bias must be finite, got {self.bias}")
+        if self.source_length is not None:
+            check_positive("source_length", self.source_length)
+            if not self.source:
+                raise ValueError("source_length of the walls would have no effect without a source")
         for what in ("temperature", "source"):
             if not isinstance(given := getattr(self, what), Mapping):
                 raise TypeError(f"{what} of the walls must be a mapping from species to temperatures, got {given!r}")
@@ -79,8 +85,10 @@ class Walls:
                 f"{self.left!r} and {self.right!r} and temperature {dict(self.temperature)}"
             )
 
-    def check(self, species: Sequence[Species]) -> None:
-        """Raises ValueError if a species is named that is not there, or the source is no pair of opposite charges."""
+    def check(self, species: Sequence[Species], length: float) -> None:
+        """Raises ValueError if a species is named that is not there, or the source does not fit species or line."""
+        if self.source_length is not None and self.source_length > length:
+            raise ValueError(f"source_length must be at most that of the line, {length:g}, got {self.source_length:g}")
         names = [s.name for s in species]
         for what, given in (("temperature", self.temperature), ("source", self.source)):
             for name in given:
@@ -199,7 +207,9 @@ def replenish(
     weight = float((ledger.number - since.number)[positive].sum()) / count
     all_species, given = list(species), ledger.given.clone()
     like, charge = species[0].v, species[positive[0]].charge
-    x = grid.wrap(grid.length * torch.rand(count, generator=generator, dtype=like.dtype, device=like.device))
+    x = grid.wrap(
+        (walls.source_length or grid.length) * torch.rand(count, generator=generator, dtype=like.dtype, device=like.device)
+    )
     started = []
     for k, s in enumerate(species):
         if s.name in walls.source:

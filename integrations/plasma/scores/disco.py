@@ -14,7 +14,7 @@ from disco_samplers.estimate import check_model
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.reference import StudentT
 
-from ..cells import FEWEST, padded, spread
+from ..cells import FEWEST, padded, shuffled, spread
 from .calibrated import calibrate
 from .maxwellian import Maxwellian
 
@@ -123,10 +123,8 @@ class DiscoScore:
         """Particles shown to the network, cell after cell, and how many of each cell, (c,): all, or a random part."""
         present = torch.bincount(cell, minlength=num_cells)
         count = present if self.keys is None else present.clamp_max(self.keys)
-        order = torch.arange(len(cell), device=cell.device)
-        if self.keys is not None:  # neighbours in memory may be neighbours in velocity, as in a quiet start
-            order = torch.randperm(len(cell), generator=torch.Generator().manual_seed(0), device="cpu").to(cell.device)
-        order = order[torch.argsort(cell[order], stable=True)]
+        # Neighbours in memory may be neighbours in velocity, as in a quiet start.
+        order = torch.argsort(cell, stable=True) if self.keys is None else shuffled(cell, num_cells, key=0)
         place_cell = torch.repeat_interleave(count)
         place = torch.arange(len(place_cell), device=cell.device) - (count.cumsum(0) - count)[place_cell]
         return order[(present.cumsum(0) - present)[place_cell] + place], count

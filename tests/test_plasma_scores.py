@@ -198,3 +198,16 @@ def test_bad_input_is_named():
         DiscoScore(keys=2)
     with pytest.raises(TypeError, match="adapt must be an integer"):
         DiscoScore(adapt=1.5)
+
+
+def test_scores_that_come_with_the_encoding_are_those_that_are_asked_for(rng):
+    v = torch.randn(700, 3, generator=rng, dtype=torch.float64) * torch.tensor([1.0, 2.0, 0.5])
+    w = torch.rand(700, generator=rng, dtype=torch.float64) + 0.1
+    cell = torch.randint(0, 4, (700,), generator=rng)
+    for worth in (1.0, 3.0):
+        at_once = DiscoScore(calibrate=False, worth=worth)(v, w, cell, 5)
+        for c in range(4):
+            here = cell == c
+            size = worth * w[here].sum() ** 2 / w[here].square().sum()
+            estimate = DiscoScore().model.condition(v[here][None], weights=w[here][None], effective_size=float(size))
+            torch.testing.assert_close(at_once[here], estimate.score(v[here][None])[0], rtol=1e-4, atol=1e-4)

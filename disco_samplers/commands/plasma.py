@@ -5,23 +5,28 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from disco_samplers.commands.shared.options import add_options, ending
+
+if TYPE_CHECKING:
+    import torch
 
 _PACKAGE = "disco_samplers.integrations.plasma"
 _PRINTED = {
     "start-up checks": "whether step, box and particles resolve the physics: ok, warn, or refuse, which ends the run",
     "energy error": "change of the total energy over the run, relative; larger is worse",
+    "seconds": "wall time of push, fields, collisions and measuring; under torchrun those of one process, waiting included",
     "diagnostics.csv": "energies, momentum, and where asked for entropy, against time in units of 1/omega_p",
     "picture.png": "field energy with the rate of theory, conservation (larger is worse), phase space, velocities; without a "
-    "field temperatures and mean velocities of the species",
+    "field temperatures and mean velocities of the species, between walls the potential and what they took",
 }
 
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    example = "disco plasma list\ndisco plasma run two-stream --out two-stream"
+    example = "disco plasma list\ndisco plasma run two-stream --out two-stream\n"
+    example += "torchrun --nproc-per-node 4 -m disco_samplers.cli plasma run two-stream-landau"
     command = commands.add_parser("plasma", help="particle simulations of a plasma from run files", **ending(example, _PRINTED))
     actions = command.add_subparsers(required=True, metavar="ACTION")
     run_command = actions.add_parser("run", help="run a file or a named problem", **ending(example, _PRINTED))
@@ -50,30 +55,45 @@ def show(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Does what a run file says."""
-    from disco_samplers import pictures
+    """Does what a run file says, in one process or in each of those that torchrun started."""
+    import torch
+
     from disco_samplers.commands.shared.models import device_name
+    from disco_samplers.training import distributed
+
+    device = torch.device(device_name(options))
+    distributed.setup(device)
+    try:
+        return _run(options, distributed.local_device(device), distributed.is_used(), writes=distributed.rank() == 0)
+    finally:
+        distributed.cleanup()
+
+
+def _run(options: argparse.Namespace, device: torch.device, shared: bool, *, writes: bool) -> int:
+    """The same; of several processes only one writes and prints."""
+    from disco_samplers import pictures
     from disco_samplers.commands.shared.output import Output
     from disco_samplers.extras import optional
 
     output = Output(options)
     plasma, runfile = optional(_PACKAGE, "plasma"), optional(f"{_PACKAGE}.runfile", "plasma")
-    folder = Path(options.out or f"plasma-{Path(options.source).stem if options.source.endswith('.toml') else options.source}")
-    saved = folder / "checkpoint.pt"
-    if saved.exists() and not options.resume:
-        raise ValueError(f"{folder} holds a run already: continue it with --resume, or choose another folder with --out")
-    if options.resume and not saved.exists():
-        raise ValueError(f"there is no run to resume in {folder}: {saved.name} is not there")
-    job = runfile.read_run(options.source, device=device_name(options))
+    folder, saved = _place(options)
+    job = runfile.read_run(options.source, device=device, distributed=shared)
     simulation, wanted = job.simulation, job.output
     picture = folder / "picture.png"
     pictures.writable(picture)
     if options.resume:
         simulation.load(saved)
-    if not options.json:
+    silent = options.json or not writes
+    if not silent:
         print(f"{job.title}: {sum(len(s.x) for s in simulation.state.species)} particles, {job.num_steps} steps")
     checks = plasma.startup_checks(simulation)
-    _check(checks, silent=options.json)
+    _check(checks, silent=silent)
+    simulation.team.wait()  # until all have seen what the folder held
+    steps = max(job.num_steps - simulation.state.step, 0)
+    if not writes:
+        simulation.run(steps, every=wanted.diagnostics, entropy_every=wanted.entropy, progress=False)
+        return 0
     folder.mkdir(parents=True, exist_ok=True)
     simulation.save(saved)  # a folder that cannot be written is found out now, not at the end
     observers: list[Any] = []
@@ -87,11 +107,7 @@ def run(options: argparse.Namespace) -> int:
         observers.append(lambda now: None if now.state.step % wanted.checkpoint else output.write(saved, now.save))
     try:
         result = simulation.run(
-            max(job.num_steps - simulation.state.step, 0),
-            every=wanted.diagnostics,
-            entropy_every=wanted.entropy,
-            observers=observers,
-            progress=not options.quiet,
+            steps, every=wanted.diagnostics, entropy_every=wanted.entropy, observers=observers, progress=not options.quiet
         )
     finally:  # an error keeps what was done, as an interrupt does
         if simulation.history:
@@ -103,13 +119,27 @@ def run(options: argparse.Namespace) -> int:
     if not result.complete:
         output.interrupted(f"at step {simulation.state.step} of {job.num_steps}: go on with --resume")
     output.written = [str(path) for path in sorted(folder.iterdir()) if not path.name.startswith(".")]  # hidden: unfinished
+    spent = ", ".join(f"{name} {seconds:.2f}" for name, seconds in simulation.seconds.items())
     return output.tell(
-        str(result),
+        f"{result}\nseconds: {spent}",
         checks=[dataclasses.asdict(check) for check in checks],
         time=result.time,
         energy_error=result.energy_error,
         complete=result.complete,
+        seconds=simulation.seconds,
+        processes=simulation.team.size,
     )
+
+
+def _place(options: argparse.Namespace) -> tuple[Path, Path]:
+    """The folder for what is written, and its checkpoint."""
+    folder = Path(options.out or f"plasma-{Path(options.source).stem if options.source.endswith('.toml') else options.source}")
+    saved = folder / "checkpoint.pt"
+    if saved.exists() and not options.resume:
+        raise ValueError(f"{folder} holds a run already: continue it with --resume, or choose another folder with --out")
+    if options.resume and not saved.exists():
+        raise ValueError(f"there is no run to resume in {folder}: {saved.name} is not there")
+    return folder, saved
 
 
 def _check(checks: list[Any], *, silent: bool) -> None:

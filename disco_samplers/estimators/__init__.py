@@ -19,7 +19,7 @@ from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent, midranks
 from disco_samplers.estimators.judge import consistency, deviation, fall, mean
 from disco_samplers.estimators.mixture import fit_mixture
-from disco_samplers.estimators.network import NetworkEstimator
+from disco_samplers.estimators.network import NetworkEstimator, read_at_samples
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer, unnormalized
 from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
 from disco_samplers.estimators.proposal import NeighbourMixture, proposal
@@ -133,6 +133,7 @@ __all__ = [
     "pull_back",
     "quantile",
     "read",
+    "read_at_samples",
     "read_supported",
     "settled",
     "shipped_network",

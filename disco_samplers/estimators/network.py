@@ -97,3 +97,56 @@ class NetworkEstimator(Estimator):
         device = device_of(network)
         counts = None if self.counts is None else self.counts.to(device)
         return type(self)(network, self.samples.to(device), counts, self.keys, group=self._group)
+
+
+def read_at_samples(network: Network, samples: Tensor, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """What :class:`NetworkEstimator` says at its own samples, for the price of encoding them, about half of the whole.
+
+    A sample's token is that of a point which asks there, so one pass through the blocks has it. Not for samples whose
+    variance has one direction only, nor for gradients.
+
+    Arguments:
+        network: what reads the samples.
+        samples: (b, n, d).
+        counts: (b, n), how many independent draws a row is worth; one if not given. The answer at a row of none means nothing.
+
+    Returns:
+        Log-densities (b, n) and scores (b, n, d).
+
+    Raises:
+        ValueError: if the samples vary in one direction only.
+
+    Example:
+        >>> from disco_samplers.model import DiScoFormerConfig
+        >>> network, x = Network(DiScoFormerConfig(layers=1, width=8, heads=2)), torch.randn(1, 20, 2)
+        >>> torch.allclose(read_at_samples(network, x)[1], NetworkEstimator(network, x).score(x), atol=1e-5)
+        True
+    """
+    return _AtSamples(network, samples, counts).log_prob_and_score(samples)
+
+
+class _AtSamples(Estimator):
+    """The estimator that is only asked at its samples."""
+
+    def __init__(self, network: Network, samples: Tensor, counts: Tensor | None) -> None:
+        self._network, self.samples, self.counts, self.keys = network, samples, counts, None
+        with torch.no_grad(), full_precision(samples.device):
+            self.whitening = whiten(samples, counts, clusters=network.embed_even is not None)
+        if self.whitening.rank == 1:
+            raise ValueError("read_at_samples needs samples that vary in two directions or more; ask a NetworkEstimator")
+
+    def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad(), full_precision(points.device):
+            return self.tile(points)
+
+    def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        precision = next(self._network.parameters()).dtype
+        frame = Frame(*(value.to(precision) for value in Frame.of(self.whitening.frame)))
+        white = z.to(precision)
+        if self.counts is not None:
+            white = torch.where(self.counts[..., None] > 0, white, 0.0)
+        log_prob, score = self._network(white, white[:, :0], self.counts, None, frame)
+        return log_prob.to(z.dtype), score.to(z.dtype)
+
+    def with_network(self, network: Network) -> _AtSamples:
+        return type(self)(network, self.samples, self.counts)

@@ -12,6 +12,7 @@ from .result import History, PlasmaResult
 from .scores import Blob, DiscoScore, Exact, Maxwellian
 from .simulation import Simulation
 from .types import CollisionOperator, Species, VelocityScore
+from .walls import Walls
 
 __all__ = [
     "Animation",
@@ -34,6 +35,7 @@ __all__ = [
     "Simulation",
     "Species",
     "VelocityScore",
+    "Walls",
     "load",
     "load_draws",
     "startup_checks",

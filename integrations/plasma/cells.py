@@ -15,6 +15,10 @@ _SPREAD = 100
 """Smallest eigenvalue, in units of the rounding error, of the correlation of velocities that spread in every direction."""
 
 
+_GOLDEN, _MIX = -0x61C8864680B583EB, (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
+"""Constants of a 64-bit hash, as signed numbers."""
+
+
 class Moments(NamedTuple):
     """Of each cell: weight (c,), mean velocity (c, dv) and temperature (c,); zero in an empty cell."""
 
@@ -56,6 +60,34 @@ def spread(v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
     correlation = size[:, :, None] * pressure * size[:, None, :]
     spread: Tensor = torch.linalg.eigvalsh(correlation)[:, 0] > _SPREAD * torch.finfo(v.dtype).eps
     return enough & spread
+
+
+def shuffled(cell: Tensor, num_cells: int, key: Tensor | int) -> Tensor:
+    """Particles cell after cell, those of each in a random order that does not depend on the other cells, (n,).
+
+    So whoever has only some of the cells finds the same order in them. A particle's random number is a hash of its cell, its
+    place among the particles of the cell, and the key.
+
+    Arguments:
+        cell: the cell of each particle (n,).
+        num_cells: number of cells.
+        key: another one for another order, an integer ().
+
+    References:
+        Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, 2014: the hash.
+
+    Example:
+        >>> shuffled(torch.tensor([1, 0, 1, 1, 0]), 2, key=0).tolist(), shuffled(torch.tensor([0, 0]), 2, key=0).tolist()
+        ([4, 1, 3, 0, 2], [1, 0])
+    """
+    order = torch.argsort(cell, stable=True)
+    count = torch.bincount(cell, minlength=num_cells)
+    place = torch.arange(len(cell), device=cell.device) - (count.cumsum(0) - count)[cell[order]]
+    x = (cell[order] << 32) + place + (torch.as_tensor(key, device=cell.device) + 1) * _GOLDEN
+    for shift, factor in zip((30, 27), _MIX, strict=True):
+        x = (x ^ ((x >> shift) & (2 ** (64 - shift) - 1))) * factor
+    order = order[torch.argsort(x ^ ((x >> 31) & (2**33 - 1)))]
+    return order[torch.argsort(cell[order], stable=True)]
 
 
 def padded(cell: Tensor, num_cells: int, limit: int, power: int = 1) -> Iterator[tuple[Tensor, Tensor]]:

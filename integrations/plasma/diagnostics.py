@@ -8,6 +8,7 @@ from torch import Tensor
 from .collisions import MultispeciesLandau
 from .entropy import entropy as entropy_of
 from .entropy import score_consistency
+from .fields import FieldSolver
 from .mixture import Mixture
 from .scores import Blob
 from .state import State
@@ -19,20 +20,23 @@ View = tuple[Tensor, Tensor, Tensor, int]
 _AXES = "xyz"
 
 
-def measure(state: State, *, time: float, dx: float, light_speed: float) -> dict[str, float]:
+def measure(state: State, fields: FieldSolver, *, time: float) -> dict[str, float]:
     r"""A row of the history.
 
     Columns: step, time; field_energy :math:`\tfrac12\int E^2 + c^2B^2`, kinetic_energy :math:`\tfrac12\sum mw|v|^2`,
     total_energy; momentum_x (and _y, _z) of the particles; number, the sum of the weights; of each species its mean
     velocity along x drift_NAME, its temperature_NAME, the mean over components of mass times variance, and its
-    anisotropy_NAME, the temperature along x over the mean of the others.
+    anisotropy_NAME, the temperature along x over the mean of the others. Between walls also wall_energy, what walls and
+    circuit took of energy less what they and the source gave, a part of total_energy; potential_drop, from the left wall to the
+    right; the charges wall_charge_left and wall_charge_right; and the numbers absorbed_left_NAME and absorbed_right_NAME.
     """
     row = {"step": float(state.step), "time": time}
-    row["field_energy"] = float(field_energy(state.electric, state.magnetic, dx, light_speed))
+    row["field_energy"] = float(field_energy(state, fields))
     row["kinetic_energy"] = sum(
         0.5 * s.mass * float((s.w * s.v.square().sum(1)).sum(dtype=torch.float64)) for s in state.species
     )
-    row["total_energy"] = row["field_energy"] + row["kinetic_energy"]
+    account = _walls(state, fields) if fields.walls else {}
+    row["total_energy"] = row["field_energy"] + row["kinetic_energy"] + account.get("wall_energy", 0.0)
     momentum = torch.stack([s.mass * (s.w[:, None] * s.v).sum(0, dtype=torch.float64) for s in state.species]).sum(0)
     row |= {f"momentum_{axis}": value for axis, value in zip(_AXES, momentum.tolist(), strict=False)}
     row["number"] = sum(_sum(s.w) for s in state.species)
@@ -42,6 +46,21 @@ def measure(state: State, *, time: float, dx: float, light_speed: float) -> dict
         row[f"temperature_{s.name}"] = float(t.mean())
         if len(t) > 1:
             row[f"anisotropy_{s.name}"] = float(t[0] / t[1:].mean())
+    return row | account
+
+
+def _walls(state: State, fields: FieldSolver) -> dict[str, float]:
+    """What walls took and what they hold."""
+    ledger, bias = state.ledger, fields.walls.bias if fields.walls else None
+    assert ledger is not None
+    took = charge = ledger.charge(state.species)
+    row = {"wall_energy": float(ledger.energy), "potential_drop": -float(fields.potential(state)[-1])}
+    if bias is not None and fields.solver != "none":
+        charge = state.electric[[0, -1], 0].double() * took.new_tensor([1.0, -1.0])
+        row["wall_energy"] -= bias * float(charge[1] - took[1])  # the circuit brought the rest of the charge
+    for side, name in enumerate(("left", "right")):
+        row[f"wall_charge_{name}"] = float(charge[side])
+        row |= {f"absorbed_{name}_{s.name}": float(ledger.number[k, side]) for k, s in enumerate(state.species)}
     return row
 
 
@@ -49,12 +68,13 @@ def _sum(values: Tensor) -> float:
     return float(values.sum(dtype=torch.float64))
 
 
-def field_energy(electric: Tensor, magnetic: Tensor | None, dx: float, light_speed: float) -> Tensor:
+def field_energy(state: State, fields: FieldSolver) -> Tensor:
     """Energy of the fields per unit area."""
-    energy = electric.square().sum(dtype=torch.float64)
+    grid, electric, magnetic = fields.grid, state.electric.double(), state.magnetic
+    energy = grid.widths(electric) @ electric.square().sum(1)
     if magnetic is not None:
-        energy = energy + light_speed**2 * magnetic.square().sum(dtype=torch.float64)
-    return 0.5 * dx * energy
+        energy = energy + grid.dx * fields.light_speed**2 * magnetic.square().sum(dtype=torch.float64)
+    return 0.5 * energy
 
 
 def temperatures(species: Species) -> Tensor:

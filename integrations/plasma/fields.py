@@ -14,10 +14,12 @@ from disco_samplers.arrays import check_number, check_positive
 
 from .grid import Grid
 from .maxwell import advance_electric, advance_magnetic
-from .poisson import electric_field
+from .poisson import electric_field, field_between_walls
+from .processes import Team
 from .shapes import ORDERS, Shape, deposit, gather, stencil
 from .state import State
 from .types import Species
+from .walls import Ledger, Walls
 
 Solver = Literal["electrostatic", "electromagnetic", "none"]
 
@@ -26,7 +28,7 @@ Felt = tuple[Tensor, "Tensor | None"]
 
 
 class FieldSolver:
-    """Fields of particles on a periodic grid.
+    """Fields of particles on a periodic line, or between walls.
 
     The longitudinal electric field follows from the charge at every step by Gauss's law, so charge is conserved to round-off;
     transverse fields are advanced on Yee's grid by the current.
@@ -37,6 +39,8 @@ class FieldSolver:
         shape: of the particles, "cic" or "quadratic".
         light_speed: c.
         applied: uniform electric field along the line, besides that of the particles.
+        walls: at the ends of the line; its grid is then not periodic.
+        team: processes that share the deposits, if there are several.
 
     Raises:
         ValueError: if an argument is none of the known ones, not positive or not finite.
@@ -57,6 +61,8 @@ class FieldSolver:
         shape: Shape = "quadratic",
         light_speed: float = 1.0,
         applied: float = 0.0,
+        walls: Walls | None = None,
+        team: Team | None = None,
     ) -> None:
         for name, value, known in (("fields", solver, get_args(Solver)), ("shape", shape, tuple(ORDERS))):
             if value not in known:
@@ -65,7 +71,11 @@ class FieldSolver:
         check_number("applied", applied)
         if not math.isfinite(applied):
             raise ValueError(f"applied must be finite, got {applied}")
-        self.grid, self.solver, self.shape, self.light_speed, self.applied = grid, solver, shape, light_speed, applied
+        if walls and solver == "electromagnetic":
+            raise ValueError('walls need fields="electrostatic" or "none": electromagnetic ones are there on a periodic line')
+        self.grid = dataclasses.replace(grid, periodic=walls is None)
+        self.solver, self.shape, self.light_speed, self.applied, self.walls = solver, shape, light_speed, applied, walls
+        self.team = team or Team()
 
     def start(self, species: Sequence[Species], magnetic: Tensor | None) -> State:
         """The state at the start, from the particles and B_z (cells,).
@@ -79,9 +89,11 @@ class FieldSolver:
             raise ValueError('a magnetic field needs fields="electromagnetic"')
         if electromagnetic and v.shape[1] == 1:
             raise ValueError("electromagnetic fields need two or three velocity components, the particles have one")
-        electric = v.new_zeros(cells, 3 if electromagnetic else 1)
+        state = State(0, tuple(species), v.new_zeros(self.grid.nodes, 3 if electromagnetic else 1))
+        if self.walls:
+            state = dataclasses.replace(state, ledger=Ledger.open(species, self.grid))
         if not electromagnetic:
-            return State(0, tuple(species), self._longitudinal(electric, species))
+            return self.solved(state)
         seeded = v.new_zeros(cells, 2)
         if magnetic is not None:
             if magnetic.shape != (cells,):
@@ -89,12 +101,11 @@ class FieldSolver:
             if bad := int((~torch.isfinite(magnetic)).sum()):
                 raise ValueError(f"magnetic must hold finite numbers, got {bad} of {cells} that are not")
             seeded[:, 0] = magnetic
-        return State(0, tuple(species), self._longitudinal(electric, species), seeded)
+        return self.solved(dataclasses.replace(state, magnetic=seeded))
 
     def charge_density(self, species: Sequence[Species]) -> Tensor:
-        """Charge density of the particles at the nodes (cells,), without the neutralising background."""
-        parts = [deposit(stencil(s.x, self.grid, self.shape), s.charge * s.w, self.grid) for s in species]
-        return torch.stack(parts).sum(0)
+        """Charge density of the particles at the nodes (nodes,), without the neutralising background."""
+        return torch.stack([self._deposited(s.x, s.charge * s.w) for s in species]).sum(0)
 
     def advance(self, state: State, before: Sequence[Species], after: Sequence[Species], dt: float) -> State:
         """Fields a step later.
@@ -110,12 +121,28 @@ class FieldSolver:
             current = torch.zeros_like(magnetic)
             for s, then in zip(before, after, strict=True):
                 across = (s.charge * s.w)[:, None] * 0.5 * (s.v + then.v)[:, 1:]
-                current[:, : across.shape[1]] += deposit(stencil(s.x, self.grid, self.shape), across, self.grid)
+                current[:, : across.shape[1]] += self._deposited(*map(self.team.share, (s.x, across)))
+            current = self.team.total(current)
             halfway = advance_magnetic(magnetic, electric[:, 1:], 0.5 * dt, self.grid)
             transverse = advance_electric(electric[:, 1:], halfway, current, dt, self.grid, self.light_speed)
             magnetic = advance_magnetic(halfway, transverse, 0.5 * dt, self.grid)
             electric = torch.cat([electric[:, :1], transverse], 1)
-        return dataclasses.replace(state, electric=self._longitudinal(electric, state.species), magnetic=magnetic)
+        return self.solved(dataclasses.replace(state, electric=electric, magnetic=magnetic))
+
+    def solved(self, state: State) -> State:
+        """The state with the longitudinal field of its particles and walls."""
+        if self.solver == "none":
+            return state
+        parts = [self._deposited(*map(self.team.share, (s.x, s.charge * s.w))) for s in state.species]
+        density = self.team.total(torch.stack(parts).sum(0))
+        along = self._between_walls(state, density)[0] if self.walls else electric_field(density, self.grid)
+        return dataclasses.replace(state, electric=torch.cat([along[:, None], state.electric[:, 1:]], 1))
+
+    def potential(self, state: State) -> Tensor:
+        """The potential at the nodes (nodes,), less that of the left wall; of a line between walls."""
+        if self.solver == "none":
+            return torch.zeros_like(state.electric[:, 0])
+        return self._between_walls(state, self.charge_density(state.species))[1]
 
     def felt(self, state: State) -> list[Felt]:
         """The fields at the particles of each species: (n, k) electric, k <= dv, and (n, 2) magnetic or None."""
@@ -129,8 +156,13 @@ class FieldSolver:
             found.append((electric, between))
         return found
 
-    def _longitudinal(self, electric: Tensor, species: Sequence[Species]) -> Tensor:
-        if self.solver == "none":
-            return electric
-        along = electric_field(self.charge_density(species), self.grid)
-        return torch.cat([along[:, None], electric[:, 1:]], 1)
+    def _deposited(self, x: Tensor, amount: Tensor) -> Tensor:
+        return deposit(stencil(x, self.grid, self.shape), amount, self.grid)
+
+    def _between_walls(self, state: State, density: Tensor) -> tuple[Tensor, Tensor]:
+        """Field and potential at the nodes."""
+        assert self.walls is not None
+        assert state.ledger is not None
+        density = density + state.ledger.background
+        left = state.ledger.charge(state.species)[0].to(density.dtype)
+        return field_between_walls(density, self.grid, left, self.walls.bias)

@@ -1,4 +1,4 @@
-"""The periodic grid that fields live on."""
+"""The grid that fields live on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from disco_samplers.arrays import check_count, check_positive
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    r"""A periodic line of equal cells; node i stands at :math:`i\,\Delta x`, the edge between cells i-1 and i.
+    r"""A line of equal cells; node i stands at :math:`i\,\Delta x`, the edge between cells i-1 and i.
 
     Arguments:
         length: of the line.
         cells: how many.
+        periodic: whether the line is closed to a ring; one that is not has a node more, and its first and last are its ends.
 
     Raises:
         TypeError: if ``cells`` is not an integer.
@@ -25,12 +26,13 @@ class Grid:
 
     Example:
         >>> grid = Grid(length=8.0, cells=16)
-        >>> grid.dx, grid.cell(torch.tensor([0.0, 0.6, 7.99])).tolist()
-        (0.5, [0, 1, 15])
+        >>> grid.dx, grid.nodes, grid.cell(torch.tensor([0.0, 0.6, 7.99])).tolist()
+        (0.5, 16, [0, 1, 15])
     """
 
     length: float
     cells: int
+    periodic: bool = True
 
     def __post_init__(self) -> None:
         check_count("cells", self.cells, 4)
@@ -40,6 +42,18 @@ class Grid:
     def dx(self) -> float:
         """Width of a cell."""
         return self.length / self.cells
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        return self.cells if self.periodic else self.cells + 1
+
+    def widths(self, like: Tensor) -> Tensor:
+        """Length of the line that is nearest to each node (nodes,): dx, and half of it at an end."""
+        widths = like.new_full((self.nodes,), self.dx)
+        if not self.periodic:
+            widths[[0, -1]] *= 0.5
+        return widths
 
     def wrap(self, x: Tensor) -> Tensor:
         """Positions brought back into [0, length)."""

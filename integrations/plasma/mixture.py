@@ -64,6 +64,11 @@ class Mixture:
         """Species and cell of each particle as one index (n,), in 0 .. k num_cells - 1."""
         return self.kind * self.num_cells + self.cell
 
+    def part(self, index: slice | Tensor) -> Mixture:
+        """Some of the particles."""
+        v, w, kind, cell = (values[index] for values in (self.v, self.w, self.kind, self.cell))
+        return dataclasses.replace(self, v=v, w=w, kind=kind, cell=cell)
+
     def split(self, values: Tensor) -> tuple[Tensor, ...]:
         """Values (n, ...) of all particles, species by species."""
         parts: tuple[Tensor, ...] = values.split(torch.bincount(self.kind, minlength=len(self.names)).tolist())

@@ -19,8 +19,11 @@ from .shapes import ORDERS
 if TYPE_CHECKING:
     from .simulation import Simulation
     from .types import Species
+    from .walls import Walls
 
 _AXES = "xyz"
+_RETURNED = {"absorbing": "absorbing", "reflecting": "reflecting", "thermal": "reinjecting"}
+"""Walls in the standard's words."""
 
 
 class OpenPMDWriter:
@@ -78,9 +81,9 @@ class OpenPMDWriter:
         iteration.time, iteration.dt, iteration.time_unit_SI = simulation.time, simulation.dt, 1.0
         meshes = iteration.meshes
         meshes.set_attribute("fieldSolver", "Yee" if state.magnetic is not None else "other")
-        meshes.set_attribute("fieldSolverParameters", "longitudinal field: Poisson's equation by Fourier transform")
-        meshes.set_attribute("fieldBoundary", ["periodic"] * 2)
-        meshes.set_attribute("particleBoundary", ["periodic"] * 2)
+        method = "summing up the charge from the left wall" if fields.walls else "Fourier transform"
+        meshes.set_attribute("fieldSolverParameters", f"longitudinal field: Poisson's equation by {method}")
+        self._boundaries(meshes, fields.walls)
         meshes.set_attribute("currentSmoothing", "none")
         meshes.set_attribute("chargeCorrection", "spectral")
         meshes.set_attribute("chargeCorrectionParameters", "at every step: the longitudinal field is that of the charges")
@@ -100,6 +103,19 @@ class OpenPMDWriter:
         name = f"data_{state.step:06d}.h5"
         os.replace(unfinished / name, self.folder / name)
         shutil.rmtree(unfinished)
+
+    def _boundaries(self, meshes: Any, walls: Walls | None) -> None:
+        if walls is None:
+            meshes.set_attribute("fieldBoundary", ["periodic"] * 2)
+            meshes.set_attribute("particleBoundary", ["periodic"] * 2)
+            return
+        fixed = "floating: the field is the charge that the wall took"
+        if walls.bias is not None:
+            fixed = f"conductors joined by a circuit: potential {walls.bias:g} from left to right"
+        meshes.set_attribute("fieldBoundary", ["other"] * 2)
+        meshes.set_attribute("fieldBoundaryParameters", [fixed] * 2)
+        meshes.set_attribute("particleBoundary", [_RETURNED[walls.left], _RETURNED[walls.right]])
+        meshes.set_attribute("particleBoundaryParameters", [walls.left, walls.right])
 
     def _mesh(
         self, simulation: Simulation, mesh: Any, components: dict[str, tuple[Tensor, float]], dimension: dict[Any, float]

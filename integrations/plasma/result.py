@@ -17,8 +17,11 @@ from .grid import Grid
 from .simulation_pictures import plot_result
 from .types import Species
 
-Panel = Literal["energy", "error", "phase space", "velocity", "temperature", "drift"]
+Panel = Literal[
+    "energy", "error", "phase space", "velocity", "temperature", "drift", "entropy", "drop", "walls", "density", "potential"
+]
 WITH_FIELD: tuple[Panel, ...] = ("energy", "error", "phase space", "velocity")
+WALLS: tuple[Panel, ...] = ("drop", "walls", "density", "potential")
 WITHOUT: tuple[Panel, ...] = ("temperature", "drift", "error", "velocity")
 
 
@@ -85,7 +88,7 @@ class PlasmaResult:
         history: what was measured.
         species: the particles at the end.
         grid: of the fields.
-        electric: longitudinal field at the end (cells,).
+        electric: longitudinal field at the end, at the nodes (nodes,).
         time: of the end.
         complete: False if the run was interrupted.
     """
@@ -111,15 +114,19 @@ class PlasmaResult:
         species: str | None = None,
         exact: Mapping[str, Callable[[float], float]] | None = None,
     ) -> Any:
-        """Draws energy history, conservation, phase space, velocity distribution, and temperature and drift of each species.
+        """Draws energy history, conservation, phase space and velocities; temperature, drift and entropy of each species.
+
+        Between walls also the drop of the potential and what the walls took, against time, and density and potential along
+        the line at the end.
 
         Arguments:
             path: where to save the picture, if anywhere.
-            panels: which of them; by default the first four, and without a field temperatures and drifts in the place of energy
-                and phase space.
+            panels: which of them; by default the first four, without a field temperatures and drifts in the place of energy
+                and phase space, and between walls the four that are of walls.
             rate: growth or damping rate of the field's amplitude in theory, drawn beside the field energy.
             species: whose particles; the first by default.
-            exact: functions of time for columns "temperature_NAME" and "drift_NAME" of the history, drawn dashed.
+            exact: functions of time for columns "temperature_NAME", "drift_NAME" and "potential_drop" of the history, drawn
+                dashed.
 
         Raises:
             ValueError: if a panel, column or species is unknown, or the extension is not that of a picture.
@@ -127,10 +134,12 @@ class PlasmaResult:
         """
         if panels is None:
             panels = WITH_FIELD if self.history["field_energy"].any() else WITHOUT
+            panels = panels if self.grid.periodic else WALLS
         return plot_result(
             {name: self.history[name] for name in self.history.columns},
             self.species,
             length=self.grid.length,
+            electric=self.electric.double().cpu().numpy(),
             time=self.time,
             panels=panels,
             rate=rate,

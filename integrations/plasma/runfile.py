@@ -24,6 +24,7 @@ from .scores import Blob, DiscoScore, Maxwellian
 from .simulation import Collisions, Simulation
 from .theory import Population, electrostatic_mode, transverse_mode
 from .types import CollisionOperator, Species, VelocityScore
+from .walls import Walls
 
 _PROBLEMS = files(__package__) / "problems"
 
@@ -85,8 +86,8 @@ def problem_text(name: str) -> str:
     return (_PROBLEMS / f"{name}.toml").read_text()
 
 
-def read_run(source: str, *, device: torch.device | str = "cpu") -> RunFile:
-    """Reads a run file, or a named problem, and makes its simulation.
+def read_run(source: str, *, device: torch.device | str = "cpu", distributed: bool = False) -> RunFile:
+    """Reads a run file, or a named problem, and makes its simulation, of one process or of several.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -101,10 +102,10 @@ def read_run(source: str, *, device: torch.device | str = "cpu") -> RunFile:
     if path.suffix == ".toml" and not path.is_file():
         raise FileNotFoundError(f"no run file at {path}")
     text = path.read_text(encoding="utf-8") if path.suffix == ".toml" else problem_text(source)
-    return make_run(_parsed(text, source), device=device)
+    return make_run(_parsed(text, source), device=device, distributed=distributed)
 
 
-def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -> RunFile:
+def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu", distributed: bool = False) -> RunFile:
     """The run that a dictionary of a run file's contents describes. Raises as :func:`read_run` does.
 
     Example:
@@ -113,7 +114,7 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -
         50
     """
     check_section(config, "", "the run file")
-    for section in ("grid", "time", "fields", "collisions", "output"):
+    for section in ("grid", "time", "fields", "walls", "collisions", "output"):
         check_section(config.get(section, {}), section, f"[{section}]")
     grid = Grid(float(config["grid"]["length"]), config["grid"]["cells"])
     dt, end, seed = config["time"]["dt"], config["time"]["end"], config.get("seed", 0)
@@ -131,13 +132,15 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu") -
     solver, amplitude, mode = (fields.pop(key, None) for key in ("solver", "magnetic_amplitude", "mode"))
     magnetic = None if amplitude is None else _wave(grid, amplitude, mode or 1, species[0].v)
     collisions, options = _collisions(config.get("collisions", {}), [s.name for s in species])
-    options |= {"fields": solver or "electrostatic", "magnetic": magnetic, "seed": seed}
+    options |= {"fields": solver or "electrostatic", "magnetic": magnetic, "seed": seed, "distributed": distributed}
+    if "walls" in config:
+        options["walls"] = Walls(**config["walls"])
     simulation = Simulation(grid, species, dt, collisions=collisions, **fields, **options)
     simulation.origin = _flat({key: config[key] for key in config if key not in ("title", "output")} | {"time": {"dt": dt}})
     seeded = (
         [entry.get("mode", 1) for entry in config["species"] if entry.get("amplitude")] if magnetic is None else [mode or 1]
     )
-    rate = _rate(simulation, populations, seeded[0]) if seeded else None
+    rate = _rate(simulation, populations, seeded[0]) if seeded and not simulation.fields.walls else None
     return RunFile(config.get("title", "plasma"), round(end / dt), Output(**config.get("output", {})), rate, simulation)
 
 

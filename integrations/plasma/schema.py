@@ -12,7 +12,7 @@ _NUMBER: _Types = (int, float)
 _LIST: _Types = (list,)
 _KEYS: dict[str, dict[str, _Types]] = {
     "": {"title": (str,), "seed": (int,), "precision": (str,), "grid": (dict,), "time": (dict,), "fields": (dict,)}
-    | {"species": _LIST, "collisions": (dict,), "output": (dict,)},
+    | {"species": _LIST, "collisions": (dict,), "output": (dict,), "walls": (dict,)},
     "grid": {"length": _NUMBER, "cells": (int,)},
     "time": {"dt": _NUMBER, "end": _NUMBER},
     "fields": {"solver": (str,), "shape": (str,), "light_speed": _NUMBER, "magnetic_amplitude": _NUMBER, "mode": (int,)}
@@ -23,6 +23,8 @@ _KEYS: dict[str, dict[str, _Types]] = {
     "collisions": {"operator": (str,), "strength": _NUMBER, "exponent": _NUMBER, "method": (str,), "batch_size": (int,)}
     | {"frequency": _NUMBER, "score": (str,), "keys": (int,), "worth": _NUMBER, "bandwidth": _NUMBER}
     | {"cells": (int,), "every": (int,), "species": _LIST, "matrix": (dict,), "subcycle": _NUMBER},
+    "walls": {"left": (str,), "right": (str,), "bias": _NUMBER, "temperature": (dict,), "source": (dict,)}
+    | {"source_length": _NUMBER},
     "output": {"diagnostics": (int,), "entropy": (int,), "openpmd": (int,), "checkpoint": (int,), "animation": (int,)},
 }
 _REQUIRED = {"": ("grid", "time", "species"), "grid": ("length", "cells"), "time": ("dt", "end"), "species": ("particles",)}
@@ -34,7 +36,7 @@ def check_section(values: Any, section: str, where: str) -> None:
 
     Arguments:
         values: of the section.
-        section: "" for the top, "grid", "time", "fields", "species", "beams", "collisions" or "output".
+        section: "" for the top, "grid", "time", "fields", "species", "beams", "walls", "collisions" or "output".
         where: what an error calls the section.
 
     Raises:

@@ -26,10 +26,12 @@ def stencil(x: Tensor, grid: Grid, shape: Shape = "cic", offset: float = 0.0) ->
 
     With :math:`u` the distance to a node in cells, cloud-in-cell is :math:`1-|u|` on two nodes, quadratic is
     :math:`3/4-u^2` on the nearest node and :math:`(3/2-|u|)^2/2` on its neighbours.
+    A quadratic particle that is nearer than half a cell to an end of the line is cloud-in-cell: the share of the node that is
+    not there goes to the first two, so that its place is kept.
 
     Arguments:
         x: positions (n,).
-        grid: periodic grid.
+        grid: of the fields.
         shape: "cic" or "quadratic".
         offset: of the nodes, in cells; 0.5 for fields that live between nodes.
 
@@ -52,15 +54,22 @@ def stencil(x: Tensor, grid: Grid, shape: Shape = "cic", offset: float = 0.0) ->
         nearest = u.round()
         f = u - nearest
         first, weights = nearest - 1, [0.5 * (0.5 - f).square(), 0.75 - f.square(), 0.5 * (0.5 + f).square()]
+        if not grid.periodic:
+            left, right = nearest == 0, nearest == grid.cells
+            first = torch.where(left, 0.0, torch.where(right, grid.cells - 2.0, first))
+            zero, away = torch.zeros_like(f), f.abs()
+            at_left, at_right = [1 - away, away, zero], [zero, away, 1 - away]
+            ends = zip(weights, at_left, at_right, strict=True)
+            weights = [torch.where(left, a, torch.where(right, b, inside)) for inside, a, b in ends]
     steps = torch.arange(len(weights), device=x.device)
-    return Stencil((first.long()[:, None] + steps) % grid.cells, torch.stack(weights, 1))
+    return Stencil((first.long()[:, None] + steps) % grid.nodes, torch.stack(weights, 1))
 
 
 def deposit(at: Stencil, amount: Tensor, grid: Grid) -> Tensor:
-    """Density on the nodes, (cells,) or (cells, k), of amounts (n,) or (n, k) that particles carry.
+    """Density on the nodes, (nodes,) or (nodes, k), of amounts (n,) or (n, k) that particles carry.
 
-    The sum of the density times dx is the sum of the amounts. On a CUDA device the order of the additions, and with it
-    the last digit, varies unless ``torch.use_deterministic_algorithms`` is set.
+    The sum of the density times dx, half of it at an end of the line, is the sum of the amounts. On a CUDA device the order of
+    the additions, and with it the last digit, varies unless ``torch.use_deterministic_algorithms`` is set.
 
     Example:
         >>> grid = Grid(4.0, 4)
@@ -68,12 +77,12 @@ def deposit(at: Stencil, amount: Tensor, grid: Grid) -> Tensor:
         tensor([0.0000, 1.5000, 0.5000, 0.0000])
     """
     carried = at.weights.reshape(*at.weights.shape, *[1] * (amount.ndim - 1)) * amount[:, None]
-    total = amount.new_zeros(grid.cells, *amount.shape[1:])
-    return total.index_add_(0, at.nodes.flatten(), carried.flatten(0, 1)) / grid.dx
+    total = amount.new_zeros(grid.nodes, *amount.shape[1:]).index_add_(0, at.nodes.flatten(), carried.flatten(0, 1))
+    return total / grid.widths(amount).reshape(-1, *[1] * (amount.ndim - 1))
 
 
 def gather(at: Stencil, field: Tensor) -> Tensor:
-    """A field (cells,) or (cells, k) at the particles, as (n,) or (n, k); the adjoint of :func:`deposit` times dx.
+    """A field (nodes,) or (nodes, k) at the particles, as (n,) or (n, k); the adjoint of :func:`deposit` times the widths.
 
     Example:
         >>> gather(stencil(torch.tensor([1.25]), Grid(4.0, 4)), torch.arange(4.0))

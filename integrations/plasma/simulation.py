@@ -1,10 +1,12 @@
-"""Particle-in-cell simulation on a periodic line, with collisions."""
+"""Particle-in-cell simulation on a line, periodic or between walls, with collisions."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,23 +21,25 @@ from .diagnostics import kinetics, measure, species_kinetics
 from .fields import Felt, FieldSolver, Solver
 from .grid import Grid
 from .mixture import Mixture
+from .processes import Team, sharing
 from .result import History, PlasmaResult
 from .shapes import Shape
 from .state import State, check_species, load_state, save_state
 from .types import CollisionOperator, Species
+from .walls import Walls, meet, replenish
 
 Collisions = CollisionOperator | Mapping[str, CollisionOperator] | MultispeciesLandau
 
 
 class Simulation:
-    r"""Particles in their own field on a periodic line, with one to three velocity components, and colliding.
+    r"""Particles in their own field on a line, with one to three velocity components, and colliding.
 
     .. math:: \dot x_i = v_{ix}, \qquad \dot v_i = \frac{q}{m}\big(E(x_i) + v_i \times B(x_i)\big) + C_i
 
     A step is symmetric, so of second order: half a kick (Boris where there is a magnetic field), half a drift, the collisions,
     half a drift, the fields, half a kick; only the step of the collisions is in itself of first order. The permittivity of the
-    vacuum is one, and an immobile background neutralises the mean charge. Electrostatic momentum is kept to round-off.
-    Everything is in the precision and on the device of ``species``.
+    vacuum is one, and an immobile background neutralises the mean charge, between walls that of the start. On a periodic line
+    electrostatic momentum is kept to round-off. Everything is in the precision and on the device of ``species``.
 
     Randomness comes from ``seed`` and the number of the step alone, so on a CPU a run that was saved and continued gives the
     same numbers as one that was not interrupted, bit for bit.
@@ -51,16 +55,22 @@ class Simulation:
         magnetic: B_z at the start, (cells,), half a cell to the right of the nodes.
         applied: a uniform electric field along the line that is there besides that of the particles; its work is not in the
             energy.
+        walls: at the ends of the line, which is periodic without.
         collisions: of every species with itself; or a dictionary from names of species to operators; or
             :class:`MultispeciesLandau`, of all species with one another.
         collision_cells: into how many equal cells the line is cut for collisions; the grid's by default.
         collide_every: collide once in so many steps, for as much time.
         seed: of the collisions' randomness.
+        distributed: share the work among the processes of ``torch.distributed``, started by torchrun, which all make and run
+            the same simulation: each lets the particles of its cells collide and deposits its share of the charge. All hold
+            the same state, that of one process to round-off.
 
     Attributes:
         state: particles and fields now; it is replaced, never changed, by a step.
         origin: the run file that this was made from, key by key, if any: saved, and compared by :meth:`load`.
         history: what :meth:`run` measured.
+        seconds: wall time by what it went into: "push", "fields", "collisions", "measuring"; of several processes those of
+            this one, with what it waited for the others.
 
     Raises:
         TypeError: if a number is of the wrong kind.
@@ -93,17 +103,23 @@ class Simulation:
         light_speed: float = 1.0,
         magnetic: Tensor | None = None,
         applied: float = 0.0,
+        walls: Walls | None = None,
         collisions: Collisions | None = None,
         collision_cells: int | None = None,
         collide_every: int = 1,
         seed: int = 0,
+        distributed: bool = False,
     ) -> None:
         check_positive("dt", dt)
         check_count("collide_every", collide_every, 1)
         check_count("seed", seed, 0)
         check_species(species, grid)
-        self.grid, self.dt, self.collide_every, self.seed = grid, float(dt), collide_every, seed
-        self.fields = FieldSolver(grid, fields, shape, light_speed, applied)
+        if walls:
+            walls.check(species, grid.length)
+        self.team = Team(distributed)
+        self.seconds = dict.fromkeys(("push", "fields", "collisions", "measuring"), 0.0)
+        self.fields = FieldSolver(grid, fields, shape, light_speed, applied, walls, self.team)
+        self.grid, self.dt, self.collide_every, self.seed = self.fields.grid, float(dt), collide_every, seed
         if fields == "electromagnetic" and light_speed * dt >= grid.dx:
             raise ValueError(
                 f"dt = {dt:g} is too long: light crosses {light_speed * dt / grid.dx:.2f} cells in a step, and must cross "
@@ -116,6 +132,7 @@ class Simulation:
         # Chosen at the start and kept: a change on the way would leave some time out or count it twice.
         alone = torch.ones(len(species), len(species), dtype=torch.int64, device=species[0].v.device)
         self.cycles = self.between.cycles(self.mixture(species), self.dt * collide_every) if self.between else alone
+        self._loaded = [[s.name, s.charge, s.mass, len(s.x), s.v.shape[1], str(s.v.dtype)] for s in species]
         self.origin: dict[str, Any] | None = None
         self.history = History()
         self._continue(self.fields.start(species, magnetic))
@@ -129,21 +146,28 @@ class Simulation:
         """One step. An interrupt leaves the state as it was before.
 
         Raises:
-            RuntimeError: if fields or velocities are no longer finite; the state is then that before the step.
+            RuntimeError: if fields or velocities are no longer finite, or walls took the last particle of a species; the state
+                is then that before the step.
             ValueError: if ``dt`` is too long for the collisions.
         """
-        kicked = self._kicked(self.state.species, self._felt)
-        before = self._drifted(kicked)
-        after = self._collided(before)
-        drifted = dataclasses.replace(self.state, step=self.state.step + 1, species=self._drifted(after))
-        state = self.fields.advance(drifted, before, after, self.dt)
-        felt = self.fields.felt(state)
+        with self._timed("push"):
+            kicked = dataclasses.replace(self.state, species=self._kicked(self.state.species, self._felt))
+            by_walls = self.generator(purpose=2)
+            half = self._drifted(kicked, by_walls)
+        with self._timed("collisions"):
+            after = dataclasses.replace(half, step=half.step + 1, species=self._collided(half.species))
+        with self._timed("push"):
+            drifted = self._replenished(self._drifted(after, by_walls), by_walls)
+        with self._timed("fields"):
+            state = self.fields.advance(drifted, half.species, after.species, self.dt)
+            felt = self.fields.felt(state)
         if bad := int((~torch.isfinite(state.electric).all(1)).sum()):
             raise RuntimeError(
-                f"step {state.step}: the electric field is no longer finite at {bad} of {self.grid.cells} nodes; the state "
+                f"step {state.step}: the electric field is no longer finite at {bad} of {self.grid.nodes} nodes; the state "
                 "before it is kept. Shorten dt, or look at the particles"
             )
-        state = dataclasses.replace(state, species=self._kicked(state.species, felt))
+        with self._timed("push"):
+            state = dataclasses.replace(state, species=self._kicked(state.species, felt))
         for s in state.species:
             if not torch.isfinite(s.v.sum()):
                 raise RuntimeError(
@@ -183,7 +207,8 @@ class Simulation:
         def observe() -> None:
             entropy = entropy_every > 0 and self.state.step % entropy_every == 0
             if entropy or self.state.step % every == 0:
-                self.history.append(self._measured(entropy))
+                with self._timed("measuring"):
+                    self.history.append(self._measured(entropy))
             for observer in observers:
                 observer(self)
 
@@ -230,18 +255,20 @@ class Simulation:
         return Mixture.of(weighted, [cell for _, _, cell, _ in views], self.collision_cells)
 
     def generator(self, *, purpose: int = 0) -> torch.Generator:
-        """Source of randomness of this step; another one for another purpose."""
-        seed = (self.seed << 34) + (purpose << 33) + self.state.step
+        """Source of randomness of this step; another one for another purpose, 0 to 3."""
+        seed = (self.seed << 34) + ((purpose & 1) << 33) + ((purpose >> 1) << 62) + self.state.step
         return torch.Generator(self.state.electric.device).manual_seed(seed % 2**63)
 
     def _measured(self, entropy: bool) -> dict[str, float]:
         """A row of the history."""
-        row = measure(self.state, time=self.time, dx=self.grid.dx, light_speed=self.fields.light_speed)
+        row = measure(self.state, self.fields, time=self.time)
         if entropy and self.between:
-            row |= species_kinetics(self.mixture(self.state.species), self.between, self.generator(purpose=1))
+            between = sharing(self.between, self.team)
+            row |= species_kinetics(self.mixture(self.state.species), between, self.generator(purpose=1))
         elif entropy:
             for s in self.state.species:
-                row |= kinetics(s.name, self.collision_view(s), self.collisions.get(s.name), self.generator(purpose=1))
+                operator = sharing(self.collisions.get(s.name), self.team)
+                row |= kinetics(s.name, self.collision_view(s), operator, self.generator(purpose=1))
         return row
 
     def _continue(self, state: State) -> None:
@@ -253,8 +280,28 @@ class Simulation:
             dataclasses.replace(s, v=boris(s.v, *at, half * s.charge / s.mass)) for s, at in zip(species, felt, strict=True)
         )
 
-    def _drifted(self, species: Sequence[Species]) -> tuple[Species, ...]:
-        return tuple(dataclasses.replace(s, x=self.grid.wrap(s.x + 0.5 * self.dt * s.v[:, 0])) for s in species)
+    def _drifted(self, state: State, generator: torch.Generator) -> State:
+        """Half a step on, where walls have done their part."""
+        moved = [dataclasses.replace(s, x=s.x + 0.5 * self.dt * s.v[:, 0]) for s in state.species]
+        walls, ledger = self.fields.walls, state.ledger
+        if walls is None or ledger is None:
+            return dataclasses.replace(state, species=tuple(dataclasses.replace(s, x=self.grid.wrap(s.x)) for s in moved))
+        left, ledger = meet(walls, moved, ledger, self.grid, generator)
+        for s in left:
+            if len(s.x) == 0:
+                raise RuntimeError(
+                    f"step {self.state.step + 1}: the walls have taken the last particle of {s.name}; the state before it is "
+                    "kept. End the run before that, or give the walls a source"
+                )
+        return dataclasses.replace(state, species=left, ledger=ledger)
+
+    def _replenished(self, state: State, generator: torch.Generator) -> State:
+        """With the pairs of the walls' source for what they took since the last step."""
+        walls, ledger = self.fields.walls, state.ledger
+        if walls is None or ledger is None or self.state.ledger is None or not walls.source:
+            return state
+        species, ledger = replenish(walls, state.species, ledger, self.state.ledger, self.grid, generator)
+        return dataclasses.replace(state, species=species, ledger=ledger)
 
     def _collided(self, species: Sequence[Species]) -> tuple[Species, ...]:
         turn, rest = divmod(self.state.step + 1, self.collide_every)
@@ -263,24 +310,47 @@ class Simulation:
         dt = self.dt * self.collide_every
         if self.between:
             due = torch.where(turn % self.cycles == 0, self.cycles, 0)
-            mixture = self.mixture(species)
-            moved = mixture.split(collide_species(self.between, mixture, dt, factor=due, generator=self.generator()))
-            return tuple(dataclasses.replace(s, v=v) for s, v in zip(species, moved, strict=True))
+            between, mixture = self.between, self.mixture(species)
+            part = self.team.part(mixture.cell, mixture.num_cells)
+
+            def moved() -> Tensor:
+                return collide_species(between, mixture.part(part), dt, factor=due, generator=self.generator())
+
+            v = mixture.split(self.team.together(mixture.v, part, moved))
+            return tuple(dataclasses.replace(s, v=new) for s, new in zip(species, v, strict=True))
         return tuple(self._collided_alone(s, dt) for s in species)
 
     def _collided_alone(self, s: Species, dt: float) -> Species:
         operator = self.collisions.get(s.name)
         if operator is None:
             return s
-        return dataclasses.replace(s, v=collide(operator, *self.collision_view(s), dt, generator=self.generator()))
+        v, w, cell, cells = self.collision_view(s)
+        part = self.team.part(cell, cells)
+
+        def moved() -> Tensor:
+            return collide(operator, v[part], w[part], cell[part], cells, dt, generator=self.generator())
+
+        return dataclasses.replace(s, v=self.team.together(v, part, moved))
+
+    @contextlib.contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        """Adds the time of a block to that of its part."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self.state.electric.is_cuda:
+                torch.cuda.synchronize(self.state.electric.device)
+            self.seconds[what] += time.perf_counter() - start
 
     def _setup(self) -> dict[str, Any]:
         """What must be the same in a run that continues another."""
         fields, grid = self.fields, self.grid
-        species = [[s.name, s.charge, s.mass, len(s.x), s.v.shape[1], str(s.v.dtype)] for s in self.state.species]
-        setup = {"length": grid.length, "cells": grid.cells, "dt": self.dt, "species": species, "seed": self.seed}
+        setup = {"length": grid.length, "cells": grid.cells, "dt": self.dt, "species": self._loaded, "seed": self.seed}
         setup |= {"fields": fields.solver, "shape": fields.shape, "light_speed": fields.light_speed}
         setup |= {"applied": fields.applied}
+        if fields.walls:
+            setup |= {f"{name} of the walls": value for name, value in dataclasses.asdict(fields.walls).items()}
         return setup | {"collision_cells": self.collision_cells, "collide_every": self.collide_every}
 
 

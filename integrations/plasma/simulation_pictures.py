@@ -1,4 +1,4 @@
-"""Pictures of a simulation: energy, conservation, phase space, velocity distribution, and an animation."""
+"""Pictures of a simulation: energy, conservation, phase space, velocities, what species and walls do, and an animation."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .relaxation_pictures import legend_once
 from .types import Species
 
 TIME, PLACE, VELOCITY = "time (1/$\\omega_p$)", "x (Debye lengths)", "velocity (Debye length times $\\omega_p$)"
+POTENTIAL = "potential ($T_e/e$ at temperature one)"
 """Axes, in the units in which density, mass, charge and temperature are one."""
 
 _SMOOTH = np.array([1, 4, 6, 4, 1]) / 16
@@ -29,6 +30,7 @@ class _Shown:
     all: Sequence[Species]
     species: Species
     length: float
+    electric: np.ndarray
     time: float
     rate: float | None
     exact: Mapping[str, Callable[[float], float]]
@@ -40,6 +42,7 @@ def plot_result(
     all_species: Sequence[Species],
     *,
     length: float,
+    electric: np.ndarray,
     time: float,
     panels: Sequence[str],
     rate: float | None,
@@ -56,7 +59,7 @@ def plot_result(
     if species is not None and species not in names:
         raise ValueError(f"species must be one of {', '.join(names)}, got {species!r}")
     chosen = all_species[0 if species is None else names.index(species)]
-    shown = _Shown(history, all_species, chosen, length, time, rate, exact)
+    shown = _Shown(history, all_species, chosen, length, electric, time, rate, exact)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = figure_of(5.2 * columns, 3.6 * rows, path)
@@ -152,6 +155,56 @@ def _plot_drift(axis: Any, shown: _Shown) -> None:
     _plot_column(axis, shown, "drift", "mean velocities along x", VELOCITY)
 
 
+def _plot_entropy(axis: Any, shown: _Shown) -> None:
+    """Where it was measured: the change since the start, of each species and of all together."""
+    history = shown.history
+    named = [(f"entropy_{s.name}", s.name, colour, 1.2) for s, colour in zip(shown.all, CYCLE, strict=False)]
+    if not set(history) & {column for column, *_ in named}:
+        raise ValueError('the panel "entropy" needs a run with entropy_every=')
+    for column, name, colour, width in [*named, ("entropy", "all species", DARK, 2.0)]:
+        if column in history:
+            seen = ~np.isnan(history[column])
+            value = history[column][seen]
+            axis.plot(history["time"][seen], value - value[0], color=colour, lw=width, marker=".", label=name)
+    axis.legend()
+    axis.set(title="change of entropy", xlabel=TIME, ylabel="nats per particle")
+
+
+def _plot_drop(axis: Any, shown: _Shown) -> None:
+    time, drop = shown.history["time"], shown.history["potential_drop"]
+    axis.plot(time, drop, color=BLUE, lw=0.8)
+    if line := shown.exact.get("potential_drop"):
+        axis.plot(time, [line(t) for t in time], color=DARK, ls=(0, (4, 3)), lw=1.1, label="theory", zorder=3)
+        axis.legend()
+    axis.set(title="potential, left wall less right", xlabel=TIME, ylabel=POTENTIAL)
+
+
+def _plot_walls(axis: Any, shown: _Shown) -> None:
+    for s, colour in zip(shown.all, CYCLE, strict=False):
+        for side, style in (("left", ":"), ("right", "-")):
+            taken = shown.history[f"absorbed_{side}_{s.name}"]
+            if taken.any():
+                axis.plot(shown.history["time"], taken, color=colour, ls=style, lw=1.4, label=f"{s.name}, {side}")
+    axis.legend()
+    axis.set(title="absorbed by the walls", xlabel=TIME, ylabel="number (per area)")
+
+
+def _plot_density(axis: Any, shown: _Shown) -> None:
+    edges = np.linspace(0, shown.length, 65)
+    for s, colour in zip(shown.all, CYCLE, strict=False):
+        inside = np.histogram(s.x.double().cpu().numpy(), edges, weights=s.w.double().cpu().numpy())[0]
+        axis.stairs(inside / (edges[1] - edges[0]), edges, color=colour, lw=1.3, label=s.name)
+    axis.legend()
+    axis.set(title=f"density, t = {shown.time:.4g}/$\\omega_p$", xlabel=PLACE, ylabel="number (per Debye length and area)")
+
+
+def _plot_potential(axis: Any, shown: _Shown) -> None:
+    field = shown.electric
+    nodes = np.linspace(0, shown.length, len(field))
+    axis.plot(nodes, -nodes[1] * np.append(0, np.cumsum(0.5 * (field[1:] + field[:-1]))), color=BLUE, lw=1.4)
+    axis.set(title=f"potential, t = {shown.time:.4g}/$\\omega_p$", xlabel=PLACE, ylabel=POTENTIAL)
+
+
 _PANELS = {
     "energy": _plot_energy,
     "error": _plot_error,
@@ -159,6 +212,11 @@ _PANELS = {
     "velocity": _plot_velocity,
     "temperature": _plot_temperature,
     "drift": _plot_drift,
+    "entropy": _plot_entropy,
+    "drop": _plot_drop,
+    "walls": _plot_walls,
+    "density": _plot_density,
+    "potential": _plot_potential,
 }
 
 

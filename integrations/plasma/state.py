@@ -14,6 +14,7 @@ from disco_samplers.files import load_checkpoint, save_checkpoint
 
 from .grid import Grid
 from .types import Species
+from .walls import Ledger
 
 _FORMAT = "disco-samplers plasma/1"
 
@@ -25,14 +26,16 @@ class State:
     Arguments:
         step: steps done.
         species: particles.
-        electric: (cells, 1), or (cells, 3) electromagnetic, at the nodes.
+        electric: (nodes, 1), or (nodes, 3) electromagnetic, at the nodes.
         magnetic: the components (B_z, B_y), (cells, 2), half a cell to the right of the nodes; None unless electromagnetic.
+        ledger: of the walls; None without.
     """
 
     step: int
     species: tuple[Species, ...]
     electric: Tensor
     magnetic: Tensor | None = None
+    ledger: Ledger | None = None
 
 
 def save_state(
@@ -44,7 +47,8 @@ def save_state(
 ) -> None:
     """Writes a state, the history's rows, and what must be the same in a run that continues it, with its run file, if any."""
     particles = [{"x": s.x, "v": s.v, "w": s.w} for s in state.species]
-    fields = {"electric": state.electric, "magnetic": state.magnetic}
+    ledger = dataclasses.asdict(state.ledger) if state.ledger else None
+    fields = {"electric": state.electric, "magnetic": state.magnetic, "ledger": ledger}
     about = {"format": _FORMAT, "setup": setup, "origin": origin, "rows": rows, "step": state.step}
     save_checkpoint(path, about | {"species": particles, **fields})
 
@@ -72,7 +76,8 @@ def load_state(
         for s, particles in zip(start.species, saved["species"], strict=True)
     )
     magnetic = None if saved["magnetic"] is None else saved["magnetic"].to(device)
-    return State(saved["step"], species, saved["electric"].to(device), magnetic), saved["rows"]
+    ledger = Ledger.restored(saved["ledger"], device) if saved.get("ledger") else None
+    return State(saved["step"], species, saved["electric"].to(device), magnetic, ledger), saved["rows"]
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

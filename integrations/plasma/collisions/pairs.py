@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ..cells import padded
+from ..cells import padded, shuffled
 
 _TILE = 2**18
 """Pairs held at a time: a few matrices of this size stay in a core's cache."""
@@ -69,7 +69,8 @@ def batch_rate(
     r"""The sum over pairs estimated in random batches inside each cell; O(n p), unbiased.
 
     A cell of m particles is shuffled and cut into batches of nearly equal size p, and the sum over a batch is scaled by
-    (m - 1)/(p - 1). The force of a pair stays antisymmetric, so conservation is as exact as with all pairs.
+    (m - 1)/(p - 1). The force of a pair stays antisymmetric, so conservation is as exact as with all pairs. The batches of a
+    cell depend on no other cell.
 
     Arguments:
         v: velocities (n, dv).
@@ -95,8 +96,7 @@ def batch_rate(
     """
     count = torch.bincount(cell, minlength=num_cells)
     first = count.cumsum(0) - count
-    shuffled = torch.randperm(len(cell), generator=generator, device=cell.device)
-    order = shuffled[torch.argsort(cell[shuffled], stable=True)]
+    order = shuffled(cell, num_cells, torch.randint(2**62, (), generator=generator, device=cell.device))
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
     rank = place - first[cell]

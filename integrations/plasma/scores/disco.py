@@ -11,15 +11,18 @@ from torch import Tensor
 from disco_samplers import DensityEstimate, DiScoFormer
 from disco_samplers.arrays import check_count, check_positive
 from disco_samplers.estimate import check_model
-from disco_samplers.estimators import DEFAULTS
+from disco_samplers.estimators import DEFAULTS, read_at_samples
 from disco_samplers.reference import StudentT
 
-from ..cells import FEWEST, padded, spread
+from ..cells import FEWEST, padded, shuffled, spread
 from .calibrated import calibrate
 from .maxwellian import Maxwellian
 
 _TOKENS = 2**15
 """Particles conditioned on at a time, padding included."""
+
+_TOGETHER = 2**13
+"""The same of particles that are shown to the network and asked about in one pass."""
 
 _NORMALISED = 5
 """Velocity components up to which a thousand points are enough to integrate a density over."""
@@ -103,6 +106,9 @@ class DiscoScore:
         many = (~few[cell]).nonzero().squeeze(1)
         if len(many) == 0:
             return log_prob, score
+        if self.keys is None and not self.adapt and not density and v.shape[1] > 1:
+            score[many] = self._at_samples(v[many], w[many], cell[many], num_cells)
+            return log_prob, score
         context, count = self._contexts(cell[many], num_cells)
         start = count.cumsum(0) - count
         for part, mask in padded(cell[many], num_cells, _TOKENS):
@@ -114,6 +120,16 @@ class DiscoScore:
             log_prob[rows[mask]], score[rows[mask]] = found[0][mask], found[1][mask]
         return log_prob, score
 
+    def _at_samples(self, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
+        """The scores (n, dv) of cells whose particles are all shown."""
+        score = torch.zeros_like(v)
+        for rows, mask in padded(cell, num_cells, _TOGETHER):
+            weights = torch.where(mask, w[rows], 0.0).double()
+            counts = self.worth * weights * (weights.sum(1) / weights.square().sum(1))[:, None]
+            found = read_at_samples(self.model.network, v[rows], counts)[1]
+            score[rows[mask]] = found[mask].to(v.dtype)
+        return score
+
     def _follow(self, device: torch.device) -> None:
         """Has a model where the particles are; the one that was given stays where it is."""
         if self.model.device != device:
@@ -123,10 +139,8 @@ class DiscoScore:
         """Particles shown to the network, cell after cell, and how many of each cell, (c,): all, or a random part."""
         present = torch.bincount(cell, minlength=num_cells)
         count = present if self.keys is None else present.clamp_max(self.keys)
-        order = torch.arange(len(cell), device=cell.device)
-        if self.keys is not None:  # neighbours in memory may be neighbours in velocity, as in a quiet start
-            order = torch.randperm(len(cell), generator=torch.Generator().manual_seed(0), device="cpu").to(cell.device)
-        order = order[torch.argsort(cell[order], stable=True)]
+        # Neighbours in memory may be neighbours in velocity, as in a quiet start.
+        order = torch.argsort(cell, stable=True) if self.keys is None else shuffled(cell, num_cells, key=0)
         place_cell = torch.repeat_interleave(count)
         place = torch.arange(len(place_cell), device=cell.device) - (count.cumsum(0) - count)[place_cell]
         return order[(present.cumsum(0) - present)[place_cell] + place], count

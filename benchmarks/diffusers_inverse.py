@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 
+import matplotlib.pyplot as plt
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from diffusers_denoising import split
@@ -95,6 +96,25 @@ def patches(model: DiscoScoreModel, measurement: Measurement, steps: int, seed: 
     return drawn
 
 
+def picture(path: str, shown: list[tuple[str, list[tuple[str, Tensor]]]]) -> None:
+    """Draws for each kind what is known, two draws, their mean and the truth, of the first images."""
+    titles = [title for title, _ in shown[0][1]]
+    figure, axes = plt.subplots(len(shown), len(titles), figsize=(2.2 * len(titles), 1.5 * len(shown)), dpi=110)
+    for row, (kind, images) in zip(axes, shown, strict=True):
+        for axis, (title, strip) in zip(row, images, strict=True):
+            axis.imshow(torch.cat(list(strip[:3, 0]), 1), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            if row is axes[0]:
+                axis.set_title(title, fontsize=10)
+        row[0].set_ylabel(kind, fontsize=10)
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+NAMES = {"hole": "a hole", "means": "block means", "noise": f"noise {NOISE:g}"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="an .npz file with images (N, H, W); scikit-learn's digits if not given")
@@ -103,12 +123,13 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=9, help="draws of each (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=40, help="of the scheduler (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", metavar="FILE", help="draw some of the images")
     options = parser.parse_args()
     started = time.time()
     count = options.read or (5000 if options.data else 1000)
     read, held, judged = split(options.data, count, 100, options.images, options.seed)
     model = DiscoScoreModel.from_data(read, locality="auto")
-    table, raw = [], []
+    table, raw, shown = [], [], []
     for kind in ("hole", "means", "noise"):
         measurement = measured(kind, judged, 1, options.seed)
         unknown = hole(judged) if kind == "hole" else torch.ones(judged.shape[1:], dtype=torch.bool)
@@ -122,6 +143,13 @@ def main() -> None:
             "rows": rows(read, held, measurement, measured(kind, held, 1, 1), options.draws, options.seed),
             "blank": read.flatten(1).mean(0).expand(len(judged), options.draws, -1),
         }
+        known = measurement.values.where(~unknown, 0.0) if kind == "hole" else measurement.values
+        found = answers["patches"]
+        draws = [part.view_as(judged).clamp(-1, 1) for part in (found[:, 0], found[:, 1], found.mean(1))]
+        larger = torch.nn.functional.interpolate(known, size=judged.shape[2:])
+        strips = [larger, *draws, judged]
+        titles = ["known", "one draw", "another", f"mean of {options.draws}", "truth"]
+        shown.append((NAMES[kind], list(zip(titles, strips, strict=True))))
         truth, at = judged.flatten(1), unknown.flatten()
         for name, drawn in answers.items():
             mean = drawn.mean(1).clamp(-1, 1)
@@ -133,6 +161,8 @@ def main() -> None:
             table.append([*cells, f"{seconds:.1f}" if name == "patches" else ""])
             raw.append({"kind": kind, "method": name, "psnr": psnr.tolist(), "covered": float(covered)})
             print(" | ".join(table[-1]), flush=True)
+    if options.picture:
+        picture(options.picture, shown)
     expected = (options.draws - 1) / (options.draws + 1)
     name = "digits of 8 x 8" if options.data is None else options.data.rpartition("/")[2]
     write(

@@ -1,4 +1,4 @@
-"""Draws docs/_static/picture.png, the picture of README.md and of the first page, and those of conditionals,
+"""Draws docs/_static/picture.png, the picture of README.md and of the first page, and those of supports, conditionals,
 regions and tables there.
 
 ``python docs/picture.py``
@@ -21,6 +21,7 @@ BLUE, DARK, ORANGE = "#2166ac", "#222222", "#d95f0e"
 def main() -> None:
     """Draws them."""
     first()
+    supports()
     conditionals()
     regions()
     surprises()
@@ -54,6 +55,34 @@ def first() -> None:
         panel.tick_params(labelsize=11)
     panels[0].set_ylabel("y", fontsize=13)
     figure.savefig(Path(__file__).parent / "_static" / "picture.png", dpi=100)
+
+
+def supports() -> None:
+    """What docs/howto/supports.md is about: the same rows read with and without their supports, beside the truth."""
+    torch.manual_seed(0)  # of torch's laws, which take no generator
+    laws = {
+        "exponential": (torch.distributions.Exponential(1.0), "positive", (-1.0, 4.0)),
+        "Beta(1/2, 2)": (torch.distributions.Beta(0.5, 2.0), "unit", (-0.3, 1.3)),
+        "an angle": (torch.distributions.VonMises(0.2, 2.0), "circular", (0.0, 2 * torch.pi)),
+    }
+    model = DiScoFormer.from_pretrained()
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    for panel, (name, (law, support, (low, high))) in zip(figure.subplots(1, 3), laws.items(), strict=True):
+        rows = law.sample((1000, 1))
+        rows = rows % (2 * torch.pi) if support == "circular" else rows
+        x = torch.linspace(low, high, 801)[:, None]
+        inside = x if support == "circular" else x[law.support.check(x) & (x != 0)][:, None]
+        for label, color, density in (
+            ("without a support", ORANGE, model.condition(rows).log_prob(x).exp()),
+            (f'"{support}"', BLUE, model.condition(rows, support=[support]).log_prob(x).exp()),
+        ):
+            panel.plot(x, density, color=color, label=label, lw=2)
+        panel.plot(inside, law.log_prob(inside).exp(), color=DARK, ls="--", label="truth")
+        panel.plot(rows[:200], torch.full((200,), -0.03), "|", color=DARK, alpha=0.4)
+        panel.set(xlim=(low, high), ylim=(-0.06, 4.0 if support == "unit" else None))
+        panel.set_title(name, fontsize=16)
+        panel.legend(frameon=False, fontsize=11)
+    figure.savefig(Path(__file__).parent / "_static" / "supports.png", dpi=100)
 
 
 def conditionals() -> None:

@@ -170,6 +170,7 @@ def test_entropy_and_consistency_of_a_known_distribution():
         ({"v": torch.zeros(3)}, r"shapes \(n,\), \(n, 1 to 3\)"),
         ({"v": torch.zeros(3, 1, dtype=torch.float64)}, "float32"),
         ({"mass": 0.0}, "mass must be positive"),
+        ({"charge": math.nan}, "electrons: charge must be finite, got nan"),
     ],
 )
 def test_bad_particles_are_named(change, message):
@@ -344,7 +345,7 @@ def test_command_keeps_an_interrupted_run(run_file, tmp_path, capsys, monkeypatc
         (("entropy = 5", "entropy = -5"), "entropy in [output] must be at least 0"),
         (("end = 1.0", "end = 0"), "'end' in [time] must be positive"),
         (("dt = 0.1", "dt = 2.5"), "refused to start: omega_p dt"),
-        (("particles = 400", "particles = 0"), "count must be at least 1"),
+        (("particles = 400", "particles = 0"), "'particles' in [[species]] must be at least 1"),
         (("[grid]", "[grid"), "is not TOML"),
     ],
 )

@@ -242,8 +242,12 @@ def test_a_run_whose_file_changed_is_not_continued(change, message, tmp_path, ca
             "matrix would have no effect with operator 'landau'",
         ),
         (("ions = 0.2", "ions = 90.0"), "refused to start: nu dt (electrons, ions) is "),
-        (("mass = 25.0", "mass = 0.0"), "mass must be positive, got 0.0"),
-        (("particles = 200", "particles = 0"), "count must be at least 1, got 0"),
+        (("mass = 25.0", "mass = 0.0"), "species 2 'ions': mass must be positive, got 0.0"),
+        (("particles = 200", "particles = 0"), "species 2 'ions': 'particles' in [[species]] must be at least 1, got 0"),
+        (
+            ("temperature = [1.0, 1.0]", "temperature = [1.0, -1.0]"),
+            "species 2 'ions': temperature and density of a beam must be",
+        ),
         (("exponent = -2", "exponent = -2\nsubcycle = -1.0"), "subcycle must be positive, got -1.0"),
     ],
 )

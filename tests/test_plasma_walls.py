@@ -1,5 +1,6 @@
 """Walls: fields between them, particles that they take or send back, and the account of both."""
 
+import contextlib
 import itertools
 import math
 
@@ -212,6 +213,18 @@ def test_openpmd_files_of_walls_say_what_they_are(tmp_path):
         assert b"left wall" in meshes.attrs["fieldSolverParameters"]
         assert meshes["rho"].shape == (21,)
         assert len(base["particles/ions/position/x"]) == len(run.state.species[1].x)
+
+
+@pytest.mark.parametrize("walls", [None, Walls("thermal", "reflecting", temperature={"electrons": 1.0}), Walls(bias=0.5)])
+def test_openpmd_files_are_valid_to_the_standards_own_validator(walls, tmp_path, monkeypatch, capsys):
+    validator = pytest.importorskip("openpmd_validator.check_h5")
+    pytest.importorskip("openpmd_api")
+    plasma(walls).run(2, observers=[OpenPMDWriter(tmp_path, every=2)], progress=False)
+    for step in (0, 2):
+        monkeypatch.setattr("sys.argv", ["openPMD_check_h5", "-i", str(tmp_path / f"data_{step:06d}.h5"), "--EDPIC"])
+        with contextlib.suppress(SystemExit):  # its way to end, with the number of errors
+            validator.main()
+        assert "Result: 0 Errors and 0 Warnings" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,11 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu", d
         raise ValueError(f'precision must be "float32" or "float64", got {precision!r}')
     species, populations = [], []
     for i, entry in enumerate(config["species"]):
-        loaded, beams = _species(entry, grid, 1000 * seed + i, getattr(torch, precision), device)
+        try:
+            loaded, beams = _species(entry, grid, 1000 * seed + i, getattr(torch, precision), device)
+        except (ValueError, TypeError) as error:
+            named = f" {entry['name']!r}" if isinstance(entry, Mapping) and "name" in entry else ""
+            raise type(error)(f"species {i + 1}{named}: {error}") from error
         species.append(loaded)
         populations += [Population(beam, loaded.charge, loaded.mass) for beam in beams]
     fields = dict(config.get("fields", {}))
@@ -147,6 +151,7 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu", d
 def _species(entry: Any, grid: Grid, seed: int, dtype: torch.dtype, device: torch.device | str) -> tuple[Species, list[Beam]]:
     check_section(entry, "species", "[[species]]")
     options = {key: value for key, value in entry.items() if key not in ("beams", "particles", "velocities")}
+    check_count("'particles' in [[species]]", entry["particles"], 1)
     beams = []
     for beam in entry.get("beams", [{}]):
         check_section(beam, "beams", "[[species.beams]]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -105,6 +106,8 @@ def check_species(species: Sequence[Species], grid: Grid) -> None:
             raise ValueError("all species must have as many velocity components")
         if not s.mass > 0:
             raise ValueError(f"{s.name}: mass must be positive, got {s.mass}")
+        if not math.isfinite(s.charge):
+            raise ValueError(f"{s.name}: charge must be finite, got {s.charge}")
         for name, values in (("x", s.x[:, None]), ("v", s.v), ("w", s.w[:, None])):
             _check_rows(s, f"{name} not finite", ~torch.isfinite(values).all(1))
         _check_rows(s, "a weight that is not positive", s.w <= 0)

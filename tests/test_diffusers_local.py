@@ -18,6 +18,7 @@ from disco_samplers.integrations.diffusers import (
     DiscoScoreModel,
     LocalData,
     Near,
+    memory,
     probability_flow_log_prob,
 )
 from disco_samplers.integrations.diffusers.stack import stack_curve, stacked
@@ -213,3 +214,47 @@ def test_options_that_do_not_fit_are_named(options, message):
 def test_too_few_images_are_refused():
     with pytest.raises(ValueError, match="at least 50"):
         DiscoScoreModel.from_data(strokes(40, 0), locality="auto")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([torch.zeros(1, 8, 8).numpy(), torch.zeros(1, 8, 9).numpy()] * 30, "different shapes, .1, 8, 8. and .1, 8, 9."),
+        ((strokes(60, 0) * 127 + 128).to(torch.uint8), "give data / 127.5 - 1"),
+        ((strokes(60, 0) * 127 + 128).to(torch.uint8)[:, 0], "give data / 127.5 - 1"),
+        (strokes(60, 0) * 127 + 128, "not scaled"),
+        (torch.where(torch.arange(60)[:, None, None, None] == 3, torch.nan, strokes(60, 0)), "NaN"),
+        (strokes(60, 0).flatten(1), "whose pixels have neighbours"),
+    ],
+    ids=["sizes", "uint8", "uint8 without channels", "range", "NaN", "vectors"],
+)
+def test_images_that_are_none_are_refused_before_anything_is_read(data, message):
+    with pytest.raises(ValueError, match=message):
+        DiscoScoreModel.from_data(data, locality="auto")
+
+
+def test_channels_at_the_wrong_place_are_warned_of():
+    options = {"locality": "auto", "calibrate": False, "context_size": 64}
+    with pytest.warns(UserWarning, match="channels first"):
+        DiscoScoreModel.from_data(strokes(60, 0).permute(0, 2, 3, 1), **options)
+    with pytest.warns(UserWarning, match=r"8 channels of length 8.*data\[:, None\]"):
+        DiscoScoreModel.from_data(strokes(60, 0)[:, 0], **options)
+
+
+def test_pixels_beyond_a_schedulers_range_are_named(model):
+    wide = DiscoScoreModel.from_data(2 * strokes(60, 0), locality="auto", calibrate=False)
+    with pytest.raises(ValueError, match="clips samples"):
+        DiscoPipeline(wide, diffusers.DDIMScheduler())
+
+
+def test_too_little_memory_is_said_before_anything_is_read(monkeypatch):
+    monkeypatch.setattr(memory, "free", lambda device: 2**20)
+    with pytest.raises(MemoryError, match=r"60 images of 1 x 8 x 8 need about .* GiB .* there are 0.0 GiB free on cpu"):
+        DiscoScoreModel.from_data(strokes(60, 0), locality="auto")
+
+
+def test_the_need_grows_with_images_and_patches():
+    small = memory.needed(1000, (1, 32, 32), 1024)
+    assert memory.needed(4000, (1, 32, 32), 1024) > 2 * small
+    assert memory.needed(1000, (1, 32, 32), 65536) > 2 * small
+    assert memory.needed(1000, (3, 64, 64), 1024) > 8 * small

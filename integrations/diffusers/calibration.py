@@ -27,7 +27,7 @@ IMAGE_KNOTS = 12
 
 _IMAGE_RANGE = 0.02, 40.0
 
-_HELD_IMAGES = 64
+HELD_IMAGES = 64
 """Images that judge a stack: some ten thousands of pixels."""
 
 _TRIALS, _TRIED = 4, slice(3, 8, 2)
@@ -106,7 +106,7 @@ def held_out_weights(
 
 def held_out_images(count: int, parts: int, seed: int) -> tuple[Tensor, Tensor]:
     """Which of ``count`` images of one of some parts judge a stack, and which are read for that."""
-    held = max(2, min(_HELD_IMAGES // parts, round(_HELD_OUT * count)))
+    held = max(2, min(HELD_IMAGES // parts, round(_HELD_OUT * count)))
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")
     return order[:held], order[held:]
 

@@ -38,7 +38,7 @@ def checked_data(data: ArrayLike, counts: Tensor | None = None) -> Tensor:
     x = as_tensor(data, "data").detach().float()
     if x.ndim < 2:
         raise ValueError(f"data must have shape (N, d), (N, C, L) or (N, C, H, W), got {tuple(x.shape)}")
-    if pixels and x.ndim > 3:
+    if pixels and x.ndim > 2:
         raise ValueError("data holds pixels as uint8: give data / 127.5 - 1, which lies in [-1, 1]")
     if x.ndim == 4 and x.shape[3] in _COLOURS and min(x.shape[1:3]) > max(_COLOURS):
         height, width, channels = x.shape[1:]
@@ -69,12 +69,21 @@ def checked_images(x: Tensor, locality: object, share: object, config: dict[str,
     Raises:
         ValueError: if ``locality`` is unknown, the data have no neighbouring pixels or are too few, or options of the network
             are given, which is not asked.
+
+    Warns:
+        UserWarning: if they look like grey pictures without a channel.
     """
     if locality != "auto":
         raise ValueError(f'locality must be "auto" or None, got {locality!r}')
     if x.ndim not in (3, 4):
         raise ValueError(
             f"locality is of images (N, C, H, W) or series (N, C, L), whose pixels have neighbours; got {tuple(x.shape)}"
+        )
+    if x.ndim == 3 and x.shape[1] == x.shape[2] > max(_COLOURS):
+        warnings.warn(
+            f"data of shape {tuple(x.shape)} are read as series of {x.shape[1]} channels of length {x.shape[2]}: of grey "
+            "pictures give the channel, data[:, None]",
+            stacklevel=3,
         )
     if len(x) < FEW_IMAGES:
         raise ValueError(f"data has {len(x)} images; at least {FEW_IMAGES} are needed to read them patch by patch")

@@ -99,8 +99,8 @@ class LocalData:
         self.near, self.context_size, self.seed = near, context_size, seed
         self.images = data.unflatten(1, shape)
         self.exact = OptimalDenoiser(data.double(), counts)
-        some = slice(None) if data.shape[1] <= _MANY_PIXELS else slice(_FEW_ROWS)
-        self.linear = LinearBasis.above(data[some], math.inf, None if counts is None else counts[some])
+        some = linear_rows(*data.shape)
+        self.linear = LinearBasis.above(data[:some], math.inf, None if counts is None else counts[:some])
         self.scale = scale_of(data, counts)
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:
@@ -177,6 +177,11 @@ class LocalData:
         if self.counts is None:
             return patches, patches.new_zeros(len(patches))
         return patches, self.counts[image].log().to(patches)
+
+
+def linear_rows(count: int, size: int) -> int:
+    """How many of ``count`` images of so many pixels tell the linear answer."""
+    return count if size <= _MANY_PIXELS else min(count, _FEW_ROWS)
 
 
 def _near(places: list[int], reach: int | None, last: int) -> range:

@@ -28,6 +28,7 @@ from .data_checks import FEW, checked_data, checked_images, checked_labels
 from .data_score import DataScore
 from .local_data import Near
 from .measurement import Measurement
+from .memory import check_memory
 from .parameterization import VARIANCE_PRESERVING, parameterization
 
 _SMALL = 16
@@ -205,6 +206,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             config = {"context_size": _PATCHES} | config
             options = {name: config.get(name, 0) for name in ("context_size", "seed")}
             images = _image_shape(x.shape[1:])
+            check_memory(len(flat), images, config["context_size"], flat.device)
             near = nearest(flat, images, counts, **options) if calibrate else Near.of(images)
         if locality is None and len(flat) < 2 * basis.rank:
             raise ValueError(

@@ -1,0 +1,293 @@
+"""Are images drawn without training, patch by patch, like real ones and new?
+
+Every model draws from the same noise with the same scheduler, DPMSolverMultistep with Karras sigmas in 30 steps, and has read
+the same images. Drawn images are brought to the range of the data and judged beside images that no model has seen, as many of
+them for precision and recall (third neighbour), all of them otherwise.
+
+Sets: scikit-learn's digits of 8 x 8 (1,000 read, 797 judge); with --data FILE also the 10,000 test images of MNIST (LeCun,
+Cortes, Burges; CC BY-SA 3.0), an .npz of images (10000, 28, 28) in uint8 and labels: 5,000 read, 2,000 train the classifier,
+500 are the row "fresh data", 2,500 judge. The classifier of the 8 x 8 digits is trained on the images read, as there are no
+others.
+
+- DiscoScoreModel, patches: `from_data(images, locality="auto")`. DiscoScoreModel, whole images: the same without locality.
+- optimal denoiser: exact, of the images read. Wiener denoiser: the linear one of their mean and covariance.
+- one local softmax: the exact answer for patches of one size, from near each window; overlapping windows are averaged and
+  nothing is stacked; the size is the best at each noise level on 64 images left out (after Kamb, Ganguli, arXiv 2412.20292).
+- KDE: a bandwidth chosen by leave-one-out likelihood, in the basis of the whole-image model; drawn from directly.
+- U-Net: diffusers' UNet2DModel, trained by the denoising loss on the images read, for as much processor time as the patches
+  took to prepare, and for ten times that (or --unet-minutes).
+
+Feature space: 64 features of a small convolutional classifier (benchmarks/image_judge.py, seed 0). Frechet: squared, of
+Gaussians there; MMD^2 there (bandwidth: median distance of held-out images). precision and recall are in feature space, those
+of pixels beside. copied: share of images nearer to one that was read than all but 5 % of held-out images are; new images give
+0.05. entropy: of the classifier's mean prediction in nats (ten even classes 2.30), and the mean of each prediction's. r^2: how
+much of the variance of the longer trained U-Net's denoised held-out images the model explains, at noise .3, .6, 1.2 and 2.5.
+Times are of one processor core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from disco_samplers.integrations.diffusers import DiscoScoreModel, LocalData
+from image_judge import Classifier, agreement, judge
+from image_peers import Denoise, Predict, denoised, draw, of_denoiser, train, unet
+from matplotlib.figure import Figure
+from report import write
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from disco_samplers.reference import KDE, OptimalDenoiser
+
+LEVELS = (0.3, 0.6, 1.2, 2.5)
+KEPT_OUT = 64
+AT_ONCE = 100
+OURS, WHOLE, EQUAL, LONGER = (
+    "DiscoScoreModel, patches",
+    "DiscoScoreModel, whole images",
+    "U-Net, equal time",
+    "U-Net, ten times",
+)
+HEADER = [
+    "set",
+    "method",
+    "precision",
+    "recall",
+    "Fréchet",
+    "MMD²",
+    "precision, pixels",
+    "recall, pixels",
+    "copied",
+    "entropy",
+    "of each",
+    "r²",
+    "minutes of preparation",
+    "s an image",
+]
+PICTURE = Path(__file__).parent.parent / "docs" / "_static" / "images.png"
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass
+class Images:
+    """Images of one kind, (n, 1, H, W) in [-1, 1]: read, judging, and those that the classifier is trained on, with labels."""
+
+    name: str
+    read: Tensor
+    held_out: Tensor
+    classified: Tensor
+    labels: Tensor
+    held_labels: Tensor
+    fresh: Tensor | None = None
+
+    @classmethod
+    def small(cls) -> Images:
+        digits = load_digits()
+        images, labels = torch.from_numpy(digits.images).float()[:, None] / 8 - 1, torch.from_numpy(digits.target)
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        images, labels = images[order], labels[order]
+        return cls("8 x 8", images[:1000], images[1000:], images[:1000], labels[:1000], labels[1000:])
+
+    @classmethod
+    def of_file(cls, path: Path) -> Images:
+        with np.load(path) as found:
+            images, labels = (
+                torch.from_numpy(found["images"]).float()[:, None] / 127.5 - 1,
+                torch.from_numpy(found["labels"]).long(),
+            )
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        images, labels = images[order], labels[order]
+        rest = images[7000:7500]
+        return cls("28 x 28", images[:5000], images[7500:], images[5000:7000], labels[5000:7000], labels[7500:], rest)
+
+
+@dataclasses.dataclass
+class Method:
+    """What a method drew, what it made of noised held-out images (levels, m, 1, H, W), and its times."""
+
+    drawn: Tensor
+    denoised: Tensor | None = None
+    minutes: float = float("nan")
+    seconds: float = float("nan")
+
+
+class Comparison:
+    """Runs the methods on images of one kind; what each drew is kept in a folder, if there is one."""
+
+    def __init__(self, images: Images, count: int, cache: Path | None, minutes: list[float]) -> None:
+        self.images, self.count, self.minutes = images, count, minutes
+        self.cache = None if cache is None else cache / f"{images.name.replace(' ', '')}-{count}"
+        shape = (count, *images.read.shape[1:])
+        self.start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        self.some = images.held_out[:KEPT_OUT]
+        self.noise = torch.randn(self.some.shape, generator=torch.Generator().manual_seed(1))
+
+    @functools.cached_property
+    def patches(self) -> tuple[DiscoScoreModel, float]:
+        return timed(lambda: DiscoScoreModel.from_data(self.images.read, locality="auto"))
+
+    @functools.cached_property
+    def whole(self) -> tuple[DiscoScoreModel, float]:
+        return timed(lambda: DiscoScoreModel.from_data(self.images.read))
+
+    def run(self) -> dict[str, Method]:
+        makers = {
+            OURS: lambda: as_model(self.patches),
+            WHOLE: lambda: as_model(self.whole),
+            "optimal denoiser": self.exact,
+            "Wiener denoiser": lambda: (of_denoiser(self.patches[0].noised().answers()[-1]), 0.0),
+            "one local softmax": lambda: (of_denoiser(best_size(self.patches[0])), self.patches[1]),
+        }
+        found = {name: self.kept(name, lambda make=make: self.diffused(*make())) for name, make in makers.items()}
+        found["KDE, leave-one-out"] = self.kept("KDE", self.kernels)
+        equal = found[OURS].minutes
+        for name, minutes in zip((EQUAL, LONGER), self.minutes or [equal, 10 * equal], strict=True):
+            found[name] = self.kept(f"{name}, {minutes:.2f}", lambda minutes=minutes: self.trained(minutes))
+        found["images read"] = Method(self.images.read[: self.count])
+        if self.images.fresh is not None:
+            found["fresh data"] = Method(self.images.fresh[: self.count])
+        return found
+
+    def kept(self, name: str, make: Callable[[], Method]) -> Method:
+        path = None if self.cache is None else self.cache / f"{name}.pt"
+        if path is not None and path.exists():
+            return Method(**torch.load(path))
+        made = make()
+        print(f"{self.images.name}, {name}: {made.minutes:.2f} min, {made.seconds:.2f} s an image", flush=True)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(vars(made), path)
+        return made
+
+    @torch.no_grad()
+    def diffused(self, predict: Predict, seconds: float) -> Method:
+        drawn, drawing = timed(lambda: torch.cat([draw(predict, part) for part in self.start.split(AT_ONCE)]))
+        clean = torch.stack([denoised(predict, self.some, sigma, self.noise) for sigma in LEVELS])
+        return Method(drawn, clean, seconds / 60, drawing / self.count)
+
+    def exact(self) -> tuple[Predict, float]:
+        exact = OptimalDenoiser(self.images.read.flatten(1).double())
+        return of_denoiser(lambda y, sigma: exact(y.double(), sigma).to(y.dtype)), 0.0
+
+    def kernels(self) -> Method:
+        whole, generator = self.whole[0], torch.Generator().manual_seed(0)
+        basis = whole.basis
+        kde, preparing = timed(lambda: KDE(whole.data.double(), "loo"))
+        white = torch.randn(self.count, len(basis.rest_variances), generator=generator)
+        outside = (white * basis.rest_variances.sqrt()) @ basis.rest_components
+        inside, drawing = timed(lambda: basis.lift(kde.sample(self.count, generator=generator).float()))
+        return Method((inside + outside).view_as(self.start), None, preparing / 60, drawing / self.count)
+
+    def trained(self, minutes: float) -> Method:
+        network = unet(self.images.read.shape[-1])
+        steps, seconds = timed(lambda: train(network, self.images.read, minutes))
+        print(f"U-Net of {sum(p.numel() for p in network.parameters()):,} parameters: {steps} steps", flush=True)
+        return self.diffused(*as_model((network, seconds)))
+
+
+def table(
+    images: Images, methods: dict[str, Method], classifier: Classifier
+) -> tuple[list[list[str]], list[dict[str, object]]]:
+    rows, raw = [], []
+    theirs = methods[LONGER].denoised
+    for name, method in methods.items():
+        found = judge(method.drawn, images.read, images.held_out, classifier)
+        same = [] if method.denoised is None else [agreement(*pair) for pair in zip(theirs, method.denoised, strict=True)]
+        times = ["" if math.isnan(value) else f"{value:.2g}" for value in (method.minutes, method.seconds)]
+        figures = [f"{value:.3g}" if abs(value) >= 5e-3 else f"{value:.1g}" for value in dataclasses.astuple(found)]
+        rows.append([images.name, name, *figures, " ".join(f"{value:.2f}" for value in same), *times])
+        raw.append(
+            {
+                "set": images.name,
+                "method": name,
+                **vars(found),
+                "agreement": same,
+                "minutes": method.minutes,
+                "seconds": method.seconds,
+            }
+        )
+    return rows, raw
+
+
+def picture(images: Images, methods: dict[str, Method]) -> None:
+    """Real ones, ours, those of the U-Net and of whole images, eight by five."""
+    panels = {
+        "real digits": images.held_out,
+        "drawn patch by patch, no training": methods[OURS].drawn,
+        "drawn by a U-Net trained as long": methods[EQUAL].drawn,
+        "drawn from whole images, no training": methods[WHOLE].drawn,
+    }
+    figure = Figure(figsize=(9.6, 3.3), layout="constrained")
+    for axis, (title, shown) in zip(figure.subplots(1, 4), panels.items(), strict=True):
+        framed = torch.nn.functional.pad(shown[:40, 0].clamp(-1, 1), (1, 1, 1, 1), value=-1.0)
+        axis.imshow(torch.cat([torch.cat(list(row)) for row in framed.split(8)], 1), cmap="gray_r", vmin=-1, vmax=1)
+        axis.set_title(title, fontsize=8)
+        axis.axis("off")
+    figure.savefig(PICTURE, dpi=100)
+
+
+def as_model(made: tuple[torch.nn.Module, float]) -> tuple[Predict, float]:
+    model, seconds = made
+    return lambda sample, t: model(sample, t).sample, seconds
+
+
+def best_size(model: DiscoScoreModel) -> Denoise:
+    """The exact answer for patches of the one size that is best at the level nearest to each, of those of a model."""
+    local, sigmas = model.noised(), model.log_sigma[0].exp().tolist()
+    known, out = local.data[KEPT_OUT:], local.data[:KEPT_OUT]
+    options = {"near": local.near, "context_size": local.context_size, "seed": local.seed}
+    trial = LocalData(known, local.shape, local.stack, **options)
+    generator, best = torch.Generator().manual_seed(1), []
+    for sigma in sigmas:
+        y = out + sigma * torch.randn(out.shape, generator=generator)
+        losses = [float((trial.by_windows(y, sigma, size) - out).square().mean()) for size in local.near.sizes]
+        best.append(local.near.sizes[int(np.argmin(losses))])
+    print("size at each level: " + ", ".join(f"{sigma:.2f}: {size}" for sigma, size in zip(sigmas, best, strict=True)))
+    logs = np.log(sigmas)
+    return lambda y, sigma: local.by_windows(y, sigma, best[int(np.abs(logs - np.log(sigma)).argmin())])
+
+
+def timed(make: Callable[[], T]) -> tuple[T, float]:
+    """What is made, and the seconds of processor time that it took."""
+    started = time.process_time()
+    return make(), time.process_time() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, metavar="FILE", help=".npz of digits of 28 x 28")
+    parser.add_argument("--drawn", type=int, default=500, help="images drawn by each method (default: %(default)s)")
+    parser.add_argument(
+        "--unet-minutes", type=float, nargs=2, default=[], help="instead of our preparation time and ten times that"
+    )
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where what was drawn is kept")
+    options = parser.parse_args()
+    started = time.time()
+    kinds = [Images.small(), *([] if options.data is None else [Images.of_file(options.data)])]
+    rows, raw, judges = [], [], []
+    for images in kinds:
+        methods = Comparison(images, options.drawn, options.cache, options.unet_minutes).run()
+        classifier = Classifier.trained(images.classified, images.labels)
+        judges.append(f"{100 * classifier.accuracy(images.held_out, images.held_labels):.1f} % of digits of {images.name}")
+        found = table(images, methods, classifier)
+        rows += found[0]
+        raw += found[1]
+        if options.data is not None and images is kinds[-1]:
+            picture(images, methods)
+        about = __doc__.split("\n", 1)[1].strip()
+        about += f"\n\n{options.drawn} images drawn by each. The classifier tells {', '.join(judges)} that have judged."
+        write("diffusers_images", "Images drawn without training", about, HEADER, rows, raw, started)
+
+
+if __name__ == "__main__":
+    main()

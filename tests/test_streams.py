@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -72,6 +73,25 @@ def test_density_of_parts(here, capsys):
     assert {path: path.stat().st_mtime_ns for path in Path("out").glob("part-*")} == written
     err = run(capsys, "density", "part-*.parquet", "--index", "id", "--out", "out/", *SMALL, "--seed", "1", status=1)
     assert "out holds results of another run (of other settings): remove it" in err
+
+
+def test_weights_and_missing_cells(here, capsys):
+    """The mean is weighted by the rows' weights; rows that lack cells are counted, and answered by those that they have."""
+    x, w = here.copy(), np.random.default_rng(1).gamma(1.0, size=100)
+    x[3, 1] = np.nan
+    for k, rows in enumerate((slice(0, 30), slice(30, 100))):
+        pq.write_table(pa.table({"a": x[rows, 0], "b": x[rows, 1], "w": w[rows]}), f"weighted-{k}.parquet")
+    told = json.loads(run(capsys, "density", "weighted-*.parquet", "--row-weights", "w", "--json", "--out", "out/", *SMALL))
+    found = read("out")
+    assert (told["rows"], told["lacking"], told["training"]["rows"], found.column_names) == (
+        100,
+        1,
+        100,
+        ["a", "b", "log_prob"],
+    )
+    assert told["mean_log_prob"] == pytest.approx(np.average(found["log_prob"], weights=w))
+    known = DiscoDensity(context_size=64).fit(x, sample_weight=w).score_training_samples()
+    np.testing.assert_allclose(found["log_prob"], known, atol=1e-6)
 
 
 def test_detect_in_parts(here, capsys):

@@ -294,6 +294,24 @@ particles = 400
     assert "left" in capsys.readouterr().err
 
 
+def test_a_uniform_density_between_walls_is_uniform_on_the_nodes():
+    x = (torch.arange(4000, dtype=torch.float64) + 0.5) / 800
+    for shape, off in (("cic", 0.0), ("quadratic", 1 / 12)):
+        density = deposit(stencil(x, LINE, shape), torch.full_like(x, 1 / 800), LINE)
+        assert float((density - 1).abs().max()) == pytest.approx(off, abs=1e-4)
+        torch.testing.assert_close(density[2:-2], torch.ones(7, dtype=torch.float64), atol=1e-4, rtol=0)
+
+
+def test_panels_of_walls_and_entropy_want_what_they_show(tmp_path):
+    result = plasma(Walls(), n=200).run(3, progress=False)
+    result.plot(str(tmp_path / "walls.png"), panels=["drop", "walls"], exact={"potential_drop": lambda t: 2.1})
+    assert (tmp_path / "walls.png").exists()
+    with pytest.raises(ValueError, match="needs a run with entropy_every="):
+        result.plot(panels=["entropy"])
+    with pytest.raises(ValueError, match="needs a run between walls"):
+        plasma(None, n=200).run(1, progress=False).plot(panels=["drop"])
+
+
 def test_theories_of_the_drop_agree_on_what_they_share():
     # The pre-sheath's drop of 0.854 leaves a density and, with the flux of all ions, a speed above that of Bohm at the edge.
     flux = 2 * 0.5410442 / math.pi * math.sqrt(2)

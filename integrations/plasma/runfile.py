@@ -96,7 +96,7 @@ def read_run(source: str, *, device: torch.device | str = "cpu", distributed: bo
 
     Example:
         >>> read_run("landau-0.5").simulation.grid
-        Grid(length=12.566370614359172, cells=64)
+        Grid(length=12.566370614359172, cells=64, periodic=True)
     """
     path = Path(source)
     if path.suffix == ".toml" and not path.is_file():

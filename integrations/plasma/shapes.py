@@ -27,7 +27,8 @@ def stencil(x: Tensor, grid: Grid, shape: Shape = "cic", offset: float = 0.0) ->
     With :math:`u` the distance to a node in cells, cloud-in-cell is :math:`1-|u|` on two nodes, quadratic is
     :math:`3/4-u^2` on the nearest node and :math:`(3/2-|u|)^2/2` on its neighbours.
     A quadratic particle that is nearer than half a cell to an end of the line is cloud-in-cell: the share of the node that is
-    not there goes to the first two, so that its place is kept.
+    not there goes to the first two, so that its place is kept. A uniform density then reads 8 % high at the end and 4 % low
+    beside it, which is even with "cic".
 
     Arguments:
         x: positions (n,).

@@ -55,6 +55,8 @@ def plot_result(
         raise ValueError(f"exact names no column: {', '.join(sorted(unknown))}; there are {', '.join(history)}")
     if not panels or not set(panels) <= set(_PANELS):
         raise ValueError(f"panels must be some of {', '.join(_PANELS)}, got {list(panels)}")
+    if "potential_drop" not in history and (walled := {"drop", "walls"} & set(panels)):
+        raise ValueError(f"the panel {min(walled)!r} needs a run between walls")
     names = [s.name for s in all_species]
     if species is not None and species not in names:
         raise ValueError(f"species must be one of {', '.join(names)}, got {species!r}")

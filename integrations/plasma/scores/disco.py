@@ -44,7 +44,8 @@ class DiscoScore:
     Arguments:
         model: the network; by default the shipped "velocities", the same in any frame, as velocity space has no axes.
         keys: the most particles of a cell that the network is shown, chosen at random but the same way at every call; all of
-            them if not given. With keys the cost is O(n keys), else O(n m) for cells of m particles.
+            them if not given. With keys the cost is O(n keys), else O(n m) for cells of m particles, a key at half the price
+            as scores at particles that are shown come with their encoding.
         adapt: steps of label-free adaptation in each cell at each call; see :func:`disco_samplers.estimate.adapt`. Slow: for
             the case of one cell.
         calibrate: whether scores are brought to keep the moment identities of any distribution; see
@@ -106,7 +107,8 @@ class DiscoScore:
         many = (~few[cell]).nonzero().squeeze(1)
         if len(many) == 0:
             return log_prob, score
-        if self.keys is None and not self.adapt and not density and v.shape[1] > 1:
+        all_shown = self.keys is None or int(torch.bincount(cell[many]).max()) <= self.keys
+        if all_shown and not self.adapt and not density and v.shape[1] > 1:
             score[many] = self._at_samples(v[many], w[many], cell[many], num_cells)
             return log_prob, score
         context, count = self._contexts(cell[many], num_cells)

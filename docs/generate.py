@@ -40,6 +40,7 @@ GALLERY = {
     "evidence": "Two models of a famous data set: evidence and Bayes factor from chains, beside quadrature.",
     "two_experiments": "Michelson's series of the speed of light: tensions, posteriors of two modes, and a test of two runs.",
     "diffusers": "A data set as a diffusion model, and as a hook that steers a trained one.",
+    "images": "Digits and a texture read patch by patch: new images without training.",
     "plasma_two_stream": "A two-stream instability, with and without collisions.",
     "plasma_collisions": "Relaxation without space, beside exact solutions.",
     "plasma_species": "Electrons and ions: equilibration, beams, resistivity and a sound wave, beside theory.",

@@ -25,8 +25,7 @@ _PRINTED = {
 
 def add(commands: Any) -> None:
     """Declares the subcommand."""
-    example = "disco plasma list\ndisco plasma run two-stream --out two-stream\n"
-    example += "torchrun --nproc-per-node 4 -m disco_samplers.cli plasma run two-stream-landau"
+    example = "disco plasma list\ndisco plasma run two-stream --out two-stream"
     command = commands.add_parser("plasma", help="particle simulations of a plasma from run files", **ending(example, _PRINTED))
     actions = command.add_subparsers(required=True, metavar="ACTION")
     run_command = actions.add_parser("run", help="run a file or a named problem", **ending(example, _PRINTED))

@@ -89,7 +89,8 @@ class DiscoDenoiser(nn.Module):
         """Encodes clean samples once and returns the estimate of their blurred law.
 
         Arguments:
-            samples: (n, d), clean; numpy, torch, a data frame, or :class:`~disco_samplers.Draws`.
+            samples: (n, d), clean; numpy, torch, a data frame, or :class:`~disco_samplers.Draws`. Rows of an array count as often
+                as they are there, as pixels of one colour do; those of draws for what they are worth.
             noise: standard deviation of the noise in every column, in the data's units.
             weights: (n,), not negative, of any sum.
 
@@ -98,17 +99,21 @@ class DiscoDenoiser(nn.Module):
             ValueError: if samples hold NaN, are fewer than two, or more than 2^14, or noise is not positive.
         """
         check_positive("noise", noise)
-        draws = samples if isinstance(samples, Draws) else None
-        if draws is None:
+        counts: Tensor | None = None
+        if isinstance(samples, Draws):
+            if weights is not None:
+                raise ValueError("weights are given twice: the draws have their own")
+            rows, counts = samples.counts()
+            samples.warn()
+        else:
             table, names = as_table(samples, "samples")
-            x, _ = check_samples(samples if isinstance(samples, Tensor) else table.numpy(), None, self.device)
-            if x.ndim != 2:
-                raise ValueError(f"samples must have shape (n, d), got {tuple(x.shape)}: condition on one data set at a time")
-            draws = Draws(x.detach(), weights=weights, names=names)
-        elif weights is not None:
-            raise ValueError("weights are given twice: the draws have their own")
-        rows, counts = draws.counts()
-        draws.warn()
+            rows, _ = check_samples(samples if isinstance(samples, Tensor) else table.numpy(), None, self.device)
+            if rows.ndim != 2:
+                raise ValueError(
+                    f"samples must have shape (n, d), got {tuple(rows.shape)}: condition on one data set at a time"
+                )
+            if weights is not None:
+                rows, counts = Draws(rows.detach(), weights=weights, names=names).counts()
         if len(rows) > MAX_ROWS:
             raise ValueError(f"samples has {len(rows)} rows; at most {MAX_ROWS} are supported: condition on a random subset")
         where = self.device

@@ -89,8 +89,8 @@ class DiscoDenoiser(nn.Module):
         """Encodes clean samples once and returns the estimate of their blurred law.
 
         Arguments:
-            samples: (n, d), clean; numpy, torch, a data frame, or :class:`~disco_samplers.Draws`. Rows of an array count as often
-                as they are there, as pixels of one colour do; those of draws for what they are worth.
+            samples: (n, d), clean; numpy, torch, a data frame, or :class:`~disco_samplers.Draws`. Rows of an array count as
+                often as they are there, as pixels of one colour do; those of draws for what they are worth.
             noise: standard deviation of the noise in every column, in the data's units.
             weights: (n,), not negative, of any sum.
 

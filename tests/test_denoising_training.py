@@ -56,11 +56,12 @@ def test_the_loss_is_least_at_the_truth():
 
 
 def test_it_learns_and_leaves_weights_that_are_read(tmp_path):
-    steps = train_denoiser(MODEL, DATA, tmp_path, minutes=0.05, progress=False)
+    steps = train_denoiser(MODEL, DATA, tmp_path, minutes=0.05, seed=0, progress=False)
     with open(tmp_path / "losses.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == steps > 5
     samples = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     assert DiscoDenoiser.from_pretrained(tmp_path).condition(samples, 0.5).denoise(samples).isfinite().all()
-    again = train_denoiser(MODEL, DATA, tmp_path / "on", minutes=0.02, start=tmp_path / "model.safetensors", progress=False)
+    start = tmp_path / "model.safetensors"
+    again = train_denoiser(MODEL, DATA, tmp_path / "on", minutes=0.02, seed=1, start=start, progress=False)
     assert again > 0

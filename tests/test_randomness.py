@@ -60,8 +60,12 @@ OWN_CONVENTION = {
     "Landau.__call__": "as a run calls it, whose generator it is",
     "MultispeciesLandau.rates": "as a run calls it, whose generator it is",
     "Homogeneous": "is saved with its seed",
+    "Reservoir": "is merged with others of its seed",
     "Simulation": "is saved with its seed",
+    "TableSummary": "is merged with others of its seed",
     "TrainingConfig": "is saved with its seed",
+    "fit": "is merged with others of its seed",
+    "summarise_part": "is merged with others of its seed",
 }
 """What takes one of the two, and why. What requires one is no entry point: it goes on with its caller's."""
 
@@ -77,8 +81,10 @@ def public_callables():
                 continue
             if inspect.isfunction(found):
                 yield name, found
-            # Not what is asked of others, nor plain records.
-            elif inspect.isclass(found) and not (getattr(found, "_is_protocol", False) or issubclass(found, (tuple, Warning))):
+            # Not what is asked of others, plain records, nor errors.
+            elif inspect.isclass(found) and not (
+                getattr(found, "_is_protocol", False) or issubclass(found, (tuple, Exception))
+            ):
                 yield name, found
                 own = [name for name, value in vars(found).items() if name == "__call__" or not name.startswith("_")]
                 yield from ((f"{name}.{one}", getattr(found, one)) for one in own if inspect.isroutine(getattr(found, one)))

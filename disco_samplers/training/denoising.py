@@ -58,8 +58,8 @@ def train_denoiser(
     out: str | os.PathLike[str],
     *,
     minutes: float,
+    seed: int,
     start: str | os.PathLike[str] | None = None,
-    seed: int = 0,
     progress: bool = True,
 ) -> int:
     """Trains for some minutes, with rates that fall to zero over the second half, and returns the number of steps.
@@ -72,8 +72,8 @@ def train_denoiser(
         data: what it is trained on.
         out: folder.
         minutes: how long.
-        start: weights to begin with.
         seed: of the first weights and the data.
+        start: weights to begin with.
         progress: whether to show a progress bar.
     """
     with torch.random.fork_rng(devices=[]):

@@ -339,7 +339,7 @@ class Simulation:
         try:
             yield
         finally:
-            if self.state.electric.is_cuda:
+            if self.state.electric.is_cuda and torch.cuda.is_available():
                 torch.cuda.synchronize(self.state.electric.device)
             self.seconds[what] += time.perf_counter() - start
 

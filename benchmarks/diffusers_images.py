@@ -4,7 +4,7 @@ Every model draws from the same noise with the same scheduler, DPMSolverMultiste
 the same images. Drawn images are brought to the range of the data and judged beside images that no model has seen, as many of
 them for precision and recall (third neighbour), all of them otherwise.
 
-Sets: scikit-learn's digits of 8 x 8 (1,000 read, 797 judge); with --data FILE also the 10,000 test images of MNIST (LeCun,
+Sets: scikit-learn's digits of 8 x 8 (1,000 read, 797 judge); with --data FILE instead the 10,000 test images of MNIST (LeCun,
 Cortes, Burges; CC BY-SA 3.0), an .npz of images (10000, 28, 28) in uint8 and labels: 5,000 read, 2,000 train the classifier,
 500 are the row "fresh data", 2,500 judge. The classifier of the 8 x 8 digits is trained on the images read, as there are no
 others.
@@ -272,7 +272,7 @@ def timed(make: Callable[[], T]) -> tuple[T, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, metavar="FILE", help=".npz of digits of 28 x 28")
+    parser.add_argument("--data", type=Path, metavar="FILE", help=".npz of digits of 28 x 28 instead of those of 8 x 8")
     parser.add_argument("--drawn", type=int, default=500, help="images drawn by each method (default: %(default)s)")
     parser.add_argument(
         "--unet-minutes", type=float, nargs=2, default=[], help="instead of our preparation time and ten times that"
@@ -280,7 +280,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where what was drawn is kept")
     options = parser.parse_args()
     started = time.time()
-    kinds = [Images.small(), *([] if options.data is None else [Images.of_file(options.data)])]
+    kinds = [Images.small() if options.data is None else Images.of_file(options.data)]
+    result = "diffusers_images" if options.data is None else "diffusers_images_file"
     rows, raw, judges = [], [], []
     for images in kinds:
         methods = Comparison(images, options.drawn, options.cache, options.unet_minutes).run()
@@ -293,7 +294,7 @@ def main() -> None:
             picture(images, methods)
         about = __doc__.split("\n", 1)[1].strip()
         about += f"\n\n{options.drawn} images drawn by each. The classifier tells {', '.join(judges)} that have judged."
-        write("diffusers_images", "Images drawn without training", about, HEADER, rows, raw, started)
+        write(result, "Images drawn without training", about, HEADER, rows, raw, started)
 
 
 if __name__ == "__main__":

@@ -100,11 +100,11 @@ def picture(path: str, shown: list[tuple[str, list[tuple[str, Tensor]]]]) -> Non
     """Draws for each kind what is known, two draws, their mean and the truth, of the first images."""
     titles = [title for title, _ in shown[0][1]]
     figure, axes = plt.subplots(len(shown), len(titles), figsize=(2.2 * len(titles), 1.5 * len(shown)), dpi=110)
-    for row, (kind, images) in zip(axes, shown, strict=True):
+    for number, (row, (kind, images)) in enumerate(zip(axes, shown, strict=True)):
         for axis, (title, strip) in zip(row, images, strict=True):
             axis.imshow(torch.cat(list(strip[:3, 0]), 1), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
-            if row is axes[0]:
+            if not number:
                 axis.set_title(title, fontsize=10)
         row[0].set_ylabel(kind, fontsize=10)
     figure.tight_layout()

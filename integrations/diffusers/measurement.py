@@ -107,7 +107,7 @@ class Measurement:
         """
         if not noise > 0:
             raise ValueError(f"noise must be positive where every pixel is known, got {noise}")
-        return cls.of_pixels(images, torch.ones_like(images, dtype=torch.bool), noise)
+        return cls.of_pixels(images, torch.ones_like(images[:1], dtype=torch.bool), noise)
 
     def guided(self, denoise: Callable[[Tensor], Tensor], y: Tensor, sigma: float, scale: float) -> Tensor:
         r"""The denoised images given the measurement, (B, C, H, W), of y at noise level ``sigma``.

@@ -110,3 +110,39 @@ def full_disk(monkeypatch):
 @pytest.fixture
 def rng():
     return torch.Generator().manual_seed(0)
+
+
+LONG_MODULES = frozenset(
+    [
+        "adaptation",
+        "app",
+        "conditional_groups",
+        "conditionals",
+        "corner",
+        "detect",
+        "diffusers_schedulers",
+        "evidence",
+        "gpu_script",
+        "information",
+        "merging",
+        "missing_supports",
+        "posterior_as_prior",
+        "pyro_evidence",
+        "pyro_kernel",
+        "regions",
+        "sharding",
+        "sklearn",
+        "stein",
+        "streams",
+        "supports",
+        "tension",
+        "two_sample",
+    ]
+)
+"""Modules that take minutes together on a slow machine: all of their tests are marked slow."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem.removeprefix("test_") in LONG_MODULES:
+            item.add_marker(pytest.mark.slow)

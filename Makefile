@@ -45,7 +45,7 @@ notebooks: $(VENV)/.installed  ## in short mode, without saving
 bounds:  ## the tests with the lowest Python and the lowest versions, in .venv-bounds, where that Python is
 	sh tests/check_bounds.sh
 
-release: lint types test-all  ## all tests, then dist/: sdist and wheel, checked, and tried on every supported Python that is there
+release: lint types test-all notebooks  ## all tests and notebooks, then dist/: sdist and wheel, checked, and tried on every supported Python that is there
 	sh tests/check_release.sh
 
 wheel: $(VENV)/.installed  ## a wheel in an empty environment, core only

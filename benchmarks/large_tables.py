@@ -194,11 +194,11 @@ def main() -> None:
     options = parser.parse_args()
     started = time.time()
     torch.set_num_threads(1)
+    run = engines(1_000_000, 1024) if options.full else []
     sizes = [256, 1024] if options.quick else [256, 1024, 4096, 16384, 32768]
     contexts = by_context(sizes, 512 if options.quick else 16384 if options.full else 2048, 900.0 if options.full else 60.0)
     rows = [10_000] if options.quick else [1_000_000, 10_000_000] if options.full else [50_000, 200_000]
     used = memory(rows, 256)
-    run = engines(rows[0], 1024) if options.full else []
     table = [
         [
             f"{row['context']:,}",

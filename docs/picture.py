@@ -79,7 +79,7 @@ def supports() -> None:
             panel.plot(x, density, color=color, label=label, lw=2)
         panel.plot(inside, law.log_prob(inside).exp(), color=DARK, ls="--", label="truth")
         panel.plot(rows[:200], torch.full((200,), -0.03), "|", color=DARK, alpha=0.4)
-        panel.set(xlim=(low, high), ylim=(-0.06, 4.0 if support == "unit" else None))
+        panel.set(xlim=(low, high), ylim=(-0.06, 4.0 if support == "unit" else None), xlabel="x", ylabel="density")
         panel.set_title(name, fontsize=16)
         panel.legend(frameon=False, fontsize=11)
     figure.savefig(Path(__file__).parent / "_static" / "supports.png", dpi=100)

@@ -112,37 +112,11 @@ def rng():
     return torch.Generator().manual_seed(0)
 
 
-LONG_MODULES = frozenset(
-    [
-        "adaptation",
-        "app",
-        "conditional_groups",
-        "conditionals",
-        "corner",
-        "detect",
-        "diffusers_schedulers",
-        "evidence",
-        "gpu_script",
-        "information",
-        "merging",
-        "missing_supports",
-        "posterior_as_prior",
-        "pyro_evidence",
-        "pyro_kernel",
-        "regions",
-        "sharding",
-        "sklearn",
-        "stein",
-        "streams",
-        "supports",
-        "tension",
-        "two_sample",
-    ]
-)
-"""Modules that take minutes together on a slow machine: all of their tests are marked slow."""
+LONG = frozenset((Path(__file__).parent / "slow.txt").read_text().splitlines())
+"""Tests that were measured to take two seconds or more."""
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.stem.removeprefix("test_") in LONG_MODULES:
+        if item.nodeid in LONG:
             item.add_marker(pytest.mark.slow)

@@ -159,6 +159,16 @@ def test_it_is_saved_and_loaded(tmp_path, samples):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
+def test_what_becomes_of_the_model_changes_no_estimate(samples):
+    denoiser = DiscoDenoiser.from_pretrained()
+    estimate = denoiser.condition(samples, 0.5)
+    before = estimate.log_prob(samples[:3])
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.zero_()
+    torch.testing.assert_close(estimate.log_prob(samples[:3]), before, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("noise", "points", "message"),
     [

@@ -141,6 +141,12 @@ def test_a_data_set_in_folders(tmp_path):
     assert values == [[20.0, 20.0, 2020.0], [21.0, 21.0, 2021.0]]
 
 
+def test_a_pattern_that_finds_nothing_is_named_among_others_that_do(tmp_path):
+    write(tmp_path / "a.parquet", np.zeros((2, 2)))
+    with pytest.raises(FileNotFoundError, match=r"no file at .*none-\*\.csv"):
+        files.find_parts([tmp_path, tmp_path / "none-*.csv"])
+
+
 def test_numbers_of_every_kind(tmp_path):
     """Whole numbers, decimals, text and missing cells in parts of one table are numbers; text that is none is named."""
     kinds = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,9 @@ class DiscoDenoiser(nn.Module):
             raise ValueError(f"samples has {len(rows)} rows; at most {MAX_ROWS} are supported: condition on a random subset")
         where = self.device
         counts = None if counts is None else counts.to(where)
-        return NoisedEstimate(
-            DenoisingEstimator(self.network, rows.clone().to(where), float(noise), counts), float(noise), where
-        )
+        # The estimate keeps a network of its own: what becomes of the model later changes no answer.
+        estimator = DenoisingEstimator(copy.deepcopy(self.network), rows.clone().to(where), float(noise), counts)
+        return NoisedEstimate(estimator, float(noise), where)
 
 
 class NoisedEstimate:

@@ -13,7 +13,7 @@ from disco_samplers.model import TILE, DenoiserNetwork, NoiseUnits, Spread
 _SIGNAL = 0.02
 """Variance of a direction, in units of the noise's, from which on the network is asked about it."""
 
-_MOST_DIRECTIONS = 64
+_MOST_DIRECTIONS = 50
 """Directions, at most, that the network is asked about: the most that it was trained on."""
 
 

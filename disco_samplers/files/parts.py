@@ -61,7 +61,7 @@ def find_parts(source: str | Path | Sequence[str | Path]) -> list[Part]:
     """The files of a table: of a path, a pattern, the folder of a data set, or several of these.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if one of them names none.
 
     Example:
         >>> import tempfile
@@ -76,13 +76,14 @@ def find_parts(source: str | Path | Sequence[str | Path]) -> list[Part]:
         path = Path(one)
         if path.is_dir():
             inside = [file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path))]
-            found += [(file, path) for file in _in_order(inside)]
+            files = [(file, path) for file in _in_order(inside)]
         elif path.exists():
-            found.append((path, None))
+            files = [(path, None)]
         else:
-            found += [(Path(name), None) for name in _in_order(map(Path, glob.glob(str(path), recursive=True)))]
-        if not found:
+            files = [(Path(name), None) for name in _in_order(map(Path, glob.glob(str(path), recursive=True)))]
+        if not files:
             raise FileNotFoundError(f"no file at {one}" + " in the folder" * path.is_dir())
+        found += files
     return [Part(path, number, root) for number, (path, root) in enumerate(dict(found).items())]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -101,7 +102,7 @@ def train_denoiser(
                 averaged.update_parameters(network)
                 step += 1
                 row = {"step": step, "family": batch.family, "loss": f"{loss:.5g}"}
-                tried(lambda row=row: append(folder / "losses.csv", row))  # type: ignore[misc]
+                tried(partial(append, folder / "losses.csv", row))
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     tried(save)
                     saved = time.monotonic()

@@ -13,7 +13,7 @@ from disco_samplers.model import DiScoFormerConfig
 from .basis import Coordinates, LinearBasis
 from .calibration import IMAGE_KNOTS, KNOTS, held_out_images, held_out_stack, held_out_weights, knots
 from .local_data import LocalData, Near
-from .noised_data import NoisedData, weight_curve
+from .noised_data import NoisedData
 from .stack import stack_curve
 from .trajectory import Noised, trajectory_noise
 
@@ -213,7 +213,8 @@ class DataScore(nn.Module):
             return self._local(rows, counts)
         assert self.weight is not None
         at = _row(label)
-        return NoisedData(self.disco, rows, weight_curve(self.log_sigma[at], self.weight[at]), counts, **self._context)
+        weight = stack_curve(self.log_sigma[at], self.weight[at, :, None])
+        return NoisedData(self.disco, rows, lambda sigma: weight(sigma)[0], counts, **self._context)
 
     def _local(self, rows: Tensor, counts: Tensor | None) -> LocalData:
         assert self._near is not None

@@ -99,8 +99,9 @@ class LocalData:
         self.near, self.context_size, self.seed = near, context_size, seed
         self.images = data.unflatten(1, shape)
         self.exact = OptimalDenoiser(data.double(), counts)
-        some = linear_rows(*data.shape)
-        self.linear = LinearBasis.above(data[:some], math.inf, None if counts is None else counts[:some])
+        # Spread over all of them: images often come in an order.
+        some = slice(None, None, -(-len(data) // linear_rows(*data.shape)))
+        self.linear = LinearBasis.above(data[some], math.inf, None if counts is None else counts[some])
         self.scale = scale_of(data, counts)
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:
@@ -180,7 +181,7 @@ class LocalData:
 
 
 def linear_rows(count: int, size: int) -> int:
-    """How many of ``count`` images of so many pixels tell the linear answer."""
+    """How many of ``count`` images of so many pixels tell the linear answer, at most."""
     return count if size <= _MANY_PIXELS else min(count, _FEW_ROWS)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
@@ -159,19 +158,3 @@ class NoisedData:
         rows, times = evenly(order[:, None], self.counts[order], m)[:, 0].unique(return_counts=True)
         worth = m / (1 + m * (1 / float(self.counts.sum()) - 1 / n))
         return rows, times * (min(worth, len(rows)) / m)
-
-
-def weight_curve(log_sigma: Tensor, weight: Tensor) -> Callable[[float], float]:
-    """The weight at any level from its knots (K,): linear in log sigma, constant below the knots and one above."""
-    xs, ws = log_sigma.double().tolist(), weight.double().tolist()
-
-    def at(sigma: float) -> float:
-        x = math.log(sigma)
-        if x <= xs[0]:
-            return float(ws[0])
-        for left, right, low, high in zip(xs[:-1], xs[1:], ws[:-1], ws[1:], strict=True):
-            if x <= right:
-                return float(low + (high - low) * (x - left) / (right - left))
-        return 1.0
-
-    return at

@@ -76,7 +76,7 @@ def find_parts(source: str | Path | Sequence[str | Path]) -> list[Part]:
         path = Path(one)
         if path.is_dir():
             inside = [file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path))]
-            files = [(file, path) for file in _in_order(inside)]
+            files: list[tuple[Path, Path | None]] = [(file, path) for file in _in_order(inside)]
         elif path.exists():
             files = [(path, None)]
         else:

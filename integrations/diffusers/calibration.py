@@ -12,8 +12,9 @@ from tqdm import tqdm
 from disco_samplers.estimators import shuffled
 from disco_samplers.reference import OptimalDenoiser
 
-from .data_checks import scale_of
+from .data_checks import JUDGES, scale_of
 from .local_data import LocalData, Near
+from .repeats import warn_of_repeats
 from .stack import stacked
 
 KNOTS = 9
@@ -26,9 +27,6 @@ IMAGE_KNOTS = 12
 """The same for images that are read patch by patch."""
 
 _IMAGE_RANGE = 0.02, 40.0
-
-HELD_IMAGES = 64
-"""Images that judge a stack: some ten thousands of pixels."""
 
 _TRIALS, _TRIED = 4, slice(3, 8, 2)
 """Part of them, and the levels, by which it is told where patches are taken from."""
@@ -106,20 +104,38 @@ def held_out_weights(
 
 def held_out_images(count: int, parts: int, seed: int) -> tuple[Tensor, Tensor]:
     """Which of ``count`` images of one of some parts judge a stack, and which are read for that."""
-    held = max(2, min(HELD_IMAGES // parts, round(_HELD_OUT * count)))
+    held = max(2, min(JUDGES // parts, round(_HELD_OUT * count)))
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")
     return order[:held], order[held:]
 
 
-def nearest(data: Tensor, shape: tuple[int, int, int], counts: Tensor | None, *, context_size: int, seed: int) -> Near:
-    """Where the patches that a window is compared with are taken from: nearby or anywhere, by the loss on images held out."""
-    held, kept = held_out_images(len(data), _TRIALS, seed)
-    worth = None if counts is None else counts[kept]
+def nearest(
+    data: Tensor,
+    shape: tuple[int, int, int],
+    counts: Tensor | None,
+    held_out: Tensor | None,
+    *,
+    context_size: int,
+    seed: int,
+) -> Near:
+    """Where the patches that a window is compared with are taken from: nearby or anywhere, by the loss on images held out.
+
+    These are some of ``held_out`` (m, D) or, if that is None, of the data (n, D).
+
+    Warns:
+        UserWarning: if they hold the same pixels as images that are read.
+    """
+    sigmas = knots(data, counts, images=True)[_TRIED]
+    if held_out is None:
+        held, kept = held_out_images(len(data), _TRIALS, seed)
+        data, judges, counts = data[kept], data[held], None if counts is None else counts[kept]
+    else:
+        judges = held_out[::_TRIALS]
+    warn_of_repeats(judges.unflatten(1, shape), data.unflatten(1, shape))
     losses = []
     for near in (trials := (Near.of(shape), Near.of(shape, anywhere=True))):
-        local = LocalData(data[kept], shape, lambda sigma: [], worth, near=near, context_size=context_size, seed=seed)
-        sigmas = knots(data, counts, images=True)[_TRIED]
-        losses.append(float(held_out_stack([(local, data[held])], sigmas, seed=seed)[1].log().sum()))
+        local = LocalData(data, shape, lambda sigma: [], counts, near=near, context_size=context_size, seed=seed)
+        losses.append(float(held_out_stack([(local, judges)], sigmas, seed=seed)[1].log().sum()))
     return trials[losses.index(min(losses))]
 
 

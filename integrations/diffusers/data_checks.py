@@ -7,11 +7,14 @@ import warnings
 import numpy as np
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, check_finite
+from disco_samplers.arrays import as_tensor, check_finite, placed
 from disco_samplers.types import ArrayLike
 
 FEW = 16
 """Fewest samples, of a class too."""
+
+JUDGES = 64
+"""Images that judge how much each answer counts: some ten thousands of pixels."""
 
 _COLOURS = (1, 3, 4)
 """Channels of pictures: grey, RGB, RGBA."""
@@ -90,6 +93,27 @@ def checked_images(x: Tensor, locality: object, share: object, config: dict[str,
     wrong = ["share"] if share is not None else []
     if wrong := wrong + sorted(set(config) & {"replicas", "adapt", "cache_size"}):
         raise ValueError(f"{', '.join(wrong)}: not used with locality, which reads no noised contexts; leave it out")
+
+
+def checked_judges(held_out: ArrayLike, x: Tensor, used: bool) -> Tensor:
+    """Images (M, ...) that judge those read (N, ...), as rows: at most :data:`JUDGES` of them, from all over.
+
+    Raises:
+        TypeError: if they are not numbers.
+        ValueError: if nothing is judged by them, or they are no images of the same shape, few, or hold NaN.
+    """
+    if not used:
+        raise ValueError('held_out: judges images that are read patch by patch, and needs locality="auto" and calibrate=True')
+    judges = placed(
+        as_tensor(held_out, "held_out").detach().float(), "held_out", x.device, free=not isinstance(held_out, Tensor)
+    )
+    if judges.shape[1:] != x.shape[1:] or judges.ndim != x.ndim:
+        raise ValueError(f"held_out must have shape (M, {', '.join(map(str, x.shape[1:]))}), got {tuple(judges.shape)}")
+    if len(judges) < FEW:
+        raise ValueError(f"held_out has {len(judges)} images; at least {FEW} are needed to judge")
+    judges = judges[:: -(-len(judges) // JUDGES)].flatten(1)
+    check_finite(judges, "held_out")
+    return judges
 
 
 def scale_of(x: Tensor, counts: Tensor | None) -> float:

@@ -144,21 +144,21 @@ class DataScore(nn.Module):
         labels = labels.expand(count)
         return [(int(label), rows[labels == label]) for label in labels.unique().tolist()]
 
-    def calibrate(self, held_out: bool, progress: bool, blocks: Tensor | None = None) -> None:
-        """Fills the weights: zero below the last knot or, ``held_out``, what held-out rows of the data say.
+    def calibrate(self, measured: bool, progress: bool, blocks: Tensor | None = None, held_out: Tensor | None = None) -> None:
+        """Fills the weights: zero below the last knot or, ``measured``, what held-out rows of the data say.
 
         Of rows of chains, ``blocks`` (N,) numbers the runs that are held out as a whole. Images that are read patch by patch
-        have a stack of answers instead.
+        have a stack of answers instead, which ``held_out`` (m, D) judge if they are given.
         """
         if self._near is not None:
-            self._calibrate_stack(held_out, progress)
+            self._calibrate_stack(measured, progress, held_out)
             return
         assert self.weight is not None
         for label in (None, *self.labels.unique().tolist()) if self._classes else (None,):
             (rows, counts), at = self._rows(label), _row(label)
             sigmas = knots(rows, counts)
             self.log_sigma[at] = sigmas.log()
-            if held_out:
+            if measured:
 
                 def fit(kept: Tensor, worth: Tensor | None) -> Any:
                     noised = NoisedData(self.disco, kept, lambda sigma: 0.0, worth, **self._context)
@@ -170,20 +170,24 @@ class DataScore(nn.Module):
                 self.weight[at] = held_out_weights(rows, sigmas, fit, counts=counts, blocks=runs, **options)
             self.weight[at, -1] = 1.0
 
-    def _calibrate_stack(self, held_out: bool, progress: bool) -> None:
-        """Fills the stack, one for all classes, by some images of each that are left out; all are read afterwards."""
+    def _calibrate_stack(self, measured: bool, progress: bool, held_out: Tensor | None) -> None:
+        """Fills the stack, one for all classes, by ``held_out`` or by images that are left out for it and read afterwards."""
         assert self.stack is not None
         sigmas, seed = knots(self.data, self.counts, images=True), self._context["seed"]
         self.log_sigma[:] = sigmas.log()
         self.stack[:, -2] = 1.0  # whole images, which is where likelihoods end
-        if not held_out:
+        if not measured:
             return
-        labels = self.labels.unique().tolist() if self._classes else [None]
         parts = []
-        for label in labels:
-            rows, counts = self._rows(label)
-            held, kept = held_out_images(len(rows), len(labels), seed)
-            parts.append((self._local(rows[kept], None if counts is None else counts[kept]), rows[held]))
+        if held_out is None:
+            # Of each class, so that all of them are judged.
+            labels = self.labels.unique().tolist() if self._classes else [None]
+            for label in labels:
+                rows, counts = self._rows(label)
+                held, kept = held_out_images(len(rows), len(labels), seed)
+                parts.append((self._local(rows[kept], None if counts is None else counts[kept]), rows[held]))
+        else:
+            parts.append((self._local(self.data, self.counts), held_out))
         self.stack[:-1] = held_out_stack(parts, sigmas[:-1], seed=seed, progress=progress)[0].to(self.stack)
 
     def __getstate__(self) -> dict[str, Any]:

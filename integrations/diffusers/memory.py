@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from .calibration import HELD_IMAGES
+from .data_checks import JUDGES
 from .local_data import Near, linear_rows
 from .windows import Window, chunks, starts, stride_of
 
@@ -22,7 +22,7 @@ def needed(count: int, shape: tuple[int, int, int], context_size: int) -> int:
         shape: of one, (C, H, W).
         context_size: most patches that a window is compared with.
     """
-    near, held_out = Near.of(shape, anywhere=True), min(HELD_IMAGES, count)
+    near, held_out = Near.of(shape, anywhere=True), min(JUDGES, count)
     channels, *space = shape
     size = channels * space[0] * space[1]
     # The images, those kept while some are held out, the same twice as numbers of twice the length.

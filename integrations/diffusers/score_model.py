@@ -24,7 +24,7 @@ from disco_samplers.types import ArrayLike
 from .basis import Coordinates, LinearBasis
 from .calibration import nearest
 from .conventions import conventions_of
-from .data_checks import FEW, checked_data, checked_images, checked_labels
+from .data_checks import FEW, checked_data, checked_images, checked_judges, checked_labels
 from .data_score import DataScore
 from .local_data import Near
 from .measurement import Measurement
@@ -153,6 +153,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         labels: ArrayLike | None = None,
         share: float | None = None,
         locality: Literal["auto"] | None = None,
+        held_out: ArrayLike | None = None,
         model: DiScoFormer | None = None,
         scheduler: Any | None = None,
         calibrate: bool = True,
@@ -171,6 +172,9 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             locality: "auto" for images or series that are read patch by patch, with patches from nearby or from anywhere,
                 whichever leaves the lower denoising loss on images held out. The network then serves
                 :class:`DiscoGuidance` alone.
+            held_out: (M, C, H, W) or (M, C, L), with locality: those that judge how much each answer counts, and are not read.
+                Without, some of the data are left out for that. Give images from elsewhere where the data overlap or nearly
+                repeat, as crops of one picture do: what is left out of them says too little against copies.
             model: the pretrained network; by default the shipped "axes" where the columns are carried as they are, and
                 "rotations" in a basis, whose directions are no columns of the data.
             scheduler: whose conventions to take; those of DDPM otherwise.
@@ -182,7 +186,11 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         Raises:
             TypeError: if data or labels are not numbers.
             ValueError: if data hold NaN, are not scaled, are too few for their dimension or on another device than ``model``,
-                or a class has too few; or if there are labels and draws that repeat or weigh nothing.
+                or a class has too few; if there are labels and draws that repeat or weigh nothing; or if ``held_out`` are of
+                another shape than the data, or are given where nothing is judged by them.
+
+        Warns:
+            UserWarning: if images that judge hold the same pixels as some that are read.
         """
         given, counts, blocks = _known(data) if isinstance(data, Draws) else (data, None, None)
         if labels is not None and isinstance(data, Draws) and len(given) < len(data):
@@ -191,6 +199,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         x = placed(x, "data", device_of(model), free=not isinstance(given, Tensor))
         if locality is not None:
             checked_images(x, locality, share, config)
+        judges = None if held_out is None else checked_judges(held_out, x, calibrate and locality is not None)
         flat = x.flatten(1)
         if share is None and flat.shape[1] > _SMALL:
             worth = len(flat) if counts is None else round(float(counts.sum()))
@@ -207,7 +216,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             options = {name: config.get(name, 0) for name in ("context_size", "seed")}
             images = _image_shape(x.shape[1:])
             check_memory(len(flat), images, config["context_size"], flat.device)
-            near = nearest(flat, images, counts, **options) if calibrate else Near.of(images)
+            near = nearest(flat, images, counts, judges, **options) if calibrate else Near.of(images)
         if locality is None and len(flat) < 2 * basis.rank:
             raise ValueError(
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "
@@ -234,7 +243,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         made.data, made.counts = basis.project(flat)[0], counts
         made.labels = torch.zeros(len(flat), dtype=torch.int64, device=flat.device) if classes is None else classes
         made.to(flat.device)
-        made.calibrate(calibrate, progress, blocks)
+        made.calibrate(calibrate, progress, blocks, judges)
         made.eval()
         return made
 

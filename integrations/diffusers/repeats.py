@@ -1,0 +1,58 @@
+"""Whether images hold the same pixels as others, as crops of one picture that overlap do."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+_SIZE = 7
+"""Height and width of the patch that is looked for, the middle of an image; smaller ones are met again by chance."""
+
+_PLACES = 2**22
+"""Patches, at most, among which it is looked for."""
+
+
+_TOLERATED = 0.1
+"""Share of images that may repeat others."""
+
+
+def warn_of_repeats(judges: Tensor, read: Tensor) -> None:
+    """Warns if images (m, C, H, W) that judge hold the same pixels as some of those read (n, C, H, W)."""
+    share = float(repeats(judges, read).double().mean())
+    if share > _TOLERATED:
+        warnings.warn(
+            f"{share:.0%} of the images that judge hold the same pixels as some that are read, as crops of one picture that "
+            "overlap do: they say too little against copies. Give held_out=, images from elsewhere",
+            stacklevel=4,
+        )
+
+
+def repeats(images: Tensor, others: Tensor) -> Tensor:
+    """Which of images (m, C, H, W) hold a patch, in their middle, that is somewhere in others (n, C, H, W), as (m,) bool.
+
+    A patch of one value, as backgrounds have them, does not count. Patches are told apart by a number of 64 bits.
+    """
+    height, width = (min(_SIZE, size) for size in images.shape[2:])
+    top, left = ((size - part) // 2 for size, part in zip(images.shape[2:], (height, width), strict=True))
+    middle = images[:, :, top : top + height, left : left + width]
+    places = (images.shape[2] - height + 1) * (images.shape[3] - width + 1)
+    step = max(1, len(others) * places // _PLACES)
+    flat = (middle == middle[:, :, :1, :1]).flatten(1).all(1)
+    return torch.isin(_numbers(middle, height, width), _numbers(others[::step], height, width)).flatten() & ~flat
+
+
+def _numbers(images: Tensor, height: int, width: int) -> Tensor:
+    """A number for every patch (n, H', W') of images, from the bits of its pixels."""
+    generator = torch.Generator().manual_seed(0)
+    size = (images.shape[1], height, width)
+    odd = 2 * torch.randint(2**61, size, generator=generator, device="cpu").to(images.device) + 1
+    bits = (images.float() + 0.0).contiguous().view(torch.int32).long()  # of -0.0, those of 0.0
+    down, across = images.shape[2] - height + 1, images.shape[3] - width + 1
+    found = bits.new_zeros(len(images), down, across)
+    for channel in range(size[0]):
+        for i in range(height):
+            for j in range(width):
+                found += odd[channel, i, j] * bits[:, channel, i : i + down, j : j + across]
+    return found

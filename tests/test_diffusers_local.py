@@ -21,6 +21,7 @@ from disco_samplers.integrations.diffusers import (
     memory,
     probability_flow_log_prob,
 )
+from disco_samplers.integrations.diffusers.repeats import repeats
 from disco_samplers.integrations.diffusers.stack import stack_curve, stacked
 from disco_samplers.integrations.diffusers.windows import chunks, starts
 
@@ -138,6 +139,55 @@ def test_where_patches_come_from_is_chosen():
     for images, reach, most in ((fixed, 1, 64), (texture[:, None], None, 512)):
         made = DiscoScoreModel.from_data(images, locality="auto", context_size=most)
         assert made.config.near["reach"] == reach
+
+
+def noisy_texture(seed: int, size: int = 48) -> torch.Tensor:
+    """A picture (1, size, size) of noise that is blurred over three pixels."""
+    noise = torch.randn(1, 1, size + 2, size + 2, generator=torch.Generator().manual_seed(seed))
+    return 1.5 * torch.nn.functional.avg_pool2d(noise, 3, stride=1)[0]
+
+
+def crops(picture: torch.Tensor, count: int, seed: int, size: int = 12) -> torch.Tensor:
+    last = picture.shape[1] - size + 1
+    places = torch.randint(last, (count, 2), generator=torch.Generator().manual_seed(seed)).tolist()
+    return torch.stack([picture[:, top : top + size, left : left + size] for top, left in places])
+
+
+def test_an_image_repeats_others_where_its_middle_is_found_in_one_of_them():
+    picture = noisy_texture(0)
+    others = crops(picture, 100, 0)
+    inside = others[3].roll((2, 2), (1, 2))  # whatever wraps around, the middle has moved by two pixels only
+    flat = torch.zeros(1, 12, 12)
+    judged = torch.stack([others[7], inside, noisy_texture(1)[:, :12, :12], flat])
+    assert repeats(judged, torch.cat([others, flat[None]])).tolist() == [True, True, False, False]
+
+
+def test_crops_that_overlap_are_warned_of_and_others_judge_better():
+    """With crops from elsewhere as judges the answer for whole images, which only copies, counts for less."""
+    read, elsewhere = crops(noisy_texture(0), 120, 0), crops(noisy_texture(1), 32, 1)
+    options = {"locality": "auto", "context_size": 256}
+    with pytest.warns(UserWarning, match="hold the same pixels as some that are read"):
+        fooled = DiscoScoreModel.from_data(read, **options)
+    honest = DiscoScoreModel.from_data(read, held_out=elsewhere.numpy(), **options)
+    new = crops(noisy_texture(2), 40, 2)
+    noisy = new + 0.4 * torch.randn(new.shape, generator=torch.Generator().manual_seed(3))
+    losses = [float((model.denoise(noisy, 0.4) - new).square().mean()) for model in (fooled, honest)]
+    assert losses[1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("held_out", "options", "message"),
+    [
+        (torch.zeros(20, 1, 8, 8), {"locality": None}, "held_out: judges images"),
+        (torch.zeros(20, 1, 8, 8), {"calibrate": False}, "held_out: judges images"),
+        (torch.zeros(20, 1, 8, 9), {}, r"held_out must have shape \(M, 1, 8, 8\), got \(20, 1, 8, 9\)"),
+        (torch.zeros(3, 1, 8, 8), {}, "held_out has 3 images"),
+        (torch.full((20, 1, 8, 8), math.nan), {}, "held_out"),
+    ],
+)
+def test_judges_that_do_not_fit_are_named(held_out, options, message):
+    with pytest.raises(ValueError, match=message):
+        DiscoScoreModel.from_data(strokes(60, 0), held_out=held_out, **{"locality": "auto", "context_size": 256} | options)
 
 
 def test_it_is_saved_and_loaded_and_moves_in_precision(model, tmp_path):

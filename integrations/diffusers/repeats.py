@@ -10,6 +10,9 @@ from torch import Tensor
 _SIZE = 7
 """Height and width of the patch that is looked for, the middle of an image; smaller ones are met again by chance."""
 
+_VALUES = 8
+"""Different values, at least, of a patch that is looked for."""
+
 _PLACES = 2**22
 """Patches, at most, among which it is looked for."""
 
@@ -32,15 +35,17 @@ def warn_of_repeats(judges: Tensor, read: Tensor) -> None:
 def repeats(images: Tensor, others: Tensor) -> Tensor:
     """Which of images (m, C, H, W) hold a patch, in their middle, that is somewhere in others (n, C, H, W), as (m,) bool.
 
-    A patch of one value, as backgrounds have them, does not count. Patches are told apart by a number of 64 bits.
+    A patch of few values, as backgrounds and drawings in black and white have them, does not count: such are met again by
+    chance. Patches are told apart by a number of 64 bits.
     """
     height, width = (min(_SIZE, size) for size in images.shape[2:])
     top, left = ((size - part) // 2 for size, part in zip(images.shape[2:], (height, width), strict=True))
     middle = images[:, :, top : top + height, left : left + width]
     places = (images.shape[2] - height + 1) * (images.shape[3] - width + 1)
     step = max(1, len(others) * places // _PLACES)
-    flat = (middle == middle[:, :, :1, :1]).flatten(1).all(1)
-    return torch.isin(_numbers(middle, height, width), _numbers(others[::step], height, width)).flatten() & ~flat
+    ordered = middle.flatten(1).sort(1).values
+    rich = (ordered.diff(dim=1) != 0).sum(1) + 1 >= _VALUES
+    return torch.isin(_numbers(middle, height, width), _numbers(others[::step], height, width)).flatten() & rich
 
 
 def _numbers(images: Tensor, height: int, width: int) -> Tensor:

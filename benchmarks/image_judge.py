@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from disco_samplers.integrations.diffusers import memorisation
@@ -122,6 +123,22 @@ def agreement(theirs: Tensor, ours: Tensor) -> float:
     """The share of the variance of denoised images (m, ...) about their mean image that others explain, r^2."""
     rest = (theirs - ours).square().sum()
     return float(1 - rest / (theirs - theirs.mean(0)).square().sum())
+
+
+def likelihood_loss(clean: Tensor, denoised: Tensor, sigmas: Sequence[float]) -> float:
+    r"""Minus the log-density of clean images (m, ...) with noise of the first level added, in nats a pixel.
+
+    .. math:: h(\sigma_1) = \tfrac12 \log 2 \pi e (s^2 + \sigma_K^2) -
+        \int_{\sigma_1}^{\sigma_K} \big(1 - \mathrm{E} |D(y, \sigma) - x|^2 / d \sigma^2\big)\, d\log\sigma
+
+    with the pixels' mean variance s^2, from what a model makes of them at rising noise levels (K, m, ...): exact for the denoised
+    mean, more for all others. Guo, Shamai, Verdu, *Mutual information and minimum mean-square error in Gaussian channels*,
+    IEEE Transactions on Information Theory 2005; Kong, Brekelmans, Ver Steeg, *Information-theoretic diffusion*, ICLR 2023.
+    """
+    levels = torch.tensor(sigmas, dtype=torch.float64)
+    errors = (denoised - clean).double().square().flatten(1).mean(1)
+    top = 0.5 * (2 * torch.pi * torch.e * (clean.double().var(0).mean() + levels[-1] ** 2)).log()
+    return float(top - torch.trapezoid(1 - errors / levels.square(), levels.log()))
 
 
 def _entropies(shares: Tensor) -> Tensor:

@@ -42,10 +42,17 @@ def of_denoiser(denoise: Denoise) -> Predict:
     return predict
 
 
+def nearest_level(sigma: float) -> tuple[int, float]:
+    """The timestep nearest to a noise level, and its own level."""
+    shares = DDPMScheduler().alphas_cumprod
+    levels = ((1 - shares) / shares).sqrt()
+    t = int(levels.sub(sigma).abs().argmin())
+    return t, float(levels[t])
+
+
 def denoised(predict: Predict, images: Tensor, sigma: float, noise: Tensor) -> Tensor:
     """What a model makes of images (m, C, H, W) with noise (of standard deviation one), at the timestep nearest to a level."""
-    shares = DDPMScheduler().alphas_cumprod
-    t = ((1 - shares) / shares).sqrt().sub(sigma).abs().argmin()
+    shares, t = DDPMScheduler().alphas_cumprod, torch.tensor(nearest_level(sigma)[0])
     sample = shares[t].sqrt() * images + (1 - shares[t]).sqrt() * noise
     return (sample - (1 - shares[t]).sqrt() * predict(sample, t)) / shares[t].sqrt()
 

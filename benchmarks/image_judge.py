@@ -131,9 +131,10 @@ def likelihood_loss(clean: Tensor, denoised: Tensor, sigmas: Sequence[float]) ->
     .. math:: h(\sigma_1) = \tfrac12 \log 2 \pi e (s^2 + \sigma_K^2) -
         \int_{\sigma_1}^{\sigma_K} \big(1 - \mathrm{E} |D(y, \sigma) - x|^2 / d \sigma^2\big)\, d\log\sigma
 
-    with the pixels' mean variance s^2, from what a model makes of them at rising noise levels (K, m, ...): exact for the denoised
-    mean, more for all others. Guo, Shamai, Verdu, *Mutual information and minimum mean-square error in Gaussian channels*,
-    IEEE Transactions on Information Theory 2005; Kong, Brekelmans, Ver Steeg, *Information-theoretic diffusion*, ICLR 2023.
+    with the pixels' mean variance s^2, from what a model makes of them at rising noise levels (K, m, ...): exact for
+    the denoised mean, more for all others. Guo, Shamai, Verdu, *Mutual information and minimum mean-square error in Gaussian
+    channels*, IEEE Transactions on Information Theory 2005; Kong, Brekelmans, Ver Steeg, *Information-theoretic diffusion*,
+    ICLR 2023.
     """
     levels = torch.tensor(sigmas, dtype=torch.float64)
     errors = (denoised - clean).double().square().flatten(1).mean(1)

@@ -166,10 +166,11 @@ def test_exchanged_scheduler_is_matched(exact, data):
     assert sliced_wasserstein(samples, data) < 0.3
 
 
-def test_autoencoder_decodes_latents():
+@pytest.mark.parametrize("options", [{"replicas": 1, "share": 0.5}, {"locality": "auto"}], ids=["basis", "patches"])
+def test_autoencoder_decodes_latents(options):
     vae = diffusers.AutoencoderKL(block_out_channels=(4,), norm_num_groups=2, latent_channels=2, sample_size=4)
-    x = torch.randn(40, 2, 4, 4, generator=rng())
-    model = DiscoScoreModel.from_data(x, model=perturbed(), replicas=1, calibrate=False, share=0.5)
+    x = torch.randn(50, 2, 4, 4, generator=rng())
+    model = DiscoScoreModel.from_data(x, model=perturbed(), calibrate=False, **options)
     pipe = DiscoPipeline(model, SCHEDULERS["DDIM"](), vae=vae)
     pipe.set_progress_bar_config(disable=True)
     assert pipe(num_samples=2, num_inference_steps=2, generator=rng()).samples.shape == (2, 3, 4, 4)

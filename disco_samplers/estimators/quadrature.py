@@ -43,6 +43,9 @@ _FINE = {1: (769, 2), 2: (97, 1)}
 _TILE, _HELD = 2**18, 2**22
 """Nodes evaluated at a time, and densities held."""
 
+_BELOW = 2
+"""How often the step is halved for the mass below a point."""
+
 _FALL = 800.0
 """Nats below its top where a slice's log-density ends, for the interpolation between nodes."""
 
@@ -82,6 +85,11 @@ class Places(NamedTuple):
         y = self.change.inv(z)
         volume = u.cosh().log().sum(-1) + self.factor.diagonal().log().sum()
         return y, volume - self.change.log_abs_det_jacobian(y, z)
+
+    def inverse(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Where points (b,) of one free column of some rows (b,) are, u (b,)."""
+        z = self.change(points[:, None])
+        return ((z - self.centres[rows]) / self.factor[0, 0]).asinh()[:, 0]
 
 
 class Grid(NamedTuple):
@@ -138,6 +146,18 @@ class Quadrature:
             log_density, volume = grid.log_density.flatten(1), self.places.at(self._u(nodes), grid.rows)[1]
             parts = [(power * (log_density - volume) + volume).logsumexp(1) for power in powers]
             found.append(torch.stack(parts, 1) + self.k * math.log(2 * _REACH / (nodes - 1)))
+        return torch.cat(found)[self._order]
+
+    def below(self, points: Tensor, powers: Tensor) -> Tensor:
+        """Shares (b, p) of the mass of powers (p,) of the density of one free column that lie below points (b,)."""
+        found = []
+        for grid in self._grids:
+            log_density = _finer(grid.log_density, _BELOW)
+            nodes = log_density.shape[1]
+            step, volume = 2 * _REACH / (nodes - 1), self.places.at(self._u(nodes), grid.rows)[1]
+            u = self.places.inverse(points[grid.rows], grid.rows)
+            densities = [(power * (log_density - volume) + volume).softmax(1) for power in powers]
+            found.append(torch.stack([_below(density, step, u) for density in densities], 1))
         return torch.cat(found)[self._order]
 
     def moments(self) -> tuple[Tensor, Tensor]:
@@ -270,6 +290,17 @@ def _inverse(density: Tensor, step: float, shares: Tensor) -> Tensor:
     root = (first.square() + 2 * (last - first) * rest / step).clamp_min(0).sqrt()
     within = 2 * rest / (first + root).clamp_min(torch.finfo(density.dtype).tiny)
     return -_REACH + step * j + within.clamp(0, step)
+
+
+def _below(density: Tensor, step: float, u: Tensor) -> Tensor:
+    """The share (b,) of the mass of densities (b, K), linear between nodes, below u (b,)."""
+    mass = 0.5 * step * (density[:, 1:] + density[:, :-1])
+    below = torch.nn.functional.pad(mass.cumsum(1), (1, 0))
+    place = ((u + _REACH) / step).clamp(0, mass.shape[1])
+    j = place.long().clamp_max(mass.shape[1] - 1)[:, None]
+    first, last, part = density.gather(1, j)[:, 0], density.gather(1, j + 1)[:, 0], place - j[:, 0]
+    within = step * part * (first + 0.5 * part * (last - first))
+    return (below.gather(1, j)[:, 0] + within) / below[:, -1]
 
 
 def _second(density: Tensor, first: Tensor, shares: Tensor, step: float) -> Tensor:

@@ -77,8 +77,8 @@ def best_reading(
 def calibrated(log_prob: Tensor, below: Tensor, counts: Tensor | None) -> int:
     """Of powers of laws, which holds the share of targets that it says.
 
-    It is that whose middle 90 % come nearest to holding 90 % of the targets, of those that are less likely than the likeliest by
-    no more than a standard error of the paired differences. Likelihood alone makes a law that has not quite the right form too
+    It is that whose middle 90 % come nearest to holding 90 % of the targets, of those that are less likely than the likeliest
+    by no more than a standard error of the paired differences. Likelihood alone makes a law of not quite the right form too
     narrow or too wide.
 
     Arguments:

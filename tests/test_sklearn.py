@@ -532,7 +532,7 @@ def test_regression_far_out_and_in_frames(skewed):
         fitted.predict(far[["b", "a"]])
     with pytest.raises(ValueError, match="y must have 1 value for each of the 2 rows of X, as in fit, got shape"):
         fitted.log_prob(far, [1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match=r"levels must be numbers in \(0, 1\)"):
+    with pytest.raises(ValueError, match=r"quantiles must be numbers in \(0, 1\)"):
         fitted.predict_quantiles(far, [0.0])
     assert pickle.loads(pickle.dumps(fitted)).predict(far).tolist() == fitted.predict(far).tolist()
 

@@ -75,11 +75,12 @@ def best_reading(
 
 
 def calibrated(log_prob: Tensor, below: Tensor, counts: Tensor | None) -> int:
-    """Of powers of laws, which holds the share of targets that it says.
+    """Of powers of laws, which makes targets likely and holds the share of them that it says.
 
-    It is that whose middle 90 % come nearest to holding 90 % of the targets, of those that are less likely than the likeliest
-    by no more than a standard error of the paired differences. Likelihood alone makes a law of not quite the right form too
-    narrow or too wide.
+    Two standardised deviations are squared and added: by how much targets are less likely than under the likeliest power, in
+    standard errors of the paired differences, and by how much the share of them in the middle 90 % of their laws is off, in its
+    standard errors. Likelihood alone makes a law of not quite the right form too narrow or too wide; the share alone is noise
+    where laws are right.
 
     Arguments:
         log_prob: log-density of held-out targets to each power, (m, p).
@@ -87,10 +88,11 @@ def calibrated(log_prob: Tensor, below: Tensor, counts: Tensor | None) -> int:
         counts: what each is worth, (m,), or one.
     """
     likeliest = log_prob[:, [int(mean(log_prob, counts).argmax())]]
-    worse = fall(-likeliest, -log_prob, counts) > 1
+    less = fall(-likeliest, -log_prob, counts).nan_to_num(nan=0.0)  # none of the likeliest itself
     inside = ((below - 0.5).abs() < _HELD / 2).double()
-    off = (mean(inside, counts) - _HELD).abs()
-    return int(torch.where(worse, torch.inf, off).argmin())
+    worth = len(log_prob) if counts is None else float(counts.sum())
+    off = (mean(inside, counts) - _HELD) / (_HELD * (1 - _HELD) / worth) ** 0.5
+    return int((less.square() + off.square()).argmin())
 
 
 def _judge(fitted: tuple[Tensor, Tensor | None, Any], queries: Tensor) -> Tensor:

@@ -50,8 +50,8 @@ class DiscoRegressor(RegressorMixin, BaseEstimator):
         :class:`~disco_samplers.estimators.PartsEstimator`. "auto" takes that in which targets are likeliest given features, of
         up to 1024 rows held out in five folds.
     calibrate : bool, default=True
-        Whether laws are made narrower or wider, by a power of their density, such that their middle 90 % come near to holding
-        90 % of the same held-out rows, without making these less likely by more than a standard error.
+        Whether laws are made narrower or wider, by a power of their density, such that the same held-out rows are likely, and
+        the middle 90 % of their laws hold about 90 % of them.
     context_size : int, default=8192
         Most rows that an estimate is made of: of a longer table a random subset.
     keys : int, default=2048
@@ -178,7 +178,9 @@ class DiscoRegressor(RegressorMixin, BaseEstimator):
         ValueError
             If a quantile is not in (0, 1).
         """
-        levels = np.atleast_1d(quantiles)
+        levels = np.atleast_1d(np.asarray(quantiles, dtype=float))
+        if levels.ndim > 1 or not ((levels > 0) & (levels < 1)).all():
+            raise ValueError(f"quantiles must be numbers in (0, 1), got {quantiles}")
         return self._shaped([law.quantile(levels) for law in self._laws(X)])
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:

@@ -88,7 +88,7 @@ class Places(NamedTuple):
 
     def inverse(self, points: Tensor, rows: Tensor) -> Tensor:
         """Where points (b,) of one free column of some rows (b,) are, u (b,)."""
-        z = self.change(points[:, None])
+        z: Tensor = self.change(points[:, None])
         return ((z - self.centres[rows]) / self.factor[0, 0]).asinh()[:, 0]
 
 

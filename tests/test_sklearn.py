@@ -30,6 +30,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 from disco_samplers import DiScoFormer, DiScoFormerConfig  # noqa: E402
 from disco_samplers.draws import SuggestedSupportWarning  # noqa: E402
 from disco_samplers.estimators import Places, Quadrature, Slices, SupportTransform  # noqa: E402
+from disco_samplers.estimators.transforms.supports import HalfLine  # noqa: E402
 
 X = np.random.default_rng(0).normal(size=(80, 3)) * [1.0, 10.0, 0.1]
 NAMES = ["a", "b", "c"]
@@ -445,6 +446,17 @@ def test_powers_of_a_law_integrate_to_what_they_must():
     below = found.below(rows[:, 1], torch.tensor([0.5, 2.0]))
     normal = torch.distributions.Normal(rows[:, :1], torch.tensor([2.0, 1.0]).double())
     torch.testing.assert_close(below, normal.cdf(rows[:, 1:]), atol=1e-3, rtol=0)
+
+
+def test_the_mass_below_points_of_a_column_that_ends_above():
+    """Minus a lognormal number: the column falls with its coordinate."""
+    law = torch.distributions.LogNormal(torch.zeros(()).double(), 1.0)
+    rows = torch.randn(300, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    rows[:, 1] = -rows[:, 1].exp()
+    slices = Slices(SimpleNamespace(log_prob=lambda x: law.log_prob(-x[:, 1])), [0], rows[:, :1], 2)
+    change = SupportTransform([None, HalfLine(0.0, -1.0, 1.0, True)])
+    found = Quadrature(slices, Places.of(slices, rows, None, change)).below(rows[:, 1], torch.tensor([1.0]))
+    torch.testing.assert_close(found[:, 0], 1 - law.cdf(-rows[:, 1]), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("spread", [0.8, 1.0, 1.25])

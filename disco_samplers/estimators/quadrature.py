@@ -158,7 +158,8 @@ class Quadrature:
             u = self.places.inverse(points[grid.rows], grid.rows)
             densities = [(power * (log_density - volume) + volume).softmax(1) for power in powers]
             found.append(torch.stack([_below(density, step, u) for density in densities], 1))
-        return torch.cat(found)[self._order]
+        shares = torch.cat(found)[self._order]
+        return 1 - shares if self._falls() else shares
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Means and variances of the data's free columns, both (b, k)."""
@@ -176,9 +177,7 @@ class Quadrature:
     def quantile(self, levels: Tensor) -> Tensor:
         """Quantiles (b, q) of the one free coordinate at levels (q,)."""
         found = []
-        ends = self.places.at(levels.new_tensor([[-1.0], [1.0]]).double(), self._grids[0].rows[:1])[0][0, :, 0]
-        if bool(ends[0] > ends[1]):  # a column that ends above only falls with its coordinate
-            levels = 1 - levels
+        levels = 1 - levels if self._falls() else levels
         for rows, density, step in self._fine():
             u = _inverse(density, step, levels.to(density).expand(len(density), -1))
             found.append(self.places.at(u[..., None], rows)[0][..., 0])
@@ -198,6 +197,12 @@ class Quadrature:
                 u = torch.stack([first, torch.stack(second)], -1)
             found.append(self.slices.outward(self.places.at(u, rows)[0], rows))
         return torch.cat(found)[self._order]
+
+    def _falls(self) -> bool:
+        """Whether the one free column falls with its coordinate, as one that ends above only does."""
+        rows = self._grids[0].rows[:1]
+        ends = self.places.at(torch.tensor([[-1.0], [1.0]], dtype=torch.float64, device=rows.device), rows)[0][0, :, 0]
+        return bool(ends[0] > ends[1])
 
     def _fine(self) -> Iterator[tuple[Tensor, Tensor, float]]:
         """Rows (b,), their densities up to a constant of each, so dense that they are linear between nodes, and the step."""

@@ -96,12 +96,12 @@ def test_an_exponential_and_a_uniform_column_become_normal(rng):
 @pytest.mark.parametrize(
     ("law", "expected"),
     [
-        (stats.uniform(), [0, 0, 0, 0]),
-        (stats.beta(0.5, 1), [-0.5, 0, 0, 0]),
-        (stats.beta(2, 1), [1, 0, 0, 0]),
-        (stats.truncexpon(3), [0, -1, 0, 0]),
-        (stats.truncnorm(-0.5, 3, loc=0.5), [0, 0.5, 0, -0.5]),
-        (stats.gamma(3), [2, -1, 0, 0]),
+        (stats.uniform(), [0, 0, 0, 0, 0]),
+        (stats.beta(0.5, 1), [-0.5, 0, 0, 0, 0]),
+        (stats.beta(2, 1), [1, 0, 0, 0, 0]),
+        (stats.truncexpon(3), [0, -1, 0, 0, 0]),
+        (stats.truncnorm(-0.5, 3, loc=0.5), [0, 0.5, 0, -0.5, 0]),
+        (stats.gamma(3), [2, -1, 0, 0, 0]),
     ],
     ids=["level", "diverging", "vanishing", "falling", "bent", "vanishing and falling"],
 )
@@ -110,12 +110,39 @@ def test_the_shape_of_a_density_at_its_edge(law, expected):
     x = torch.from_numpy(law.ppf((np.arange(4000) + 0.5) / 4000))
     edges = Edges.of(5 - x[:, None], [Support(None, 5.0)], SupportTransform([HalfLine(5.0, -1.0, 1.0, False)]))
     unit = float(edges.units[1, 0])
-    shape = (edges.shapes[1, 0] / torch.tensor([1.0, unit, 1.0, unit**2])).tolist()
+    shape = (edges.shapes[1, 0] / torch.tensor([1.0, unit, 1.0, unit**2, 1.0])).tolist()
     assert shape == pytest.approx(expected, rel=0.1, abs=0.1)
     assert (shape[0] == 0) == (expected[0] == 0)
     assert abs(shape[2]) < 1e-3
     before = float((x < 5 - float(edges.last)).double().mean())
     assert before == pytest.approx(0.08 if shape[0] else 0.4, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("law", "support", "power"),
+    [
+        (stats.beta(2, 0.7), Support(0.0, 1.0), 1),  # where the other end diverges
+        (stats.beta(0.7, 2), Support(0.0, 1.0), -0.3),
+        (stats.t(3), Support(0.0), 0),  # level, with a tail that no exponential or normal law has
+    ],
+    ids=["vanishing", "diverging", "heavy"],
+)
+def test_a_shape_knows_what_is_at_the_other_end(law, support, power):
+    """Of quantiles of a law, so that there is no noise, in an interval and on a half-line."""
+    u = (np.arange(1000) + 0.5) / 1000
+    x = torch.from_numpy(law.ppf(u if support.high else 0.5 + u / 2))[:, None]
+    edges = Edges.of(x, [support], SupportTransform([HalfLine(0.0, 1.0, 1.0, False)]))
+    assert float(edges.shapes[0, 0, 0]) == pytest.approx(power, abs=0.06)
+
+
+def test_a_shape_that_falls_faster_than_any_power():
+    """Of quantiles of a wide lognormal law, so that there is no noise: at a ten thousandth of the mass."""
+    law = stats.lognorm(1.5)
+    x = torch.from_numpy(law.ppf((np.arange(1000) + 0.5) / 1000))[:, None]
+    edges = Edges.of(x, [Support(0.0)], SupportTransform([HalfLine(0.0, 1.0, 1.0, True)]))
+    start = torch.stack([edges.first, torch.from_numpy(law.ppf([0.0001]))])
+    _, rise, _ = edges.inner(start[1:])
+    assert float(rise) == pytest.approx(float(np.diff(law.logpdf(start[:, 0]))[0]), abs=0.1)
 
 
 def test_a_shape_that_other_columns_change_is_told_by_fewer_rows(rng):
@@ -190,7 +217,8 @@ def test_the_gradient_of_the_log_density(square):
     score = estimate.score(y)
     for row, i in ((1, 0), (2, 1)):
         unit = edges.units[0, i]
-        own = slopes(y[row, i] / unit) @ edges.shapes[0, i] / unit
+        width = (edges.high - edges.low)[i] / unit
+        own = slopes(y[row, i] / unit, width) @ edges.shapes[0, i] / unit
         torch.testing.assert_close(score[row, i], own)
 
 

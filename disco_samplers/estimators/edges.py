@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers.draws import ROUNDING, Support
-from disco_samplers.estimators.edge_shapes import TERMS, fit_shape, slopes, terms
+from disco_samplers.estimators.edge_shapes import TERMS, Shape, fit_shape, slopes, terms
 from disco_samplers.estimators.judge import mean
 from disco_samplers.estimators.transforms import SupportTransform, quantile
 from disco_samplers.estimators.wrapper import Wrapper
@@ -35,14 +35,14 @@ class Edges(NamedTuple):
     With p the distance from the edge, from the point e on it goes as :math:`f(p) = f(e)\, g(p) / g(e)`, in all places along the
     edge alike. The shape is level, exponential, a power, or a product of these, :func:`.edge_shapes.fit_shape`, by the
     likelihood of all rows, or, of fewer than 1000, of the nearest quarter at least; of half as many, and again, until it fits
-    them and their distances do not depend on other columns.
+    them, their distances do not depend on other columns, and the nearer half agrees that there is a power, if there is one.
 
     Arguments:
         low, high: of each column, (d,), infinite where there is no bound.
         slack: by which rounded points may lie outside, (d,).
         first, last: the points e of each column, (d,).
         units: of the distances in the shapes at either end, (2, d).
-        shapes: their terms' coefficients, (2, d, 4).
+        shapes: their terms' coefficients, (2, d, 5).
         nearest: the distances where they end, (2, d).
     """
 
@@ -82,7 +82,8 @@ class Edges(NamedTuple):
             sign, edge = 1 - 2 * side, float(ends[side, i])
             power = natural[i] if side and natural else 0.0
             others = ranks[:, [j for j in range(len(supports)) if j != i]]
-            start, unit, least, shape = _nearby(sign * (x[:, i] - edge), others, worth, power, logs[i], chances)
+            width = float(high[i] - low[i])
+            start, unit, least, shape = _nearby(sign * (x[:, i] - edge), others, worth, width, power, logs[i], chances)
             inner[side, i] = edge + sign * start
             units[side, i], nearest[side, i], shapes[side, i] = unit, least, shape
         widths = torch.where(
@@ -102,8 +103,9 @@ class Edges(NamedTuple):
         for (near, edge, start, sign), unit, shape, least in of:
             whole = torch.where(near, sign * (start - edge), unit) / unit
             p = torch.maximum(torch.where(near, sign * (points - edge), unit), least) / unit
-            rise.append(((terms(p) - terms(whole)) * shape).sum((-2, -1)))
-            score.append(torch.where(near, sign / unit * (slopes(p) * shape).sum(-1), 0.0))
+            width = (self.high - self.low) / unit
+            rise.append(torch.where(near, ((terms(p, width) - terms(whole, width)) * shape).sum(-1), 0.0).sum(-1))
+            score.append(torch.where(near, sign / unit * (slopes(p, width) * shape).sum(-1), 0.0))
         return kept, rise[0] + rise[1], score[0] + score[1]
 
     def to(self, device: torch.device) -> Edges:
@@ -179,14 +181,15 @@ class EdgedEstimator(Wrapper):
 
 
 def _nearby(
-    distance: Tensor, others: Tensor, worth: Tensor, power: float, log: bool, ends: int
+    distance: Tensor, others: Tensor, worth: Tensor, width: float, power: float, log: bool, ends: int
 ) -> tuple[float, float, float, Tensor]:
-    """Where a shape begins, the unit of its distances, where it ends, and its terms (4,), by distances (n,) from an edge.
+    """Where a shape begins, the unit of its distances, where it ends, and its terms (5,), by distances (n,) from an edge.
 
     Arguments:
         distance: of the rows.
         others: ranks of the rows in other columns, (n, d - 1), from -1/2 to 1/2.
         worth: of the rows.
+        width: the distance of the other end.
         power: of the distance, where nothing else is seen.
         log: whether the column is read by logarithms of the distance, and well known close to the edge.
         ends: of all columns together.
@@ -195,7 +198,13 @@ def _nearby(
     share = min(1.0, max(_SHARE, n / _ALL))
 
     def before(shares: float) -> float:
-        return float(quantile(distance[:, None], worth, distance.new_tensor([min(1.0, shares)])))
+        whole = shares >= 1 and math.isfinite(width)
+        return width if whole else float(quantile(distance[:, None], worth, distance.new_tensor([min(1.0, shares)])))
+
+    def told(inner: Tensor, far: float) -> Shape:
+        # Rows that stay far from the other end do not tell how the density goes there.
+        other = width / far if width < 2 * far else math.inf
+        return fit_shape(distance[inner] / far, worth[inner], width=other, power=power, ends=ends)
 
     known = power * distance.new_tensor([1.0, *[0.0] * (TERMS - 1)])
     while True:
@@ -203,14 +212,18 @@ def _nearby(
         inner = distance < far
         if not bool(inner.any()):  # many rows at one distance
             return far, far, _NEAREST[0] * far, known
-        p, own = distance[inner] / far, worth[inner]
-        shape, fits = fit_shape(p, own, power=power, ends=ends)
-        if (fits and not _depends(p, others[inner], own)) or share * n < _FEWEST:
+        shape, fits, singular, _ = told(inner, far)
+        fits = fits and not _depends(distance[inner], others[inner], worth[inner])
+        if fits and singular and share * n >= 2 * _FEWEST:  # a heavy tail, too, would be told as one
+            half = before(share / 2)
+            nearer = distance < half
+            fits = bool(nearer.any()) and told(nearer, half).leads
+        if fits or share * n < _FEWEST:
             break
         share /= 2
     if others.shape[1]:  # along an edge densities may differ in more than correlations tell
         share = min(share, _SHARE)
-    fifth, singular = before(5 / n), bool(shape[[0, 2]].any())
+    fifth = before(5 / n)
     start = max(before((_LOG if log else _POWER) * share), fifth) if log or singular else before(_SMOOTH * share)
     shape = shape + known
     diverges = bool(shape[0] < 0) and not bool(shape[2] > 0)

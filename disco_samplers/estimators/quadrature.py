@@ -43,6 +43,9 @@ _FINE = {1: (769, 2), 2: (97, 1)}
 _TILE, _HELD = 2**18, 2**22
 """Nodes evaluated at a time, and densities held."""
 
+_BELOW = 2
+"""How often the step is halved for the mass below a point."""
+
 _FALL = 800.0
 """Nats below its top where a slice's log-density ends, for the interpolation between nodes."""
 
@@ -82,6 +85,11 @@ class Places(NamedTuple):
         y = self.change.inv(z)
         volume = u.cosh().log().sum(-1) + self.factor.diagonal().log().sum()
         return y, volume - self.change.log_abs_det_jacobian(y, z)
+
+    def inverse(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Where points (b,) of one free column of some rows (b,) are, u (b,)."""
+        z: Tensor = self.change(points[:, None])
+        return ((z - self.centres[rows]) / self.factor[0, 0]).asinh()[:, 0]
 
 
 class Grid(NamedTuple):
@@ -140,6 +148,19 @@ class Quadrature:
             found.append(torch.stack(parts, 1) + self.k * math.log(2 * _REACH / (nodes - 1)))
         return torch.cat(found)[self._order]
 
+    def below(self, points: Tensor, powers: Tensor) -> Tensor:
+        """Shares (b, p) of the mass of powers (p,) of the density of one free column that lie below points (b,)."""
+        found = []
+        for grid in self._grids:
+            log_density = _finer(grid.log_density, _BELOW)
+            nodes = log_density.shape[1]
+            step, volume = 2 * _REACH / (nodes - 1), self.places.at(self._u(nodes), grid.rows)[1]
+            u = self.places.inverse(points[grid.rows], grid.rows)
+            densities = [(power * (log_density - volume) + volume).softmax(1) for power in powers]
+            found.append(torch.stack([_below(density, step, u) for density in densities], 1))
+        shares = torch.cat(found)[self._order]
+        return 1 - shares if self._falls() else shares
+
     def moments(self) -> tuple[Tensor, Tensor]:
         """Means and variances of the data's free columns, both (b, k)."""
         found = []
@@ -156,9 +177,7 @@ class Quadrature:
     def quantile(self, levels: Tensor) -> Tensor:
         """Quantiles (b, q) of the one free coordinate at levels (q,)."""
         found = []
-        ends = self.places.at(levels.new_tensor([[-1.0], [1.0]]).double(), self._grids[0].rows[:1])[0][0, :, 0]
-        if bool(ends[0] > ends[1]):  # a column that ends above only falls with its coordinate
-            levels = 1 - levels
+        levels = 1 - levels if self._falls() else levels
         for rows, density, step in self._fine():
             u = _inverse(density, step, levels.to(density).expand(len(density), -1))
             found.append(self.places.at(u[..., None], rows)[0][..., 0])
@@ -178,6 +197,12 @@ class Quadrature:
                 u = torch.stack([first, torch.stack(second)], -1)
             found.append(self.slices.outward(self.places.at(u, rows)[0], rows))
         return torch.cat(found)[self._order]
+
+    def _falls(self) -> bool:
+        """Whether the one free column falls with its coordinate, as one that ends above only does."""
+        rows = self._grids[0].rows[:1]
+        ends = self.places.at(torch.tensor([[-1.0], [1.0]], dtype=torch.float64, device=rows.device), rows)[0][0, :, 0]
+        return bool(ends[0] > ends[1])
 
     def _fine(self) -> Iterator[tuple[Tensor, Tensor, float]]:
         """Rows (b,), their densities up to a constant of each, so dense that they are linear between nodes, and the step."""
@@ -270,6 +295,17 @@ def _inverse(density: Tensor, step: float, shares: Tensor) -> Tensor:
     root = (first.square() + 2 * (last - first) * rest / step).clamp_min(0).sqrt()
     within = 2 * rest / (first + root).clamp_min(torch.finfo(density.dtype).tiny)
     return -_REACH + step * j + within.clamp(0, step)
+
+
+def _below(density: Tensor, step: float, u: Tensor) -> Tensor:
+    """The share (b,) of the mass of densities (b, K), linear between nodes, below u (b,)."""
+    mass = 0.5 * step * (density[:, 1:] + density[:, :-1])
+    below = torch.nn.functional.pad(mass.cumsum(1), (1, 0))
+    place = ((u + _REACH) / step).clamp(0, mass.shape[1])
+    j = place.long().clamp_max(mass.shape[1] - 1)[:, None]
+    first, last, part = density.gather(1, j)[:, 0], density.gather(1, j + 1)[:, 0], place - j[:, 0]
+    within = step * part * (first + 0.5 * part * (last - first))
+    return (below.gather(1, j)[:, 0] + within) / below[:, -1]
 
 
 def _second(density: Tensor, first: Tensor, shares: Tensor, step: float) -> Tensor:

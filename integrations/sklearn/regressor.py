@@ -50,7 +50,8 @@ class DiscoRegressor(RegressorMixin, BaseEstimator):
         :class:`~disco_samplers.estimators.PartsEstimator`. "auto" takes that in which targets are likeliest given features, of
         up to 1024 rows held out in five folds.
     calibrate : bool, default=True
-        Whether laws are made narrower or wider, by a power of their density, such that the same held-out rows are likeliest.
+        Whether laws are made narrower or wider, by a power of their density, such that the same held-out rows are likely, and
+        the middle 90 % of their laws hold about 90 % of them.
     context_size : int, default=8192
         Most rows that an estimate is made of: of a longer table a random subset.
     keys : int, default=2048
@@ -65,7 +66,7 @@ class DiscoRegressor(RegressorMixin, BaseEstimator):
     reading_ : str
         How the rows are read; "johnson" where there are fewer than 50 to tell by.
     power_ : float
-        Of the density; above 1 where held-out targets lie closer than the laws say, 1 if not calibrated.
+        Of the density; above 1 where held-out targets lie closer than the laws say, below 1 where farther, 1 if not calibrated.
     estimates_ : list of DensityEstimate
         Of the features with each target, the target last; of several targets also one of the features with all of them.
     effective_size_ : float
@@ -177,7 +178,9 @@ class DiscoRegressor(RegressorMixin, BaseEstimator):
         ValueError
             If a quantile is not in (0, 1).
         """
-        levels = np.atleast_1d(quantiles)
+        levels = np.atleast_1d(np.asarray(quantiles, dtype=float))
+        if levels.ndim > 1 or not ((levels > 0) & (levels < 1)).all():
+            raise ValueError(f"quantiles must be numbers in (0, 1), got {quantiles}")
         return self._shaped([law.quantile(levels) for law in self._laws(X)])
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:

@@ -143,7 +143,8 @@ def shell(n: int, rows: list) -> None:
     for name, score in scores.items():
         now = Mixture.of([maxwellian("beam", 0.01, 1.0, n, 1, drift=3.0, density=0.1), maxwellian("rest", 1.0, 100.0, n, 2)])
         operator = MultispeciesLandau({"beam": score, "rest": Maxwellian()}, strength={("beam", "rest"): 1.0}, method="batches")
-        rng, rate = torch.Generator().manual_seed(0), 2 / 3**3
+        rng = torch.Generator().manual_seed(0)
+        rate = trubnikov_beam(3.0, (1.0, 100.0), temperature=1.0, strength=1.0, density=1.0).slowing
         for step in range(1, 101):
             now = stepped(operator, now, 0.02, rng)
             if step in (25, 100):
@@ -260,7 +261,7 @@ def picture(path: Path, rates, curves, kinetic, found, friction, fields) -> None
         axes[0].plot(t[::8], [state[3][k] for state in curves][::8], colour + "o", ms=3.5, label=f"{species}, unequal weights")
     for k in range(2):
         axes[0].plot(t, [state[1][k] for state in curves], "k--", lw=0.9, label="moment equations" if k else None)
-    axes[0].set(title="temperatures, Maxwell molecules, ratio 4", xlabel="time", ylabel="temperature")
+    axes[0].set(title="temperatures, Maxwell molecules, ratio 4", xlabel="time (1/plasma frequency)", ylabel="temperature (T)")
     for name, points in rates.items():
         axes[1].semilogx(*zip(*points, strict=True), "o-", label=name)
     axes[1].set(title="equilibration, Coulomb", xlabel="mass ratio", ylabel="rate over Spitzer's", ylim=(0.9, 1.1))
@@ -284,13 +285,13 @@ def picture(path: Path, rates, curves, kinetic, found, friction, fields) -> None
         axis.semilogy(when, np.abs(field), lw=1, label="run")
         at = int(np.argmax(np.abs(field)[len(when) // 2 :])) + len(when) // 2
         axis.semilogy(when, np.abs(field[at]) * np.exp(theory.imag * (when - when[at])), "k--", lw=0.9, label="theory")
-        axis.set(title=name, xlabel="time", ylabel="first mode of the field")
+        axis.set(title=name, xlabel="time (1/plasma frequency)", ylabel="first mode of the field (T / e Debye length)")
         axis.set_ylim(np.abs(field).max() * 1e-4, np.abs(field).max() * 3)
     times, exact, gaps = kinetic
     for name, gap in gaps.items():
         axes[7].semilogy(times, gap, lw=1, label=name)
     axes[7].semilogy(times, exact, "k--", lw=0.9, label="kinetic equation")
-    axes[7].set(title="gap of temperatures, Coulomb, ratio 10", xlabel="time", ylabel="difference of temperatures")
+    axes[7].set(title="gap of temperatures, Coulomb, ratio 10", xlabel="time (1/plasma frequency)", ylabel="difference (T)")
     for axis in axes:
         axis.legend(frameon=False, fontsize="x-small")
         axis.title.set_fontsize("small")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from disco_samplers.integrations.plasma import Mixture, MultispeciesLandau, Species
 from disco_samplers.integrations.plasma.exact import BKW
 from disco_samplers.integrations.plasma.scores import Blob, Calibrated, DiscoScore, Exact, Maxwellian
 from disco_samplers.integrations.plasma.scores.calibrated import calibrate
@@ -169,7 +170,7 @@ def test_calibration_leaves_what_it_cannot_improve():
     exact = -(v - 5 * cell[:, None]) / (1 + cell[:, None]) ** 2
     s = calibrate(exact, v, w, cell, 2)
     assert torch.equal(s[cell == 1], exact[cell == 1])  # too few
-    # An exact score moves by chance only: a relative 1/n for each of d + d^2 coefficients and one.
+    # An exact score moves by chance only: a relative 1/n for each of 2 d + d^2 coefficients and one.
     assert (s - exact).square().sum() < 0.05 * exact.square().sum()
     assert torch.equal(calibrate(-exact, v, w, cell, 2), -exact)  # points outwards: no score of a distribution
 
@@ -182,6 +183,30 @@ def test_calibration_finds_the_fourth_moment_that_a_crude_score_misses(d):
     truth = problem.score(v, 2.0)
     error = (calibrate(-v, v, w, cell, 1) - truth).square().sum() / (-v - truth).square().sum()
     assert error < 0.5
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_momentum_passes_from_a_bent_beam_to_others_as_it_should(d):
+    """Maxwell molecules: du_a/dt = -(d-1) c n_b (1/m_a + 1/m_b)(u_a - u_b)/m_a, of a beam that is read as a Gaussian."""
+    rng = torch.Generator().manual_seed(0)
+    z = torch.randn(2, 2000, d, dtype=torch.float64, generator=rng)
+    v, rest = z[0] * 0.3, 0.1 * z[1]
+    v[:, 1:] = z[0, :, 1:]
+    v[:, 0] += 3 - z[0, :, 1:].square().sum(1)
+    w = torch.full((2000,), 1 / 2000, dtype=torch.float64)
+
+    def gaussian(v, w, cell, num_cells):
+        c = v - v.mean(0)
+        return -c @ torch.linalg.inv(c.T @ c / len(c))
+
+    mixture = Mixture.of([Species("beam", w, v, w), Species("rest", w, rest, w, mass=100.0)])
+    exact = -1.01 * (d - 1) * (v.mean(0) - rest.mean(0))
+    found = []
+    for score in (gaussian, Calibrated(gaussian)):
+        operator = MultispeciesLandau({"beam": score, "rest": Maxwellian()}, strength={("beam", "rest"): 1.0}, exponent=0)
+        found.append(mixture.split(operator.rates(mixture))[0].mean(0))
+    assert (found[0] - exact).norm() > 0.4 * exact.norm()
+    assert (found[1] - exact).norm() < 0.15 * (found[0] - exact).norm()  # what might be chance is left
 
 
 def test_exact_follows_its_time():

@@ -10,6 +10,7 @@ from disco_samplers.integrations.plasma import (
     Blob,
     Grid,
     Maxwellian,
+    Mixture,
     MultispeciesLandau,
     Simulation,
     Species,
@@ -179,6 +180,12 @@ def test_fields_that_are_not_finite_are_named():
         both(applied=math.nan)
 
 
+def test_a_mass_of_zero_is_named():
+    gas = Species("gas", torch.zeros(3), torch.randn(3, 2), torch.ones(3), mass=0.0)
+    with pytest.raises(ValueError, match="mass of gas must be positive"):
+        Mixture.of([gas])
+
+
 def test_a_species_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="names no species: 'ion'; did you mean 'ions'"):
         both(strength={("electrons", "ion"): 1.0})
@@ -249,6 +256,13 @@ def test_a_run_whose_file_changed_is_not_continued(change, message, tmp_path, ca
             "species 2 'ions': temperature and density of a beam must be",
         ),
         (("exponent = -2", "exponent = -2\nsubcycle = -1.0"), "subcycle must be positive, got -1.0"),
+        (("electrons = { electrons = 0.1, ions = 0.2 }", ""), "strength must be that of one pair of species at least"),
+        (("[grid]", "seed = -1\n[grid]"), "seed must be at least 0, got -1"),
+        (("[grid]", "[fields]\nmode = 2\n[grid]"), "'mode' in [fields] would have no effect without magnetic_amplitude"),
+        (
+            ("[grid]", '[fields]\nsolver = "electromagnetic"\nmagnetic_amplitude = 0.1\nmode = 0\n[grid]'),
+            "'mode' in [fields] must be at least 1, got 0",
+        ),
     ],
 )
 def test_bad_run_files_are_one_line(change, message, tmp_path, capsys):

@@ -16,7 +16,7 @@ from .grid import Grid
 from .maxwell import advance_electric, advance_magnetic
 from .poisson import electric_field, field_between_walls
 from .processes import Team
-from .shapes import ORDERS, Shape, deposit, gather, stencil
+from .shapes import ORDERS, Shape, deposit, gather, stencil, volumes
 from .state import State
 from .types import Species
 from .walls import Ledger, Walls
@@ -163,6 +163,6 @@ class FieldSolver:
         """Field and potential at the nodes."""
         assert self.walls is not None
         assert state.ledger is not None
-        density = density + state.ledger.background
+        amount = (density + state.ledger.background) * volumes(self.grid, ORDERS[self.shape], density)
         left = state.ledger.charge(state.species)[0].to(density.dtype)
-        return field_between_walls(density, self.grid, left, self.walls.bias)
+        return field_between_walls(amount, self.grid, left, self.walls.bias)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import check_positive
+
 from .types import Species
 
 
@@ -44,7 +46,13 @@ class Mixture:
 
     @classmethod
     def of(cls, species: Sequence[Species], cells: Sequence[Tensor] | None = None, num_cells: int = 1) -> Mixture:
-        """Species whose weights are over the volume of a cell, and the cell of each particle; by default all are in one."""
+        """Species whose weights are over the volume of a cell, and the cell of each particle; by default all are in one.
+
+        Raises:
+            ValueError: if a mass is not positive.
+        """
+        for s in species:
+            check_positive(f"mass of {s.name}", s.mass)
         v = torch.cat([s.v for s in species])
         count = torch.tensor([len(s.v) for s in species], device=v.device)
         kind = torch.arange(len(species), device=v.device).repeat_interleave(count)

@@ -41,8 +41,8 @@ def electric_field(charge: Tensor, grid: Grid) -> Tensor:
     return field
 
 
-def field_between_walls(charge: Tensor, grid: Grid, left: Tensor, bias: float | None = None) -> tuple[Tensor, Tensor]:
-    r"""Solves :math:`\partial_x E = \rho` between two walls, by summing up the charge from the left.
+def field_between_walls(amount: Tensor, grid: Grid, left: Tensor, bias: float | None = None) -> tuple[Tensor, Tensor]:
+    r"""Solves :math:`\partial_x E = \rho` between two walls, by summing up the charge of the nodes from the left.
 
     Half-way between two nodes the field is what Gauss's law says of the charge on its left, at a node the mean of both sides,
     at a wall the wall's own charge. Beyond the walls there is no field. With a bias the walls are conductors joined by a
@@ -53,7 +53,7 @@ def field_between_walls(charge: Tensor, grid: Grid, left: Tensor, bias: float | 
     is the bias: the solution of :math:`-\phi'' = \rho` by second differences with both ends given. Of second order in dx.
 
     Arguments:
-        charge: charge density at the nodes (nodes,).
+        amount: charge of the nodes (nodes,), which is density times volume.
         grid: a line with ends.
         left: charge of the left wall, (); what it is does not matter with a bias.
         bias: potential of the right wall less that of the left.
@@ -67,11 +67,11 @@ def field_between_walls(charge: Tensor, grid: Grid, left: Tensor, bias: float | 
 
     Example:
         >>> grid = Grid(1.0, 8, periodic=False)
-        >>> field, potential = field_between_walls(torch.ones(9), grid, torch.tensor(0.0), bias=0.0)
+        >>> amount = grid.widths(torch.ones(9))  # of density one
+        >>> field, potential = field_between_walls(amount, grid, torch.tensor(0.0), bias=0.0)
         >>> field[[0, 4, 8]].tolist(), potential[4].item()  # of -phi'' = 1
         ([-0.5, 0.0, 0.5], 0.125)
     """
-    amount = charge * grid.widths(charge)
     between = left + amount.cumsum(0)[:-1]
     if bias is not None:
         between = between - (between.mean() + bias / grid.length)

@@ -120,6 +120,7 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu", d
     dt, end, seed = config["time"]["dt"], config["time"]["end"], config.get("seed", 0)
     if not end > 0:
         raise ValueError(f"'end' in [time] must be positive, got {end}")
+    check_count("seed", seed, 0)
     precision = config.get("precision", "float64")
     if precision not in ("float32", "float64"):
         raise ValueError(f'precision must be "float32" or "float64", got {precision!r}')
@@ -134,16 +135,18 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu", d
         populations += [Population(beam, loaded.charge, loaded.mass) for beam in beams]
     fields = dict(config.get("fields", {}))
     solver, amplitude, mode = (fields.pop(key, None) for key in ("solver", "magnetic_amplitude", "mode"))
-    magnetic = None if amplitude is None else _wave(grid, amplitude, mode or 1, species[0].v)
+    if amplitude is None and mode is not None:
+        raise ValueError("'mode' in [fields] would have no effect without magnetic_amplitude")
+    mode = 1 if mode is None else mode
+    check_count("'mode' in [fields]", mode, 1)
+    magnetic = None if amplitude is None else _wave(grid, amplitude, mode, species[0].v)
     collisions, options = _collisions(config.get("collisions", {}), [s.name for s in species])
     options |= {"fields": solver or "electrostatic", "magnetic": magnetic, "seed": seed, "distributed": distributed}
     if "walls" in config:
         options["walls"] = Walls(**config["walls"])
     simulation = Simulation(grid, species, dt, collisions=collisions, **fields, **options)
     simulation.origin = _flat({key: config[key] for key in config if key not in ("title", "output")} | {"time": {"dt": dt}})
-    seeded = (
-        [entry.get("mode", 1) for entry in config["species"] if entry.get("amplitude")] if magnetic is None else [mode or 1]
-    )
+    seeded = [entry.get("mode", 1) for entry in config["species"] if entry.get("amplitude")] if magnetic is None else [mode]
     rate = _rate(simulation, populations, seeded[0]) if seeded and not simulation.fields.walls else None
     return RunFile(config.get("title", "plasma"), round(end / dt), Output(**config.get("output", {})), rate, simulation)
 

@@ -131,16 +131,7 @@ def transverse_mode(k: float, populations: Sequence[Population], light_speed: fl
 def dougherty_mode(k: float, frequency: float, *, dim: int = 1, terms: int = 200) -> complex:
     r"""The least damped wave of electrons with Dougherty collisions: real part omega, imaginary part the rate.
 
-    In units of plasma frequency and Debye length. With Hermite functions of :math:`v_x` the linearised equation is a matrix:
-    :math:`a_n` are the coefficients of the density, :math:`b_n` those of the energy across, :math:`\tfrac12 |v_\perp|^2 -
-    \tfrac12 (d-1)`,
-
-    .. math:: \dot a_n = -ik\big(\sqrt n\,a_{n-1} + \sqrt{n+1}\,a_{n+1}\big) - \tfrac ik a_0 \delta_{n1}
-              - \nu\big(n\,a_n - a_1 \delta_{n1} - \sqrt2\,\tau\,\delta_{n2}\big), \\
-              \dot b_n = -ik\big(\sqrt n\,b_{n-1} + \sqrt{n+1}\,b_{n+1}\big)
-              - \nu\big((n+2)\,b_n - (d-1)\,\tau\,\delta_{n0}\big),
-
-    coupled by the temperature :math:`\tau = (\sqrt2\,a_2 + 2\,b_0)/d`.
+    An eigenvalue of :func:`dougherty_system`; its arguments are those.
 
     Arguments:
         k: wavenumber.
@@ -152,12 +143,45 @@ def dougherty_mode(k: float, frequency: float, *, dim: int = 1, terms: int = 200
         ValueError: if ``k`` or ``frequency`` is not positive, or ``dim`` or ``terms`` too small.
 
     References:
-        Dougherty, *Model Fokker-Planck equation for a plasma and its solution*, Phys. Fluids 1964; Anderson, O'Neil,
-        *Collisional damping of plasma waves with the Dougherty operator*, Phys. Plasmas 2007.
+        Anderson, O'Neil, *Collisional damping of plasma waves with the Dougherty operator*, Phys. Plasmas 2007.
 
     Example:
         >>> round(dougherty_mode(0.5, 0.1).imag, 5), round(dougherty_mode(0.5, 0.1, dim=3).imag, 5)
         (-0.10537, -0.13664)
+    """
+    modes = 1j * np.linalg.eigvals(dougherty_system(k, frequency, dim=dim, terms=terms))
+    modes = modes[modes.real > 0.5]  # the others are heat, which decays without a wave
+    return complex(modes[np.argmax(modes.imag)])
+
+
+def dougherty_system(k: float, frequency: float, *, dim: int = 1, terms: int = 200) -> Array:
+    r"""The matrix (2 terms, 2 terms) of the linearised equation of electrons with Dougherty collisions.
+
+    In units of plasma frequency and Debye length. First come :math:`a_n`, the coefficients of the density in Hermite functions
+    of :math:`v_x`, then :math:`b_n`, those of the energy across, :math:`\tfrac12 |v_\perp|^2 - \tfrac12 (d-1)`,
+
+    .. math:: \dot a_n = -ik\big(\sqrt n\,a_{n-1} + \sqrt{n+1}\,a_{n+1}\big) - \tfrac ik a_0 \delta_{n1}
+              - \nu\big(n\,a_n - a_1 \delta_{n1} - \sqrt2\,\tau\,\delta_{n2}\big), \\
+              \dot b_n = -ik\big(\sqrt n\,b_{n-1} + \sqrt{n+1}\,b_{n+1}\big)
+              - \nu\big((n+2)\,b_n - (d-1)\,\tau\,\delta_{n0}\big),
+
+    coupled by the temperature :math:`\tau = (\sqrt2\,a_2 + 2\,b_0)/d`.
+
+    Arguments:
+        k: wavenumber.
+        frequency: of the collisions, nu.
+        dim: velocity components d.
+        terms: Hermite functions.
+
+    Raises:
+        ValueError: if ``k`` or ``frequency`` is not positive, or ``dim`` or ``terms`` too small.
+
+    References:
+        Dougherty, *Model Fokker-Planck equation for a plasma and its solution*, Phys. Fluids 1964.
+
+    Example:
+        >>> dougherty_system(0.5, 0.1, terms=3).shape
+        (6, 6)
     """
     check_count("dim", dim, 1)
     check_count("terms", terms, 3)
@@ -171,9 +195,7 @@ def dougherty_mode(k: float, frequency: float, *, dim: int = 1, terms: int = 200
     damping[1, 1] = 0
     for row, gain in ((2, math.sqrt(2)), (terms, dim - 1)):
         damping[row, [2, terms]] -= gain / dim * np.array([math.sqrt(2), 2])
-    modes = np.linalg.eigvals(system - 1j * frequency * damping)
-    modes = modes[modes.real > 0.5]  # the others are heat, which decays without a wave
-    return complex(modes[np.argmax(modes.imag)])
+    return -1j * system - frequency * damping
 
 
 def _response(zeta: Array) -> Array:

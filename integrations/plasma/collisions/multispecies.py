@@ -51,8 +51,8 @@ class MultispeciesLandau:
 
     Raises:
         TypeError: if a strength is not a number, or is not of a pair.
-        ValueError: if a strength is negative, a pair is named twice, or an option is out of range; when called, if a species is
-            unknown or velocities have one component.
+        ValueError: if a strength is negative, no pair is named or one twice, or an option is out of range; when called, if a
+            species is unknown or velocities have one component.
 
     References:
         Landau, *The kinetic equation in the case of Coulomb interaction*, Phys. Z. Sowjetunion 1936; Carrillo, Hu, Van
@@ -87,6 +87,8 @@ class MultispeciesLandau:
         for name, one in score.items() if isinstance(score, Mapping) else [("", score)]:
             check_callable(f"score of {name}" if name else "score", one, "a VelocityScore")
         if isinstance(strength, Mapping):
+            if not strength:
+                raise ValueError("strength must be that of one pair of species at least, got none")
             for pair, value in strength.items():
                 if not (isinstance(pair, tuple) and len(pair) == 2):
                     raise TypeError(f'strength must have pairs of names, such as ("electrons", "ions"), for keys, got {pair!r}')

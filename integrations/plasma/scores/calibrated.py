@@ -36,18 +36,20 @@ class Calibrated:
 
 
 def calibrate(s: Tensor, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> Tensor:
-    r"""Scores corrected, by an affine map and a cubic term, to keep three identities over the particles of each cell.
+    r"""Scores corrected to keep four identities over the particles of each cell.
 
-    For the score of any distribution, by partial integration, with z the velocity in units in which its mean is zero and its
-    covariance the identity,
+    For the score of any distribution, by partial integration, with c the velocity from its mean and z the same in units in
+    which the covariance is the identity,
 
-    .. math:: \mathbb E[s] = 0, \qquad \mathbb E[z s^\top] = -I, \qquad \mathbb E[|z|^2 z \cdot s] = -d (d+2).
+    .. math:: \mathbb E[s] = 0, \qquad \mathbb E[z s^\top] = -I, \qquad
+        \mathbb E\big[(|c|^2 I - c c^\top)\,s\big] = 0, \qquad \mathbb E[|z|^2 z \cdot s] = -d (d+2).
 
-    They say how momentum, temperatures and fourth moment change. The first two are met by :math:`s \to A (s-\bar s)`;
-    the third, as far as it is missed by more than chance, by adding a multiple of :math:`|z|^2 z` less its affine part: the
-    multiple that score matching chooses for this one direction, shrunk for its noise. A cell is left as it is where it has
-    fewer than 16 particles, does not spread in every direction, or where :math:`-\mathbb E[z s^\top]` is far from positive
-    definite.
+    They say how momentum, temperatures, momentum that other species are given, and the fourth moment change; for Maxwell
+    molecules, whose collisions are of second degree in v, the third says all of what others are given. The first two are met by
+    :math:`s \to A (s-\bar s)`; the others, as far as they are missed by more than chance, by adding multiples of their fields
+    less the affine parts: the multiples that score matching chooses among these, shrunk for their noise. A cell is left as it
+    is where it has fewer than 16 particles, does not spread in every direction, or where :math:`-\mathbb E[z s^\top]` is far
+    from positive definite.
 
     Arguments:
         s: scores (n, dv).
@@ -69,32 +71,42 @@ def calibrate(s: Tensor, v: Tensor, w: Tensor, cell: Tensor, num_cells: int) -> 
     def mean(values: Tensor) -> Tensor:
         return total(share.view(-1, *[1] * (values.ndim - 1)) * values, cell, num_cells)
 
+    def kept(t: Tensor, x: Tensor, precision: Tensor, fields: Tensor, divergence: Tensor) -> Tensor:
+        """Scores t of x (n, dv) brought to E[h . t] = -E[div h] for m fields h (n, dv, m) of these divergences (n, m)."""
+        slope = mean(fields[..., None] * x[:, None, None, :]) @ precision[:, None]
+        fields = fields - mean(fields)[cell] - (slope[cell] * x[:, None, None, :]).sum(-1)
+        missing = (fields * t[..., None]).sum(1) + divergence - slope.diagonal(dim1=1, dim2=3).sum(-1)[cell]
+        gap = mean(missing)
+        scatter = mean(missing[:, :, None] * missing[:, None, :]) - gap[:, :, None] * gap[:, None, :]
+        gram = torch.where(fit[:, None, None], mean(fields.mT @ fields), 0.0)
+        inverse = torch.linalg.pinv(gram, atol=torch.finfo(v.dtype).eps, hermitian=True)
+        multiple = _apply(inverse, gap)
+        # What the gap may owe to chance is left out (positive-part shrinkage).
+        noise, size = (inverse * scatter).sum((1, 2)) * mean(share), (gap * multiple).sum(1)
+        known = (1 - noise / size.clamp_min(torch.finfo(v.dtype).tiny)).clamp_min(0.0)
+        return t - _apply(fields, (known[:, None] * multiple)[cell])
+
     identity = torch.eye(d, dtype=v.dtype, device=v.device)
     c = v - mean(v)[cell]
     covariance = torch.where(fit[:, None, None], mean(c[:, :, None] * c[:, None, :]), identity)
-    factor = torch.linalg.cholesky(covariance)
-    z = _apply(torch.linalg.inv(factor)[cell], c)
-    t = _apply(factor.mT[cell], s - mean(s)[cell])
+    unit = covariance.diagonal(dim1=1, dim2=2).mean(1).sqrt()
+    factor = torch.linalg.cholesky(covariance / unit[:, None, None] ** 2)
+    inverse, c = torch.linalg.inv(factor), c / unit[cell, None]
+    z = _apply(inverse[cell], c)
+    t = unit[cell, None] * _apply(factor.mT[cell], s - mean(s)[cell])
     drag = -mean(z[:, :, None] * t[:, None, :])
     fit = fit & (torch.linalg.eigvalsh(0.5 * (drag + drag.mT))[:, 0] > _LEAST)
     drag = torch.where(fit[:, None, None], drag, identity)
     t = _apply(torch.linalg.inv(drag).mT[cell], t)
-    r2 = z.square().sum(-1, keepdim=True)
-    cubic = r2 * z
-    slope = mean(cubic[:, :, None] * z[:, None, :])
-    cubic = cubic - mean(cubic)[cell] - _apply(slope[cell], z)
-    divergence = (d + 2) * r2[:, 0] - slope.diagonal(dim1=-2, dim2=-1).sum(-1)[cell]
-    missing = (cubic * t).sum(-1) + divergence
-    gap = mean(missing)
-    noise = (mean(missing.square()) - gap.square()) * mean(share)
-    size = mean(cubic.square().sum(-1))
-    # What the gap may owe to chance is left out (positive-part shrinkage).
-    known = (1 - noise / gap.square().clamp_min(torch.finfo(v.dtype).tiny)).clamp_min(0.0)
-    t = t - torch.where(size > torch.finfo(v.dtype).eps, known * gap / size, 0.0)[cell, None] * cubic
-    calibrated = _apply(torch.linalg.inv(factor).mT[cell], t)
-    return torch.where(fit[cell, None], calibrated, s)
+    r2 = z.square().sum(1, keepdim=True)
+    t = kept(t, z, identity.expand_as(factor), (r2 * z)[..., None], (d + 2) * r2)
+    t = _apply(inverse.mT[cell], t)
+    if d > 1:
+        across = c.square().sum(1)[:, None, None] * identity - c[:, :, None] * c[:, None, :]
+        t = kept(t, c, inverse.mT @ inverse, across, (1 - d) * c)
+    return torch.where(fit[cell, None], t / unit[cell, None], s)
 
 
 def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Products of matrices (n, d, d) and vectors (n, d)."""
+    """Products of matrices (n, p, q) and vectors (n, q)."""
     return (matrix * vector[:, None, :]).sum(-1)

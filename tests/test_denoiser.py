@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -149,6 +150,26 @@ def test_arrays_come_back_as_they_came(samples):
     weights = torch.rand(200, generator=torch.Generator().manual_seed(0))
     drawn = DiscoDenoiser(SIZES).condition(Draws(samples, weights=weights), 0.5)
     assert drawn.log_prob(samples[:3]).isfinite().all()
+    frame = pd.DataFrame(samples.numpy()[:3])
+    for answer, whole in ((estimate.denoise(frame), (3, 4)), (estimate.score(frame), (3, 4)), (estimate.log_prob(frame), (3,))):
+        assert isinstance(answer, np.ndarray)
+        assert answer.shape == whole
+
+
+def test_no_points_have_no_answers(samples):
+    log_prob, score = DiscoDenoiser(SIZES).condition(samples, 0.5).log_prob_and_score(samples[:0])
+    assert log_prob.shape == (0,)
+    assert score.shape == (0, 4)
+
+
+@pytest.mark.parametrize("noise", [1e-10, 1e30])
+def test_extreme_noise_leaves_finite_answers(noise, samples):
+    estimate = DiscoDenoiser(SIZES).condition(samples, noise)
+    assert estimate.log_prob(samples[:3] + 1).isfinite().all()
+    denoised = estimate.denoise(samples[:3])
+    assert denoised.isfinite().all()
+    if noise > 1:  # nothing is left but the mean
+        torch.testing.assert_close(denoised, samples.mean(0).expand(3, 4), atol=1e-4, rtol=1e-4)
 
 
 def test_it_is_saved_and_loaded(tmp_path, samples):
@@ -174,6 +195,7 @@ def test_what_becomes_of_the_model_changes_no_estimate(samples):
     [
         (0.0, (3, 4), "noise must be positive"),
         (float("nan"), (3, 4), "noise"),
+        (1e-30, (3, 4), "of the samples' spread"),
         (1.0, (3, 5), "points"),
         (1.0, (3, 4, 4), "points must have shape"),
     ],

@@ -164,6 +164,16 @@ def test_latents_are_not_decoded(latent):
     torch.testing.assert_close(plain(**options, generator=rng()).samples, raw)
 
 
+def test_latents_are_shifted_as_the_autoencoder_says(latent):
+    shifted = diffusers.AutoencoderKL.from_config(latent.vae.config, shift_factor=0.5)
+    shifted.load_state_dict(latent.vae.state_dict())
+    options = {"num_samples": 2, "num_inference_steps": 2}
+    raw = latent(**options, generator=rng(), output_type="latent").samples
+    decoded = quiet(DiscoPipeline(latent.unet, ddim(), vae=shifted))(**options, generator=rng()).samples
+    with torch.no_grad():
+        torch.testing.assert_close(latent.vae.decode(raw / latent.vae.config.scaling_factor + 0.5).sample, decoded)
+
+
 def test_the_noise_of_an_inverse_scheduler_is_not_decoded(latent):
     pipe = quiet(DiscoPipeline(latent.unet, diffusers.DDIMInverseScheduler(clip_sample=False), vae=latent.vae))
     noise = pipe(2, 3, latents=latent.unet.samples[:2], output_type="np").samples

@@ -72,3 +72,7 @@ def test_what_does_not_fit_is_named(ours):
         DiscoHandover(ours, Network(), scheduler, 0.0)
     with pytest.raises(ValueError, match="network takes samples of shape"):
         DiscoHandover(ours, Network(16), scheduler, 1.0)
+    both, y = DiscoHandover(ours, Network(), scheduler, 1.0), torch.zeros(2, *SHAPE)
+    with pytest.raises(ValueError, match="one for all samples, got 2 different"):
+        both(y, torch.tensor([900, 5]))
+    torch.testing.assert_close(both(y, torch.tensor([900, 900])).sample, both(y, 900).sample)

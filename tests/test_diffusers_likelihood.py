@@ -148,6 +148,14 @@ def test_bad_options(exact, options, message):
         probability_flow_log_prob(exact, torch.zeros(2, 2), **options)
 
 
+def test_it_is_the_same_in_inference_mode(exact):
+    y = torch.randn(3, 2, generator=rng())
+    expected = probability_flow_log_prob(exact, y, num_steps=4)
+    with torch.inference_mode():
+        got = probability_flow_log_prob(exact, y + 0.0, num_steps=4)
+    torch.testing.assert_close(got.clone(), expected)
+
+
 # The report, and the distances it is made of.
 
 
@@ -173,6 +181,8 @@ def test_report_is_drawn_and_checks_its_input(tmp_path):
         memorisation(x, x, x.flatten(1))
     with pytest.raises(ValueError, match="more than neighbours"):
         memorisation(x[:3], x, x)
+    with pytest.raises(TypeError, match="generated must be a tensor"):
+        memorisation(x.numpy(), x, x)
 
 
 def test_mmd_is_unbiased_and_exact_for_gaussians():

@@ -197,6 +197,8 @@ def test_crops_that_overlap_are_warned_of_and_others_judge_better():
         (torch.zeros(20, 1, 8, 9), {}, r"held_out must have shape \(M, 1, 8, 8\), got \(20, 1, 8, 9\)"),
         (torch.zeros(3, 1, 8, 8), {}, "held_out has 3 images"),
         (torch.full((20, 1, 8, 8), math.nan), {}, "held_out"),
+        ((strokes(20, 1) * 127 + 128).to(torch.uint8), {}, "give held_out / 127.5 - 1"),
+        (strokes(20, 1) * 127 + 128, {}, "scale both in the same way"),
     ],
 )
 def test_judges_that_do_not_fit_are_named(held_out, options, message):
@@ -268,11 +270,19 @@ def test_series_and_draws_that_repeat():
         ({"locality": "near"}, 'locality must be "auto"'),
         ({"locality": "auto", "share": 0.9}, "share: not used with locality"),
         ({"locality": "auto", "replicas": 2}, "replicas: not used with locality"),
+        ({"locality": "auto", "context_size": 3}, "context_size must be at least 16"),
     ],
 )
 def test_options_that_do_not_fit_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         DiscoScoreModel.from_data(strokes(60, 0), **options)
+
+
+def test_a_context_size_that_is_no_number_and_a_negative_level_are_named(model):
+    with pytest.raises(TypeError, match="context_size must be an integer"):
+        DiscoScoreModel.from_data(strokes(60, 0), locality="auto", context_size="8")
+    with pytest.raises(ValueError, match="sigma must not be negative"):
+        model.denoise(torch.zeros(2, *SHAPE), -0.5)
 
 
 def test_too_few_images_are_refused():
@@ -322,3 +332,4 @@ def test_the_need_grows_with_images_and_patches():
     assert memory.needed(4000, (1, 32, 32), 1024) > 2 * small
     assert memory.needed(1000, (1, 32, 32), 65536) > 2 * small
     assert memory.needed(1000, (3, 64, 64), 1024) > 8 * small
+    assert memory.needed(60, (1, 8, 8), 10**9) == memory.needed(60, (1, 8, 8), 10**8)  # more patches than there are

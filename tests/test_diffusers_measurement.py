@@ -7,7 +7,13 @@ import torch
 
 pytest.importorskip("diffusers")
 import diffusers
-from disco_samplers.integrations.diffusers import DiscoPipeline, DiscoScoreModel, Measurement
+from disco_samplers.integrations.diffusers import (
+    DiscoHandover,
+    DiscoPipeline,
+    DiscoScoreModel,
+    Measurement,
+    probability_flow_log_prob,
+)
 
 SHAPE = (1, 4, 4)
 
@@ -99,3 +105,41 @@ def test_what_does_not_fit_is_named(normal):
     given = normal.measured(Measurement.of_all(images, 0.5))
     with pytest.raises(ValueError, match="is of 3 images"):
         given.denoise(images[:2], 0.5)
+    for shape in ((1, 4, 3), (4, *SHAPE)):
+        with pytest.raises(ValueError, match="known must broadcast to images"):
+            Measurement.of_pixels(images, torch.ones(shape, dtype=torch.bool))
+    with pytest.raises(ValueError, match="means must have shape"):
+        Measurement.of_means(images[0], 2)
+    with pytest.raises(ValueError, match="not of images of shape"):  # blocks of 3 do not cover 4 pixels
+        normal.measured(Measurement.of_means(torch.zeros(3, 1, 1, 1), 3))
+
+
+def test_what_knows_nothing_of_a_measurement_says_so(normal):
+    images = torch.zeros(3, *SHAPE)
+    given = normal.measured(Measurement.of_all(images, 0.5))
+    assert given.is_measured
+    assert not normal.is_measured
+    with pytest.raises(ValueError, match="as it was before measured"):
+        given.log_prob(images, 0.5)
+    with pytest.raises(ValueError, match="as it was before measured"):
+        probability_flow_log_prob(given, images)
+    network = diffusers.UNet2DModel(
+        sample_size=4,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=1,
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        block_out_channels=(32,),
+    )
+    with pytest.raises(ValueError, match="as it was before measured"):
+        DiscoHandover(given, network, diffusers.DDIMScheduler(), 1.0)
+
+
+def test_it_is_the_same_in_inference_mode(normal):
+    images = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(2))
+    given = normal.measured(Measurement.of_all(images, 0.5))
+    expected = given.denoise(images, 0.5)
+    with torch.inference_mode():
+        got = given.denoise(images + 0.0, 0.5)
+    torch.testing.assert_close(got.clone(), expected)

@@ -20,6 +20,9 @@ from disco_samplers.types import ArrayLike
 
 MAX_ROWS = 2**14
 
+_LEAST_NOISE = 1e-12
+"""Of noise that is less, in units of the samples' spread, float32 has no squares of distances in units of it."""
+
 
 class DiscoDenoiser(nn.Module):
     r"""A DiScoFormer that is told the noise: from clean samples of f, density and score of f blurred by normal noise.
@@ -97,7 +100,8 @@ class DiscoDenoiser(nn.Module):
 
         Raises:
             TypeError: if samples or noise are no numbers.
-            ValueError: if samples hold NaN, are fewer than two, or more than 2^14, or noise is not positive.
+            ValueError: if samples hold NaN, are fewer than two, or more than 2^14, or noise is not positive or less
+                than 1e-12 of the samples' spread.
         """
         check_positive("noise", noise)
         counts: Tensor | None = None
@@ -117,6 +121,9 @@ class DiscoDenoiser(nn.Module):
                 rows, counts = Draws(rows.detach(), weights=weights, names=names).counts()
         if len(rows) > MAX_ROWS:
             raise ValueError(f"samples has {len(rows)} rows; at most {MAX_ROWS} are supported: condition on a random subset")
+        spread = float(rows.detach().double().std(0).norm())
+        if noise < _LEAST_NOISE * spread:
+            raise ValueError(f"noise must be at least {_LEAST_NOISE:g} of the samples' spread, {spread:.3g}, got {noise}")
         where = self.device
         counts = None if counts is None else counts.to(where)
         # The estimate keeps a network of its own: what becomes of the model later changes no answer.
@@ -138,10 +145,7 @@ class NoisedEstimate:
 
     def log_prob_and_score(self, points: ArrayLike) -> tuple[Any, Any]:
         """Log-density (m,) and score (m, d) of the blurred law at points (m, d), in the kind of array that was asked."""
-        y = as_points(points, "points", dim=self._estimator.dim, device=self._device)
-        if y.ndim != 2:
-            raise ValueError(f"points must have shape (m, {self._estimator.dim}), got {tuple(y.shape)}")
-        log_prob, score = self._estimator.log_prob_and_score(y)
+        log_prob, score = self._estimator.log_prob_and_score(self._points(points))
         return like(log_prob, points), like(score, points)
 
     def log_prob(self, points: ArrayLike) -> Any:
@@ -154,4 +158,12 @@ class NoisedEstimate:
 
     def denoise(self, points: ArrayLike) -> Any:
         r"""The mean (m, d) of the clean points, :math:`y + \sigma^2 s(y)`, given noised ones (m, d)."""
-        return points + self.noise**2 * self.score(points)
+        y = self._points(points)
+        # In double: the score of much noise is below what float32 has numbers for.
+        return like(y.double() + self.noise * (self.noise * self._estimator.log_prob_and_score(y)[1]), points)
+
+    def _points(self, points: ArrayLike) -> Tensor:
+        y = as_points(points, "points", dim=self._estimator.dim, device=self._device)
+        if y.ndim != 2:
+            raise ValueError(f"points must have shape (m, {self._estimator.dim}), got {tuple(y.shape)}")
+        return y

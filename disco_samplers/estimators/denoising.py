@@ -48,7 +48,9 @@ class DenoisingEstimator:
 
     def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (m,) and score (m, d) at points (m, d), in float64."""
-        parts = [self._tile(part) for part in points.split(TILE)] or [(points.new_zeros(0), points)]
+        if not len(points):  # the fused attention divides by their number
+            return points.new_zeros(0, dtype=torch.float64), points.double()
+        parts = [self._tile(part) for part in points.split(TILE)]
         log_prob, score = (torch.cat(part) for part in zip(*parts, strict=True))
         return log_prob, score
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from torch import Tensor
 
-from disco_samplers.arrays import as_tensor, check_finite, placed
+from disco_samplers.arrays import as_tensor, check_count, check_finite, placed
 from disco_samplers.types import ArrayLike
 
 FEW = 16
@@ -18,6 +18,9 @@ JUDGES = 64
 
 _COLOURS = (1, 3, 4)
 """Channels of pictures: grey, RGB, RGBA."""
+
+_ALIKE = 10.0
+"""How many times the data's standard deviation that of images that judge may be, or a part of it."""
 
 _SCALES = 0.05, 10.0
 """Standard deviations of data that the schedulers' noise levels are made for."""
@@ -37,12 +40,12 @@ def checked_data(data: ArrayLike, counts: Tensor | None = None) -> Tensor:
     if listed and len(shapes := {tuple(np.shape(sample)) for sample in data}) > 1:
         first, second = sorted(shapes)[:2]
         raise ValueError(f"data holds samples of different shapes, {first} and {second} among them: bring them to one")
-    pixels = str(getattr(data, "dtype", "")).endswith("uint8")
+    pixels = _uint8(data)
     x = as_tensor(data, "data").detach().float()
     if x.ndim < 2:
         raise ValueError(f"data must have shape (N, d), (N, C, L) or (N, C, H, W), got {tuple(x.shape)}")
     if pixels and x.ndim > 2:
-        raise ValueError("data holds pixels as uint8: give data / 127.5 - 1, which lies in [-1, 1]")
+        raise ValueError(_UINT8.format("data"))
     if x.ndim == 4 and x.shape[3] in _COLOURS and min(x.shape[1:3]) > max(_COLOURS):
         height, width, channels = x.shape[1:]
         warnings.warn(
@@ -62,16 +65,23 @@ def checked_data(data: ArrayLike, counts: Tensor | None = None) -> Tensor:
     return x
 
 
+_UINT8 = "{0} holds pixels as uint8: give {0} / 127.5 - 1, which lies in [-1, 1]"
+
 FEW_IMAGES = 50
 """Fewest images that are read patch by patch."""
+
+
+def _uint8(data: object) -> bool:
+    return str(getattr(data, "dtype", "")).endswith("uint8")
 
 
 def checked_images(x: Tensor, locality: object, share: object, config: dict[str, object]) -> None:
     """What is wrong with images (N, ...) that are to be read patch by patch.
 
     Raises:
-        ValueError: if ``locality`` is unknown, the data have no neighbouring pixels or are too few, or options of the network
-            are given, which is not asked.
+        TypeError: if ``context_size`` is no whole number.
+        ValueError: if ``locality`` is unknown, the data have no neighbouring pixels or are too few, ``context_size`` is small,
+            or options of the network are given, which is not asked.
 
     Warns:
         UserWarning: if they look like grey pictures without a channel.
@@ -90,6 +100,7 @@ def checked_images(x: Tensor, locality: object, share: object, config: dict[str,
         )
     if len(x) < FEW_IMAGES:
         raise ValueError(f"data has {len(x)} images; at least {FEW_IMAGES} are needed to read them patch by patch")
+    check_count("context_size", config.get("context_size", FEW), FEW)
     wrong = ["share"] if share is not None else []
     if wrong := wrong + sorted(set(config) & {"replicas", "adapt", "cache_size"}):
         raise ValueError(f"{', '.join(wrong)}: not used with locality, which reads no noised contexts; leave it out")
@@ -100,10 +111,12 @@ def checked_judges(held_out: ArrayLike, x: Tensor, used: bool) -> Tensor:
 
     Raises:
         TypeError: if they are not numbers.
-        ValueError: if nothing is judged by them, or they are no images of the same shape, few, or hold NaN.
+        ValueError: if nothing is judged by them, or they are no images of the same shape and scale, few, or hold NaN.
     """
     if not used:
         raise ValueError('held_out: judges images that are read patch by patch, and needs locality="auto" and calibrate=True')
+    if _uint8(held_out):
+        raise ValueError(_UINT8.format("held_out"))
     judges = placed(
         as_tensor(held_out, "held_out").detach().float(), "held_out", x.device, free=not isinstance(held_out, Tensor)
     )
@@ -113,6 +126,11 @@ def checked_judges(held_out: ArrayLike, x: Tensor, used: bool) -> Tensor:
         raise ValueError(f"held_out has {len(judges)} images; at least {FEW} are needed to judge")
     judges = judges[:: -(-len(judges) // JUDGES)].flatten(1)
     check_finite(judges, "held_out")
+    ours, theirs = scale_of(x.flatten(1), None), scale_of(judges, None)
+    if not ours / _ALIKE < theirs < ours * _ALIKE:
+        raise ValueError(
+            f"held_out has a standard deviation of {theirs:.3g}, and the data of {ours:.3g}: scale both in the same way"
+        )
     return judges
 
 

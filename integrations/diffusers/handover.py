@@ -32,7 +32,7 @@ class DiscoHandover(ModelMixin, ConfigMixin):
 
     Raises:
         TypeError: if ``ours`` is no :class:`DiscoScoreModel`.
-        ValueError: if ``noise`` is not positive, or the two are of other shapes.
+        ValueError: if ``noise`` is not positive, the two are of other shapes, or ``ours`` has a measurement.
 
     Example:
         >>> from diffusers import DDIMScheduler, UNet2DModel
@@ -53,6 +53,8 @@ class DiscoHandover(ModelMixin, ConfigMixin):
         super().__init__()
         if not isinstance(ours, DiscoScoreModel):
             raise TypeError(f"ours must be a DiscoScoreModel, got {type(ours).__name__}")
+        if ours.is_measured:
+            raise ValueError("ours has a measurement, which network would not follow: give the model as it was before measured")
         check_positive("noise", noise)
         size = network.config.sample_size
         shape = (network.config.in_channels, *((size, size) if isinstance(size, int) else size))
@@ -78,8 +80,13 @@ class DiscoHandover(ModelMixin, ConfigMixin):
             timestep: one for all samples.
             return_dict: whether to return an output with ``sample``, or a tuple of it.
             options: class labels, say, handed on.
+
+        Raises:
+            ValueError: if there are several timesteps.
         """
-        t = torch.as_tensor(timestep).detach().double().reshape(-1)[:1]
+        t = torch.as_tensor(timestep).detach().double().unique()
+        if len(t) != 1:
+            raise ValueError(f"timestep must be one for all samples, got {len(t)} different ones")
         if float(parameterization(self.ours.config).sigma(t)) > self.noise:
             output = self.ours(sample, timestep, return_dict=False, **options)[0].to(sample.dtype)
         else:

@@ -62,7 +62,7 @@ def probability_flow_log_prob(
 
     Raises:
         ImportError: if torchdiffeq is not installed.
-        ValueError: if a shape, class or option is wrong.
+        ValueError: if a shape, class or option is wrong, or the model has a measurement.
 
     References:
         Song et al., *Score-based generative modeling through stochastic differential equations*, ICLR 2021, eq. 39; Grathwohl,
@@ -81,6 +81,8 @@ def probability_flow_log_prob(
         raise ValueError(f'divergence must be "exact" or "hutchinson", got {divergence!r}')
     if divergence == "exact" and (probes is not None or seed is not None or generator is not None):
         raise ValueError('probes and their seed or generator are of divergence="hutchinson": leave them out')
+    if model.is_measured:
+        raise ValueError("model has a measurement, which has no likelihood here: give the model as it was before measured")
     probes = 1 if probes is None else probes
     check_count("probes", probes, 1)
     y = model.flat(samples)
@@ -113,8 +115,8 @@ class _Flow:
     def __call__(self, time: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         sigma = math.exp(float(time))
         self.bar.update()
-        with torch.enable_grad():
-            z = state[0].detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            z = state[0].detach().clone().requires_grad_()
             noise = self.noised.noise(z, sigma)
             trace = _exact_trace(noise, z) if self.probes is None else _hutchinson(noise, z, self.probes)
         return sigma * noise.detach(), sigma * trace

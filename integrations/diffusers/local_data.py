@@ -110,6 +110,8 @@ class LocalData:
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:
         """The noise (m, D) that y (m, D) is predicted to hold at level ``sigma``."""
+        if not sigma >= 0:
+            raise ValueError(f"sigma must not be negative, got {sigma}")
         sigma = max(sigma, _SIGMA_LEAST * self.scale)
         clean = torch.zeros_like(y)
         for weight, answer in zip(self.stack(sigma), self.answers(), strict=True):

@@ -46,7 +46,7 @@ class Measurement:
 
         Raises:
             TypeError: if ``known`` is not of truth values or images are no numbers.
-            ValueError: if nothing is known, a known pixel is NaN, or the noise negative.
+            ValueError: if nothing is known, ``known`` is of another shape, a known pixel is NaN, or the noise negative.
 
         Example:
             >>> seen = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
@@ -60,13 +60,17 @@ class Measurement:
             raise TypeError(f"known must be a tensor of truth values, got {getattr(known, 'dtype', type(known).__name__)}")
         if not known.any():
             raise ValueError("known is False everywhere: nothing is measured")
+        try:
+            fits = torch.broadcast_shapes(images.shape, known.shape) == images.shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(f"known must broadcast to images of shape {tuple(images.shape)}, got {tuple(known.shape)}")
 
         def seen(x: Tensor) -> Tensor:
             return torch.where(known, x, 0.0)
 
         values = seen(images)
-        if values.shape != images.shape:
-            raise ValueError(f"known must broadcast to images of shape {tuple(images.shape)}, got {tuple(known.shape)}")
         check_finite(values.flatten(1), "images")
         return cls(values, noise, seen, seen, 1.0)
 
@@ -81,11 +85,13 @@ class Measurement:
 
         Raises:
             TypeError: if means are no numbers or ``factor`` no whole number.
-            ValueError: if they are not finite, ``factor`` is below 2, or the noise negative.
+            ValueError: if they are no images or not finite, ``factor`` is below 2, or the noise negative.
         """
         check_tensors(means=means)
         check_count("factor", factor, 2)
         check_not_negative("noise", noise)
+        if means.ndim != 4:
+            raise ValueError(f"means must have shape (B, C, H / factor, W / factor), got {tuple(means.shape)}")
         check_finite(means.flatten(1), "means")
 
         def spread(v: Tensor) -> Tensor:
@@ -126,8 +132,8 @@ class Measurement:
         References:
             Song, Vahdat, Mardani, Kautz, *Pseudoinverse-guided diffusion models for inverse problems*, ICLR 2023, eqs. 7 and 8.
         """
-        with torch.enable_grad():
-            at = y.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            at = y.detach().clone().requires_grad_()
             clean = denoise(at)
             gap = self.values.to(clean) - self.forward(clean)
             variance = sigma**2 * scale**2 / (sigma**2 + scale**2)

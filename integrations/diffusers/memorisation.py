@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import check_tensors
 from disco_samplers.measures import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
 from disco_samplers.pictures import BLUE, GREY, draw_histogram, edges, figure_of, legend_below, saved, styled
 
@@ -76,6 +77,7 @@ def memorisation(generated: Tensor, training: Tensor, held_out: Tensor, *, neigh
         neighbours: k of precision and recall.
 
     Raises:
+        TypeError: if the samples are no tensors of floating-point numbers.
         ValueError: if the samples differ in shape, or a set has no more than ``neighbours`` rows.
 
     References:
@@ -87,6 +89,7 @@ def memorisation(generated: Tensor, training: Tensor, held_out: Tensor, *, neigh
         >>> memorisation(x[:100], x[:100], x[200:]).copied
         1.0
     """
+    check_tensors(generated=generated, training=training, held_out=held_out)
     if not generated.shape[1:] == training.shape[1:] == held_out.shape[1:]:
         shapes = ", ".join(str(tuple(t.shape)) for t in (generated, training, held_out))
         raise ValueError(f"generated, training and held_out must hold samples of one shape, got {shapes}")

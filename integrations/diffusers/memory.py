@@ -34,7 +34,9 @@ def needed(count: int, shape: tuple[int, int, int], context_size: int) -> int:
         window = Window.of(side, shape)
         along = [chunks(starts(whole, part, stride_of(side)), near.block) for whole, part in zip(space, window, strict=True)]
         places = max(map(len, along[0])) * max(map(len, along[1]))
-        windows.append(_SINGLE * channels * window.height * window.width * (4 * context_size + 4 * held_out * places))
+        there = count * (space[0] - window.height + 1) * (space[1] - window.width + 1)
+        rows = min(context_size, there) + held_out * places
+        windows.append(4 * _SINGLE * channels * window.height * window.width * rows)
     return images + linear + answers + max(windows, default=0)
 
 

@@ -187,7 +187,8 @@ class DiscoPipeline(DiffusionPipeline):
 
     def _finished(self, sample: Tensor, output_type: str) -> Any:
         if self.vae is not None and output_type != "latent" and not is_inverse(self.scheduler):
-            sample = self.vae.decode(sample / self.vae.config.scaling_factor).sample
+            shift = self.vae.config.get("shift_factor") or 0.0
+            sample = self.vae.decode(sample / self.vae.config.scaling_factor + shift).sample
         if output_type in ("pt", "latent"):
             return sample
         array: np.ndarray = sample.float().cpu().numpy()

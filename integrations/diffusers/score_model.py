@@ -274,6 +274,11 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         return tuple(self.config.shape)
 
     @property
+    def is_measured(self) -> bool:
+        """Whether it is of images that agree with a measurement (:meth:`measured`)."""
+        return self._measurement is not None
+
+    @property
     def samples(self) -> Tensor:
         """The data (N, *shape), as far as the basis keeps them."""
         samples: Tensor = self.basis.lift(self.data).unflatten(1, self.sample_shape)
@@ -364,7 +369,12 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         r"""The density head's :math:`\log f_\sigma` at samples y (B, *shape), as (B,).
 
         :func:`~disco_samplers.integrations.diffusers.probability_flow_log_prob` is normalised, and slower.
+
+        Raises:
+            ValueError: if the model has a measurement, or reads images patch by patch.
         """
+        if self.is_measured:
+            raise ValueError("a model with a measurement has no density head: use the model as it was before measured")
         return self.log_density(self.flat(samples), float(sigma), class_labels)
 
     def encode(self, timesteps: Tensor, class_labels: Tensor | None = None, progress: bool = False) -> None:
@@ -402,7 +412,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     def measured(self, measurement: Measurement) -> DiscoScoreModel:
         """The same model, data and cache shared, of images that agree with what was measured of them.
 
-        Pipelines then draw one image for each that was measured; give the same one several times for several draws.
+        Pipelines then draw one image for each that was measured; give the same one several times for several draws. It is
+        saved without the measurement.
 
         Arguments:
             measurement: of (B, C, H, W) images.
@@ -425,9 +436,10 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         blank = torch.zeros((1, *self.sample_shape), device=self.data.device)
         try:
             shape = measurement.forward(blank.expand(len(measurement.values), *self.sample_shape)).shape
+            whole = measurement.adjoint(measurement.values).shape[1:] == self.sample_shape
         except RuntimeError:
-            shape = None
-        if shape != measurement.values.shape:
+            shape, whole = None, False
+        if shape != measurement.values.shape or not whole:
             raise ValueError(
                 f"measurement has shape {tuple(measurement.values.shape)}, which is not of images of shape {self.sample_shape}"
             )

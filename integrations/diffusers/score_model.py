@@ -146,6 +146,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         super().__init__(size, num_samples, ranks, model or {}, num_class_embeds, weighted, context, images, known)
 
     @classmethod
+    @torch.inference_mode(False)
     def from_data(
         cls,
         data: ArrayLike | Draws,
@@ -171,7 +172,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 one direction for every four samples keeps, where that is less.
             locality: "auto" for images or series that are read patch by patch, with patches from nearby or from anywhere,
                 whichever leaves the lower denoising loss on images held out. The network then serves
-                :class:`DiscoGuidance` alone.
+                :class:`DiscoGuidance` alone. Not of draws, whose rows are vectors.
             held_out: (M, C, H, W) or (M, C, L), with locality: those that judge how much each answer counts, and are not read.
                 Without, some of the data are left out for that. Give images from elsewhere where the data overlap or nearly
                 repeat, as crops of one picture do: what is left out of them says too little against copies.
@@ -354,7 +355,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     def denoise(self, samples: Tensor, sigma: float | Tensor, class_labels: Tensor | None = None) -> Tensor:
         r"""The denoised mean :math:`D(y, \sigma)` of samples y (B, *shape); sigma is one number or one a sample."""
         y = self.flat(samples)
-        levels = torch.as_tensor(sigma, device=y.device).double().reshape(-1).expand(len(y))
+        levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).reshape(-1).expand(len(y))
         noise = self.noise(y, levels, class_labels)
         return (y - levels[:, None].to(y.dtype) * noise).to(samples.dtype).reshape(samples.shape)
 

@@ -202,6 +202,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             checked_images(x, locality, share, config)
         judges = None if held_out is None else checked_judges(held_out, x, calibrate and locality is not None)
         flat = x.flatten(1)
+        classes = None if labels is None else checked_labels(labels, len(flat)).to(flat.device)
         if share is None and flat.shape[1] > _SMALL:
             worth = len(flat) if counts is None else round(float(counts.sum()))
             share, most = _SHARE, max(1, worth // _ROWS_A_DIRECTION)
@@ -223,7 +224,6 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "
                 f"{2 * basis.rank} are needed: give more samples or a smaller share"
             )
-        classes = None if labels is None else checked_labels(labels, len(flat)).to(flat.device)
         if model is None:
             model = DiScoFormer.from_pretrained(DEFAULTS["basis" if basis.rest_dim else "table"], map_location=str(flat.device))
         conventions = {} if scheduler is None else conventions_of(scheduler)

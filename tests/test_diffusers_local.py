@@ -22,6 +22,7 @@ from disco_samplers.integrations.diffusers import (
     probability_flow_log_prob,
     score_model,
 )
+from disco_samplers.integrations.diffusers.local_data import bounds
 from disco_samplers.integrations.diffusers.repeats import repeats
 from disco_samplers.integrations.diffusers.stack import stack_curve, stacked
 from disco_samplers.integrations.diffusers.windows import chunks, starts
@@ -140,6 +141,19 @@ def test_where_patches_come_from_is_chosen():
     for images, reach, most in ((fixed, 1, 64), (texture[:, None], None, 512)):
         made = DiscoScoreModel.from_data(images, locality="auto", context_size=most)
         assert made.config.near["reach"] == reach
+
+
+def test_pixels_that_end_at_a_value_are_not_left_beyond_it():
+    """Strokes are of -1 and 1: the denoised mean lies between, whatever the linear answer says."""
+    read, new = strokes(60, 0).flatten(1), strokes(30, 5).flatten(1)
+    linear = LocalData(read, SHAPE, lambda sigma: [0.0, 0.0, 1.0], **OPTIONS)
+    assert linear.bounds == (-1.0, 1.0)
+    noisy = new + 0.3 * torch.randn(new.shape, generator=torch.Generator().manual_seed(0))
+    bounded = noisy - 0.3 * linear.noise(noisy, 0.3)
+    free = linear.answers()[-1](noisy, 0.3)
+    assert float(free.abs().max()) > 1.1
+    torch.testing.assert_close(bounded, free.clamp(-1, 1))
+    assert bounds(torch.randn(100, 9, generator=torch.Generator().manual_seed(1))) == (-math.inf, math.inf)
 
 
 def noisy_texture(seed: int, size: int = 48) -> torch.Tensor:

@@ -240,6 +240,7 @@ X = np.random.default_rng(0).normal(size=(50, 3))
         ([X, X[:, :2]], {}, r"draws \(n, 3\) of the same parameters, shards\[1\] has shape \(50, 2\)"),
         ([X, X[:3]], {}, r"shards\[1\] has 3 draws of 3 parameters: more draws than parameters"),
         ([X, X * np.nan], {}, r"shards\[1\] holds NaN"),
+        ([X, X[:15]], {}, r"shards\[1\] has 15 distinct draws of . parameters"),
         ([X, X], {"prior": lambda x: x.sum(1), "prior_power": -1.0}, "prior_power must be"),
         ([X, X], {"prior_power": 0.5}, "give the prior, or leave it out"),
         ([X, X], {"prior": lambda x: -x}, r"prior must return log-densities of shape \(m,\)"),

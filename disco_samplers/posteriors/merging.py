@@ -18,7 +18,7 @@ from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import fit_mixture
 from disco_samplers.posteriors.annealing import anneal
 from disco_samplers.posteriors.products import product
-from disco_samplers.posteriors.rows import as_draws, real_coordinates, to_real, volume
+from disco_samplers.posteriors.rows import as_draws, check_enough, real_coordinates, to_real, volume
 from disco_samplers.posteriors.shard import Shard
 from disco_samplers.posteriors.subposterior import Subposterior, as_shard, subposterior
 from disco_samplers.randomness import generator_on
@@ -186,8 +186,8 @@ def merge_subposteriors(
         OverlapWarning: if the merged posterior lies where a shard has hardly any draws (:meth:`MergedPosterior.overlap`).
 
     Raises:
-        ValueError: if there are fewer than two shards, their columns or supports differ, one has fewer draws than parameters,
-            the prior is zero at draws of a shard, or its options do not fit.
+        ValueError: if there are fewer than two shards, their columns or supports differ, one has fewer than ten draws a
+            parameter, the prior is zero at draws of a shard, or its options do not fit.
 
     References:
         Neiswanger, Wang, Xing, *Asymptotically exact, embarrassingly parallel MCMC*, UAI 2014, eq. 1.
@@ -262,6 +262,7 @@ def merged_posterior(
         if rows.shape[1] != d:
             got = tuple(rows.shape)
             raise ValueError(f"shards must hold draws (n, {d}) of the same parameters, shards[{k}] has shape {got}")
+        check_enough(as_draws(given[k], f"shards[{k}]", device), f"shards[{k}]")
     repeated = 0.0 if prior is None else len(draws) * prior_power - 1
     terms: list[tuple[float, Any]] = []
     if repeated:

@@ -25,6 +25,9 @@ _SIZES = (3, 5, 7, 9, 13, 19, 27, 39, 57, 83)
 _SIGMA_LEAST = 5e-3
 """Noise below this, in units of the data's scale, is taken for as much: float32 tells patches apart no better."""
 
+_AT_END = 0.01
+"""Share of the pixels that have the least or the greatest value where pixels end there, as black and white do."""
+
 _MANY_PIXELS, _FEW_ROWS = 4096, 1024
 """Of images with more pixels than the former, so many rows tell the linear answer: their directions take a minute to find."""
 
@@ -68,7 +71,8 @@ class LocalData:
     .. math:: D(y, \sigma) = \sum_k a_k(\sigma)\, D_k(y, \sigma) + a_{\rm lin}(\sigma)\, D_{\rm lin}(y, \sigma)
 
     with the weights a that lower the denoising loss on images not read (:func:`~.stack.stacked`). Small patches are met again
-    in new images, so that the answer is no copy of an image; large ones are of use where the noise leaves little else.
+    in new images, so that the answer is no copy of an image; large ones are of use where the noise leaves little else. Where
+    pixels end at a value (:func:`bounds`), the answer is brought back to it: the denoised mean is never beyond.
 
     Arguments:
         data: (n, C H W).
@@ -103,7 +107,7 @@ class LocalData:
         # Spread over all of them: images often come in an order.
         some = slice(None, None, -(-len(data) // linear_rows(*data.shape)))
         self.linear = LinearBasis.above(data[some], math.inf, None if counts is None else counts[some])
-        self.scale = scale_of(data, counts)
+        self.scale, self.bounds = scale_of(data, counts), bounds(data)
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:
         """The noise (m, D) that y (m, D) is predicted to hold at level ``sigma``."""
@@ -114,7 +118,7 @@ class LocalData:
         for weight, answer in zip(self.stack(sigma), self.answers(), strict=True):
             if weight:
                 clean = clean + weight * answer(y, sigma)
-        return (y - clean) / sigma
+        return (y - clean.clamp(*self.bounds)) / sigma
 
     def log_prob(self, y: Tensor, sigma: float) -> Tensor:
         """There is none: patches overlap."""
@@ -183,6 +187,15 @@ class LocalData:
         if self.counts is None:
             return patches, patches.new_zeros(len(patches))
         return patches, self.counts[image].log().to(patches)
+
+
+def bounds(data: Tensor) -> tuple[float, float]:
+    """The least and the greatest pixel of data (n, D), where one in a hundred or more has just that value; else infinite."""
+    low, high = float(data.min()), float(data.max())
+    return (
+        low if float((data == low).double().mean()) >= _AT_END else -math.inf,
+        high if float((data == high).double().mean()) >= _AT_END else math.inf,
+    )
 
 
 def linear_rows(count: int, size: int) -> int:

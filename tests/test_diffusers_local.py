@@ -20,6 +20,7 @@ from disco_samplers.integrations.diffusers import (
     Near,
     memory,
     probability_flow_log_prob,
+    score_model,
 )
 from disco_samplers.integrations.diffusers.local_data import bounds
 from disco_samplers.integrations.diffusers.repeats import repeats
@@ -283,6 +284,12 @@ def test_a_context_size_that_is_no_number_and_a_negative_level_are_named(model):
         DiscoScoreModel.from_data(strokes(60, 0), locality="auto", context_size="8")
     with pytest.raises(ValueError, match="sigma must not be negative"):
         model.denoise(torch.zeros(2, *SHAPE), -0.5)
+
+
+def test_labels_are_looked_at_before_images_are_read(monkeypatch):
+    monkeypatch.setattr(score_model, "nearest", None)
+    with pytest.raises(ValueError, match="labels must have shape"):
+        DiscoScoreModel.from_data(strokes(60, 0), locality="auto", labels=[0] * 59)
 
 
 def test_too_few_images_are_refused():

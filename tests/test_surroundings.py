@@ -103,6 +103,33 @@ def plain_answers(symmetry):
     return answers(*asked_of(symmetry))[0]
 
 
+def denoised(locality):
+    """By a diffusion model of images, also given a measurement, made and asked here."""
+    diffusers = pytest.importorskip("disco_samplers.integrations.diffusers")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(80, 1, 5, 5, generator=generator, dtype=torch.float32).cumsum(-1) / 2
+    options = {"replicas": 1, "share": 0.8} if locality is None else {"context_size": 256}
+    model = diffusers.DiscoScoreModel.from_data(images, locality=locality, **options)
+    given = model.measured(diffusers.Measurement.of_all(images[:3], 0.5))
+    return [asked.denoise(images[:3] + 0.1, sigma).detach() for sigma in (0.1, 2.0) for asked in (model, given)]
+
+
+@functools.cache
+def plainly_denoised(locality):
+    return denoised(locality)
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+@pytest.mark.parametrize("locality", [None, "auto"])
+def test_diffusion_models_do_not_depend_on_what_surrounds_them(locality, name):
+    expected = plainly_denoised(locality)
+    with SURROUNDINGS[name]():
+        found = denoised(locality)
+    for got, wanted in zip(found, expected, strict=True):
+        assert got.dtype == wanted.dtype
+        assert torch.equal(got.clone(), wanted)
+
+
 @pytest.mark.parametrize("name", SURROUNDINGS)
 def test_answers_do_not_depend_on_what_surrounds_them(symmetry, name):
     expected, asking = plain_answers(symmetry), asked_of(symmetry)

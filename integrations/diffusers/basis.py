@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from disco_samplers.arithmetic import full_precision
+
 _ROWS_A_DIRECTION = 4
 """Samples for each direction whose variance is taken from the data as it is."""
 
@@ -100,8 +102,8 @@ class LinearBasis(nn.Module):
     def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates (..., k) of points (..., D), and what is orthogonal to the basis (..., D)."""
         centred = x - self.mean
-        z = centred @ self.components.T
-        return z, centred - z @ self.components if self.rest_dim else torch.zeros_like(centred)
+        z = _product(centred, self.components.T)
+        return z, centred - self.turn(z) if self.rest_dim else torch.zeros_like(centred)
 
     def lift(self, z: Tensor) -> Tensor:
         """Points (..., D) of coordinates (..., k)."""
@@ -109,12 +111,12 @@ class LinearBasis(nn.Module):
 
     def turn(self, z: Tensor) -> Tensor:
         """Vectors (..., D), scores and noise say, of those in coordinates (..., k)."""
-        return z @ self.components
+        return _product(z, self.components)
 
     def rest_score(self, rest: Tensor, sigma: Tensor) -> Tensor:
         """Score (m, D) of what is orthogonal to the basis, noised to sigma (m, 1) > 0."""
         inner, tail = self._split(rest)
-        known = (inner / (self.rest_variances + sigma.square())) @ self.rest_components
+        known = _product(inner / (self.rest_variances + sigma.square()), self.rest_components)
         return -(known + tail / (self.tail_variance + sigma.square()))
 
     def rest_log_prob(self, rest: Tensor, sigma: float) -> Tensor:
@@ -128,8 +130,8 @@ class LinearBasis(nn.Module):
 
     def _split(self, rest: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates along R, and what is left."""
-        inner = rest @ self.rest_components.T
-        return inner, rest - inner @ self.rest_components
+        inner = _product(rest, self.rest_components.T)
+        return inner, rest - _product(inner, self.rest_components)
 
 
 class Coordinates(nn.Module):
@@ -145,7 +147,7 @@ class Coordinates(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float32))
 
     @property
     def rank(self) -> int:
@@ -173,9 +175,15 @@ class Coordinates(nn.Module):
         return torch.zeros_like(rest[:, 0])
 
 
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product, whatever autocast or precision is set around."""
+    with full_precision(a.device):
+        return a @ b
+
+
 def _mean(x: Tensor, counts: Tensor | None) -> Tensor:
     """The mean (D,) of data (n, D), of which each row is worth so many."""
-    return x.mean(0) if counts is None else (counts / counts.sum()).to(x) @ x
+    return x.mean(0) if counts is None else _product((counts / counts.sum()).to(x), x)
 
 
 def _principal(x: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -122,6 +122,7 @@ class DataScore(nn.Module):
             log_prob[rows] += self.noised(label).log_prob(z[rows], sigma)
         return log_prob
 
+    @torch.inference_mode(False)  # what is kept serves gradients later
     def noised(self, label: int | None = None) -> Noised:
         """The estimates, at any noise level, of all data or of one class."""
         if label not in self._noised:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from disco_samplers.arithmetic import full_precision
 from disco_samplers.reference import OptimalDenoiser
 
 from .basis import LinearBasis
@@ -169,7 +170,9 @@ class LocalData:
         values = torch.cat([x, torch.zeros_like(bias), room.expand(len(x), -1)], 1)
         queries = torch.cat([y / sigma**2, y.new_ones(len(y), 1), room.expand(len(y), -1)], 1)
         q, k, v = (part[None, None] for part in (queries, keys, values))
-        return F.scaled_dot_product_attention(q, k, v, scale=1.0)[0, 0, :, : x.shape[1]] + center
+        with full_precision(y.device):
+            answer = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+        return answer[0, 0, :, : x.shape[1]] + center
 
     def _context(self, window: Window, tops: list[int], lefts: list[int]) -> tuple[Tensor, Tensor]:
         """The patches (n, d) that windows at these places are compared with, and the logarithm of what each is worth."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, check_finite, check_not_negative, check_tensors
 
 
@@ -132,11 +133,11 @@ class Measurement:
         References:
             Song, Vahdat, Mardani, Kautz, *Pseudoinverse-guided diffusion models for inverse problems*, ICLR 2023, eqs. 7 and 8.
         """
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), full_precision(y.device):
             at = y.detach().clone().requires_grad_()
             clean = denoise(at)
-            gap = self.values.to(clean) - self.forward(clean)
+            gap = self.values.to(clean) - self.forward(clean.detach())
             variance = sigma**2 * scale**2 / (sigma**2 + scale**2)
-            pull = self.adjoint(gap.detach()) / (variance * self.square + self.noise**2)
+            pull = self.adjoint(gap) / (variance * self.square + self.noise**2)
             (gradient,) = torch.autograd.grad(clean, at, pull)
         return clean.detach() + sigma**2 * gradient

@@ -88,7 +88,7 @@ class NoisedData:
             z, rest = basis.project(y)
             score = basis.rest_score(rest, y.new_full((1, 1), sigma))
             if estimates:
-                score = score + torch.stack([estimate.score(z) for estimate in estimates]).mean(0) @ basis.components
+                score = score + basis.turn(torch.stack([estimate.score(z) for estimate in estimates]).mean(0))
             noise = noise - (1 - weight) * sigma * score
         if weight > 0:
             noise = noise - (weight * sigma * self.exact.score(y.double(), sigma)).to(y.dtype)
@@ -115,6 +115,7 @@ class NoisedData:
             log_prob = log_prob + (weight * self.exact.log_prob(y.double(), sigma)).to(y.dtype)
         return log_prob
 
+    @torch.inference_mode(False)  # what is kept serves gradients later
     def level(self, sigma: float) -> Level:
         """What is known at a level; encoded at its first use."""
         if sigma in self._levels:

@@ -146,6 +146,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         super().__init__(size, num_samples, ranks, model or {}, num_class_embeds, weighted, context, images, known)
 
     @classmethod
+    @torch.inference_mode(False)
     def from_data(
         cls,
         data: ArrayLike | Draws,
@@ -171,7 +172,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 one direction for every four samples keeps, where that is less.
             locality: "auto" for images or series that are read patch by patch, with patches from nearby or from anywhere,
                 whichever leaves the lower denoising loss on images held out. The network then serves
-                :class:`DiscoGuidance` alone.
+                :class:`DiscoGuidance` alone. Not of draws, whose rows are vectors.
             held_out: (M, C, H, W) or (M, C, L), with locality: those that judge how much each answer counts, and are not read.
                 Without, some of the data are left out for that. Give images from elsewhere where the data overlap or nearly
                 repeat, as crops of one picture do: what is left out of them says too little against copies.
@@ -201,6 +202,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             checked_images(x, locality, share, config)
         judges = None if held_out is None else checked_judges(held_out, x, calibrate and locality is not None)
         flat = x.flatten(1)
+        classes = None if labels is None else checked_labels(labels, len(flat)).to(flat.device)
         if share is None and flat.shape[1] > _SMALL:
             worth = len(flat) if counts is None else round(float(counts.sum()))
             share, most = _SHARE, max(1, worth // _ROWS_A_DIRECTION)
@@ -222,7 +224,6 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "
                 f"{2 * basis.rank} are needed: give more samples or a smaller share"
             )
-        classes = None if labels is None else checked_labels(labels, len(flat)).to(flat.device)
         if model is None:
             model = DiScoFormer.from_pretrained(DEFAULTS["basis" if basis.rest_dim else "table"], map_location=str(flat.device))
         conventions = {} if scheduler is None else conventions_of(scheduler)
@@ -354,7 +355,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     def denoise(self, samples: Tensor, sigma: float | Tensor, class_labels: Tensor | None = None) -> Tensor:
         r"""The denoised mean :math:`D(y, \sigma)` of samples y (B, *shape); sigma is one number or one a sample."""
         y = self.flat(samples)
-        levels = torch.as_tensor(sigma, device=y.device).double().reshape(-1).expand(len(y))
+        levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).reshape(-1).expand(len(y))
         noise = self.noise(y, levels, class_labels)
         return (y - levels[:, None].to(y.dtype) * noise).to(samples.dtype).reshape(samples.shape)
 

@@ -17,6 +17,7 @@ from disco_samplers.integrations.diffusers import (
     DiscoPipeline,
     DiscoScoreModel,
     LocalData,
+    Measurement,
     Near,
     memory,
     probability_flow_log_prob,
@@ -25,6 +26,7 @@ from disco_samplers.integrations.diffusers import (
 from disco_samplers.integrations.diffusers.local_data import bounds
 from disco_samplers.integrations.diffusers.repeats import repeats
 from disco_samplers.integrations.diffusers.stack import stack_curve, stacked
+from disco_samplers.integrations.diffusers.trajectory import bounded_noise
 from disco_samplers.integrations.diffusers.windows import chunks, starts
 
 SHAPE = (1, 8, 8)
@@ -149,11 +151,24 @@ def test_pixels_that_end_at_a_value_are_not_left_beyond_it():
     linear = LocalData(read, SHAPE, lambda sigma: [0.0, 0.0, 1.0], **OPTIONS)
     assert linear.bounds == (-1.0, 1.0)
     noisy = new + 0.3 * torch.randn(new.shape, generator=torch.Generator().manual_seed(0))
-    bounded = noisy - 0.3 * linear.noise(noisy, 0.3)
+    bounded = noisy - 0.3 * bounded_noise(linear, noisy, 0.3, 0)
     free = linear.answers()[-1](noisy, 0.3)
     assert float(free.abs().max()) > 1.1
     torch.testing.assert_close(bounded, free.clamp(-1, 1))
     assert bounds(torch.randn(100, 9, generator=torch.Generator().manual_seed(1))) == (-math.inf, math.inf)
+
+
+def test_a_measurement_pulls_at_pixels_that_end():
+    """Known pixels, without noise, are kept to a few hundredths, though the answer ends at -1 and 1."""
+    digits = pytest.importorskip("sklearn.datasets").load_digits().images
+    images = torch.from_numpy(digits).float()[:320, None] / 8 - 1
+    read, new = images[:300], images[300:]
+    made = DiscoScoreModel.from_data(read, locality="auto", context_size=512)
+    known = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(2)) < 0.7
+    pipe = DiscoPipeline(made.measured(Measurement.of_pixels(new, known)), diffusers.DDIMScheduler(clip_sample=False))
+    pipe.set_progress_bar_config(disable=True)
+    drawn = pipe(num_samples=20, num_inference_steps=30, generator=torch.Generator().manual_seed(0)).samples
+    assert float((drawn - new).abs()[:, known].quantile(0.99)) < 0.05
 
 
 def noisy_texture(seed: int, size: int = 48) -> torch.Tensor:

@@ -15,7 +15,7 @@ from .calibration import IMAGE_KNOTS, KNOTS, held_out_images, held_out_stack, he
 from .local_data import LocalData, Near
 from .noised_data import NoisedData
 from .stack import stack_curve
-from .trajectory import Noised, trajectory_noise
+from .trajectory import Noised, bounded_noise
 
 
 class DataScore(nn.Module):
@@ -109,7 +109,7 @@ class DataScore(nn.Module):
             for label, rows in self.groups(labels, len(y)):
                 for level in sigma[rows].unique().tolist():
                     at = rows[sigma[rows] == level]
-                    noise[at] += factor * trajectory_noise(self.noised(label), z[at], level, trajectory_steps)
+                    noise[at] += factor * bounded_noise(self.noised(label), z[at], level, trajectory_steps)
         column = sigma[:, None].to(y)
         least = 1e-6  # a sigma of zero has no score, and nothing to remove
         return self.basis.turn(noise) - column * self.basis.rest_score(rest, column.clamp_min(least))

@@ -71,8 +71,7 @@ class LocalData:
     .. math:: D(y, \sigma) = \sum_k a_k(\sigma)\, D_k(y, \sigma) + a_{\rm lin}(\sigma)\, D_{\rm lin}(y, \sigma)
 
     with the weights a that lower the denoising loss on images not read (:func:`~.stack.stacked`). Small patches are met again
-    in new images, so that the answer is no copy of an image; large ones are of use where the noise leaves little else. Where
-    pixels end at a value (:func:`bounds`), the answer is brought back to it: the denoised mean is never beyond.
+    in new images, so that the answer is no copy of an image; large ones are of use where the noise leaves little else.
 
     Arguments:
         data: (n, C H W).
@@ -118,7 +117,7 @@ class LocalData:
         for weight, answer in zip(self.stack(sigma), self.answers(), strict=True):
             if weight:
                 clean = clean + weight * answer(y, sigma)
-        return (y - clean.clamp(*self.bounds)) / sigma
+        return (y - clean) / sigma
 
     def log_prob(self, y: Tensor, sigma: float) -> Tensor:
         """There is none: patches overlap."""

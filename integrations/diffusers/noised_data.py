@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
@@ -75,7 +76,7 @@ class NoisedData:
         self.context_size, self.replicas, self.seed, self.adapt = context_size, replicas, seed, adapt
         self.cache_size = cache_size
         self.exact = OptimalDenoiser(data.double(), counts)
-        self.scale = scale_of(data, counts)
+        self.scale, self.bounds = scale_of(data, counts), (-math.inf, math.inf)  # of coordinates, not of pixels
         self._levels: OrderedDict[float, Level] = OrderedDict()
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:

@@ -16,6 +16,7 @@ class Noised(Protocol):
 
     data: Tensor
     scale: float
+    bounds: tuple[float, float]
     exact: OptimalDenoiser
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:
@@ -41,3 +42,15 @@ def trajectory_noise(noised: Noised, y: Tensor, sigma: float, steps: int) -> Ten
         if lower:
             noise = noised.noise(z, lower)
     return (y - z) / sigma
+
+
+def bounded_noise(noised: Noised, y: Tensor, sigma: float, steps: int) -> Tensor:
+    """The same, with what it leaves of y brought back to where the data end: their denoised mean is never beyond.
+
+    Its derivative is that of the noise as it was. Else a measurement would not pull at pixels that end.
+    """
+    noise = trajectory_noise(noised, y, sigma, steps)
+    if not sigma > 0:
+        return noise
+    clean = (y - sigma * noise).detach()
+    return noise + (clean - clean.clamp(*noised.bounds)) / sigma

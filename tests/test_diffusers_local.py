@@ -196,8 +196,9 @@ def test_crops_that_overlap_are_warned_of_and_others_judge_better():
     """With crops from elsewhere as judges the answer for whole images, which only copies, counts for less."""
     read, elsewhere = crops(noisy_texture(0), 120, 0), crops(noisy_texture(1), 32, 1)
     options = {"locality": "auto", "context_size": 256}
-    with pytest.warns(UserWarning, match="hold the same pixels as some that are read"):
+    with pytest.warns(UserWarning, match="hold the same pixels as some that are read") as caught:
         fooled = DiscoScoreModel.from_data(read, **options)
+    assert caught[0].filename == __file__  # where the caller can do something about it
     honest = DiscoScoreModel.from_data(read, held_out=elsewhere.numpy(), **options)
     new = crops(noisy_texture(2), 40, 2)
     noisy = new + 0.4 * torch.randn(new.shape, generator=torch.Generator().manual_seed(3))
@@ -331,10 +332,11 @@ def test_images_that_are_none_are_refused_before_anything_is_read(data, message)
 
 def test_channels_at_the_wrong_place_are_warned_of():
     options = {"locality": "auto", "calibrate": False, "context_size": 64}
-    with pytest.warns(UserWarning, match="channels first"):
+    with pytest.warns(UserWarning, match="channels first") as last:
         DiscoScoreModel.from_data(strokes(60, 0).permute(0, 2, 3, 1), **options)
-    with pytest.warns(UserWarning, match=r"8 channels of length 8.*data\[:, None\]"):
+    with pytest.warns(UserWarning, match=r"8 channels of length 8.*data\[:, None\]") as none:
         DiscoScoreModel.from_data(strokes(60, 0)[:, 0], **options)
+    assert {last[0].filename, none[0].filename} == {__file__}
 
 
 def test_pixels_beyond_a_schedulers_range_are_named(model):

@@ -16,6 +16,9 @@ FEW = 16
 JUDGES = 64
 """Images that judge how much each answer counts: some ten thousands of pixels."""
 
+_CALLER = 4
+"""Frames from a check's warning to who called ``from_data``, past its decorator."""
+
 _COLOURS = (1, 3, 4)
 """Channels of pictures: grey, RGB, RGBA."""
 
@@ -51,7 +54,7 @@ def checked_data(data: ArrayLike, counts: Tensor | None = None) -> Tensor:
         warnings.warn(
             f"data of shape {tuple(x.shape)} are read as {height} channels of {width} x {channels} pixels: pictures have their "
             "channels first, data.permute(0, 3, 1, 2) or data.transpose(0, 3, 1, 2)",
-            stacklevel=3,
+            stacklevel=_CALLER,
         )
     check_finite(x.flatten(1), "data")
     if len(x) < FEW:
@@ -96,7 +99,7 @@ def checked_images(x: Tensor, locality: object, share: object, config: dict[str,
         warnings.warn(
             f"data of shape {tuple(x.shape)} are read as series of {x.shape[1]} channels of length {x.shape[2]}: of grey "
             "pictures give the channel, data[:, None]",
-            stacklevel=3,
+            stacklevel=_CALLER,
         )
     if len(x) < FEW_IMAGES:
         raise ValueError(f"data has {len(x)} images; at least {FEW_IMAGES} are needed to read them patch by patch")

@@ -16,7 +16,6 @@ _VALUES = 8
 _PLACES = 2**22
 """Patches, at most, among which it is looked for."""
 
-
 _TOLERATED = 0.1
 """Share of images that may repeat others."""
 
@@ -28,7 +27,7 @@ def warn_of_repeats(judges: Tensor, read: Tensor) -> None:
         warnings.warn(
             f"{share:.0%} of the images that judge hold the same pixels as some that are read, as crops of one picture that "
             "overlap do: they say too little against copies. Give held_out=, images from elsewhere",
-            stacklevel=4,
+            stacklevel=5,  # who called from_data, past its decorator
         )
 
 

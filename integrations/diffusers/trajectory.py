@@ -45,7 +45,7 @@ def trajectory_noise(noised: Noised, y: Tensor, sigma: float, steps: int) -> Ten
 
 
 def bounded_noise(noised: Noised, y: Tensor, sigma: float, steps: int) -> Tensor:
-    """The same, with what it leaves of y brought back to where the data end: their denoised mean is never beyond.
+    """:func:`trajectory_noise`, with what it leaves of y brought back to where the data end: the denoised mean is never beyond.
 
     Its derivative is that of the noise as it was. Else a measurement would not pull at pixels that end.
     """

@@ -64,7 +64,7 @@ def test_pipelines_take_it_for_a_network(ours):
     assert 0 < pipe.unet.evaluations < 30
 
 
-def test_what_does_not_fit_is_named(ours):
+def test_what_does_not_fit_is_named(ours, tmp_path):
     scheduler = diffusers.DDIMScheduler()
     with pytest.raises(TypeError, match="must be a DiscoScoreModel"):
         DiscoHandover(Network(), Network(), scheduler, 1.0)
@@ -73,6 +73,8 @@ def test_what_does_not_fit_is_named(ours):
     with pytest.raises(ValueError, match="network takes samples of shape"):
         DiscoHandover(ours, Network(16), scheduler, 1.0)
     both, y = DiscoHandover(ours, Network(), scheduler, 1.0), torch.zeros(2, *SHAPE)
+    with pytest.raises(ValueError, match="is not saved: save ours and network"):
+        DiscoPipeline(both, scheduler).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="one for all samples, got 2 different"):
         both(y, torch.tensor([900, 5]))
     torch.testing.assert_close(both(y, torch.tensor([900, 900])).sample, both(y, 900).sample)

@@ -98,15 +98,6 @@ def test_patches_from_anywhere_make_the_answer_commute_with_shifts():
     torch.testing.assert_close(one[4:10, 4:10], two[2:8, 2:8], atol=1e-4, rtol=1e-4)
 
 
-def test_weights_count_as_rows_given_twice():
-    images = strokes(20, 0)
-    counts = torch.ones(20).double()
-    counts[3] = 2.0
-    y = torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
-    twice = local(torch.cat([images, images[3:4]])).by_windows(y, 0.5, 3)
-    torch.testing.assert_close(local(images, counts=counts).by_windows(y, 0.5, 3), twice, atol=1e-4, rtol=1e-4)
-
-
 def test_the_stack_is_the_least_squares_solution_and_leaves_out_what_does_not_help():
     generator = torch.Generator().manual_seed(0)
     clean = torch.randn(50, 20, generator=generator)

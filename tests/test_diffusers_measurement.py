@@ -86,7 +86,7 @@ def test_adjoints_and_squares_are_those_of_the_maps():
         torch.testing.assert_close(measurement.forward(measurement.adjoint(v)), measurement.square * v)
 
 
-def test_what_does_not_fit_is_named(normal):
+def test_what_does_not_fit_is_named(normal, tmp_path):
     images = torch.zeros(3, *SHAPE)
     with pytest.raises(ValueError, match="nothing is measured"):
         Measurement.of_pixels(images, torch.zeros(SHAPE, dtype=torch.bool))
@@ -103,6 +103,8 @@ def test_what_does_not_fit_is_named(normal):
     with pytest.raises(ValueError, match="NaN"):
         Measurement.of_pixels(images * float("nan"), torch.ones(SHAPE, dtype=torch.bool))
     given = normal.measured(Measurement.of_all(images, 0.5))
+    with pytest.raises(ValueError, match="a measurement is not saved"):
+        DiscoPipeline(given, diffusers.DDIMScheduler(clip_sample=False)).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="is of 3 images"):
         given.denoise(images[:2], 0.5)
     for shape in ((1, 4, 3), (4, *SHAPE)):

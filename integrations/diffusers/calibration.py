@@ -112,7 +112,6 @@ def held_out_images(count: int, parts: int, seed: int) -> tuple[Tensor, Tensor]:
 def nearest(
     data: Tensor,
     shape: tuple[int, int, int],
-    counts: Tensor | None,
     held_out: Tensor | None,
     *,
     context_size: int,
@@ -125,16 +124,16 @@ def nearest(
     Warns:
         UserWarning: if they hold the same pixels as images that are read.
     """
-    sigmas = knots(data, counts, images=True)[_TRIED]
+    sigmas = knots(data, images=True)[_TRIED]
     if held_out is None:
         held, kept = held_out_images(len(data), _TRIALS, seed)
-        data, judges, counts = data[kept], data[held], None if counts is None else counts[kept]
+        data, judges = data[kept], data[held]
     else:
         judges = held_out[::_TRIALS]
     warn_of_repeats(judges.unflatten(1, shape), data.unflatten(1, shape))
     losses = []
     for near in (trials := (Near.of(shape), Near.of(shape, anywhere=True))):
-        local = LocalData(data, shape, lambda sigma: [], counts, near=near, context_size=context_size, seed=seed)
+        local = LocalData(data, shape, lambda sigma: [], near=near, context_size=context_size, seed=seed)
         losses.append(float(held_out_stack([(local, judges)], sigmas, seed=seed)[1].log().sum()))
     return trials[losses.index(min(losses))]
 

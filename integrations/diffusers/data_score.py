@@ -174,7 +174,7 @@ class DataScore(nn.Module):
     def _calibrate_stack(self, measured: bool, progress: bool, held_out: Tensor | None) -> None:
         """Fills the stack, one for all classes, by ``held_out`` or by images that are left out for it and read afterwards."""
         assert self.stack is not None
-        sigmas, seed = knots(self.data, self.counts, images=True), self._context["seed"]
+        sigmas, seed = knots(self.data, images=True), self._context["seed"]
         self.log_sigma[:] = sigmas.log()
         self.stack[:, -2] = 1.0  # whole images, which is where likelihoods end
         if not measured:
@@ -184,11 +184,11 @@ class DataScore(nn.Module):
             # Of each class, so that all of them are judged.
             labels = self.labels.unique().tolist() if self._classes else [None]
             for label in labels:
-                rows, counts = self._rows(label)
+                rows = self._rows(label)[0]
                 held, kept = held_out_images(len(rows), len(labels), seed)
-                parts.append((self._local(rows[kept], None if counts is None else counts[kept]), rows[held]))
+                parts.append((self._local(rows[kept]), rows[held]))
         else:
-            parts.append((self._local(self.data, self.counts), held_out))
+            parts.append((self._local(self.data), held_out))
         self.stack[:-1] = held_out_stack(parts, sigmas[:-1], seed=seed, progress=progress)[0].to(self.stack)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -215,19 +215,19 @@ class DataScore(nn.Module):
 
     def _estimates(self, rows: Tensor, counts: Tensor | None, label: int | None) -> Noised:
         if self._near is not None:
-            return self._local(rows, counts)
+            return self._local(rows)
         assert self.weight is not None
         at = _row(label)
         weight = stack_curve(self.log_sigma[at], self.weight[at, :, None])
         return NoisedData(self.disco, rows, lambda sigma: weight(sigma)[0], counts, **self._context)
 
-    def _local(self, rows: Tensor, counts: Tensor | None) -> LocalData:
+    def _local(self, rows: Tensor) -> LocalData:
         assert self._near is not None
         assert self._images is not None
         assert self.stack is not None
         stack = stack_curve(self.log_sigma[0], self.stack)
         options = {name: self._context[name] for name in ("context_size", "seed")}
-        return LocalData(self.basis.lift(rows), self._images, stack, counts, near=self._near, **options)
+        return LocalData(self.basis.lift(rows), self._images, stack, near=self._near, **options)
 
 
 def _row(label: int | None) -> int:

@@ -72,6 +72,14 @@ class DiscoHandover(ModelMixin, ConfigMixin):
         dtype: torch.dtype = self.network.dtype
         return dtype
 
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """It is not saved: which network it asks cannot be told from a folder.
+
+        Raises:
+            ValueError: always, with what to do instead.
+        """
+        raise ValueError("a DiscoHandover is not saved: save ours and network, and make it anew of what is loaded")
+
     def forward(self, sample: Tensor, timestep: Tensor | float, return_dict: bool = True, **options: Any) -> Any:
         """What the scheduler expects, of whichever model is in charge of the timestep.
 

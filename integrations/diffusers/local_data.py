@@ -77,7 +77,6 @@ class LocalData:
         data: (n, C H W).
         shape: (C, H, W).
         stack: the weights a at a noise level, one for each size, whole images, and the linear answer.
-        counts: (n,), how many independent draws a row is worth; one if not given.
         near: which patches a window is compared with.
         context_size: most of them.
         seed: of the choice among them.
@@ -93,20 +92,19 @@ class LocalData:
         data: Tensor,
         shape: tuple[int, int, int],
         stack: Callable[[float], Sequence[float]],
-        counts: Tensor | None = None,
         *,
         near: Near,
         context_size: int,
         seed: int,
     ) -> None:
-        self.data, self.shape, self.stack, self.counts = data, shape, stack, counts
+        self.data, self.shape, self.stack = data, shape, stack
         self.near, self.context_size, self.seed = near, context_size, seed
         self.images = data.unflatten(1, shape)
-        self.exact = OptimalDenoiser(data.double(), counts)
+        self.exact = OptimalDenoiser(data.double())
         # Spread over all of them: images often come in an order.
         some = slice(None, None, -(-len(data) // linear_rows(*data.shape)))
-        self.linear = LinearBasis.above(data[some], math.inf, None if counts is None else counts[some])
-        self.scale, self.bounds = scale_of(data, counts), bounds(data)
+        self.linear = LinearBasis.above(data[some], math.inf)
+        self.scale, self.bounds = scale_of(data, None), bounds(data)
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:
         """The noise (m, D) that y (m, D) is predicted to hold at level ``sigma``."""
@@ -159,10 +157,10 @@ class LocalData:
 
     def _posterior_mean(self, y: Tensor, sigma: float, window: Window, tops: list[int], lefts: list[int]) -> Tensor:
         """D of patches y (m, d) of windows at these places."""
-        x, log_worth = self._context(window, tops, lefts)
+        x = self._context(window, tops, lefts)
         center = x.mean(0)
         x, y = x - center, y - center
-        bias = -0.5 * x.square().sum(1, keepdim=True) / sigma**2 + log_worth[:, None]
+        bias = -0.5 * x.square().sum(1, keepdim=True) / sigma**2
         # Queries, keys and values of one width, a multiple of 8, as the fused kernels want them.
         room = x.new_zeros(1, -(x.shape[1] + 1) % 8)
         keys = torch.cat([x, bias, room.expand(len(x), -1)], 1)
@@ -173,8 +171,8 @@ class LocalData:
             answer = F.scaled_dot_product_attention(q, k, v, scale=1.0)
         return answer[0, 0, :, : x.shape[1]] + center
 
-    def _context(self, window: Window, tops: list[int], lefts: list[int]) -> tuple[Tensor, Tensor]:
-        """The patches (n, d) that windows at these places are compared with, and the logarithm of what each is worth."""
+    def _context(self, window: Window, tops: list[int], lefts: list[int]) -> Tensor:
+        """The patches (n, d) that windows at these places are compared with."""
         down, across = (
             _near(places, self.near.reach, whole - part)
             for places, whole, part in zip((tops, lefts), self.shape[1:], window, strict=True)
@@ -182,10 +180,7 @@ class LocalData:
         generator = torch.Generator().manual_seed(self.seed + 7919 * (window.height + 31 * (down.start + 1009 * across.start)))
         rows = rows_of(len(self.images), down, across, self.context_size, generator)
         image, top, left = (index.to(self.images.device) for index in rows)
-        patches = window.patches(self.images)[image, :, top, left].flatten(1)
-        if self.counts is None:
-            return patches, patches.new_zeros(len(patches))
-        return patches, self.counts[image].log().to(patches)
+        return window.patches(self.images)[image, :, top, left].flatten(1)
 
 
 def bounds(data: Tensor) -> tuple[float, float]:

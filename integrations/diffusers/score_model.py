@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -218,7 +219,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             options = {name: config.get(name, 0) for name in ("context_size", "seed")}
             images = _image_shape(x.shape[1:])
             check_memory(len(flat), images, config["context_size"], flat.device)
-            near = nearest(flat, images, counts, judges, **options) if calibrate else Near.of(images)
+            near = nearest(flat, images, judges, **options) if calibrate else Near.of(images)
         if locality is None and len(flat) < 2 * basis.rank:
             raise ValueError(
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "
@@ -278,6 +279,17 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     def is_measured(self) -> bool:
         """Whether it is of images that agree with a measurement (:meth:`measured`)."""
         return self._measurement is not None
+
+    @functools.wraps(ModelMixin.save_pretrained, ("__name__",), ())  # pipelines ask which arguments it takes
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """To a folder, as ``ModelMixin.save_pretrained`` has it, with the data.
+
+        Raises:
+            ValueError: if the model has a measurement.
+        """
+        if self.is_measured:
+            raise ValueError("a measurement is not saved: save the model as it was before measured")
+        super().save_pretrained(*args, **kwargs)
 
     @property
     def samples(self) -> Tensor:
@@ -413,8 +425,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     def measured(self, measurement: Measurement) -> DiscoScoreModel:
         """The same model, data and cache shared, of images that agree with what was measured of them.
 
-        Pipelines then draw one image for each that was measured; give the same one several times for several draws. It is
-        saved without the measurement.
+        Pipelines then draw one image for each that was measured; give the same one several times for several draws. Only
+        the model without the measurement can be saved.
 
         Arguments:
             measurement: of (B, C, H, W) images.

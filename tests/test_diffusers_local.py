@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from disco_samplers import Draws
+from disco_samplers.measures import nearest_distances
 from disco_samplers.reference import OptimalDenoiser
 
 pytest.importorskip("diffusers")
@@ -22,8 +23,10 @@ from disco_samplers.integrations.diffusers import (
     memory,
     probability_flow_log_prob,
     score_model,
+    widening,
 )
 from disco_samplers.integrations.diffusers.local_data import bounds
+from disco_samplers.integrations.diffusers.memorisation import share_copied
 from disco_samplers.integrations.diffusers.repeats import repeats
 from disco_samplers.integrations.diffusers.stack import stack_curve, stacked
 from disco_samplers.integrations.diffusers.trajectory import bounded_noise
@@ -111,6 +114,46 @@ def test_the_stack_is_the_least_squares_solution_and_leaves_out_what_does_not_he
     assert curve(math.e) == pytest.approx([0.5, 0.5])
     assert curve(0.01) == [1.0, 0.0]
     assert curve(100.0) == [0.0, 1.0]
+
+
+def quarters(count: int, seed: int) -> torch.Tensor:
+    """Images (n, 1, 8, 8) of four quarters, each one of eight and with noise: most of what can be met is new as a whole."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = torch.randn(4, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    a, b, c, d = (kind[rows] for kind, rows in zip(kinds, torch.randint(8, (4, count), generator=generator), strict=True))
+    images = torch.cat([torch.cat([a, b], 2), torch.cat([c, d], 2)], 1)[:, None]
+    return images + 0.3 * torch.randn(images.shape, generator=generator)
+
+
+@pytest.mark.parametrize("level", [1.0, 2.0])
+def test_windows_are_as_wide_as_images_drawn_are_no_copies(level):
+    """Whole images from noise of 1 on are copied nearly always, from 2 on hardly ever: both stacks end there.
+
+    New images give 0.05 of 100, and the sixty that judge leave a factor of two: above 0.2 once in a thousand times.
+    """
+    part, judges = local(quarters(150, 1)), quarters(60, 2).flatten(1)
+    sigmas = torch.logspace(-4, 3, 8, base=2.0, dtype=torch.float64)
+    stack = torch.stack([torch.tensor([0.0, 1.0, 0.0] if sigma >= level else [1.0, 0.0, 0.0]) for sigma in sigmas]).double()
+    new = nearest_distances(judges, part.data)
+
+    def copied(weights: torch.Tensor) -> float:
+        drawn = widening._drawn(part, stack_curve(sigmas.log(), weights), 100, 9)
+        return share_copied(nearest_distances(drawn, part.data), new)
+
+    found = widening.widened([(part, judges)], sigmas, stack, seed=0)
+    assert (copied(stack) > 0.7) == (level == 1)
+    assert copied(found) < 0.2
+    assert found[:, 1].tolist() == [0.0] * 5 + [1.0] * 3
+
+
+@pytest.mark.parametrize(("copied", "rows"), [(0.0, [1, 2, 2]), (1.0, [0, 0, 1])])
+def test_the_weights_are_those_of_twice_the_noise_at_most_and_of_half_at_least(copied, rows, monkeypatch):
+    monkeypatch.setattr(widening, "share_copied", lambda *_: copied)
+    images = strokes(20, 0)
+    stack = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    sigmas = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    found = widening.widened([(local(images), images.flatten(1))], sigmas, stack, seed=0)
+    torch.testing.assert_close(found, stack[rows])
 
 
 def test_new_images_are_denoised_better_than_by_whole_images_or_linearly(model):

@@ -16,6 +16,7 @@ from .local_data import LocalData, Near
 from .noised_data import NoisedData
 from .stack import stack_curve
 from .trajectory import Noised, bounded_noise
+from .widening import widened
 
 
 class DataScore(nn.Module):
@@ -174,6 +175,7 @@ class DataScore(nn.Module):
     def _calibrate_stack(self, measured: bool, progress: bool, held_out: Tensor | None) -> None:
         """Fills the stack, one for all classes, by ``held_out`` or by images that are left out for it and read afterwards."""
         assert self.stack is not None
+        assert self._near is not None
         sigmas, seed = knots(self.data, images=True), self._context["seed"]
         self.log_sigma[:] = sigmas.log()
         self.stack[:, -2] = 1.0  # whole images, which is where likelihoods end
@@ -189,7 +191,11 @@ class DataScore(nn.Module):
                 parts.append((self._local(rows[kept]), rows[held]))
         else:
             parts.append((self._local(self.data), held_out))
-        self.stack[:-1] = held_out_stack(parts, sigmas[:-1], seed=seed, progress=progress)[0].to(self.stack)
+        stack = held_out_stack(parts, sigmas[:-1], seed=seed, progress=progress)[0].to(self.stack)
+        # Of patches from anywhere no image is a copy as a whole: the distances of whole images say nothing.
+        if self._near.reach is not None:
+            stack = widened(parts, sigmas[:-1], stack, seed=seed, progress=progress)
+        self.stack[:-1] = stack
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_noised": {}}  # copies may change what contexts were made from

@@ -13,7 +13,8 @@ from disco_samplers.arrays import check_tensors
 from disco_samplers.measures import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
 from disco_samplers.pictures import BLUE, GREY, draw_histogram, edges, figure_of, legend_below, saved, styled
 
-_NEAR = 0.05
+NEW = 0.05
+"""The share of new data that are nearer to a training sample than a distance which counts as a copy's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ class MemorisationReport:
         draw_histogram(axis, old, bins, color=GREY, label="held-out data", counted=False)
         draw_histogram(axis, new, bins, color=BLUE, label="generated", filled=False)
         axis.set(xlabel="distance to the nearest training sample (units of the data)", ylabel="density", yticks=[])
-        axis.set_title(f"copied: {self.copied:.0%} (of new data {_NEAR:.0%}; more is worse)")
+        axis.set_title(f"copied: {self.copied:.0%} (of new data {NEW:.0%}; more is worse)")
         legend_below(figure, axis)
         return saved(figure, path)
 
@@ -104,7 +105,7 @@ def memorisation(generated: Tensor, training: Tensor, held_out: Tensor, *, neigh
     return MemorisationReport(
         nearest=nearest,
         nearest_held_out=nearest_held,
-        copied=float((nearest <= nearest_held.quantile(_NEAR)).double().mean()),
+        copied=share_copied(nearest, nearest_held),
         mmd=maximum_mean_discrepancy(new, held, bandwidth=bandwidth),
         mmd_training=maximum_mean_discrepancy(old, held, bandwidth=bandwidth),
         sliced_w2=sliced_wasserstein(new, held, order=2, standardize=False),
@@ -112,3 +113,8 @@ def memorisation(generated: Tensor, training: Tensor, held_out: Tensor, *, neigh
         precision=precision,
         recall=recall,
     )
+
+
+def share_copied(nearest: Tensor, nearest_held_out: Tensor) -> float:
+    """The share of distances (m,) to the nearest training sample below all but :data:`NEW` of those (h,) of new data."""
+    return float((nearest <= nearest_held_out.quantile(NEW)).double().mean())

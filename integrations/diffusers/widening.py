@@ -1,0 +1,83 @@
+"""Windows wider than those of the least denoising loss, as wide as they can be without copying what was read."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from disco_samplers.measures import nearest_distances
+
+from .local_data import LocalData
+from .memorisation import NEW, share_copied
+from .stack import stack_curve
+from .trajectory import bounded_noise
+
+_RUNGS = [2 ** (k / 4) for k in range(-4, 5)]
+_DRAWN, _STEPS = 100, 16
+_FIRST, _LAST = 20.0, 0.05
+"""Noise that drawing begins with and ends from, in units of the data's scale."""
+
+
+def widened(
+    parts: list[tuple[LocalData, Tensor]], sigmas: Tensor, stack: Tensor, *, seed: int, progress: bool = False
+) -> Tensor:
+    r"""The weights (K, c) of answers at each level (K,) as they were, :math:`a(\sigma)`, at another: :math:`a(c \sigma)`.
+
+    The denoising loss asks of each pixel by itself. It is least with windows so small that strokes of a drawn image fail to
+    join: the loss does not see that. Windows that are best at more noise are wider and hold images together, until all that
+    they know is whole images and they draw these. So c is the largest from 1/2 to 2 with which images drawn are no more often
+    near to those that are read than images that judge (:func:`~.memorisation.memorisation`).
+
+    Arguments:
+        parts: local data and images (m, D) that it has not read, of each class.
+        sigmas: (K,).
+        stack: (K, c), of the least loss.
+        seed: of what is drawn.
+        progress: whether to show a progress bar.
+    """
+    read, judges = (torch.cat(each) for each in ([local.data for local, _ in parts], [images for _, images in parts]))
+    new = nearest_distances(judges.double(), read.double())
+    log_sigma = sigmas.log()
+
+    def at(factor: float) -> Tensor:
+        curve = stack_curve(log_sigma, stack)
+        return stack.new_tensor([curve(factor * sigma) for sigma in sigmas.tolist()])
+
+    known, copies = 0, len(_RUNGS)  # the narrowest is taken if all of them copy
+    each = -(-_DRAWN // len(parts))
+    with tqdm(total=(len(_RUNGS) - 1).bit_length(), disable=not progress, desc="widening windows") as bar:
+        while copies - known > 1:
+            middle = (known + copies) // 2
+            curve = stack_curve(log_sigma, at(_RUNGS[middle]))
+            drawn = torch.cat([_drawn(local, curve, each, seed) for local, _ in parts])
+            copied = share_copied(nearest_distances(drawn.double(), read.double()), new)
+            known, copies = (middle, copies) if copied <= NEW else (known, middle)
+            bar.update()
+    return at(_RUNGS[known])
+
+
+def _drawn(local: LocalData, stack: Callable[[float], list[float]], count: int, seed: int) -> Tensor:
+    """Images (count, D) at the end of the probability flow, by steps of second order in the logarithm of the noise level.
+
+    References:
+        Lu et al., *DPM-Solver++*, arXiv 2211.01095, algorithm 2, at equal steps.
+    """
+    view = copy.copy(local)
+    view.stack = stack
+    generator = torch.Generator().manual_seed(seed)
+    first, last = (math.log10(end * local.scale) for end in (_FIRST, _LAST))
+    levels = torch.logspace(first, last, _STEPS, dtype=torch.float64, device="cpu").tolist()
+    start = torch.randn((count, local.data.shape[1]), generator=generator, dtype=torch.float32, device=generator.device)
+    y: Tensor = local.data.mean(0) + levels[0] * start.to(local.data)
+    before: Tensor | None = None
+    for sigma, lower in itertools.pairwise([*levels, 0.0]):
+        clean = y - sigma * bounded_noise(view, y, sigma, 0)
+        ahead = clean if before is None or not lower else 1.5 * clean - 0.5 * before
+        y, before = ahead + lower / sigma * (y - ahead), clean
+    return y

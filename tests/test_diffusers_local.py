@@ -129,18 +129,19 @@ def quarters(count: int, seed: int) -> torch.Tensor:
 def test_windows_are_as_wide_as_images_drawn_are_no_copies(level):
     """Whole images from noise of 1 on are copied nearly always, from 2 on hardly ever: both stacks end there.
 
-    New images give 0.05 of 100, and the sixty that judge leave a factor of two: above 0.2 once in a thousand times.
+    New images give 0.05 of 100, and the distances of a hundred and fifty leave a factor of two: above 0.2 once in a thousand
+    times.
     """
-    part, judges = local(quarters(150, 1)), quarters(60, 2).flatten(1)
+    part = local(quarters(150, 1))
     sigmas = torch.logspace(-4, 3, 8, base=2.0, dtype=torch.float64)
     stack = torch.stack([torch.tensor([0.0, 1.0, 0.0] if sigma >= level else [1.0, 0.0, 0.0]) for sigma in sigmas]).double()
-    new = nearest_distances(judges, part.data)
+    new = nearest_distances(quarters(1000, 2).flatten(1), part.data)
 
     def copied(weights: torch.Tensor) -> float:
         drawn = widening._drawn(part, stack_curve(sigmas.log(), weights), 100, 9)
         return share_copied(nearest_distances(drawn, part.data), new)
 
-    found = widening.widened([(part, judges)], sigmas, stack, seed=0)
+    found = widening.widened([part], None, sigmas, stack, seed=0)
     assert (copied(stack) > 0.7) == (level == 1)
     assert copied(found) < 0.2
     assert found[:, 1].tolist() == [0.0] * 5 + [1.0] * 3
@@ -152,7 +153,7 @@ def test_the_weights_are_those_of_twice_the_noise_at_most_and_of_half_at_least(c
     images = strokes(20, 0)
     stack = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
     sigmas = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
-    found = widening.widened([(local(images), images.flatten(1))], sigmas, stack, seed=0)
+    found = widening.widened([local(images)], images.flatten(1), sigmas, stack, seed=0)
     torch.testing.assert_close(found, stack[rows])
 
 

@@ -194,7 +194,7 @@ class DataScore(nn.Module):
         stack = held_out_stack(parts, sigmas[:-1], seed=seed, progress=progress)[0].to(self.stack)
         # Of patches from anywhere no image is a copy as a whole: the distances of whole images say nothing.
         if self._near.reach is not None:
-            stack = widened(parts, sigmas[:-1], stack, seed=seed, progress=progress)
+            stack = widened([local for local, _ in parts], held_out, sigmas[:-1], stack, seed=seed, progress=progress)
         self.stack[:-1] = stack
 
     def __getstate__(self) -> dict[str, Any]:

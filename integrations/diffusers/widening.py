@@ -19,30 +19,34 @@ from .stack import stack_curve
 from .trajectory import bounded_noise
 
 _RUNGS = [2 ** (k / 4) for k in range(-4, 5)]
-_DRAWN, _STEPS = 100, 16
+_DRAWN, _STEPS = 128, 12
 _FIRST, _LAST = 20.0, 0.05
 """Noise that drawing begins with and ends from, in units of the data's scale."""
 
+_ASKED, _TILE = 2000, 100
+"""Images that tell how far apart those of the data are, and how many of them at once."""
+
 
 def widened(
-    parts: list[tuple[LocalData, Tensor]], sigmas: Tensor, stack: Tensor, *, seed: int, progress: bool = False
+    parts: list[LocalData], held_out: Tensor | None, sigmas: Tensor, stack: Tensor, *, seed: int, progress: bool = False
 ) -> Tensor:
     r"""The weights (K, c) of answers at each level (K,) as they were, :math:`a(\sigma)`, at another: :math:`a(c \sigma)`.
 
     The denoising loss asks of each pixel by itself. It is least with windows so small that strokes of a drawn image fail to
     join: the loss does not see that. Windows that are best at more noise are wider and hold images together, until all that
     they know is whole images and they draw these. So c is the largest from 1/2 to 2 with which images drawn are no more often
-    near to those that are read than images that judge (:func:`~.memorisation.memorisation`).
+    near to those that are read than new ones are (:func:`~.memorisation.memorisation`).
 
     Arguments:
-        parts: local data and images (m, D) that it has not read, of each class.
+        parts: local data of each class.
+        held_out: new images (m, D); if None, those that are read tell by their distances how near a new one comes.
         sigmas: (K,).
         stack: (K, c), of the least loss.
         seed: of what is drawn.
         progress: whether to show a progress bar.
     """
-    read, judges = (torch.cat(each) for each in ([local.data for local, _ in parts], [images for _, images in parts]))
-    new = nearest_distances(judges.double(), read.double())
+    read = torch.cat([local.data for local in parts]).double()
+    new = _apart(read) if held_out is None else nearest_distances(held_out.double(), read)
     log_sigma = sigmas.log()
 
     def at(factor: float) -> Tensor:
@@ -55,11 +59,21 @@ def widened(
         while copies - known > 1:
             middle = (known + copies) // 2
             curve = stack_curve(log_sigma, at(_RUNGS[middle]))
-            drawn = torch.cat([_drawn(local, curve, each, seed) for local, _ in parts])
-            copied = share_copied(nearest_distances(drawn.double(), read.double()), new)
+            drawn = torch.cat([_drawn(local, curve, each, seed) for local in parts])
+            copied = share_copied(nearest_distances(drawn.double(), read), new)
             known, copies = (middle, copies) if copied <= NEW else (known, middle)
             bar.update()
     return at(_RUNGS[known])
+
+
+def _apart(read: Tensor) -> Tensor:
+    """The distances of some of the images (n, D) to the nearest other one."""
+    found = []
+    for rows in torch.arange(min(len(read), _ASKED), device=read.device).split(_TILE):
+        away = torch.cdist(read[rows], read)
+        away[torch.arange(len(rows), device=read.device), rows] = math.inf
+        found.append(away.amin(1))
+    return torch.cat(found)
 
 
 def _drawn(local: LocalData, stack: Callable[[float], list[float]], count: int, seed: int) -> Tensor:

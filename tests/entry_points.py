@@ -24,7 +24,7 @@ from conftest import perturbed
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
-from disco_samplers import DiScoFormer, Draws, LangevinSampler, measures, reference, scores
+from disco_samplers import DiscoDenoiser, DiScoFormer, Draws, LangevinSampler, measures, reference, scores
 from disco_samplers.estimators import (
     AtomTransform,
     IndependentEstimator,
@@ -621,6 +621,21 @@ def wide(h: Here) -> Tensor:
     return model.score(h.tensor(data[:3]).float(), 0.5)
 
 
+def patch_by_patch(h: Here) -> Any:
+    """Images whose answers, and how wide their windows are, are chosen by images held out; and some restored."""
+    ours = integration("diffusers")
+    images = np.random.default_rng(1).choice([-1.0, 1.0], size=(60, 1, 6, 6)).cumsum(3).clip(-1, 1)
+    model = ours.DiscoScoreModel.from_data(h.put(images), model=h.model(), locality="auto", context_size=256)
+    y = h.tensor(images[:3]).float()
+    seen = torch.ones((6, 6), dtype=torch.bool, device=h.device).tril()
+    return model.denoise(y, 0.5), model.measured(ours.Measurement.of_pixels(y, seen)).denoise(y, 0.5), model.stack
+
+
+def told(h: Here) -> Any:
+    estimate = DiscoDenoiser.from_pretrained().to(h.device).condition(h.put(X), 0.5)
+    return at(h, estimate), estimate.denoise(h.tensor(Y))
+
+
 def likelihood(h: Here, divergence: str) -> Tensor:
     pytest.importorskip("torchdiffeq")
     ours, model = diffusion(h)
@@ -846,6 +861,8 @@ INTEGRATIONS: dict[str, Entry] = {
     "DiscoScoreModel of a class": ("random", lambda h: of_classes(h, lambda h: 1)),
     "DiscoScoreModel of classes": ("random", lambda h: of_classes(h, lambda h: h.tensor([0, 1, 0, 1]).long())),
     "DiscoScoreModel in a basis": ("random", wide),
+    "DiscoScoreModel of images": ("random", patch_by_patch),
+    "DiscoDenoiser": ("data", told),
     "likelihood": ("random", lambda h: likelihood(h, "exact")),
     "likelihood by probes": ("random", lambda h: likelihood(h, "hutchinson")),
     "DiscoPipeline with a generator of the CPU": ("random", lambda h: pipeline(h, "DDIMScheduler", "cpu")),

@@ -211,7 +211,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             share, most = 1.0 if share is None else share, None
         counts = None if counts is None else counts.to(flat.device)
         near: Near | None = None
-        basis: LinearBasis | Coordinates = Coordinates(flat.shape[1])
+        with flat.device:
+            basis: LinearBasis | Coordinates = Coordinates(flat.shape[1])
         if locality is None:
             basis = LinearBasis.fit(flat, share, most, counts)
         else:

@@ -38,7 +38,7 @@ def stacked(answers: Tensor, clean: Tensor) -> Tensor:
     gram, side, total = flat @ flat.T, flat @ x, float(x @ x)
     ridge = _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     chosen: list[int] = []
-    best, weights = total, torch.zeros(0, dtype=torch.float64)
+    best, weights = total, side[:0]
     while len(chosen) < len(flat):
         trials = []
         for index in (i for i in range(len(flat)) if i not in chosen):
@@ -50,7 +50,7 @@ def stacked(answers: Tensor, clean: Tensor) -> Tensor:
         if chosen and (loss > (1 - _GAIN) * best or best < _NOTHING * total):
             break
         best, chosen, weights = loss, trial, solved
-    full = torch.zeros(len(flat), dtype=torch.float64)
+    full = torch.zeros(len(flat), dtype=torch.float64, device="cpu")
     full[chosen] = weights.cpu()
     return full
 

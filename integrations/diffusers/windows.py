@@ -85,6 +85,8 @@ def rows_of(count: int, tops: range, lefts: range, most: int, generator: torch.G
     """Which patches are read, as (image, top, left): those of ``count`` images at all these places, or ``most`` of them."""
     places = len(tops) * len(lefts)
     total = count * places
-    chosen = torch.arange(total) if total <= most else torch.randperm(total, generator=generator, device="cpu")[:most]
+    chosen = (
+        torch.arange(total, device="cpu") if total <= most else torch.randperm(total, generator=generator, device="cpu")[:most]
+    )
     image, place = chosen // places, chosen % places
     return image, tops.start + place // len(lefts), lefts.start + place % len(lefts)

@@ -400,6 +400,15 @@ def test_bad_run_files_are_one_line(change, message, run_file, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
+def test_particles_drawn_at_random_are_worth_one():
+    config = {"grid": {"length": 6.0, "cells": 8}, "time": {"dt": 0.1, "end": 1.0}, "species": [{"particles": 100}]}
+    config["collisions"] = {"operator": "dougherty", "frequency": 0.1, "worth": 4}
+    assert make_run(config).simulation.collisions["electrons"].score.worth == 4
+    config["species"][0]["start"] = "random"
+    with pytest.raises(ValueError, match="worth = 4 is of quiet starts; of electrons, drawn at random, it is 1"):
+        make_run(config)
+
+
 def test_command_names_what_it_cannot_find_or_write(run_file, tmp_path, capsys):
     assert main(["plasma", "run", "two-strem"]) == 1
     assert "there is no problem 'two-strem'; did you mean 'two-stream'?" in capsys.readouterr().err

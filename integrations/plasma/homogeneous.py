@@ -19,7 +19,8 @@ from disco_samplers.draws import Draws
 from disco_samplers.files import write
 from disco_samplers.types import ArrayLike
 
-from .collisions import check_step, collide, frequency
+from .collisions import collide
+from .collisions.frequency import check_step, frequency
 from .entropy import entropy as entropy_of
 from .entropy import score_consistency
 from .mixture import Mixture

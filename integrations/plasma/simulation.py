@@ -16,7 +16,8 @@ from tqdm import tqdm
 from disco_samplers.arrays import check_callable, check_count, check_positive
 
 from .boris import boris
-from .collisions import MultispeciesLandau, check_step, collide, collide_species, frequency
+from .collisions import MultispeciesLandau, collide, collide_species
+from .collisions.frequency import check_step, frequency
 from .diagnostics import kinetics, measure, species_kinetics
 from .fields import Felt, FieldSolver, Solver
 from .grid import Grid

@@ -237,7 +237,7 @@ class Simulation:
         save_state(path, self.state, self.history.rows, self._setup(), self.origin)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Continues from a file of :meth:`save`.
+        """Continues from a file of :meth:`save`, with the collisions of this simulation: they are compared in run files alone.
 
         Raises:
             FileNotFoundError: if there is no such file.

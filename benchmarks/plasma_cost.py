@@ -76,12 +76,13 @@ def main() -> None:
             print(" | ".join(rows[-1]), flush=True)
             raw.append({"d": d, "score": name, "seconds": seconds, "ratio": ratio, "error": error[name]})
     about = (
-        f"{options.particles:,} particles in {options.cells} cells, two beams of unit temperature at +-{DRIFT}, independent "
-        f"draws, one thread; median of the rounds, {options.repeat} in all, in each of which all are timed one after the other, and "
-        "of the ratios to the blob method of the same round and precision of the particles (the network works in single precision in "
-        "both). The error is sum |s - s*|^2 / sum |s*|^2 against the exact score. Where the network is shown all particles of "
-        "a cell, scores at these particles come with the encoding of the context; with keys they are asked for afterwards. A "
-        "step has besides the score push, fields and Coulomb collisions in random batches of 64, in float64."
+        f"{options.particles:,} particles in {options.cells} cells, two beams of unit temperature at +-{DRIFT}, "
+        f"independent draws, one thread; median of the rounds, {options.repeat} in all, in each of which all are timed one "
+        "after the other, and of the ratios to the blob method of the same round and precision of the particles (the "
+        "network works in single precision in both). The error is sum |s - s*|^2 / sum |s*|^2 against the exact score. "
+        "Where the network is shown all particles of a cell, scores at these particles come with the encoding of the "
+        "context; with keys they are asked for afterwards. A step has besides the score push, fields and Coulomb "
+        "collisions in random batches of 64, in float64."
     )
     header = ["", "score", "seconds, float64", "time / blob, float64", "time / blob, float32", "step / blob's", "score error"]
     report.write(Path(__file__).stem, "Plasma: time of a score", about, header, rows, raw, started)

@@ -1,7 +1,7 @@
 """The quarter of an hour on a GPU: checks, timings and training, one command each.
 
     python benchmarks/gpu.py check                                     at most 90 s: the `gpu` tests
-    python benchmarks/gpu.py time --out DIR                            at most 90 s: answers beside tiled torch KDE
+    python benchmarks/gpu.py time --out DIR                            at most 90 s: answers beside tiled KDE; a plasma's steps
     python benchmarks/gpu.py rate --config FILE                        20 s: sets a second by size of batch
     python benchmarks/gpu.py train --config FILE --seconds S --out DIR training, its results copied to DIR as it goes
 
@@ -32,6 +32,8 @@ from disco_samplers.training.config import load_config
 from disco_samplers.training.passes import Passes
 from disco_samplers.training.stream import Stream
 from disco_samplers.training.trainer import LOSSES, VALIDATION, WEIGHTS, Trainer
+from integrations.plasma import Blob, DiscoScore  # as it lies in the repository, without an installation
+from integrations.plasma.runfile import read_run
 
 KINDS = (LOSSES, VALIDATION, WEIGHTS)
 
@@ -92,9 +94,22 @@ def timing(options: argparse.Namespace) -> None:
             )
         rows.append(row)
         print(json.dumps(row), flush=True)
+    rows.append({"device": name} | plasma(options.device))
+    print(json.dumps(rows[-1]), flush=True)
     if options.out:
         Path(options.out).mkdir(parents=True, exist_ok=True)
         (Path(options.out) / "gpu_times.json").write_text(json.dumps(rows, indent=1))
+
+
+def plasma(device: str) -> dict[str, object]:
+    """A collisional run, from its file as it is: seconds of its scores and of the steps from one collision to the next."""
+    run = read_run("two-stream-landau" if device == "cuda" else "landau-dougherty", device=device).simulation
+    view = run.collision_view(run.state.species[0])
+    row: dict[str, object] = {"particles": len(view[0]), "cells": view[3]}
+    for name, score in {"blob": Blob(), "DiScoFormer": DiscoScore(), "DiScoFormer, 128 keys": DiscoScore(keys=128)}.items():
+        row[f"{name}: score"] = seconds(lambda score=score: score(*view), device, 2)
+    row[f"{run.collide_every} steps"] = seconds(lambda: [run.step() for _ in range(run.collide_every)], device, 2)
+    return row
 
 
 def rate(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Processor time and error of velocity scores in a simulation's cells: DiScoFormer beside the blob method.
+"""Processor time and error of velocity scores in a simulation's cells, and of a step with them: DiScoFormer beside the blob.
 
 python benchmarks/plasma_cost.py [--particles 100000] [--repeat 3]
 """
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import report
 import torch
-from disco_samplers.integrations.plasma import Beam, Blob, DiscoScore, Grid, Simulation, load
-from disco_samplers.integrations.plasma.scores import Calibrated
+from disco_samplers.integrations.plasma import Beam, Blob, DiscoScore, Grid, Landau, Simulation, load
+from disco_samplers.integrations.plasma.scores import Calibrated, Maxwellian
 
 from disco_samplers.reference import GaussianMixture
 
@@ -45,11 +45,16 @@ def main() -> None:
         grid = Grid(31.4, options.cells)
         beams = [Beam((u, *[0.0] * (d - 1)), (1.0,) * d, 0.5) for u in (-DRIFT, DRIFT)]
         electrons = load(grid, beams, options.particles, start="random", seed=7)
-        view = Simulation(grid, [electrons], 0.1, collision_cells=options.cells).collision_view(electrons)
+        pairs = Landau(Maxwellian(), strength=0.01, exponent=-d, method="batches")
+        rest = Simulation(grid, [electrons], 0.1, collisions=pairs, collision_cells=options.cells)
+        view, steps = rest.collision_view(electrons), []
         truth = exact.score(electrons.v)
         spent: dict[str, list[float]] = {f"{name}, {kind}": [] for name in SCORES for kind in PRECISIONS}
         error = {}
         for _ in range(options.repeat):  # one after the other each time, as the machine may slow down on the way
+            start = time.process_time()
+            rest.step()
+            steps.append(time.process_time() - start)
             for name, score in SCORES.items():
                 for kind, dtype in PRECISIONS.items():
                     v, w, cell, cells = view
@@ -63,17 +68,23 @@ def main() -> None:
                 for kind in PRECISIONS
             }
             seconds = statistics.median(spent[f"{name}, float64"])
+            ratio["step"] = statistics.median(
+                (step + a) / (step + b)
+                for step, a, b in zip(steps, spent[f"{name}, float64"], spent["blob, float64"], strict=True)
+            )
             rows.append([f"{d}V", name, f"{seconds:.2f}", *(f"{r:.2f}" for r in ratio.values()), f"{100 * error[name]:.2f} %"])
             print(" | ".join(rows[-1]), flush=True)
             raw.append({"d": d, "score": name, "seconds": seconds, "ratio": ratio, "error": error[name]})
     about = (
-        f"{options.particles:,} particles in {options.cells} cells, two beams of unit temperature at +-{DRIFT}, independent "
-        f"draws, one thread; median of {options.repeat} rounds, in each of which all are timed one after the other, and of the "
-        "ratios to the blob method of the same round and precision of the particles (the network works in single precision in "
-        "both). The error is sum |s - s*|^2 / sum |s*|^2 against the exact score. Where the network is shown all particles of "
-        "a cell, scores at these particles come with the encoding of the context; with keys they are asked for afterwards."
+        f"{options.particles:,} particles in {options.cells} cells, two beams of unit temperature at +-{DRIFT}, "
+        f"independent draws, one thread; median of the rounds, {options.repeat} in all, in each of which all are timed one "
+        "after the other, and of the ratios to the blob method of the same round and precision of the particles (the "
+        "network works in single precision in both). The error is sum |s - s*|^2 / sum |s*|^2 against the exact score. "
+        "Where the network is shown all particles of a cell, scores at these particles come with the encoding of the "
+        "context; with keys they are asked for afterwards. A step has besides the score push, fields and Coulomb "
+        "collisions in random batches of 64, in float64."
     )
-    header = ["", "score", "seconds, float64", "time / blob, float64", "time / blob, float32", "score error"]
+    header = ["", "score", "seconds, float64", "time / blob, float64", "time / blob, float32", "step / blob's", "score error"]
     report.write(Path(__file__).stem, "Plasma: time of a score", about, header, rows, raw, started)
 
 

@@ -778,7 +778,7 @@ def exact_relaxation(h: Here) -> Any:
 def relaxed(h: Here) -> Any:
     ours = integration("plasma")
     operator = ours.Landau(ours.DiscoScore(h.model()), strength=0.1, exponent=-2, method="batches")
-    run = ours.Homogeneous(h.tensor(X), operator, dt=0.1, w=h.tensor(W)).run(1, entropy=True, **QUIET)
+    run = ours.Homogeneous(h.tensor(X), operator, dt=0.05, w=h.tensor(W)).run(1, entropy=True, **QUIET)
     run.save(h.path / "run.safetensors")
     again = ours.Homogeneous.load(h.path / "run.safetensors", operator, device=h.device).run(1, **QUIET)
     return again.v, again.column("energy")

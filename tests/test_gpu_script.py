@@ -57,5 +57,6 @@ def test_training_brings_back_weights_and_curves(config, tmp_path):
 @pytest.mark.slow
 def test_timings_are_written(tmp_path):
     _run("time", "--out", str(tmp_path))
-    (row,) = json.loads((tmp_path / "gpu_times.json").read_text())
+    row, plasma = json.loads((tmp_path / "gpu_times.json").read_text())
     assert row["axes: density and score"] > 0
+    assert plasma["DiScoFormer: score"] > 0

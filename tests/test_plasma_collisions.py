@@ -207,6 +207,23 @@ def test_padded_yields_every_particle_once():
             assert all(len(cell[a[b]].unique()) == 1 for a, b in zip(r, m, strict=True))
 
 
+@pytest.mark.parametrize("make", [lambda s: Landau(s, strength=0.1), lambda s: Dougherty(s, frequency=0.1)])
+@pytest.mark.parametrize(
+    ("score", "error", "message"),
+    [
+        (lambda v, *_: v[:, :1], ValueError, r"the score must give a row for each particle, of shape \(50, 2\), got \(50, 1\)"),
+        (lambda v, *_: -v.numpy(), TypeError, "the score must give a tensor .* got ndarray"),
+        (lambda v, *_: v / 0 * v, ValueError, "the score gave 50 of 50 particles values that are not finite"),
+    ],
+)
+def test_scores_that_are_none_of_the_particles_are_named(make, score, error, message):
+    v, w, cell = particles(50, 2)
+    with pytest.raises(error, match=message):
+        make(score)(v, w, cell, CELLS)
+    with pytest.raises(ValueError, match="the collision operator must give a row for each particle"):
+        collide(lambda v, *_: v[:, :1], v, w, cell, CELLS, 0.1)
+
+
 def test_bad_input_is_named():
     v, w, cell = particles(50, 2)
     with pytest.raises(ValueError, match="strength must be zero or positive"):
@@ -228,6 +245,6 @@ def test_bad_input_is_named():
         Landau(Blob(), strength=1.0)(v[:, :1], w, cell, CELLS)
     with pytest.raises(ValueError, match=r"dt = 1000 is too long .* shorten dt"):
         collide(Landau(any_score(), strength=1.0, exponent=0), v, w, cell, CELLS, 1000.0)
-    with pytest.raises(ValueError, match="gave 50 of 50 particles a rate that is not finite"):
+    with pytest.raises(ValueError, match="the collision operator gave 50 of 50 particles values that are not finite"):
         collide(lambda v, *_: v * math.nan, v, w, cell, CELLS, 0.1)
     assert Landau(Blob(), strength=0.0)(v, w, cell, CELLS).abs().max() == 0

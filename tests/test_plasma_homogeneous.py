@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from disco_samplers.integrations.plasma.collisions import Landau, collide
+from disco_samplers.integrations.plasma.collisions import Dougherty, Landau, collide
 from disco_samplers.integrations.plasma.exact import BKW, coulomb_2v_rate, maxwell_pressure, trubnikov_rate
 from disco_samplers.integrations.plasma.homogeneous import Homogeneous
 from disco_samplers.integrations.plasma.scores import Blob, DiscoScore, Exact
@@ -180,6 +180,12 @@ def test_pictures(tmp_path):
         run.plot({"heat": math.sqrt})
     with pytest.raises(ValueError, match="call run"):
         Homogeneous(run.v, run.operator, dt=0.1).plot()
+
+
+def test_a_collision_time_below_the_step_is_refused():
+    v = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"nu dt \(particles\) is 1\.5 and must be below 1"):
+        Homogeneous(v, Dougherty(Blob(), frequency=15.0), dt=0.1).run(1, progress=False)
 
 
 def test_bad_input_is_named(tmp_path):

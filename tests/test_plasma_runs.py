@@ -1,6 +1,7 @@
 """Runs from files and from Python: saved and continued, written, drawn, and refused."""
 
 import csv
+import dataclasses
 import json
 import math
 
@@ -11,8 +12,10 @@ from disco_samplers.integrations.plasma import (
     Animation,
     Beam,
     Blob,
+    Dougherty,
     Grid,
     Landau,
+    MultispeciesLandau,
     OpenPMDWriter,
     Simulation,
     Species,
@@ -196,6 +199,45 @@ def test_bad_options_are_named(options, message):
         Simulation(Grid(12.566, 16), small().state.species, 0.0)
 
 
+@pytest.mark.parametrize(
+    "collisions",
+    [
+        Landau(Blob(), strength=40.0, exponent=0),
+        Dougherty(Blob(), frequency=30.0),
+        {"electrons": Dougherty(Blob(), frequency=30.0)},
+    ],
+)
+def test_a_run_whose_collision_time_is_below_the_step_is_refused(collisions):
+    grid = Grid(12.566, 16)
+    electrons = load(grid, [Beam((0.0, 0.0), (1.0, 1.0))], 400)
+    run = Simulation(grid, [electrons], 0.05, collisions=collisions, collision_cells=2)
+    often = run.collisions_in_a_step()["electrons"]
+    with pytest.raises(ValueError, match=rf"nu dt \(electrons\) is {often:.3g} and must be below 1"):
+        run.run(1, progress=False)
+    assert run.state.step == 0
+
+
+def test_operators_are_looked_at_before_a_run():
+    with pytest.raises(TypeError, match="collisions must be callable, a CollisionOperator"):
+        small(collisions=3)
+    with pytest.raises(TypeError, match="collisions of electrons must be of this species alone"):
+        small(collisions={"electrons": MultispeciesLandau(Blob(), strength=0.1)})
+    with pytest.raises(TypeError, match=r"walls must be Walls\(...\)"):
+        small(walls={"left": "absorbing"})
+    with pytest.raises(ValueError, match="one velocity component; use Dougherty"):
+        Simulation(Grid(6.0, 8), [load(Grid(6.0, 8), [Beam()], 99)], 0.1, collisions=small().collisions).run(1, progress=False)
+
+
+def test_particles_that_are_no_list_or_no_tensors_are_named():
+    grid, electrons = Grid(12.566, 16), small().state.species[0]
+    with pytest.raises(TypeError, match=r"species must be a list, got one of them: \[electrons\]"):
+        Simulation(grid, electrons, 0.1)
+    with pytest.raises(TypeError, match="electrons: v must be a tensor, got ndarray"):
+        Simulation(grid, [dataclasses.replace(electrons, v=electrons.v.numpy())], 0.1)
+    with pytest.raises(TypeError, match="electrons: mass must be a number, got '1'"):
+        Simulation(grid, [dataclasses.replace(electrons, mass="1")], 0.1)
+
+
 def test_checks_warn_and_refuse():
     grid = Grid(400.0, 16)
     electrons = load(grid, [Beam((0.0, 0.0), (1.0, 1.0))], 1000)
@@ -356,6 +398,15 @@ def test_bad_run_files_are_one_line(change, message, run_file, tmp_path, capsys)
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_particles_drawn_at_random_are_worth_one():
+    config = {"grid": {"length": 6.0, "cells": 8}, "time": {"dt": 0.1, "end": 1.0}, "species": [{"particles": 100}]}
+    config["collisions"] = {"operator": "dougherty", "frequency": 0.1, "worth": 4}
+    assert make_run(config).simulation.collisions["electrons"].score.worth == 4
+    config["species"][0]["start"] = "random"
+    with pytest.raises(ValueError, match="worth = 4 is of quiet starts; of electrons, drawn at random, it is 1"):
+        make_run(config)
 
 
 def test_command_names_what_it_cannot_find_or_write(run_file, tmp_path, capsys):

@@ -431,5 +431,5 @@ def test_bad_input_is_named():
         MultispeciesLandau(Blob(), strength=1.0).rates(mixture(d=1))
     with pytest.raises(ValueError, match=r"dt = 1e\+06 is too long for the collisions of s0: .* shorten dt"):
         collide_species(MultispeciesLandau(any_score, strength=1.0, exponent=0), here, 1e6)
-    with pytest.raises(ValueError, match="gave 90 of 90 particles a rate that is not finite"):
+    with pytest.raises(ValueError, match="the score of s0 gave 90 of 90 particles values that are not finite"):
         collide_species(MultispeciesLandau(lambda v, *_: v * math.nan, strength=1.0), here, 0.1)

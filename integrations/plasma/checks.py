@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from .collisions import Dougherty, Landau, MultispeciesLandau
 from .diagnostics import temperatures
 from .types import CollisionOperator, Species
 
@@ -65,11 +64,14 @@ def startup_checks(simulation: Simulation) -> list[Check]:
     checks.append(_judged("max |v_x| dt / dx", fastest * dt / grid.dx, 4.0, grid.cells, "or the fastest skip cells"))
     if simulation.fields.solver == "electromagnetic":
         checks.append(_judged("c dt / dx", simulation.fields.light_speed * dt / grid.dx, 0.999, 1.0, "and must be below 1"))
-    checks += _of_pairs(simulation, simulation.between) if simulation.between else []
+    often = simulation.collisions_in_a_step()
     for s in species:
-        if operator := simulation.collisions.get(s.name):
-            nu = _frequency(operator, s, simulation)
-            checks.append(_judged(f"nu dt ({s.name})", nu * dt * simulation.collide_every, 0.1, 1.0, "and must be below 1"))
+        if s.name in simulation.collisions and s.name not in often:
+            often[s.name] = _rate(simulation.collisions[s.name], s, simulation) * dt * simulation.collide_every
+    for names, value in often.items():
+        why = f"and must be below 1: the collision time is {1 / max(value, 1e-300):.3g} of their step"
+        checks.append(_judged(f"nu dt ({names})", value, 0.1, 1.0, why))
+    for s in species:
         collides = simulation.between is not None or s.name in simulation.collisions
         cells = simulation.collision_cells if collides else grid.cells
         fewest = float(torch.bincount(grid.cell(s.x, cells), minlength=cells).min())
@@ -85,21 +87,6 @@ def startup_checks(simulation: Simulation) -> list[Check]:
     return checks
 
 
-def _of_pairs(simulation: Simulation, operator: MultispeciesLandau) -> list[Check]:
-    """How often each pair of species collides in the time between two of its collision steps."""
-    mixture = simulation.mixture(simulation.state.species)
-    each = operator.frequencies(mixture) * simulation.cycles * simulation.dt * simulation.collide_every
-    names, strength = mixture.names, operator.matrix(mixture)
-    checks = []
-    for i, a in enumerate(names):
-        for j, b in list(enumerate(names))[i:]:
-            if strength[i, j] > 0:
-                value = float(each[i, j])
-                why = f"and must be below 1: the collision time is {1 / value:.3g} of their step"
-                checks.append(_judged(f"nu dt ({a}, {b})", value, 0.1, 1.0, why))
-    return checks
-
-
 def _judged(name: str, value: float, good: float, most: float, why: str) -> Check:
     within = value <= good * (1 + 1e-9)
     verdict: Verdict = "ok" if within else ("warn" if value < most else "refuse")
@@ -110,18 +97,8 @@ def _density(s: Species, length: float) -> float:
     return float(s.w.sum(dtype=torch.float64)) / length
 
 
-def _frequency(operator: CollisionOperator, s: Species, simulation: Simulation) -> float:
-    """The rate of relaxation: nu of Dougherty, for Landau as between species, see :meth:`MultispeciesLandau.frequencies`.
-
-    Of another operator, the root mean square rate of change in units of the thermal speed.
-    """
-    if isinstance(operator, Dougherty):
-        return operator.frequency
-    if isinstance(operator, Landau):
-        alone = MultispeciesLandau(
-            operator.score, strength={(s.name, s.name): operator.strength * s.mass**2}, exponent=operator.pairs.exponent
-        )
-        return float(alone.frequencies(simulation.mixture([s])))
+def _rate(operator: CollisionOperator, s: Species, simulation: Simulation) -> float:
+    """The root mean square rate of change that another operator gives, in units of the thermal speed."""
     thermal = float(temperatures(s).mean()) / s.mass
     rate = operator(*simulation.collision_view(s), simulation.generator(purpose=1))
     return float(rate.square().sum(1).mean().sqrt()) / math.sqrt(max(thermal, 1e-300))

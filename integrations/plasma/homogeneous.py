@@ -20,10 +20,12 @@ from disco_samplers.files import write
 from disco_samplers.types import ArrayLike
 
 from .collisions import collide
+from .collisions.frequency import check_step, frequency
 from .entropy import entropy as entropy_of
 from .entropy import score_consistency
+from .mixture import Mixture
 from .relaxation_pictures import plot_relaxation
-from .types import CollisionOperator
+from .types import CollisionOperator, Species
 
 _FORMAT = "disco-samplers/plasma-homogeneous/1"
 
@@ -129,6 +131,8 @@ class Homogeneous:
         check_count("every", every, 1)
         if entropy and not hasattr(getattr(self.operator, "score", None), "log_prob"):
             raise TypeError("entropy needs an operator whose score has a log_prob, as those of DiscoScore, Blob and Maxwellian")
+        nu = frequency(self.operator, Mixture.of([Species("particles", self.w, self.v, self.w)]))
+        check_step({} if nu is None else {"particles": nu * self.dt}, self.dt)
         if not self.history:
             self._record(entropy, observe)
         first = self.steps

@@ -140,6 +140,10 @@ def make_run(config: Mapping[str, Any], *, device: torch.device | str = "cpu", d
     mode = 1 if mode is None else mode
     check_count("'mode' in [fields]", mode, 1)
     magnetic = None if amplitude is None else _wave(grid, amplitude, mode, species[0].v)
+    worth = config.get("collisions", {}).get("worth", 1.0)
+    drawn = [s.name for s, entry in zip(species, config["species"], strict=True) if entry.get("start") == "random"]
+    if worth > 1 and drawn:
+        raise ValueError(f"[collisions]: worth = {worth:g} is of quiet starts; of {', '.join(drawn)}, drawn at random, it is 1")
     collisions, options = _collisions(config.get("collisions", {}), [s.name for s in species])
     options |= {"fields": solver or "electrostatic", "magnetic": magnetic, "seed": seed, "distributed": distributed}
     if "walls" in config:

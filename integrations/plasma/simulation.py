@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.arrays import check_count, check_positive
+from disco_samplers.arrays import check_callable, check_count, check_positive
 
 from .boris import boris
 from .collisions import MultispeciesLandau, collide, collide_species
+from .collisions.frequency import check_step, frequency
 from .diagnostics import kinetics, measure, species_kinetics
 from .fields import Felt, FieldSolver, Solver
 from .grid import Grid
@@ -114,7 +115,9 @@ class Simulation:
         check_count("collide_every", collide_every, 1)
         check_count("seed", seed, 0)
         check_species(species, grid)
-        if walls:
+        if walls is not None:
+            if not isinstance(walls, Walls):
+                raise TypeError(f"walls must be Walls(...), such as Walls(left='reflecting'), got {walls!r}")
             walls.check(species, grid.length)
         self.team = Team(distributed)
         self.seconds = dict.fromkeys(("push", "fields", "collisions", "measuring"), 0.0)
@@ -200,6 +203,7 @@ class Simulation:
             ValueError: if one is out of range, or ``dt`` is too long for the collisions.
             RuntimeError: if fields or velocities are no longer finite.
         """
+        check_step(self.collisions_in_a_step(), self.dt)
         check_count("num_steps", num_steps, 0)
         check_count("every", every, 1)
         check_count("entropy_every", entropy_every, 0)
@@ -233,7 +237,7 @@ class Simulation:
         save_state(path, self.state, self.history.rows, self._setup(), self.origin)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Continues from a file of :meth:`save`.
+        """Continues from a file of :meth:`save`, with the collisions of this simulation: they are compared in run files alone.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -253,6 +257,22 @@ class Simulation:
         views = [self.collision_view(s) for s in species]
         weighted = [dataclasses.replace(s, w=w) for s, (_, w, _, _) in zip(species, views, strict=True)]
         return Mixture.of(weighted, [cell for _, _, cell, _ in views], self.collision_cells)
+
+    def collisions_in_a_step(self) -> dict[str, float]:
+        """How often each species or pair of species collides between two of its collision steps, where that is known."""
+        dt = self.dt * self.collide_every
+        if self.between is None:
+            known = {
+                s.name: frequency(self.collisions[s.name], self.mixture([s]))
+                for s in self.state.species
+                if s.name in self.collisions
+            }
+            return {name: nu * dt for name, nu in known.items() if nu is not None}
+        mixture = self.mixture(self.state.species)
+        each, names = (self.between.frequencies(mixture) * self.cycles * dt).tolist(), mixture.names
+        collide = self.between.matrix(mixture) > 0
+        pairs = [(i, j) for i in range(len(names)) for j in range(i, len(names)) if collide[i, j]]
+        return {f"{names[i]}, {names[j]}": each[i][j] for i, j in pairs}
 
     def generator(self, *, purpose: int = 0) -> torch.Generator:
         """Source of randomness of this step; another one for another purpose, 0 to 3."""
@@ -360,7 +380,18 @@ def _operators(collisions: Collisions | None, names: Sequence[str]) -> dict[str,
     if collisions is None or isinstance(collisions, MultispeciesLandau):
         return {}
     if not isinstance(collisions, Mapping):
+        _check_operator("collisions", collisions)
         return dict.fromkeys(names, collisions)
     if unknown := set(collisions) - set(names):
         raise ValueError(f"collisions names no species: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    for name, operator in collisions.items():
+        _check_operator(f"collisions of {name}", operator)
     return dict(collisions)
+
+
+def _check_operator(name: str, operator: object) -> None:
+    if isinstance(operator, MultispeciesLandau):
+        raise TypeError(
+            f"{name} must be of this species alone: give collisions=MultispeciesLandau(...), which is of all species"
+        )
+    check_callable(name, operator, "a CollisionOperator, or MultispeciesLandau of all species")

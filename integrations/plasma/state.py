@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disco_samplers.arrays import check_number, check_positive
 from disco_samplers.files import load_checkpoint, save_checkpoint
 
 from .grid import Grid
@@ -92,7 +93,9 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def check_species(species: Sequence[Species], grid: Grid) -> None:
-    """Raises ValueError, saying which particles of which species are wrong, unless all can be simulated on the grid."""
+    """Raises TypeError or ValueError, saying which particles of which species are wrong, unless all can be simulated."""
+    if isinstance(species, Species):
+        raise TypeError(f"species must be a list, got one of them: [{species.name}]")
     names = [s.name for s in species]
     if not species or len(set(names)) < len(names):
         raise ValueError(f"species must hold at least one, each with a name of its own, got {names}")
@@ -104,8 +107,8 @@ def check_species(species: Sequence[Species], grid: Grid) -> None:
             raise ValueError(f"{s.name}: all x, v and w must be float32, or all float64, on one device, got {kinds}")
         if s.v.shape[1] != first.shape[1]:
             raise ValueError("all species must have as many velocity components")
-        if not s.mass > 0:
-            raise ValueError(f"{s.name}: mass must be positive, got {s.mass}")
+        check_positive(f"{s.name}: mass", s.mass)
+        check_number(f"{s.name}: charge", s.charge)
         if not math.isfinite(s.charge):
             raise ValueError(f"{s.name}: charge must be finite, got {s.charge}")
         for name, values in (("x", s.x[:, None]), ("v", s.v), ("w", s.w[:, None])):
@@ -116,6 +119,9 @@ def check_species(species: Sequence[Species], grid: Grid) -> None:
 
 
 def _check_shapes(s: Species) -> None:
+    for name, values in (("x", s.x), ("v", s.v), ("w", s.w)):
+        if not isinstance(values, Tensor):
+            raise TypeError(f"{s.name}: {name} must be a tensor, got {type(values).__name__}; torch.as_tensor makes one")
     n = len(s.x)
     if n == 0 or s.x.shape != (n,) or s.w.shape != (n,) or s.v.shape not in [(n, d) for d in (1, 2, 3)]:
         raise ValueError(

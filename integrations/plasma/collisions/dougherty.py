@@ -9,6 +9,7 @@ from disco_samplers.arrays import check_callable, check_not_negative
 
 from ..cells import moments, total
 from ..types import VelocityScore
+from .answers import answer
 
 
 class Dougherty:
@@ -48,7 +49,7 @@ class Dougherty:
         """The rate (n, dv); see :class:`~disco_samplers.integrations.plasma.types.CollisionOperator`."""
         if self.frequency == 0:
             return torch.zeros_like(v)
-        s = self.score(v, w, cell, num_cells).to(v.dtype)
+        s = answer(self.score(v, w, cell, num_cells), v, "the score")
         s = s - moments(s, w, cell, num_cells).mean[cell]
         c = v - moments(v, w, cell, num_cells).mean[cell]
         work = total(w * (c * s).sum(-1), cell, num_cells)

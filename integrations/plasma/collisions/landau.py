@@ -9,6 +9,7 @@ from disco_samplers.arrays import check_callable, check_not_negative
 from disco_samplers.randomness import generator_on
 
 from ..types import VelocityScore
+from .answers import answer
 from .sums import Method, PairSum, check_components
 
 
@@ -66,5 +67,5 @@ class Landau:
         generator = generator_on(v.device, generator=generator)
         if self.strength == 0:
             return torch.zeros_like(v)
-        s = self.score(v, w, cell, num_cells).to(v.dtype)
+        s = answer(self.score(v, w, cell, num_cells), v, "the score")
         return -self.strength * self.pairs(v, s, w, cell, num_cells, generator)

@@ -15,6 +15,7 @@ from ..mixture import Mixture
 from ..schema import nearest
 from ..types import VelocityScore
 from ..velocities import speed_moment
+from .answers import answer
 from .sums import Method, PairSum, check_components
 
 Strength = float | Mapping[tuple[str, str], float]
@@ -127,7 +128,7 @@ class MultispeciesLandau:
             if colliding[k]:
                 here = kind == k
                 found = self.score_of(name)(v[here], w[here], cell[here], mixture.num_cells)
-                s[here] = found.to(v.dtype) / mixture.mass[k]
+                s[here] = answer(found, v[here], f"the score of {name}") / mixture.mass[k]
         # The weight of each particle as those of each species see it: nothing else tells species apart.
         seen = matrix[:, kind].T * w[:, None]
         q = self.pairs(v, s, seen, cell, mixture.num_cells, generator, kind)
@@ -171,6 +172,7 @@ class MultispeciesLandau:
         itself it is :math:`4 d\,C n` for exponent 0, at which anisotropy decays, and about twice that rate for Coulomb
         collisions. Moments are those of all cells together.
         """
+        check_components(mixture.v)
         d, k = mixture.v.shape[1], len(mixture.names)
         weight, mean, spread = moments(mixture.v.double(), mixture.w.double(), mixture.kind, k)
         apart = (mean[:, None] - mean).square().sum(-1) / d

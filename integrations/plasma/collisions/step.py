@@ -12,6 +12,7 @@ from disco_samplers.randomness import generator_on
 from ..cells import Moments, moments, total
 from ..mixture import Mixture
 from ..types import CollisionOperator
+from .answers import answer
 from .multispecies import MultispeciesLandau
 
 _GROWTH = 2.0
@@ -62,7 +63,7 @@ def collide(
     """
     generator = generator_on(v.device, seed=seed, generator=generator)
     before = moments(v, w, cell, num_cells)
-    rate = operator(v, w, cell, num_cells, generator)
+    rate = answer(operator(v, w, cell, num_cells, generator), v, "the collision operator")
     moved = v + dt * rate
     after = moments(moved, w, cell, num_cells)
     thermal = [float((m.weight * m.temperature).sum()) for m in (before, after)]

@@ -251,7 +251,7 @@ def pretend_cuda() -> Iterator[None]:
         with (
             mock.patch.object(torch, "Generator", Generator),
             mock.patch.object(torch.autograd, "_engine_run_backward", backward),
-            mock.patch.object(torch.cuda, "mem_get_info", lambda device=None: (2**34, 2**34)),
+            mock.patch.object(torch.cuda, "mem_get_info", return_value=(2**34, 2**34)),
             warnings.catch_warnings(),
             mode,
         ):

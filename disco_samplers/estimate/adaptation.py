@@ -126,9 +126,9 @@ def adapt(
 ) -> tuple[Any, AdaptationReport]:
     r"""Chooses how samples are read, and what share of the density a mixture of Gaussians has, without labels.
 
-    Everything is judged on rows that the context does not hold: in three folds of all rows, of more than 2048 in three folds of
-    a random part. (This is done in up to 20 dimensions, where the density can be brought to integrate to one, from 50 rows on,
-    if no column has the same value in more than three quarters of them.)
+    Everything is judged on rows that the context does not hold, cross-fitted over five folds of at most 2048 rows. (This is
+    done in up to 20 dimensions, where the density can be brought to integrate to one, from 50 rows on, if no column has the
+    same value in more than three quarters of them.)
 
     Columns in which no dependence is seen (:func:`~disco_samplers.estimators.may_be_independent`) are taken as independent
     (:class:`~disco_samplers.estimators.IndependentEstimator`) if the normalised log-density of the rows is then higher by half

@@ -81,9 +81,8 @@ def log_normalizer(
 
     .. math:: Z = \int \hat f(y)\,dy \approx \frac1N \sum_i \frac{\hat f(y_i)}{q(y_i)}, \qquad y_i \sim q
 
-    The proposal q, in whitened coordinates, is a kernel density estimate of up to 1024 of the samples, half as many as draws at
-    most, with the bandwidth of highest leave-one-out likelihood, and for a quarter a Cauchy law, which keeps the weights
-    bounded in the tails.
+    The proposal q, in whitened coordinates, is a kernel density estimate of up to 1024 of the samples with the bandwidth of
+    highest leave-one-out likelihood, and for a quarter a Cauchy law, which keeps the weights bounded in the tails.
 
     Arguments:
         estimator: of one data set, in at most 20 dimensions.
@@ -116,9 +115,8 @@ def log_normalizer(
     context = estimator.core.whiten(samples[None])[0]
     d = context.shape[1]
     counts = estimator.core.counts
-    centers = min(_CENTERS, num_samples // 2)
-    if counts is not None:  # as many as the rows are worth, so that none vouches for its copy or for its neighbour in a chain
-        centers = min(centers, max(_FEWEST, round(float(counts.sum()))))
+    # As many as the rows are worth, so that none vouches for its copy or for its neighbour in a chain.
+    centers = _CENTERS if counts is None else min(_CENTERS, max(_FEWEST, round(float(counts.sum()))))
     rows = draw_rows(samples, counts, centers, generator, replacement=False)
     center = torch.zeros(d, dtype=context.dtype, device=context.device)
     narrow, wide = KDE(context[rows], "loo"), StudentT(center, torch.eye(d, dtype=context.dtype, device=context.device), _TAIL)

@@ -15,18 +15,17 @@ from torch import Tensor
 from disco_samplers.estimators.crossfit import shuffled
 from disco_samplers.estimators.judge import deviation, fall, mean, probes_of, slopes
 from disco_samplers.estimators.mixture import fit_mixture
-from disco_samplers.estimators.normalized import log_normalizer
-from disco_samplers.estimators.readings import PARTS, WHITENED_PARTS, Kind, read
+from disco_samplers.estimators.readings import Kind, read
 from disco_samplers.model import Network
-from disco_samplers.reference import GaussianMixture
+from disco_samplers.reference import GaussianMixture, StudentT
 
 FEW = 2048
 """Up to so many rows are judged all, in turn; of more so many once, by what is nearly the whole."""
 
-_FOLDS = 3
+_FOLDS = 5
 
-_INTEGRAL = 2000
-"""Draws, over all folds, for the integrals of densities that are judged."""
+_INTEGRAL, _WIDE, _FREEDOM = 2000, 0.25, 1.0
+"""Draws, over all folds, for the integrals of densities; a share of them far out, by a Cauchy law."""
 
 _SLOPES = 6
 """What the slopes of a density cost, in units of its values."""
@@ -49,6 +48,17 @@ class Fold:
     def mixture(self) -> GaussianMixture:
         """Of Gaussians, fitted to the rows that are read."""
         return fit_mixture(self.seen, counts=self.counts)
+
+    def cover(self, num_samples: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws of the mixture and, for a share, of a wide law of its moments; the log-density of both, and of the mixture."""
+        g, generator = self.mixture, torch.Generator(self.seen.device).manual_seed(seed)
+        center = g.weights @ g.means
+        apart = g.means - center
+        covariance = torch.tensordot(g.weights, g.covariances, 1) + apart.mT @ (g.weights[:, None] * apart)
+        wide, many = StudentT(center, covariance, _FREEDOM), round(_WIDE * num_samples)
+        y = torch.cat([g.draw(num_samples - many, generator), wide.draw(many, generator)])
+        log_g = g.evaluate(y)
+        return y, torch.logaddexp(log_g + math.log1p(-_WIDE), wide.evaluate(y) + math.log(_WIDE)), log_g
 
 
 class Trial:
@@ -102,19 +112,18 @@ class Trial:
         self._slopes: dict[Kind, Tensor] = {}
 
     def judge(self, kind: Kind) -> float:
-        """The mean loss of a way to read the rows."""
-        generator = torch.Generator(self._scale.device).manual_seed(self._seed)
+        """The mean loss of a way to read the rows; densities are integrated by the same draws whatever the way."""
         draws, losses = _INTEGRAL // len(self._folds), []
-        for fold in self._folds:
+        for number, fold in enumerate(self._folds):
             m = len(fold.seen)
             pairs = m * (min(m, self._keys or m) + draws + len(fold.held))
             self.check(pairs)
-            mixture = fold.mixture if kind in (PARTS, WHITENED_PARTS) else None
+            y, log_q, log_g = fold.cover(draws, self._seed + number)
             started = time.monotonic()
-            found = read(self._network, fold.seen, kind, counts=fold.counts, keys=self._keys, mixture=mixture)
-            log_z = log_normalizer(found, num_samples=draws, generator=generator).value
+            found = read(self._network, fold.seen, kind, counts=fold.counts, keys=self._keys, mixture=fold.mixture)
             with torch.no_grad():
-                losses.append(log_z - found.log_prob(fold.held).double())
+                log_prob = found.log_prob(torch.cat([y, fold.held.double()])).double()
+            losses.append(_log_integral(log_prob[:draws], log_q, log_g) - log_prob[draws:])
             self.pace = self.pace or (time.monotonic() - started) / pairs
             fold.readings[kind] = found
         self.losses[kind] = torch.cat(losses)
@@ -159,3 +168,11 @@ class Trial:
     def _slopes_of(self, density: Any, fold: Fold) -> Tensor:
         pieces = zip(fold.held.split(_PIECE), fold.probes.split(_PIECE), strict=True)
         return torch.cat([slopes(density, rows, probes, self._scale) for rows, probes in pieces])
+
+
+def _log_integral(log_f: Tensor, log_q: Tensor, log_g: Tensor) -> Tensor:
+    """Of f, by draws of q, less what the integral of g is missed by where the two go together: that one is known, and one."""
+    largest = (log_f - log_q).max()
+    f, g = (log_f - log_q - largest).exp(), (log_g - log_q).expm1()
+    slope = ((f - f.mean()) * g).mean() / g.var(correction=0)
+    return largest + (f.mean() - slope * g.mean()).log()

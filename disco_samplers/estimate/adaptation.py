@@ -15,7 +15,6 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, check_not_negative, check_positive
 from disco_samplers.estimators import (
     FEW,
-    INDEPENDENT,
     PARTS,
     PLAIN,
     WHITENED_PARTS,
@@ -43,10 +42,12 @@ _INTEGRAL = 4096
 """Draws for the integral of the density that is returned."""
 
 _WORDS = {
-    PLAIN: "samples read as they are",
-    INDEPENDENT: "columns read one by one",
-    PARTS: "clusters read one by one",
-    WHITENED_PARTS: "clusters read one by one, whitened",
+    "plain": "samples read as they are",
+    "independent": "columns read one by one",
+    "parts": "clusters read one by one",
+    "whitened parts": "clusters read one by one, whitened",
+    "radius": "tails drawn in by radius",
+    "columns": "tails drawn in by column",
 }
 
 
@@ -87,7 +88,7 @@ class AdaptationReport:
 
     def __str__(self) -> str:
         name, strength = self.coordinates
-        what = [_WORDS.get(self.coordinates, f"tails drawn in by {name.rstrip('s')}, strength {strength}")]
+        what = [_WORDS[name] + f", strength {strength}" * bool(strength)]
         if self.mixture:
             what.append(f"{100 * self.mixture:.0f} % a Gaussian mixture")
         if self.losses:

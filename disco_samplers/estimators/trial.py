@@ -113,7 +113,8 @@ class Trial:
 
     def judge(self, kind: Kind) -> float:
         """The mean loss of a way to read the rows; densities are integrated by the same draws whatever the way."""
-        draws, losses = _INTEGRAL // len(self._folds), []
+        draws = _INTEGRAL // len(self._folds)
+        losses, paces = [], [self.pace or math.inf]
         for number, fold in enumerate(self._folds):
             m = len(fold.seen)
             pairs = m * (min(m, self._keys or m) + draws + len(fold.held))
@@ -124,9 +125,9 @@ class Trial:
             with torch.no_grad():
                 log_prob = found.log_prob(torch.cat([y, fold.held.double()])).double()
             losses.append(_log_integral(log_prob[:draws], log_q, log_g) - log_prob[draws:])
-            self.pace = self.pace or (time.monotonic() - started) / pairs
+            paces.append((time.monotonic() - started) / pairs)
             fold.readings[kind] = found
-        self.losses[kind] = torch.cat(losses)
+        self.losses[kind], self.pace = torch.cat(losses), min(paces)
         return float(mean(self.losses[kind], self.worth))
 
     def slopes(self, kind: Kind) -> Tensor:

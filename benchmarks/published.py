@@ -5,7 +5,7 @@ open where the densities other than d = 100 were asked. Scott's KDE tells: at th
 published for Student-t (where independent queries in the tails would make it many times as large), in between for the
 others. So both are given, and ours is compared at the worse of the two. Student-t is the bivariate one with 3 degrees of
 freedom, Laplace has independent standard coordinates, Gaussian is the standard normal; d = 100: two components as in gmm.md,
-2048 samples, 256 independent queries. "adapted" is `estimate.adapt(8)`, published the lower of 6 and 8 steps. Relative
+2048 samples, 256 independent queries. "adapted" is `estimate.adapt` with 8 steps, published the lower of 6 and 8. Relative
 errors of mixtures in d = 2 and 10, in %, are the cells of gmm.md. Every number here is of one set of weights that serves all d;
 the published ones are of one network for each d.
 """

@@ -169,6 +169,12 @@ def check_count(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raises TypeError unless ``value`` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
 def check_number(name: str, value: object) -> None:
     """Raises TypeError unless ``value`` is a real number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):

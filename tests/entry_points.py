@@ -128,7 +128,7 @@ def moved(h: Here) -> Any:
 
 
 def adapted(h: Here, x: np.ndarray, symmetry: str = "rotations") -> Any:
-    return h.model(symmetry).condition(h.draws(x)).adapt(1).score(h.put(x[:5]))
+    return h.model(symmetry).condition(h.draws(x)).adapt().score(h.put(x[:5]))
 
 
 def proposed(estimate: Any, h: Here) -> Any:
@@ -313,7 +313,7 @@ CORE: dict[str, Entry] = {
         lambda h: h.model("axes").condition(h.put(SETS), weights=h.put(np.stack([W, W]))).score(h.put(QUERIES)),
     ),
     "condition on Draws": ("data", lambda h: at(h, h.model().condition(Draws(h.put(X), weights=h.put(W))))),
-    "adapt on Draws": ("data", lambda h: at(h, h.model().condition(Draws(h.put(X), weights=h.put(W))).adapt(1))),
+    "adapt on Draws": ("data", lambda h: at(h, h.model().condition(Draws(h.put(X), weights=h.put(W))).adapt())),
     "entropy of Draws": (
         "data",
         lambda h: measures.entropy(Draws(h.put(X), weights=h.put(W)), model=h.model(), calibrate=False).value,
@@ -485,7 +485,7 @@ CORE: dict[str, Entry] = {
     ),
     "subposterior": (
         "data draws generator",
-        lambda h: subposterior(h.draws(X), h.model(), adapt=1, generator=h.generator()).base.score(h.tensor(Y)),
+        lambda h: subposterior(h.draws(X), h.model(), adapt=True, generator=h.generator()).base.score(h.tensor(Y)),
     ),
     "subposterior of Draws": (
         "data generator random",

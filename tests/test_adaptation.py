@@ -8,7 +8,7 @@ import torch
 from conftest import points
 
 from disco_samplers import AdaptationReport, DensityEstimate
-from disco_samplers.estimators import consistency
+from disco_samplers.estimators import Trial, consistency, read
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_adapt_lowers_the_inconsistency(small, rng):
 @pytest.mark.usefixtures("heads_alone")
 def test_adapt_stops_in_time(small, rng):
     estimate = small.condition(points(rng, 120))
-    report = estimate.adapt(num_steps=1000, max_seconds=0.0).report
+    report = estimate.adapt(num_steps=1000, budget=0.0).report
     assert len(report.losses) == 1
 
 
@@ -128,30 +128,99 @@ def test_an_interrupt_of_the_steps_keeps_those_made(small, rng, monkeypatch, ste
             estimate.adapt(num_steps=5)
 
 
-@pytest.mark.parametrize("judged", [0, 1, 4])
-def test_an_interrupt_of_the_choice_of_coordinates_is_the_end(small, rng, monkeypatch, judged):
-    rows = torch.rand(200, dtype=torch.float64, generator=rng)
-    gains = iter([[0.0], [1.0, 0.0], 1.0, 0.0])  # of the samples as they are; of parts, which are better, and whitened ones
+def trying(monkeypatch, after, end):
+    """Rows likelier by a nat in parts than otherwise, and an end of the search when so many ways have been judged."""
+    calls = itertools.count()
 
-    def judge(x, fit, evaluate, **_):
-        gain = torch.as_tensor(next(gains), dtype=rows.dtype)
-        return rows[:, None] - gain if gain.ndim else rows - gain  # the criterion, of parts first
+    def judge(self, kind):
+        if next(calls) == after:
+            raise end
+        rows = torch.rand(200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        self.losses[kind] = rows - float(kind == ("parts", 0.0))
+        return float(self.losses[kind].mean())
 
-    monkeypatch.setattr("disco_samplers.estimators.choosing.crossfit", interrupting(judge, judged + 1))
+    monkeypatch.setattr(Trial, "judge", judge)
+    monkeypatch.setattr(Trial, "slopes", lambda self, kind: self.losses[kind][:, None].expand(-1, 3))
     monkeypatch.setattr(
-        "disco_samplers.estimate.adaptation.adapt_heads", lambda *_, **__: pytest.fail("steps are made after an interrupt")
+        "disco_samplers.estimate.adaptation.adapt_heads", lambda *_, **__: pytest.fail("steps are made after the end")
     )
-    estimate = small.condition(torch.linspace(-1, 1, 200)[:, None])
-    if judged < 4:  # the plain way, parts, and the criterion of each
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, TimeoutError])
+@pytest.mark.parametrize("judged", [0, 1, 2])
+def test_the_end_of_the_search_loses_nothing(small, rng, monkeypatch, judged, end):
+    trying(monkeypatch, judged, end)
+    x = torch.cat([torch.linspace(-3, -2, 100), torch.linspace(2, 3, 100)])[:, None]
+    estimate = small.condition(x)
+    if end is KeyboardInterrupt and judged < 2:  # the samples as they are, and parts
         with pytest.raises(KeyboardInterrupt):
-            estimate.adapt()
-    else:
-        adapted = estimate.adapt()
-        grid = torch.linspace(-20, 20, 4001, dtype=torch.float64)
-        assert float(torch.trapezoid(adapted.log_prob(grid[:, None]).exp(), grid)) == pytest.approx(1.0, abs=0.05)
-        report = adapted.report
-        assert report.coordinates == ("parts", 0.0)
-        assert (report.losses, report.criterion, report.chosen) == ([], [], 0)
+            estimate.adapt(num_steps=2)
+        return
+    adapted = estimate.adapt(num_steps=2)
+    report = adapted.report
+    assert report.stopped == ("interrupt" if end is KeyboardInterrupt else "budget")
+    assert report.coordinates == (("parts", 0.0) if judged == 2 else ("plain", 0.0))
+    assert (report.losses, report.criterion, report.chosen, report.mixture) == ([], [], 0, 0.0)
+    if judged < 2:
+        assert torch.equal(adapted.log_prob(x), estimate.log_prob(x))
+        return
+    assert report.gain == pytest.approx(1.0)
+    grid = torch.linspace(-20, 20, 4001, dtype=torch.float64)
+    assert float(torch.trapezoid(adapted.log_prob(grid[:, None]).exp(), grid)) == pytest.approx(1.0, abs=0.05)
+
+
+def test_an_interrupt_while_the_answer_is_made_is_heard_once(small, monkeypatch):
+    trying(monkeypatch, 2, TimeoutError)
+    x = torch.cat([torch.linspace(-3, -2, 100), torch.linspace(2, 3, 100)])[:, None]
+    calls = itertools.count(1)
+
+    def read_once_in_vain(*args, **options):
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return read(*args, **options)
+
+    monkeypatch.setattr("disco_samplers.estimate.adaptation.read", read_once_in_vain)
+    report = small.condition(x).adapt().report
+    assert (report.coordinates, report.stopped) == (("parts", 0.0), "interrupt")
+
+
+def test_what_would_end_past_the_deadline_is_not_begun(small, rng, monkeypatch):
+    """By a clock that stands still, and a pace of a second for a million pairs."""
+    monkeypatch.setattr("disco_samplers.estimators.trial.time.monotonic", lambda: 0.0)
+    trial = Trial(small.network, points(rng, 90), counts=None, blocks=None, keys=None, seed=0, deadline=1.0, pace=1e-6)
+    trial.check(900_000)
+    trial.reserve = 200_000
+    with pytest.raises(TimeoutError):
+        trial.check(900_000)
+    with pytest.raises(TimeoutError):
+        trial.check(trial.cost_of_slopes * 100)
+
+
+def test_no_time_changes_nothing(small, rng):
+    x = points(rng, 120)
+    estimate = small.condition(x)
+    adapted = estimate.adapt(budget=0.0)
+    assert torch.equal(adapted.log_prob(x), estimate.log_prob(x))
+    assert str(adapted.report).endswith("nothing tried is better on held-out rows; ended by the budget")
+
+
+@pytest.mark.parametrize(
+    ("report", "line"),
+    [
+        (AdaptationReport(seconds=0.24), "not adapted, 0.2 s: too few rows or too many columns to try more"),
+        (
+            AdaptationReport(("columns", 0.3), gain=0.21, standard_error=0.004, seconds=3.0, tried={("plain", 0.0): 1.0}),
+            "adapted in 3.0 s: tails drawn in by column, strength 0.3; held-out rows likelier by 0.210 ± 0.004 nats",
+        ),
+        (
+            AdaptationReport(mixture=0.5, gain=0.1, standard_error=0.01, seconds=9.0, losses=[1.0, 2.0], chosen=1),
+            "adapted in 9.0 s: samples read as they are, 50 % a Gaussian mixture, step 1 of 2 kept; "
+            "held-out rows likelier by 0.100 ± 0.010 nats",
+        ),
+    ],
+)
+def test_a_report_is_one_line(report, line):
+    assert str(report) == line
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
@@ -165,11 +234,11 @@ def test_adapt_takes_the_smallest_sets(small, rng, n):
         assert torch.equal(adapted.log_prob(x), estimate.log_prob(x))
 
 
-def test_adapt_of_no_steps_and_of_columns_without_variance(small, rng):
+def test_adapt_of_columns_without_variance(small, rng):
     x = points(rng)
     x[:, 1] = 5.0
     estimate = small.condition(x)
-    assert torch.equal(estimate.adapt(num_steps=0).log_prob(x), estimate.log_prob(x))
+    assert torch.equal(estimate.adapt().log_prob(x), estimate.log_prob(x))
     assert torch.isfinite(estimate.adapt(num_steps=2).log_prob(x)).all()
 
 
@@ -181,7 +250,7 @@ def test_adapt_of_no_steps_and_of_columns_without_variance(small, rng):
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"num_steps": 0, "learning_rate": -3.0}, "learning_rate"),
         ({"seed": -1}, "seed"),
-        ({"max_seconds": -1.0}, "max_seconds"),
+        ({"budget": -1.0}, "budget"),
     ],
 )
 def test_wrong_options_of_adapt(small, rng, options, match):

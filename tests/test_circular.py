@@ -126,7 +126,7 @@ def test_what_an_estimate_does_is_done_with_circles(rng):
     assert draws.support == [Circle(0.0, TURN), Circle(-180.0, 180.0), Support(0.0, 1.0)]
     estimate = network.condition(draws)
     whole = estimate.normalized(num_samples=300, generator=rng)
-    for other in (whole, estimate.adapt(1), estimate.calibrated(num_samples=200)):
+    for other in (whole, estimate.adapt(), estimate.calibrated(num_samples=200)):
         assert isinstance(unnormalized(other.estimator), CircularEstimator)
         turned = x[:5] + torch.tensor([TURN, -360.0, 0.0], dtype=torch.float64)
         torch.testing.assert_close(other.log_prob(turned), other.log_prob(x[:5]))

@@ -138,7 +138,7 @@ def test_json(here, capsys):
     small = ["--model", "small"]
     draws = {"draws": 60, "chains": None, "variables": ["mu", "theta"], "effective_size": 60.0}
     draws |= {"r_hat": None, "not_mixed": []}
-    told = loads(capsys, "score", "draws.csv", "--at", "points.csv", "--out", "s.csv", "--adapt", "1", "--quiet", *small)
+    told = loads(capsys, "score", "draws.csv", "--at", "points.csv", "--out", "s.csv", "--adapt", "--quiet", *small)
     assert told == {"input": draws, "points": 5, "written": ["s.csv"]}
     told = loads(capsys, "detect", "draws.csv", "--out", "d.csv", *small)
     assert (told["rows"], told["flagged"]) == (60, int(files.read_table("d.csv").values[:, -1].sum()))

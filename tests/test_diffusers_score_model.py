@@ -170,7 +170,7 @@ def test_cache_keeps_at_most_what_it_may(data):
 
 def test_adaptation_at_each_level(data):
     """adapt= adapts every context; the estimates carry the report."""
-    model = DiscoScoreModel.from_data(data[1], model=perturbed(), calibrate=False, replicas=1, adapt=1)
+    model = DiscoScoreModel.from_data(data[1], model=perturbed(), calibrate=False, replicas=1, adapt=True)
     assert all(e.report is not None for e in model.noised().level(0.1).estimates)
 
 
@@ -283,7 +283,7 @@ def test_directions_that_the_data_do_not_tell_share_one_variance():
 def test_directions_without_a_signal_are_gaussian(sigma, rank):
     """At a level only directions above the noise are estimated; in the others score and density are the Gaussian's."""
     x = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([3.0, 1.0, 0.6])
-    options = {"context_size": 400, "replicas": 1, "seed": 0, "adapt": 0, "cache_size": 8}
+    options = {"context_size": 400, "replicas": 1, "seed": 0, "adapt": False, "cache_size": 8}
     noised = NoisedData(perturbed("rotations"), x, lambda sigma: 0.0, **options)
     basis, estimates = noised.level(sigma)
     assert basis.rank == rank
@@ -296,7 +296,7 @@ def test_directions_without_a_signal_are_gaussian(sigma, rank):
     if not rank:
         gaussian = torch.distributions.MultivariateNormal(x.mean(0), covariance)
         torch.testing.assert_close(noised.log_prob(y, sigma), gaussian.log_prob(y), rtol=1e-4, atol=1e-4)
-    axes = NoisedData(perturbed("axes"), x, lambda sigma: 0.0, context_size=400, replicas=1, seed=0, adapt=0, cache_size=8)
+    axes = NoisedData(perturbed("axes"), x, lambda sigma: 0.0, context_size=400, replicas=1, seed=0, adapt=False, cache_size=8)
     torch.testing.assert_close(axes.level(sigma).basis.components, torch.eye(3))
 
 
@@ -334,7 +334,7 @@ def test_weighted_rows_are_told_apart_from_equal_ones(disco):
 def test_rows_of_a_context_are_those_of_all_weight():
     draws = weighted()
     rows, counts = draws.counts()
-    options = {"replicas": 1, "seed": 0, "adapt": 0, "cache_size": 8}
+    options = {"replicas": 1, "seed": 0, "adapt": False, "cache_size": 8}
     few = NoisedData(perturbed(), rows, lambda sigma: 0.0, counts, context_size=100, **options).level(0.1).estimates[0]
     worth = float(counts.sum())
     assert few.effective_size == pytest.approx(100 / (1 + 100 * (1 / worth - 1 / 300)), rel=1e-5)

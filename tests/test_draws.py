@@ -156,7 +156,7 @@ def test_weighted_estimates_are_normalised_and_adapted(disco, rng):
     x = 1.5 * normal(600, 2, rng)
     estimate = disco.condition(x, weights=(-0.5 * x.square().sum(1) * (1 - 1 / 1.5**2)).exp())
     assert abs(estimate.log_normalizer(generator=rng).value) < 0.1
-    adapted = estimate.adapt(2)
+    adapted = estimate.adapt()
     assert adapted.effective_size == estimate.effective_size
     assert ("plain", 0.0) in adapted.report.tried
 
@@ -541,7 +541,7 @@ def test_adaptation_of_a_chain_does_no_harm(disco, rng):
     shape = torch.tensor([[1.0, 0.8], [0.0, 0.6]])
     draws = Draws((metropolis(400, 2, 2.2, rng) @ shape)[None])
     plain, y = disco.condition(draws), normal(500, 2, rng) @ shape
-    adapted = plain.adapt(1, seed=1)
+    adapted = plain.adapt(seed=1)
     true = -y @ torch.linalg.inv(shape.T @ shape)
     before, after = (float((estimate.score(y) - true).square().sum()) for estimate in (plain, adapted))
     assert len(adapted.report.tried) > 1

@@ -139,7 +139,8 @@ def test_what_resume_refuses():
     with pytest.raises(ValueError, match='a result of method "malt"'):
         sampler("malt").run(3, resume=result, **QUIET)
     for name, value in {
-        "initial": START, "context": START, "num_chains": 4, "num_warmup": 5, "names": ["a", "b"], "step_size": 0.1, "adapt": 1
+        "initial": START, "context": START, "num_chains": 4, "num_warmup": 5, "names": ["a", "b"], "step_size": 0.1,
+        "adapt": True,
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=f"leave out {name}$"):
             sampler("mala").run(3, resume=result, **{name: value}, **QUIET)
@@ -328,7 +329,7 @@ def test_options_of_a_run_that_have_no_effect_are_refused():
         sampler("annealed", levels=[lambda x: -x / 2, lambda x: -x]).run(3, initial=START, num_warmup=1, **QUIET)
     result = sampler("mala").run(3, initial=START, num_warmup=0, seed=0, **QUIET)
     with pytest.raises(ValueError, match="leave out adapt"):
-        sampler("mala").run(3, resume=result, adapt=2, **QUIET)
+        sampler("mala").run(3, resume=result, adapt=True, **QUIET)
     with pytest.raises(ValueError, match="ignores reference="):
         result.plot(kind="rank", reference=START)
 

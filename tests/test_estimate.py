@@ -344,7 +344,7 @@ def test_an_estimate_is_not_changed_with_its_model(model, rng, change):
     for kept in (estimate, other):
         assert all(torch.equal(a, b) for a, b in zip(kept.log_prob_and_score(y), before, strict=True))
         assert torch.equal(kept.to(dtype=torch.float32).score(y), before[1])
-        assert torch.isfinite(kept.adapt(1).log_prob(y)).all()
+        assert torch.isfinite(kept.adapt().log_prob(y)).all()
     if model.device.type != "meta":
         fresh = model.condition(x)
         assert fresh.dtype == model.dtype
@@ -381,7 +381,7 @@ def reached(thing, seen):
     "make",
     [
         lambda model, x: model.condition(x),
-        lambda model, x: model.condition(x).calibrated(seed=0).normalized(seed=0).adapt(1),
+        lambda model, x: model.condition(x).calibrated(seed=0).normalized(seed=0).adapt(),
         lambda model, x: model.condition(x.exp(), support=["positive", None, None]),
         lambda model, x: DensityEstimate(model, x, IndependentEstimator(model.network, x)),
         lambda model, x: DensityEstimate(model, x, WhitenedPartsEstimator(model.network, x)),

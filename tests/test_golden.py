@@ -80,7 +80,7 @@ def drawn():
 
 
 def adapted(model, x):
-    estimate = model.condition(x).adapt(2, learning_rate=1e-3)
+    estimate = model.condition(x).adapt(num_steps=2, learning_rate=1e-3)
     report = estimate.report
     told = {"tried": list(report.tried.values()), "losses": report.losses, "criterion": report.criterion}
     kinds = [*report.tried, report.coordinates]

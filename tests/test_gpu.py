@@ -89,7 +89,7 @@ def test_many_data_sets_at_once():
 
 def test_adapting_and_sampling():
     x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0)).exp()
-    estimate = DiScoFormer.from_pretrained(map_location="cuda").condition(x.cuda()).adapt(2, progress=False)
+    estimate = DiScoFormer.from_pretrained(map_location="cuda").condition(x.cuda()).adapt(progress=False)
     draws = estimate.sample(50, generator=torch.Generator("cuda").manual_seed(1))
     assert draws.device.type == "cuda"
     assert bool(torch.isfinite(draws).all())

@@ -144,7 +144,7 @@ def test_what_an_estimate_does_is_done_with_groups(rng):
     x = torch.cat([shares(rng, 45), torch.randn(45, 1, dtype=torch.float64, generator=rng)], 1)
     draws = Draws(x, names=NAMES, support=SIMPLEX)
     estimate = network.condition(draws)
-    for other in (estimate.normalized(num_samples=300, generator=rng), estimate.adapt(1), estimate.calibrated(num_samples=200)):
+    for other in (estimate.normalized(num_samples=300, generator=rng), estimate.adapt(), estimate.calibrated(num_samples=200)):
         assert torch.isfinite(other.log_prob(x)).all()
         assert other.log_prob(x + 0.1)[0] == -math.inf
     for again in (copy.deepcopy(estimate), pickle.loads(pickle.dumps(estimate))):

@@ -54,7 +54,7 @@ def test_it_is_normalised_sampled_moved_and_adapted_as_any_estimate(disco, colum
     double = joint.to(dtype=torch.float64)
     assert isinstance(double.estimator, IndependentEstimator)
     torch.testing.assert_close(double.score(columns[:9]), joint.score(columns[:9]), rtol=1e-3, atol=1e-3)
-    adapted = disco.condition(columns).adapt(num_steps=1)
+    adapted = disco.condition(columns).adapt()
     assert isinstance(adapted.estimator.core, IndependentEstimator)
     assert repr(adapted).startswith("DensityEstimate(n=400, d=2, read=IndependentEstimator")
     assert adapted.report.tried["independent", 0.0] < adapted.report.tried["plain", 0.0]
@@ -64,7 +64,7 @@ def test_it_is_normalised_sampled_moved_and_adapted_as_any_estimate(disco, colum
 def test_dependent_columns_are_not_even_tried(disco, rng):
     x = torch.randn(300, 2, generator=rng)
     x[:, 1] = x[:, 0].square() + 0.3 * x[:, 1]  # not correlated
-    adapted = disco.condition(x).adapt(num_steps=1)
+    adapted = disco.condition(x).adapt()
     assert not isinstance(adapted.estimator.core, IndependentEstimator)
     assert ("independent", 0.0) not in adapted.report.tried
 

@@ -246,7 +246,7 @@ X = np.random.default_rng(0).normal(size=(50, 3))
         ([X, X], {"prior": lambda x: -x}, r"prior must return log-densities of shape \(m,\)"),
         ([X, X], {"prior": lambda x: x.sum(1).log()}, "outside the prior's support"),
         ([X**2, X], {"prior": lambda x: x.amin(1).log()}, r"not finite at draws of shards\[1\]"),
-        ([X, X], {"adapt": 3}, "adapt has no effect without model="),
+        ([X, X], {"adapt": True}, "adapt has no effect without model="),
         ([X, X], {"seed": 1, "generator": torch.Generator()}, "seed or generator, not both"),
         ([X, X], {"num_chains": 0}, "num_chains must be at least 1"),
     ],

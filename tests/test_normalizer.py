@@ -58,13 +58,13 @@ def test_normalizing_moves_the_log_density_by_a_constant_and_leaves_the_score(di
 @pytest.mark.parametrize(
     "derive",
     [
+        lambda estimate, model: estimate.adapt(),
         lambda estimate, model: estimate.adapt(num_steps=1),
-        lambda estimate, model: estimate.adapt(num_steps=0),
         lambda estimate, model: estimate.with_model(model),
         lambda estimate, model: estimate.to(dtype=torch.float64),
         lambda estimate, model: smooth(estimate, 0.5, generator=torch.Generator().manual_seed(2)),
     ],
-    ids=["adapt", "adapt not", "with_model", "to", "smooth"],
+    ids=["adapt", "adapt by steps", "with_model", "to", "smooth"],
 )
 def test_what_is_made_of_a_normalized_estimate_is_normalized(small, derive):
     """4096 draws leave a standard error of 0.011 of the integral."""

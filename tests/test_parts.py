@@ -139,10 +139,10 @@ def test_same_samples_give_the_same_parts(disco, flat):
 
 def test_adapting_takes_clusters_in_parts_and_a_bent_cloud_as_a_whole(disco, flat, rng):
     _, x = flat
-    adapted = disco.condition(x[:300]).adapt(num_steps=1)
+    adapted = disco.condition(x[:300]).adapt()
     assert adapted.report.coordinates[0] in ("parts", "whitened parts")
     assert adapted.report.tried[adapted.report.coordinates] < adapted.report.tried["plain", 0.0] - 0.05
     one = torch.randn(300, 2, generator=rng)
     one[:, 1] += 0.5 * one[:, 0]
-    assert ("parts", 0.0) not in disco.condition(one).adapt(num_steps=1).report.tried
+    assert ("parts", 0.0) not in disco.condition(one).adapt().report.tried
     assert type(adapted.with_model(disco).estimator.core) is type(adapted.estimator.core)

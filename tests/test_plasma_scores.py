@@ -146,8 +146,8 @@ def test_a_quiet_start_is_worth_more_than_draws():
 
 def test_adapt_goes_through_every_cell(rotations):
     v, w, cell = cells_of(30, 40)
-    adapted = DiscoScore(rotations, adapt=1, calibrate=False)(v, w, cell, 2)
-    expected = rotations.condition(v[cell == 1]).adapt(1).score(v[cell == 1])
+    adapted = DiscoScore(rotations, adapt=True, calibrate=False)(v, w, cell, 2)
+    expected = rotations.condition(v[cell == 1]).adapt().score(v[cell == 1])
     torch.testing.assert_close(adapted[cell == 1], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -221,8 +221,8 @@ def test_bad_input_is_named():
         Blob(0.0)
     with pytest.raises(ValueError, match="keys must be at least 16"):
         DiscoScore(keys=2)
-    with pytest.raises(TypeError, match="adapt must be an integer"):
-        DiscoScore(adapt=1.5)
+    with pytest.raises(TypeError, match="adapt must be True or False"):
+        DiscoScore(adapt=8)
 
 
 def test_scores_that_come_with_the_encoding_are_those_that_are_asked_for(rng):

@@ -88,7 +88,7 @@ def test_draws_that_do_not_vary(tmp_path):
     assert is_a_picture(tmp_path / "p.png")
 
 
-@pytest.mark.parametrize("report", [REPORT, AdaptationReport([], [], 0, 0.0)])
+@pytest.mark.parametrize("report", [REPORT, AdaptationReport()])
 def test_adaptation(report, tmp_path):
     report.plot(str(tmp_path / "a.png"))
     assert is_a_picture(tmp_path / "a.png")
@@ -150,7 +150,7 @@ from disco_samplers import AdaptationReport, DiScoFormer, LangevinSampler
 x = torch.randn(30, 2)
 DiScoFormer.from_pretrained().condition(x).plot(path="a.png")
 LangevinSampler(score=lambda x: -x).run(5, initial=x, num_warmup=0, progress=False).plot("b.png", reference=x)
-AdaptationReport([1.0], [1.0, 0.5], 1, 0.1).plot("c.png")
+AdaptationReport(losses=[1.0], criterion=[1.0, 0.5], chosen=1).plot("c.png")
 print("matplotlib.pyplot" in sys.modules, [matplotlib.rcParams[name] for name in settings] == before)
 """
     command = [sys.executable, "-c", code]

@@ -292,6 +292,6 @@ def test_density_gradient_has_a_hessian() -> None:
 
 
 def test_adapted_and_given_model(disco) -> None:
-    made = SampleDistribution(normal(60, 2), adapt=1, model=disco)
+    made = SampleDistribution(normal(60, 2), adapt=True, model=disco)
     assert made.estimate.report is not None
     assert made.log_prob(torch.zeros(2)).shape == ()

@@ -108,7 +108,7 @@ def test_whatever_draws_takes_a_seed_or_a_generator():
 X = torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 GRID = plasma.Grid(6.0, 8)
 DRAWING = {
-    "adapt": lambda model, **by: model.condition(X).adapt(1, **by).report.criterion,
+    "adapt": lambda model, **by: model.condition(X).adapt(num_steps=1, **by).report.criterion,
     "entropy": lambda model, **by: measures.entropy(X, model=model, marginals="linear", **by).value,
     "fisher_information": lambda model, **by: measures.fisher_information(X, model=model, marginals="linear", **by).value,
     "proposal": lambda model, **by: model.condition(X).proposal(seed=0).sample(3, **by).tolist(),

@@ -73,7 +73,7 @@ def test_falls_however_samples_are_read(rng, kind):
 @pytest.mark.slow
 def test_an_adapted_estimate_falls(rng):
     x = rows("heavy", 120, 2, rng)
-    adapted = DiScoFormer.from_pretrained().condition(x).adapt(1, seed=0)
+    adapted = DiScoFormer.from_pretrained().condition(x).adapt(seed=0)
     assert rises(adapted.estimator, x, 1000, rng, farthest=10.0) == 0
 
 

@@ -163,14 +163,14 @@ def test_adaptation_finds_the_scale():
         ({}, {"num_chains": 0}, "num_chains must be at least 1"),
         ({}, {"num_warmup": -1}, "num_warmup must be at least 0"),
         ({}, {"thinning": 0}, "thinning must be at least 1"),
-        ({}, {"adapt": -1}, "adapt must be at least 0"),
-        ({}, {"adapt": 1}, "adapt needs"),
+        ({}, {"adapt": 8}, "adapt must be True or False"),
+        ({}, {"adapt": True}, "adapt needs"),
         ({}, {"step_size": 0.0}, "step_size must be positive"),
         ({}, {"step_size": float("inf")}, "step_size must be positive"),
     ],
 )
 def test_wrong_run(options, run, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         sampler(**options).run(**({"num_samples": 5, "num_warmup": 5, "initial": START} | run | QUIET))
 
 
@@ -265,7 +265,7 @@ def test_model_and_estimate_are_the_same_sampler(disco, kind):
     of_estimate = LangevinSampler(score=disco.condition(kind(x))).run(**options)
     assert of_model.method == "jumps"
     assert torch.equal(of_model.draws, of_estimate.draws)
-    adapted = LangevinSampler(score=disco).run(context=kind(x), adapt=1, **options)
+    adapted = LangevinSampler(score=disco).run(context=kind(x), adapt=True, **options)
     assert adapted.draws.shape == (2, 5, 2)
 
 

@@ -254,9 +254,9 @@ def test_what_an_estimate_does_is_done_with_a_support(disco, rng):
     x = torch.rand(150, 1, generator=rng, dtype=torch.float64)
     y = torch.tensor([[0.2], [0.999], [1.5]], dtype=torch.float64)
     estimate = disco.condition(x, support=["unit"])
-    adapted = estimate.adapt(1)
+    adapted = estimate.adapt()
     whole = estimate.normalized(num_samples=500, generator=rng)
-    for other in (adapted, whole, whole.adapt(1), estimate.to(dtype=torch.float64), estimate.with_model(disco)):
+    for other in (adapted, whole, whole.adapt(), estimate.to(dtype=torch.float64), estimate.with_model(disco)):
         assert isinstance(unnormalized(other.estimator), SupportedEstimator)
         log_prob = other.log_prob(y)
         assert log_prob[2] == -math.inf

@@ -77,7 +77,7 @@ def answers(model, x, y, mask):
         "groups": model.condition(x, keys=20),
         "flat": model.condition(flat),
         "normalized": estimate.normalized(num_samples=100, generator=rng),
-        "adapted": model.condition(x[:40]).adapt(1),
+        "adapted": model.condition(x[:40]).adapt(),
         "tails": model.condition(x, transform=TailTransform.fit(x, 0.3, radial=True)),
         "positive": model.condition(x.exp(), transform=ExpTransform().inv),
         "independent": DensityEstimate(model, x, IndependentEstimator(model.network, x)),

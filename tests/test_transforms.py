@@ -221,7 +221,7 @@ def test_conditioning_on_a_support(disco, rng):
     draws = estimate.sample(50, generator=rng, num_steps=5)
     assert (draws > 0).all()
     assert draws.dtype == x.dtype
-    adapted = estimate.adapt(1)
+    adapted = estimate.adapt()
     assert adapted.transform is estimate.transform
     assert (adapted.log_prob(y) + y[:, 0]).abs().median() < 0.25
     double = adapted.to(dtype=torch.float64)

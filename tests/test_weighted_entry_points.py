@@ -126,7 +126,7 @@ def diffusion(share):
 
 
 def adapted(model, draws):
-    estimate = model.condition(draws).adapt(1, learning_rate=1e-3)
+    estimate = model.condition(draws).adapt(num_steps=1, learning_rate=1e-3)
     return estimate.log_prob(QUERIES), torch.tensor(list(estimate.report.tried.values()))
 
 

@@ -32,8 +32,8 @@ def particles():
 LANDAU = plasma.Landau(plasma.Blob(), strength=1.0, exponent=0)
 
 NUMBERS = {
-    "learning_rate": lambda model, it: model.condition(X).adapt(1, learning_rate=it),
-    "max_seconds": lambda model, it: model.condition(X).adapt(1, max_seconds=it),
+    "learning_rate": lambda model, it: model.condition(X).adapt(num_steps=1, learning_rate=it),
+    "budget": lambda model, it: model.condition(X).adapt(budget=it),
     "effective_size": lambda model, it: model.condition(X, effective_size=it),
     "step_size": lambda model, it: LangevinSampler(score=minus).run(2, step_size=it, **RUN),
     "levels": lambda model, it: LangevinSampler(score=model, method="annealed", levels=[it]),

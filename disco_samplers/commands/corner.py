@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
     )
     add_reading(command)
     add_options(command, "support", "seed", "model", "device", "iid", "quiet", "json")
-    command.set_defaults(run=run, adapt=0)
+    command.set_defaults(run=run, adapt=False)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ _PRINTED = {
     "log_prob": "column of --out: log-density of the point in nats; exp of it integrates to about one; lower is more unusual",
     "score_NAME": "column of --out: derivative of the log-density by the variable NAME",
     "worth": "how many independent draws DRAWS are worth; fewer is worse",
-    "adapted": "with --adapt: which of the steps tried was kept; 0 if none was better than none",
+    "adapted": "with --adapt: how the draws are read, by how many nats rows held out are likelier so, and the seconds it took",
 }
 
 

@@ -1,10 +1,11 @@
-"""On-the-fly adaptation: how the samples are read, then a few gradient steps of a copy of the heads."""
+"""On-the-fly adaptation: how the samples are read, and what share of the density a mixture of Gaussians has."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,14 +14,22 @@ from torch import Tensor
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, check_not_negative, check_positive
 from disco_samplers.estimators import (
+    FEW,
+    PARTS,
     PLAIN,
+    WHITENED_PARTS,
+    Kind,
+    NetworkEstimator,
     NormalizedEstimator,
     StackedEstimator,
+    Trial,
     adapt_heads,
     bounded,
     choose,
     fit_mixture,
     log_normalizer,
+    mean,
+    mean_error,
     mixture_share,
     read,
     unbounded,
@@ -29,33 +38,72 @@ from disco_samplers.model import Network
 from disco_samplers.pictures import plot_adaptation
 from disco_samplers.randomness import seed_of
 
+_INTEGRAL = 4096
+"""Draws for the integral of the density that is returned."""
+
+_WORDS = {
+    "plain": "samples read as they are",
+    "independent": "columns read one by one",
+    "parts": "clusters read one by one",
+    "whitened parts": "clusters read one by one, whitened",
+    "radius": "tails drawn in by radius",
+    "columns": "tails drawn in by column",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class AdaptationReport:
-    """What an adaptation did.
+    """What an adaptation did; printed, it is one line.
 
     Arguments:
-        losses: consistency loss before each step.
+        coordinates: how the samples are read, a kind and a strength.
+        mixture: the share of the density that a mixture of Gaussians has.
+        gain: by how many nats rows that were held out are likelier than without adaptation, on the mean.
+        standard_error: of the gain.
+        seconds: wall time.
+        stopped: "budget" or "interrupt" where one of them ended the search.
+        tried: minus the cross-fitted, normalised log-density, in nats, of ways to read the samples, by (kind, strength);
+            "plain" is as the samples came, "independent" takes the columns one by one, "parts" and "whitened parts" the
+            rows of each component of a mixture, "radius" and "columns" draw the tails in.
+        losses: consistency loss before each gradient step, where steps were asked for.
         criterion: held-out, label-free criterion before the first and after each step; lower is better.
         chosen: number of steps of the returned estimate; 0 where none was clearly better than the start.
-        seconds: wall time.
-        tried: minus the cross-fitted, normalised log-density, in nats, in the coordinates tried, by (kind, strength);
-            "plain" is as the samples came, "independent" takes the columns one by one, "parts" and "whitened parts" the
-            rows of each component of a mixture.
-        coordinates: the chosen ones.
-        mixture: the share of the density that a mixture of Gaussians has.
+
+    Example:
+        >>> report = AdaptationReport(("parts", 0.0), 0.3, 0.1234, 0.0123, 2.5, tried={("plain", 0.0): 1.2})
+        >>> print(report)
+        adapted in 2.5 s: clusters read one by one, 30 % a Gaussian mixture; held-out rows likelier by 0.123 ± 0.012 nats
     """
 
-    losses: list[float]
-    criterion: list[float]
-    chosen: int
-    seconds: float
-    tried: dict[tuple[str, float], float] = dataclasses.field(default_factory=dict)
     coordinates: tuple[str, float] = PLAIN
     mixture: float = 0.0
+    gain: float = 0.0
+    standard_error: float = 0.0
+    seconds: float = 0.0
+    stopped: str = ""
+    tried: dict[tuple[str, float], float] = dataclasses.field(default_factory=dict)
+    losses: list[float] = dataclasses.field(default_factory=list)
+    criterion: list[float] = dataclasses.field(default_factory=list)
+    chosen: int = 0
+
+    def __str__(self) -> str:
+        name, strength = self.coordinates
+        what = [_WORDS[name] + f", strength {strength}" * bool(strength)]
+        if self.mixture:
+            what.append(f"{100 * self.mixture:.0f} % a Gaussian mixture")
+        if self.losses:
+            what.append(f"step {self.chosen} of {len(self.losses)} kept")
+        said = f"adapted in {self.seconds:.1f} s: {', '.join(what)}"
+        if self.coordinates != PLAIN or self.mixture:
+            said += f"; held-out rows likelier by {self.gain:.3f} ± {self.standard_error:.3f} nats"
+        elif not self.chosen:
+            tried = self.tried or self.stopped
+            why = "nothing tried is better on held-out rows" if tried else "too few rows or too many columns to try more"
+            said = f"not adapted, {self.seconds:.1f} s: {why}"
+        return f"{said}; ended by the {self.stopped}" if self.stopped else said
 
     def plot(self, path: str | None = None) -> Any:
-        """Draws both curves and the chosen step. Needs matplotlib."""
+        """Draws what was tried and, where steps were made, both curves and the chosen step. Needs matplotlib."""
         return plot_adaptation(self.losses, self.criterion, self.chosen, self.tried, self.coordinates, self.mixture, path)
 
 
@@ -68,19 +116,20 @@ def adapt(
     counts: Tensor | None = None,
     blocks: Tensor | None = None,
     keys: int | None,
-    num_steps: int,
+    plain: NetworkEstimator | None = None,
+    num_steps: int = 0,
     learning_rate: float = 1e-4,
     seed: int | None = None,
     generator: torch.Generator | None = None,
-    max_seconds: float | None = None,
+    budget: float | None = None,
     normalize: bool = False,
     progress: bool = False,
 ) -> tuple[Any, AdaptationReport]:
-    r"""Chooses how samples are read, and adapts a network's heads to them in place, without labels.
+    r"""Chooses how samples are read, and what share of the density a mixture of Gaussians has, without labels.
 
-    Everything is judged on rows that the context does not hold, cross-fitted over five folds. (How the
-    samples are read is chosen in up to 20 dimensions, where the density can be brought to integrate to one, from 50 rows on,
-    if no column has the same value in more than three quarters of them.)
+    Everything is judged on rows that the context does not hold, cross-fitted over five folds of at most 2048 rows. (This is
+    done in up to 20 dimensions, where the density can be brought to integrate to one, from 50 rows on, if no column has the
+    same value in more than three quarters of them.)
 
     Columns in which no dependence is seen (:func:`~disco_samplers.estimators.may_be_independent`) are taken as independent
     (:class:`~disco_samplers.estimators.IndependentEstimator`) if the normalised log-density of the rows is then higher by half
@@ -98,32 +147,33 @@ def adapt(
     where the samples' fourth moments themselves tell of heavy tails (:func:`~disco_samplers.estimators.heavy_tails`). Those of
     full strength, and whitened parts, must be likelier than all others by a standard error.
 
-    Then gradient steps are made on the network's heads to lower the consistency loss between S and the gradient of the
-    density head T at context points,
+    Then the density shares with a mixture of Gaussians fitted to the rows
+    (:class:`~disco_samplers.estimators.StackedEstimator`) where rows that neither saw are likelier so, or the criterion is
+    lower, by a standard error, and neither gets worse: clusters of many rows are the mixture's own kind.
+
+    With ``num_steps`` gradient steps are made between the two on the network's heads, as published, to lower the consistency
+    loss between S and the gradient of the density head T at context points,
 
     .. math:: L = \frac{\sum_i |S(x_i) - \nabla T(x_i)|^2}{\sum_i |S(x_i)|^2},
 
     with a fifth of the rows kept out of the context, since any wrong pair that agrees is consistent. The step at which the
     criterion is lowest there is kept if it beats the start by two standard errors. (Here the log-density is no judge: it need
-    not integrate to one.)
-
-    Last, the density shares with a mixture of Gaussians fitted to the rows
-    (:class:`~disco_samplers.estimators.StackedEstimator`) where rows that neither saw are likelier so, or the criterion is
-    lower, by a standard error, and neither gets worse: clusters of many rows are the mixture's own kind.
+    not integrate to one.) They seldom gain as much as a few per cent, and take as long as all the rest.
 
     Arguments:
-        network: what reads the samples; a copy, for it is changed.
+        network: what reads the samples; a copy where steps are made, for they change it.
         samples: (n, d).
         counts: (n,), how many independent draws each row is worth: means over rows, their standard errors and all that is
             fitted to rows are by these.
         blocks: (n,), for successive draws of chains, the block that each is in: blocks are held out as a whole, or neighbours
             would vouch for one another.
         keys: most rows that a row attends to.
+        plain: the network's estimator of the samples as they are, if there is one already.
         num_steps: most gradient steps.
         learning_rate: of Adam.
         seed: chooses folds, held-out rows, the rows of each step and the probes of the divergence; 0 if neither is given.
         generator: gives that seed.
-        max_seconds: stops early when reached, keeping the best step so far.
+        budget: seconds of wall time. What would not end within them is not begun, so that the best found so far comes in time.
         normalize: whether the density is to integrate to one also where the samples are read as they are.
         progress: whether to show a progress bar.
 
@@ -132,55 +182,95 @@ def adapt(
         samples and is normalised as it would be at the end, which takes a moment; a second interrupt is passed on.
 
     Raises:
-        ValueError: if ``num_steps`` or ``learning_rate`` is not positive, ``max_seconds`` or ``seed`` is negative, or the
-            samples are of a batch.
+        ValueError: if ``learning_rate`` is not positive, ``num_steps``, ``budget`` or ``seed`` is negative, or the samples are
+            of a batch.
         KeyboardInterrupt: if interrupted before there is anything to keep.
 
     References:
         DiScoFormer, section on test-time training (https://arxiv.org/abs/2511.05924); Hyvarinen, *Estimation of
         non-normalized statistical models by score matching*, JMLR 2005, theorem 1, for the held-out criterion.
     """
-    check_count("num_steps", num_steps, 1)
-    check_options(learning_rate, max_seconds)
+    check_options(num_steps, learning_rate, budget)
     seed = seed_of(seed=seed, generator=generator)
     started = time.monotonic()
-    deadline = started + (math.inf if max_seconds is None else max_seconds)
+    n = len(samples)
+    to: dict[str, Any] = {"counts": counts, "keys": keys}
+    by: dict[str, Any] = to | {
+        "blocks": blocks,
+        "seed": seed,
+        "deadline": started + (math.inf if budget is None else budget),
+        "reserve": n * (min(n, keys or n) + _INTEGRAL),
+    }
     losses: list[float] = []
     criterion: list[float] = []
-    chosen = 0
+    chosen, share = 0, 0.0
     with full_precision(samples.device):
-        tried, kind, interrupted = choose(
-            network, samples, counts=counts, blocks=blocks, keys=keys, seed=seed, deadline=deadline, progress=progress
-        )
-        if not interrupted:
-            losses, criterion, chosen = adapt_heads(
-                network,
-                samples,
-                kind,
-                counts=counts,
-                blocks=blocks,
-                keys=keys,
-                num_steps=num_steps,
-                learning_rate=learning_rate,
-                seed=seed,
-                deadline=deadline,
-                progress=progress,
-            )
-        estimator = read(network, samples, kind, counts=counts, keys=keys)
-        share = 0.0
-        shareable = bool(tried) and not interrupted and time.monotonic() < deadline
-        if shareable or kind != PLAIN or normalize:
-            log_z = log_normalizer(estimator, seed=seed).value
-        if shareable:
-            share = mixture_share(network, samples, kind, log_z, counts=counts, blocks=blocks, keys=keys, seed=seed)
-        if share:
-            scale = log_z + math.log(share) - math.log1p(-share)
-            mixture = fit_mixture(samples, seed=seed, counts=counts)
-            estimator = StackedEstimator(network, samples, kind, mixture, scale, counts, keys)
-            log_z -= math.log1p(-share)
-    if share or kind != PLAIN or normalize:
-        estimator = NormalizedEstimator(estimator, log_z)
-    return estimator, AdaptationReport(losses, criterion, chosen, time.monotonic() - started, tried, kind, share)
+        choice = choose(network, samples, progress=progress, **by)
+        kind, trial, stopped, gains = choice.kind, choice.trial, choice.stopped, list(choice.gains)
+        try:
+            if num_steps and not stopped:
+                losses, criterion, chosen = adapt_heads(
+                    network,
+                    samples,
+                    kind,
+                    blocks=blocks,
+                    num_steps=num_steps,
+                    learning_rate=learning_rate,
+                    seed=seed,
+                    deadline=by["deadline"],
+                    progress=progress,
+                    **to,
+                )
+            if trial and not stopped:
+                if n > FEW or chosen:
+                    trial = Trial(network, samples, pace=trial.pace, **by)
+                    trial.judge(kind)
+                share, likelier = mixture_share(trial, kind)
+                gains.append((likelier, trial.worth))
+        except TimeoutError:
+            stopped = "budget"
+        except KeyboardInterrupt:
+            if kind == PLAIN and not chosen:
+                raise
+            stopped = "interrupt"
+        plain = None if kind != PLAIN or chosen else plain
+        answer = partial(_answer, network, samples, kind, share, plain=plain, normalize=normalize, seed=seed, **to)
+        try:
+            estimator = answer()
+        except KeyboardInterrupt:
+            if stopped == "interrupt":
+                raise
+            stopped, estimator = "interrupt", answer()
+    if len(gains) == 2 and trial is choice.trial:  # of the same rows
+        gains = [(gains[0][0] + gains[1][0], gains[0][1])]
+    gain = sum(float(mean(rows, worth)) for rows, worth in gains)
+    error = math.hypot(*(float(mean_error(rows, worth)) for rows, worth in gains))
+    seconds = time.monotonic() - started
+    return estimator, AdaptationReport(kind, share, gain, error, seconds, stopped, choice.tried, losses, criterion, chosen)
+
+
+def _answer(
+    network: Network,
+    samples: Tensor,
+    kind: Kind,
+    share: float,
+    *,
+    counts: Tensor | None,
+    keys: int | None,
+    plain: NetworkEstimator | None,
+    normalize: bool,
+    seed: int,
+) -> Any:
+    """The estimator of all samples, read in this way, with this share of a mixture."""
+    mixture = fit_mixture(samples, counts=counts) if share or kind in (PARTS, WHITENED_PARTS) else None
+    own = plain or read(network, samples, kind, counts=counts, keys=keys, mixture=mixture)
+    if kind == PLAIN and not share and not normalize:
+        return own
+    log_z = log_normalizer(own, num_samples=_INTEGRAL, seed=seed).value
+    if not mixture or not share:
+        return NormalizedEstimator(own, log_z)
+    stacked = StackedEstimator(own, samples, mixture, log_z + math.log(share) - math.log1p(-share), counts)
+    return NormalizedEstimator(stacked, log_z - math.log1p(-share))
 
 
 def adapt_through(outer: Any, network: Network, samples: Tensor, **options: Any) -> tuple[Any, AdaptationReport]:
@@ -193,8 +283,9 @@ def adapt_through(outer: Any, network: Network, samples: Tensor, **options: Any)
     return bounded(outer, estimator), report
 
 
-def check_options(learning_rate: float, max_seconds: float | None) -> None:
+def check_options(num_steps: int, learning_rate: float, budget: float | None) -> None:
     """Raises ValueError or TypeError where an option of an adaptation is out of range."""
+    check_count("num_steps", num_steps, 0)
     check_positive("learning_rate", learning_rate)
-    if max_seconds is not None:
-        check_not_negative("max_seconds", max_seconds)
+    if budget is not None:
+        check_not_negative("budget", budget)

@@ -250,49 +250,55 @@ class DensityEstimate:
     @torch.inference_mode(False)
     def adapt(
         self,
-        num_steps: int = 8,
         *,
+        budget: float | None = None,
+        num_steps: int = 0,
         learning_rate: float = 1e-4,
         seed: int | None = None,
         generator: torch.Generator | None = None,
-        max_seconds: float | None = None,
         progress: bool = False,
     ) -> DensityEstimate:
-        """A new estimate whose heads were adapted to these samples, and which reads them as suits them, without labels.
+        """A new estimate that reads these samples as suits them, without labels; ``print(adapted.report)`` says what was done.
 
-        See :func:`disco_samplers.estimate.adapt` for what is done and the options. The shared model is untouched; ``report``
-        tells what was tried. No steps change nothing. How an earlier adaptation read the samples is chosen anew. The result is
-        normalised if this one is. An interrupt ends the search and gives the best one found so far, normalised all the same,
-        and is passed on before there is anything to keep.
+        See :func:`disco_samplers.estimate.adapt` for what is done. The shared model is untouched. How an earlier adaptation
+        read the samples is chosen anew. The result is normalised if this one is. An interrupt ends the search and gives the
+        best one found so far, normalised all the same, and is passed on before there is anything to keep.
+
+        Arguments:
+            budget: most seconds; without one, as long as all takes: seconds for 1000 rows.
+            num_steps: most gradient steps of the heads, as published.
+            learning_rate: of these.
+            seed: of the randomness, 0 if neither is given; give this or ``generator``.
+            generator: source of randomness.
+            progress: whether to show a progress bar.
 
         Raises:
-            ValueError: if ``num_steps`` is negative, an option is out of range, or the estimate is of a batch.
+            ValueError: if an option is out of range, or the estimate is of a batch.
 
         Example:
             >>> from disco_samplers import DiScoFormer
-            >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
-            >>> adapted = DiScoFormer.from_pretrained().condition(x).adapt(num_steps=2)
-            >>> len(adapted.report.losses)
-            2
+            >>> x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).exp()
+            >>> DiScoFormer.from_pretrained().condition(x).adapt().report.coordinates
+            ('independent', 0.0)
         """
-        check_count("num_steps", num_steps, 0)
-        check_options(learning_rate, max_seconds)
+        check_options(num_steps, learning_rate, budget)
         seed = seed_of(seed=seed, generator=generator)
         check_single(self.samples, "adapt")
-        if not num_steps:
-            return self._replaced(report=AdaptationReport([], [], 0, 0.0))
         model = self.model
+        inner = uncalibrated(unnormalized(self.estimator))
+        outer = None if self.transform is None and self.support is None else unnormalized(self.estimator)
         estimator, report = adapt_through(
-            None if self.transform is None and self.support is None else unnormalized(self.estimator),
+            outer,
             model.network,
             self.samples,
             counts=self.counts,
             blocks=self.blocks,
             keys=self.keys,
+            plain=inner if isinstance(inner, NetworkEstimator) else None,
             num_steps=num_steps,
             learning_rate=learning_rate,
             seed=seed,
-            max_seconds=max_seconds,
+            budget=budget,
             normalize=self.is_normalized,
             progress=progress,
         )

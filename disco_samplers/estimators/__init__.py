@@ -10,20 +10,21 @@ from disco_samplers.estimators.calibrated import (
     outward,
     uncalibrated,
 )
-from disco_samplers.estimators.choosing import PLAIN, Kind, choose, read
+from disco_samplers.estimators.choosing import Choice, choose
 from disco_samplers.estimators.circular import CircularEstimator, Layout, sparsest
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.denoising import DenoisingEstimator
 from disco_samplers.estimators.edges import EdgedEstimator, Edges
 from disco_samplers.estimators.heads import adapt_heads
 from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent, midranks
-from disco_samplers.estimators.judge import consistency, deviation, fall, mean
+from disco_samplers.estimators.judge import consistency, deviation, fall, mean, mean_error
 from disco_samplers.estimators.mixture import fit_mixture
 from disco_samplers.estimators.network import NetworkEstimator, read_at_samples
 from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, NormalizedEstimator, log_normalizer, unnormalized
 from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
 from disco_samplers.estimators.proposal import NeighbourMixture, proposal
 from disco_samplers.estimators.quadrature import MAX_FREE, Places, Quadrature
+from disco_samplers.estimators.readings import INDEPENDENT, PARTS, PLAIN, WHITENED_PARTS, Kind, read
 from disco_samplers.estimators.shipped import (
     DEFAULTS,
     DENOISER,
@@ -62,17 +63,23 @@ from disco_samplers.estimators.transforms import (
     quantile,
     settled,
 )
+from disco_samplers.estimators.trial import FEW, Trial
 
 __all__ = [
     "DEFAULTS",
     "DENOISER",
+    "FEW",
+    "INDEPENDENT",
     "MAX_DIM",
     "MAX_FREE",
+    "PARTS",
     "PLAIN",
     "SHIPPED",
     "WEIGHTS_NAME",
+    "WHITENED_PARTS",
     "AtomTransform",
     "CalibratedEstimator",
+    "Choice",
     "CircularEstimator",
     "ClosedForm",
     "DenoisingEstimator",
@@ -103,6 +110,7 @@ __all__ = [
     "TailTransform",
     "TemperedEstimator",
     "TransformedEstimator",
+    "Trial",
     "Weighted",
     "WhitenedPartsEstimator",
     "adapt_heads",
@@ -126,6 +134,7 @@ __all__ = [
     "log_volume",
     "may_be_independent",
     "mean",
+    "mean_error",
     "midranks",
     "mixture_share",
     "outward",

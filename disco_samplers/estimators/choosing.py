@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,22 +11,16 @@ from tqdm import tqdm
 
 from disco_samplers.draws import part_worth
 from disco_samplers.estimators.base import check_single
-from disco_samplers.estimators.crossfit import crossfit
-from disco_samplers.estimators.independent import IndependentEstimator, may_be_independent
-from disco_samplers.estimators.judge import both_improve, criterion, deviation, fall, mean, probes_of
-from disco_samplers.estimators.mixture import fit_mixture
-from disco_samplers.estimators.network import NetworkEstimator
-from disco_samplers.estimators.normalized import MAX_DIM, log_normalizer
-from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
-from disco_samplers.estimators.transformed import TransformedEstimator
-from disco_samplers.estimators.transforms import TailTransform, heavy_tails
+from disco_samplers.estimators.independent import may_be_independent
+from disco_samplers.estimators.judge import both_improve
+from disco_samplers.estimators.normalized import MAX_DIM
+from disco_samplers.estimators.readings import INDEPENDENT, PARTS, PLAIN, WHITENED_PARTS, Kind
+from disco_samplers.estimators.transforms import heavy_tails
+from disco_samplers.estimators.trial import FEW, Trial
 from disco_samplers.model import Network, whiten
 
 _STRENGTHS = (0.1, 0.3, 1.0)
 """Of the tail coordinates tried, upwards while they get better; where tails are heavy the first two of them at least."""
-
-_INTEGRAL = 2000
-"""Draws for the integral of the density in coordinates that are tried."""
 
 _HEAVY = 4.0
 """Standard errors of the fourth moment above a normal law's from which on tails are heavy."""
@@ -41,32 +34,25 @@ _VARIED = 0.25
 _APART = 1.5
 """Standard errors by which density or score must get better for rows to be taken in parts."""
 
-Kind = tuple[str, float]
-"""How samples are read: a name, and the strength of tail coordinates or 0."""
+_COMPARED = 2
+"""Ways whose score is judged, as a rule: those that are likelier are asked first."""
 
-PLAIN: Kind = ("plain", 0.0)
-INDEPENDENT, PARTS, WHITENED_PARTS = ("independent", 0.0), ("parts", 0.0), ("whitened parts", 0.0)
-
-_FEWEST, _MOST = 50, 2048
-"""Rows to tell coordinates by: with fewer none are tried, of more a random part is taken."""
+_FEWEST = 50
+"""Rows to tell readings by: with fewer none are tried."""
 
 
-def read(network: Network, rows: Tensor, kind: Kind, *, counts: Tensor | None = None, keys: int | None) -> Any:
-    """The estimator of rows (n, d) read in one of these ways, with what it needs fitted to them.
+class Choice(NamedTuple):
+    """How samples are to be read, and what was tried, by minus the log-density of rows that were held out.
 
-    With ``counts`` (n,) a row is worth so many independent draws.
+    Beside it the trial, of up to 2048 of the rows, or None where samples cannot be tried; where they are not read as they are,
+    the nats by which each row is likelier so, and what it is worth; and what ended the search early.
     """
-    name, strength = kind
-    if kind == INDEPENDENT:
-        return IndependentEstimator(network, rows, keys, counts)
-    if kind == PARTS:
-        return PartsEstimator(network, rows, keys, counts)
-    if kind == WHITENED_PARTS:
-        return WhitenedPartsEstimator(network, rows, keys, counts)
-    if not strength:
-        return NetworkEstimator(network, rows, counts, keys)
-    tails = TailTransform.fit(rows, strength, radial=name == "radius", counts=counts)
-    return TransformedEstimator(NetworkEstimator(network, tails(rows), counts, keys), tails, validate_args=False)
+
+    kind: Kind
+    tried: dict[Kind, float]
+    trial: Trial | None
+    gains: list[tuple[Tensor, Tensor | None]]
+    stopped: str
 
 
 def choose(
@@ -78,11 +64,13 @@ def choose(
     keys: int | None,
     seed: int,
     deadline: float,
+    reserve: int,
     progress: bool,
-) -> tuple[dict[Kind, float], Kind, bool]:
-    """Tries ways to read samples (n, d): minus the log-density in each, the one to be kept, and whether an interrupt ended it.
+) -> Choice:
+    """Tries ways to read samples (n, d).
 
-    With ``counts`` (n,) a row is worth so many independent draws; those of a block, (n,), are held out together.
+    With ``counts`` (n,) a row is worth so many independent draws; those of a block, (n,), are held out together. The search
+    ends with what it has found at an interrupt, and when ``reserve`` pairs of rows can just be computed before the deadline.
 
     Raises:
         ValueError: if the samples are of a batch.
@@ -90,135 +78,104 @@ def choose(
     """
     check_single(samples, "adapt")
     generator = torch.Generator().manual_seed(seed)
-    x, worth, blocks = _part(samples, counts, blocks, generator)
-    n, d = x.shape
-    few = (n if worth is None else float(worth.sum())) < _FEWEST
-    unfit = few or d > MAX_DIM or whiten(samples[None], None if counts is None else counts[None]).rank < d
-    if time.monotonic() > deadline or unfit or _commonest(x, worth) > 1 - _VARIED:
-        return {}, PLAIN, False
-    chosen = PLAIN
-    with tqdm(disable=not progress, desc="coordinates") as bar:
-        trial = _Trial(network, x, worth, blocks, keys, seed, probes_of(n, d, generator).to(x), bar)
-        try:
-            trial.judge(PLAIN)
-            if d > 1 and may_be_independent(x, counts=worth):
-                trial.judge(INDEPENDENT)
-                if trial.gain(INDEPENDENT, PLAIN) > _CLEAR:
-                    return trial.tried, INDEPENDENT, False
-            if time.monotonic() < deadline and len(fit_mixture(x, counts=worth).weights) > 1:
-                trial.judge(PARTS, WHITENED_PARTS)
-                chosen = trial.better(PARTS, chosen, _APART)
-                chosen = trial.better(WHITENED_PARTS, chosen, _APART, daring=True)
-            for name in ("radius", "columns"):
-                previous = trial.tried[PLAIN]
-                heavy = heavy_tails(x, radial=name == "radius", counts=worth) > _HEAVY
-                for strength in _STRENGTHS:
-                    if time.monotonic() > deadline:
-                        return trial.tried, chosen, False
-                    full = strength == _STRENGTHS[-1]
-                    trial.judge((name, strength))
-                    chosen = trial.better((name, strength), chosen, 0.0 if heavy and not full else 1.0, daring=full)
-                    if not (heavy and strength == _STRENGTHS[0]) and not trial.tried[name, strength] < previous:
-                        break
-                    previous = trial.tried[name, strength]
-        except KeyboardInterrupt:
-            if chosen == PLAIN:
-                raise
-            return trial.tried, chosen, True
-    return trial.tried, chosen, False
+    x, worth, own = _part(samples, counts, blocks, generator)
+    few = (len(x) if worth is None else float(worth.sum())) < _FEWEST
+    unfit = few or x.shape[1] > MAX_DIM or whiten(samples[None], None if counts is None else counts[None]).rank < x.shape[1]
+    if unfit or _commonest(x, worth) > 1 - _VARIED:
+        return Choice(PLAIN, {}, None, [], "")
+    trial = Trial(network, x, counts=worth, blocks=own, keys=keys, seed=seed, deadline=deadline)
+    trial.reserve = reserve + _COMPARED * trial.cost_of_slopes
+    search, stopped = _Search(trial, x, worth), ""
+    try:
+        with tqdm(disable=not progress, desc="readings") as bar:
+            for _ in search.run():
+                bar.update()
+    except TimeoutError:
+        stopped = "budget"
+    except KeyboardInterrupt:
+        if len(search.tried) < 2:
+            raise
+        stopped = "interrupt"
+    trial.reserve = reserve
+    try:
+        kind = search.best()
+    except KeyboardInterrupt:
+        if stopped == "interrupt":
+            raise
+        stopped, kind = "interrupt", search.best()
+    if stopped == "interrupt" and kind == PLAIN:
+        raise KeyboardInterrupt
+    gains = [] if kind == PLAIN else [(trial.losses[PLAIN] - trial.losses[kind], trial.worth)]
+    return Choice(kind, search.tried, trial, gains, stopped)
 
 
-@dataclasses.dataclass
-class _Trial:
-    """Ways to read rows x (n, d), each judged by cross-fitting at the rows, with the probes (n, k, d) of the divergence."""
+class _Way(NamedTuple):
+    """A way to read rows: by how many standard errors density or score must get better, and it must be likelier than others."""
 
-    network: Network
-    x: Tensor
-    worth: Tensor | None
-    blocks: Tensor | None
-    keys: int | None
-    seed: int
-    probes: Tensor
-    bar: Any
-    losses: dict[Kind, Tensor] = dataclasses.field(default_factory=dict)
-    """Minus the normalised log-density of each row, (n,), where it was held out."""
-    tried: dict[Kind, float] = dataclasses.field(default_factory=dict)
-    """Means of these."""
-    fitted: dict[Kind, list[Any]] = dataclasses.field(default_factory=dict)
-    """Each fold's estimator, for the criterion: it is dear, and asked of few ways."""
-    criteria: dict[Kind, Tensor] = dataclasses.field(default_factory=dict)
+    kind: Kind
+    least: float
+    likelier: float
+    than: tuple[Kind, ...]
 
-    def judge(self, *kinds: Kind) -> None:
-        """Judges ways by the log-density; several at once share the mixture of their parts, which is dear."""
-        self.bar.update(len(kinds))
-        wholes = []
-        for whole in self._readings(kinds, self.x, self.worth):
-            offset = torch.Generator(self.x.device).manual_seed(self.seed)
-            wholes.append(log_normalizer(whole, num_samples=_INTEGRAL, generator=offset).value)
-        for kind in kinds:
-            self.fitted[kind] = []
 
-        def fit(rows: Tensor, own: Tensor | None = None) -> list[Any]:
-            found = self._readings(kinds, rows, own)
-            for kind, estimator in zip(kinds, found, strict=True):
-                self.fitted[kind].append((estimator, deviation(rows, own)))
-            return found
+class _Search:
+    """The ways to read rows x (n, d) that are tried, in their order, and which of them is best."""
 
-        def evaluate(estimators: list[Any], part: Tensor) -> Tensor:
-            with torch.no_grad():
-                each = zip(wholes, estimators, strict=True)
-                return torch.stack([whole - estimator.log_prob(part).double() for whole, estimator in each], 1)
+    def __init__(self, trial: Trial, x: Tensor, worth: Tensor | None) -> None:
+        self._trial, self._x, self._worth = trial, x, worth
+        self.tried: dict[Kind, float] = {}
+        self._ways: list[_Way] = []
 
-        rows = self._crossfit(fit, evaluate, self.x)
-        for kind, own in zip(kinds, rows.unbind(1), strict=True):
-            self.losses[kind], self.tried[kind] = own, float(mean(own, self.worth))
+    def run(self) -> Iterator[Kind]:
+        """Judges one way after another."""
+        yield self._judge(PLAIN)
+        if self._x.shape[1] > 1 and may_be_independent(self._x, counts=self._worth):
+            yield self._judge(INDEPENDENT)
+            if self._independent:
+                return
+        if any(len(mixture.weights) > 1 for mixture in self._trial.mixtures()):
+            yield self._judge(PARTS, _APART)
+            yield self._judge(WHITENED_PARTS, _APART, daring=True)
+        for name in ("radius", "columns"):
+            previous = self.tried[PLAIN]
+            heavy = heavy_tails(self._x, radial=name == "radius", counts=self._worth) > _HEAVY
+            for strength in _STRENGTHS:
+                full = strength == _STRENGTHS[-1]
+                yield self._judge((name, strength), 0.0 if heavy and not full else 1.0, daring=full)
+                if not (heavy and strength == _STRENGTHS[0]) and not self.tried[name, strength] < previous:
+                    break
+                previous = self.tried[name, strength]
 
-    def judged(self, kind: Kind) -> Tensor:
-        """The criterion and minus the log-density of each row, (n, 2)."""
-        if kind not in self.criteria:
-            folds = iter(self.fitted[kind])
+    def best(self) -> Kind:
+        """The likeliest way that is better than the samples as they are."""
+        if self._independent:
+            return INDEPENDENT
+        trial = self._trial
+        for way in sorted(self._ways, key=lambda way: self.tried[way.kind]):
+            if min(trial.gain(way.kind, rival) for rival in way.than) > way.likelier and both_improve(
+                trial.judged(way.kind), trial.judged(PLAIN), way.least, trial.worth
+            ):
+                return way.kind
+        return PLAIN
 
-            def evaluate(fitted: tuple[Any, Tensor], part: Tensor) -> Tensor:
-                estimator, scale = fitted
-                return criterion(estimator, part[:, 0], part[:, 1:], scale)
+    @property
+    def _independent(self) -> bool:
+        return INDEPENDENT in self.tried and self._trial.gain(INDEPENDENT, PLAIN) > _CLEAR
 
-            queries = torch.cat([self.x[:, None], self.probes], 1)
-            self.criteria[kind] = self._crossfit(lambda *_: next(folds), evaluate, queries)
-        return torch.stack([self.criteria[kind], self.losses[kind]], 1)
-
-    def gain(self, kind: Kind, rival: Kind) -> float:
-        """By how many standard errors rows are likelier in one way than in another; 0 where they are equally likely."""
-        return float(fall(self.losses[kind][:, None], self.losses[rival][:, None], self.worth).nan_to_num(0.0))
-
-    def better(self, kind: Kind, chosen: Kind, least: float, *, daring: bool = False) -> Kind:
-        """A way, if it is likelier than the chosen one or, daring, than all judged before by a standard error; else that."""
-        rivals = list(self.losses)[: list(self.losses).index(kind)] if daring else [chosen]
-        if min(self.gain(kind, rival) for rival in rivals) <= (1.0 if daring else 0.0):
-            return chosen
-        return kind if both_improve(self.judged(kind), self.judged(PLAIN), least, self.worth) else chosen
-
-    def _crossfit(self, fit: Any, evaluate: Any, queries: Tensor) -> Tensor:
-        """By the same folds each time."""
-        return crossfit(
-            self.x,
-            fit,
-            evaluate,
-            generator=torch.Generator().manual_seed(self.seed),
-            queries=queries,
-            counts=self.worth,
-            blocks=self.blocks,
-        )
-
-    def _readings(self, kinds: tuple[Kind, ...], rows: Tensor, own: Tensor | None) -> list[Any]:
-        first = read(self.network, rows, kinds[0], counts=own, keys=self.keys)
-        return [first, *(WhitenedPartsEstimator(self.network, rows, self.keys, own, dealt=first.dealt) for _ in kinds[1:])]
+    def _judge(self, kind: Kind, least: float | None = None, *, daring: bool = False) -> Kind:
+        """Judges a way, which may be chosen where it says how much better it must be."""
+        than = tuple(self.tried) if daring else (PLAIN,)
+        self.tried[kind] = self._trial.judge(kind)
+        if least is not None:
+            self._ways.append(_Way(kind, least, 1.0 if daring else 0.0, than))
+        return kind
 
 
 def _part(
     samples: Tensor, counts: Tensor | None, blocks: Tensor | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """A random part of the rows, in their order where they are of chains, what they are worth, and their blocks."""
-    order = torch.randperm(len(samples), generator=generator, device=generator.device)[:_MOST]
+    order = torch.randperm(len(samples), generator=generator, device=generator.device)[:FEW]
     if blocks is not None:
         order = order.sort().values
         blocks = blocks[order]

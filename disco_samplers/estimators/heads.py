@@ -9,9 +9,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers.estimators.base import draw_rows
-from disco_samplers.estimators.choosing import PLAIN, Kind, read
 from disco_samplers.estimators.crossfit import shuffled
 from disco_samplers.estimators.judge import consistency, criterion, deviation, improves, mean, probes_of
+from disco_samplers.estimators.readings import PLAIN, Kind, read
 from disco_samplers.model import Network
 
 _QUERIES = 256

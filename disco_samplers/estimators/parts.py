@@ -51,7 +51,7 @@ class PartsEstimator(Estimator):
         samples: (n, d), without constant columns.
         keys: as of :class:`NetworkEstimator`.
         counts: (n,), as of :class:`NetworkEstimator`.
-        dealt: the mixture and each row's component, of another estimator of the same samples; found if not given.
+        mixture: of Gaussians, fitted to the samples; found if not given.
 
     Raises:
         ValueError: if samples are of a batch.
@@ -72,7 +72,7 @@ class PartsEstimator(Estimator):
         keys: int | None = None,
         counts: Tensor | None = None,
         *,
-        dealt: tuple[GaussianMixture, Tensor] | None = None,
+        mixture: GaussianMixture | None = None,
     ) -> None:
         check_single(samples, "reading rows in parts")
         self._network, self.samples, self.keys, self.counts = network, samples, keys, counts
@@ -80,8 +80,7 @@ class PartsEstimator(Estimator):
             self.whitening = whiten(samples[None], None if counts is None else counts[None])
             self._reach = Reach.of(self.whiten(samples[None]), None if counts is None else counts[None])
             x = samples.double()
-            self.dealt = dealt or _deal(x, counts)
-        mixture, labels = self.dealt
+            mixture, labels = _deal(mixture or fit_mixture(x, counts=counts), x, counts)
         worth = x.new_ones(len(x)) if counts is None else counts
         self.parts: list[Part] = []
         for k in range(len(mixture.weights)):
@@ -134,11 +133,10 @@ class WhitenedPartsEstimator(PartsEstimator):
         return TransformedEstimator(NetworkEstimator(self._network, own(rows), counts, self.keys), own, validate_args=False)
 
 
-def _deal(x: Tensor, counts: Tensor | None) -> tuple[GaussianMixture, Tensor]:
-    """A mixture, and for each row (n, d) the component it falls in, such that each gets enough rows to have a shape."""
+def _deal(mixture: GaussianMixture, x: Tensor, counts: Tensor | None) -> tuple[GaussianMixture, Tensor]:
+    """What is left of a mixture, and for each row (n, d) its component, where each is to get enough rows to have a shape."""
     d = x.shape[1]
     generator = torch.Generator().manual_seed(_SEED)
-    mixture = fit_mixture(x, seed=_SEED, counts=counts)
     while True:
         labels = torch.multinomial(mixture.responsibilities(x).cpu(), 1, generator=generator)[:, 0].to(x.device)
         count = len(mixture.weights)

@@ -9,23 +9,17 @@ from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, check_single, device_of
-from disco_samplers.estimators.choosing import Kind, read
-from disco_samplers.estimators.crossfit import shuffled
-from disco_samplers.estimators.judge import both_improve, criterion, deviation, mean, probes_of
-from disco_samplers.estimators.mixture import fit_mixture
+from disco_samplers.estimators.judge import both_improve, mean
+from disco_samplers.estimators.readings import Kind
+from disco_samplers.estimators.trial import Trial
 from disco_samplers.model import Network, whiten
 from disco_samplers.reference import GaussianMixture
-
-_JUDGES = 2048
-"""Rows that judge; of more rows so many are held out once, so that both densities are judged at nearly their full size."""
 
 _CLEAR = 1.0
 """Standard errors by which density or score must get better."""
 
 _LEAST = 0.01
 """A smaller share changes nothing that could be seen."""
-
-_FOLDS = 5
 
 _HALVINGS = 40
 """Of the interval in which the share is sought."""
@@ -41,13 +35,11 @@ class StackedEstimator(Estimator):
     :math:`c = \log Z + \log \frac{w}{1 - w}`.
 
     Arguments:
-        network: what reads the samples.
+        own: an estimator of the samples, whose density is :math:`\hat f` and whose score :math:`\hat s`.
         samples: (n, d), without constant columns.
-        kind: how they are read, see :func:`~disco_samplers.estimators.read`.
         mixture: g.
         log_scale: c.
-        counts: (n,), as of :class:`NetworkEstimator`.
-        keys: as of :class:`NetworkEstimator`.
+        counts: (n,), how many independent draws each row is worth.
 
     Raises:
         ValueError: if samples are of a batch.
@@ -56,31 +48,24 @@ class StackedEstimator(Estimator):
         Smyth, Wolpert, *Linearly combining density estimators via stacking*, Machine Learning 1999.
 
     Example:
-        >>> from disco_samplers.estimators import PLAIN, shipped_network
+        >>> from disco_samplers.estimators import NetworkEstimator, fit_mixture, shipped_network
         >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
         >>> g = fit_mixture(x)
-        >>> nearly = StackedEstimator(shipped_network("axes"), x, PLAIN, g, log_scale=20.0)
+        >>> nearly = StackedEstimator(NetworkEstimator(shipped_network("axes"), x), x, g, log_scale=20.0)
         >>> torch.allclose(nearly.score(x.double()), g.score(x.double()), atol=1e-5)
         True
     """
 
     @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def __init__(
-        self,
-        network: Network,
-        samples: Tensor,
-        kind: Kind,
-        mixture: GaussianMixture,
-        log_scale: float,
-        counts: Tensor | None = None,
-        keys: int | None = None,
+        self, own: Any, samples: Tensor, mixture: GaussianMixture, log_scale: float, counts: Tensor | None = None
     ) -> None:
         check_single(samples, "sharing a density with a mixture")
-        self._network, self.samples, self.kind, self.counts, self.keys = network, samples, kind, counts, keys
+        self._own, self.samples, self.counts = own, samples, counts
+        self._network, self.keys = own.core._network, own.core.keys
         self.mixture, self.log_scale = mixture, log_scale
         with torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(samples[None], None if counts is None else counts[None])
-        self._own = read(network, samples, kind, counts=counts, keys=keys)
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
         whitening = self.whitening
@@ -97,75 +82,35 @@ class StackedEstimator(Estimator):
         g = self.mixture
         mixture = GaussianMixture(g.weights.to(device), g.means.to(device), g.covariances.to(device))
         counts = None if self.counts is None else self.counts.to(device)
-        return StackedEstimator(network, self.samples.to(device), self.kind, mixture, self.log_scale, counts, self.keys)
+        own = self._own.with_network(network)
+        return StackedEstimator(own, self.samples.to(device), mixture, self.log_scale, counts)
 
 
-def mixture_share(
-    network: Network,
-    samples: Tensor,
-    kind: Kind,
-    log_z: float,
-    *,
-    counts: Tensor | None = None,
-    blocks: Tensor | None = None,
-    keys: int | None,
-    seed: int,
-) -> float:
-    r"""The share w of a density that a mixture of Gaussians should have, by rows that neither saw; 0 if none.
+def mixture_share(trial: Trial, kind: Kind) -> tuple[float, Tensor]:
+    r"""The share w of a density that a mixture of Gaussians should have, and the nats (n,) by which each row is then likelier.
 
     .. math:: \hat w = \arg\max_w \sum_i \log\big((1 - w) \hat f(x_i) / Z + w\, g(x_i)\big)
 
-    It is 0 unless neither log-density nor the criterion of score matching gets worse on the mean over these rows, and one gets
-    better by a standard error.
+    over rows that neither saw. It is 0 unless neither log-density nor the criterion of score matching gets worse on the mean
+    over these rows, and one gets better by a standard error.
 
     Arguments:
-        network: what reads the samples.
-        samples: (n, d), without constant columns, d at most 20.
-        kind: how they are read.
-        log_z: log Z, the log of the integral of what is read off them.
-        counts: (n,), how many independent draws each row is worth.
-        blocks: (n,), rows of a block are held out together.
-        keys: as of :class:`NetworkEstimator`.
-        seed: of what is held out.
+        trial: of the rows, in which the way to read them was judged.
+        kind: that way.
+
+    Raises:
+        TimeoutError: past the trial's deadline.
     """
-    generator = torch.Generator().manual_seed(seed)
-    order = shuffled(len(samples), generator, blocks, samples.device)
-    folds = order.tensor_split(_FOLDS) if len(samples) <= _JUDGES else (order[:_JUDGES],)
-    fits, logs = [], []
-    for held in folds:
-        seen = torch.ones(len(samples), dtype=torch.bool, device=samples.device)
-        seen[held] = False
-        worth = None if counts is None else counts[seen]
-        fitted = read(network, samples[seen], kind, counts=worth, keys=keys)
-        mixture = fit_mixture(samples[seen], seed=seed, counts=worth)
-        fits.append((fitted, mixture))
-        with torch.no_grad():
-            rows = samples[held]
-            logs.append(torch.stack([fitted.log_prob(rows).double() - log_z, mixture.evaluate(rows.double())], 1))
-    weigh = None if counts is None else counts[torch.cat(folds)]
-    log_prob = torch.cat(logs)
-    share = _likeliest(log_prob[:, 1] - log_prob[:, 0], weigh)
+    other, slopes = trial.of_mixtures()
+    log_prob = torch.stack([-trial.losses[kind], other], 1)
+    share = _likeliest(log_prob[:, 1] - log_prob[:, 0], trial.worth)
     if share < _LEAST:
-        return 0.0
-    d, scale = samples.shape[1], deviation(samples, counts)
-    probes = probes_of(len(samples), d, generator).to(samples)
-    judged = []
-    for pair, held in zip(fits, folds, strict=True):
-        judged.append(torch.stack([_judged(one, samples[held], probes[held], scale) for one in pair], 1))
-    own, other = torch.cat(judged).unbind(1)
-    together = _shared(own, other, log_prob, share)
-    alone = torch.stack([own[:, 0], -log_prob[:, 0]], 1)
-    return share if both_improve(together, alone, _CLEAR, weigh) else 0.0
-
-
-def _judged(estimator: Any, x: Tensor, probes: Tensor, scale: Tensor) -> Tensor:
-    """The criterion at points (m, d), and score and gradient of the log-density in units of the scale: (m, 1 + 2 d)."""
-    loss = criterion(estimator, x, probes, scale)
-    with torch.enable_grad():
-        x = x.detach().clone().requires_grad_()
-        density, score = estimator.log_prob_and_score(x)
-        (gradient,) = torch.autograd.grad(density.sum(), x)  # the network's is not quite its score
-    return torch.cat([loss[:, None], score.detach() * scale, gradient * scale], 1).double()
+        return 0.0, torch.zeros_like(other)
+    trial.check(trial.cost_of_slopes)
+    together, alone = _shared(trial.slopes(kind), slopes, log_prob, share), trial.judged(kind)
+    if not both_improve(together, alone, _CLEAR, trial.worth):
+        return 0.0, torch.zeros_like(other)
+    return share, (alone - together)[:, 1]
 
 
 def _likeliest(log_ratio: Tensor, counts: Tensor | None) -> float:

@@ -150,7 +150,7 @@ def merge_subposteriors(
     num_chains: int = 200,
     num_warmup: int = 30,
     thinning: int = 2,
-    adapt: int = 0,
+    adapt: bool = False,
     seed: int | None = None,
     generator: torch.Generator | None = None,
     names: Sequence[str] | None = None,
@@ -175,7 +175,7 @@ def merge_subposteriors(
         num_chains: number of chains.
         num_warmup: discarded steps before.
         thinning: steps between two draws.
-        adapt: steps of on-the-fly adaptation of each shard's estimate by the model.
+        adapt: whether each shard's estimate by the model is adapted.
         seed: of the randomness; give this or ``generator``.
         generator: source of randomness, on the device of the shards.
         names: of the parameters; those of the shards' draws if not given.
@@ -236,7 +236,7 @@ def merged_posterior(
     prior: Any = None,
     prior_power: float | None = None,
     model: DiScoFormer | None = None,
-    adapt: int = 0,
+    adapt: bool = False,
     seed: int | None = None,
     generator: torch.Generator | None = None,
 ) -> MergedPosterior:

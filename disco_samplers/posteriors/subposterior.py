@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_flag
 from disco_samplers.draws import Draws, evenly, part_worth
 from disco_samplers.estimate import DiScoFormer, check_model
 from disco_samplers.estimators import deviation, draw_rows, mean, shuffled
@@ -52,7 +52,7 @@ def subposterior(
     draws: ArrayLike | Draws | Shard,
     model: DiScoFormer | None = None,
     *,
-    adapt: int = 0,
+    adapt: bool = False,
     seed: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Subposterior:
@@ -61,7 +61,7 @@ def subposterior(
     Arguments:
         draws: of the shard.
         model: whose estimate of them is followed as far as held-out draws say; by default none.
-        adapt: gradient steps of its adaptation to them.
+        adapt: whether its estimate is adapted to them.
         seed: of the proposals by which its mean is corrected; give this or ``generator``.
         generator: source of randomness, on the device of the model.
 
@@ -77,7 +77,7 @@ def subposterior(
     """
     if model is not None:
         check_model(model)
-    check_count("adapt", adapt, 0)
+    check_flag("adapt", adapt)
     if adapt and model is None:
         raise ValueError("adapt has no effect without model=: give the model, or leave it out")
     shard = as_shard(draws, "draws", None if model is None else model.device)
@@ -87,7 +87,7 @@ def subposterior(
         return Subposterior(Score(base), base)
     estimate = shard.condition(model)
     if adapt:
-        estimate = estimate.adapt(adapt)
+        estimate = estimate.adapt()
     weight = trust(shard, base, model)
     mixed = combine([(1 - weight, base), (weight, estimate)])
     if weight == 0:

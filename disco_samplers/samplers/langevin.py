@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import preconditioners
-from disco_samplers.arrays import check_callable, check_count, check_positive, column_names, device_of
+from disco_samplers.arrays import check_callable, check_count, check_flag, check_positive, column_names, device_of
 from disco_samplers.draws import Draws, align, distinct_rows, in_turns, names_of, periods_of
 from disco_samplers.randomness import check_seed, generator_on
 from disco_samplers.samplers.algorithms import Method
@@ -149,7 +149,7 @@ class LangevinSampler:
         num_warmup: int | None = None,
         thinning: int = 1,
         step_size: float | None = None,
-        adapt: int = 0,
+        adapt: bool = False,
         seed: int | None = None,
         generator: torch.Generator | None = None,
         names: Sequence[str] | None = None,
@@ -169,8 +169,7 @@ class LangevinSampler:
             num_warmup: discarded steps before; 500 if not given, 200 of "jumps".
             thinning: steps between two draws.
             step_size: fixes the step size instead of adapting it.
-            adapt: gradient steps of the estimate's on-the-fly adaptation before sampling, and in exact mode whenever the
-                estimate is refreshed; 0 for none.
+            adapt: whether the estimate is adapted before sampling, and in exact mode whenever it is refreshed.
             seed: of the randomness; give this or ``generator``.
             generator: source of randomness, on the device of the chains.
             names: of the variables; those of the estimate's or the context's columns if not given.
@@ -197,7 +196,6 @@ class LangevinSampler:
             ("num_chains", num_chains, 1),
             ("num_warmup", num_warmup, 0),
             ("thinning", thinning, 1),
-            ("adapt", adapt, 0),
         ):
             if value is not None:
                 check_count(name, value, least)
@@ -306,7 +304,8 @@ class LangevinSampler:
                 different.append(name)
         return different
 
-    def _estimate(self, context: ArrayLike | Draws | None, adapt: int) -> Any:
+    def _estimate(self, context: ArrayLike | Draws | None, adapt: bool) -> Any:
+        check_flag("adapt", adapt)
         estimate: Any = self.score
         if hasattr(estimate, "condition"):
             if context is None and self.method == "exact":
@@ -317,10 +316,10 @@ class LangevinSampler:
         if adapt:
             if not hasattr(estimate, "adapt"):
                 raise ValueError("adapt needs a DensityEstimate or a DiScoFormer as score")
-            estimate = estimate.adapt(adapt)
+            estimate = estimate.adapt()
         return estimate
 
-    def _refreshed(self, adapt: int) -> Callable[[Tensor], Any] | None:
+    def _refreshed(self, adapt: bool) -> Callable[[Tensor], Any] | None:
         """Exact mode's target from a history (n, d), where there is a model to condition on it."""
         condition = getattr(self.score, "condition", None) or getattr(getattr(self.score, "model", None), "condition", None)
         if self.method != "exact" or condition is None:
@@ -329,6 +328,6 @@ class LangevinSampler:
         def refresh(history: Tensor) -> Any:
             # Copies are what chains have that stay where they are.
             estimate = condition(history, effective_size=len(distinct_rows(history)[0]))
-            return guided(self.log_prob, estimate.adapt(adapt) if adapt else estimate)
+            return guided(self.log_prob, estimate.adapt() if adapt else estimate)
 
         return refresh

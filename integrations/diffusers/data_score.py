@@ -56,7 +56,7 @@ class DataScore(nn.Module):
         disco: dict[str, Any],
         classes: int | None,
         weighted: bool,
-        context: dict[str, int],
+        context: dict[str, Any],
         images: tuple[int, int, int] | None = None,
         near: Near | None = None,
     ) -> None:

@@ -55,7 +55,7 @@ class NoisedData:
         context_size: most rows of a context; each replica draws its own subset of larger data.
         replicas: number of independently noised contexts R.
         seed: of the noise and the subsets.
-        adapt: steps of on-the-fly adaptation of each context; 0 for none.
+        adapt: whether the estimate of each context is adapted.
         cache_size: most noise levels whose contexts are kept.
     """
 
@@ -69,7 +69,7 @@ class NoisedData:
         context_size: int,
         replicas: int,
         seed: int,
-        adapt: int,
+        adapt: bool,
         cache_size: int,
     ) -> None:
         self.model, self.data, self.weight, self.counts = model, data, weight, counts
@@ -143,7 +143,7 @@ class NoisedData:
         with torch.no_grad():
             size = None if worth is None else max(1.0, float(worth.sum()))
             estimate = self.model.condition(basis.project(context)[0], weights=worth, effective_size=size)
-        return estimate.adapt(self.adapt, seed=self.seed) if self.adapt else estimate
+        return estimate.adapt(seed=self.seed) if self.adapt else estimate
 
     def _rows(self, order: Tensor) -> tuple[Tensor, Tensor | None]:
         """The rows of a context, taken in this order (n,), and how many independent draws each is worth.

@@ -16,7 +16,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.arrays import check_count, device_of, placed
+from disco_samplers.arrays import check_count, check_flag, device_of, placed
 from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS
@@ -63,7 +63,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         context_size: most rows of a context; of images that are read patch by patch, patches that one is compared with.
         replicas: independently noised contexts at each level, whose scores are averaged.
         seed: of noise, subsets and the calibration's split.
-        adapt: steps of on-the-fly adaptation at each noise level; 0 for none.
+        adapt: whether the estimate is adapted at each noise level.
         cache_size: most noise levels (of each class) whose contexts are kept.
         num_class_embeds: number of classes; None where the data have no labels.
         weighted: whether rows are worth unlike, as weighted draws and those of chains are.
@@ -108,7 +108,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         context_size: int = 1024,
         replicas: int = 4,
         seed: int = 0,
-        adapt: int = 0,
+        adapt: bool = False,
         cache_size: int = 64,
         num_class_embeds: int | None = None,
         weighted: bool = False,
@@ -139,8 +139,9 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             "adapt": adapt,
             "cache_size": cache_size,
         }
-        for name, least in (("context_size", FEW), ("replicas", 1), ("adapt", 0), ("cache_size", 1)):
+        for name, least in (("context_size", FEW), ("replicas", 1), ("cache_size", 1)):
             check_count(name, context[name], least)
+        check_flag("adapt", adapt)
         check_count("consistency_steps", consistency_steps, 0)
         images, known = (None, None) if near is None else (_image_shape(shape), Near.from_dict(near))
         size, ranks = math.prod(shape), (rank, rest_rank)

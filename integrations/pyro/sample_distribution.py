@@ -14,7 +14,7 @@ from torch.distributions import biject_to
 from torch.distributions.transforms import ComposeTransform, ReshapeTransform
 
 from disco_samplers import DiScoFormer, preconditioners
-from disco_samplers.arrays import as_tensor, check_count, check_finite, default_names, device_of, placed
+from disco_samplers.arrays import as_tensor, check_finite, check_flag, default_names, device_of, placed
 from disco_samplers.draws import Circle, Draws, Support, evenly, groups_of, rounded_inside, supports_of
 from disco_samplers.estimate import DensityEstimate, Gradient
 from disco_samplers.estimators import DEFAULTS, TransformedEstimator, deviation, draw_rows, innermost, mean, outward
@@ -54,7 +54,7 @@ class SampleDistribution(TorchDistribution):
             its own von Mises law are.
         gradient: what differentiating ``log_prob`` gives: "score", the score head, is cheaper and works under
             ``torch.func``; "density" differentiates the density head, to any order.
-        adapt: gradient steps of the estimate's on-the-fly adaptation.
+        adapt: whether the estimate is adapted to them.
         model: the network; the shipped one of symmetry "rotations" if not given: posteriors are correlated, and in which
             parameters a model is written is arbitrary.
         validate_args: whether ``log_prob`` refuses values outside the support; as Pyro is set if not given.
@@ -83,13 +83,13 @@ class SampleDistribution(TorchDistribution):
         support: Any = None,
         *,
         gradient: Gradient = "score",
-        adapt: int = 0,
+        adapt: bool = False,
         model: DiScoFormer | None = None,
         validate_args: bool | None = None,
     ) -> None:
         if gradient not in ("density", "score"):
             raise ValueError(f'gradient must be "density" or "score", got {gradient!r}')
-        check_count("adapt", adapt, 0)
+        check_flag("adapt", adapt)
         if isinstance(draws, Draws):
             draws = draws.on(device_of(model), "draws")
         known = draws if isinstance(draws, Draws) else None
@@ -115,7 +115,7 @@ class SampleDistribution(TorchDistribution):
         self.draws, self.gradient = x, gradient
         self._share = None if known is None or known.weights is None else known.weights.to(x)
         estimate = model.condition(free if known is None else known.replaced(free), support=supports)
-        self.estimate: DensityEstimate = estimate.adapt(adapt) if adapt else estimate
+        self.estimate: DensityEstimate = estimate.adapt() if adapt else estimate
         # Within supports draws are moved where they have no edges.
         self._within = innermost(self.estimate.estimator) if supports else self.estimate.estimator
         rows = self._within.from_core(self._within.core.samples) if supports else None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from disco_samplers import files
-from disco_samplers.arrays import check_count, check_double
+from disco_samplers.arrays import check_double
 from disco_samplers.commands.shared.tables import supported
 from disco_samplers.draws import Draws, suggest_supports
 
@@ -55,10 +55,8 @@ def conditioned(options: argparse.Namespace, table: files.Table) -> tuple[Any, D
         print("looks bounded: --support " + " ".join(f"{name}={look}" for name, look in said.items()))
     # Rows that are said to be independent are worth their number, however they look.
     estimate = load_model(options).condition(draws, effective_size=draws.num_distinct if options.iid else None)
-    check_count("--adapt", options.adapt, 0)
     if options.adapt:
-        estimate = estimate.adapt(options.adapt, seed=options.seed, progress=not options.quiet)
-        report = estimate.report
+        estimate = estimate.adapt(seed=options.seed, progress=not options.quiet)
         if not options.json:
-            print(f"adapted: kept step {report.chosen} of {len(report.losses)} ({report.seconds:.1f} s)")
+            print(estimate.report)
     return estimate, draws

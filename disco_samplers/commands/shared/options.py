@@ -54,7 +54,7 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
             "metavar": "PATH",
             "help": "weights: axes, rotations or velocities, a folder, file or hub id (default: axes)",
         },
-        "adapt": {"type": int, "default": 0, "metavar": "STEPS", "help": "adapt the model to the data first"},
+        "adapt": {"action": "store_true", "help": "adapt the estimate to the draws first: seconds for 1000 rows"},
         "device": {"default": "cpu", "help": "cpu or cuda (default: %(default)s)"},
         "iid": {"action": "store_true", "help": "take the rows for independent draws, also where the file has chains"},
         "quiet": {"action": "store_true", "help": "no progress bar"},

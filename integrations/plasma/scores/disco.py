@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disco_samplers import DensityEstimate, DiScoFormer
-from disco_samplers.arrays import check_count, check_positive
+from disco_samplers.arrays import check_count, check_flag, check_positive
 from disco_samplers.estimate import check_model
 from disco_samplers.estimators import DEFAULTS, read_at_samples
 from disco_samplers.reference import StudentT
@@ -46,15 +46,15 @@ class DiscoScore:
         keys: the most particles of a cell that the network is shown, chosen at random but the same way at every call; all of
             them if not given. With keys the cost is O(n keys), else O(n m) for cells of m particles, a key at half the price
             as scores at particles that are shown come with their encoding.
-        adapt: steps of label-free adaptation in each cell at each call; see :func:`disco_samplers.estimate.adapt`. Slow: for
+        adapt: whether the estimate is adapted in each cell at each call; see :func:`disco_samplers.estimate.adapt`. Slow: for
             the case of one cell.
         calibrate: whether scores are brought to keep the moment identities of any distribution; see
             :func:`~disco_samplers.integrations.plasma.scores.calibrated.calibrate`.
         worth: how many independent draws a particle is worth, from 1 on.
 
     Raises:
-        TypeError: if ``keys`` or ``adapt`` is not an integer, or ``worth`` no number.
-        ValueError: if ``keys`` is below 16, ``adapt`` negative or ``worth`` below 1, or above it together with ``keys`` or
+        TypeError: if ``keys`` is not an integer, ``adapt`` not True or False, or ``worth`` no number.
+        ValueError: if ``keys`` is below 16 or ``worth`` below 1, or above it together with ``keys`` or
             ``adapt``: some particles of a cell, chosen at random, lie as draws do.
 
     References:
@@ -72,13 +72,13 @@ class DiscoScore:
         model: DiScoFormer | None = None,
         *,
         keys: int | None = None,
-        adapt: int = 0,
+        adapt: bool = False,
         calibrate: bool = True,
         worth: float = 1.0,
     ) -> None:
         if keys is not None:
             check_count("keys", keys, FEWEST)
-        check_count("adapt", adapt, 0)
+        check_flag("adapt", adapt)
         if model is not None:
             check_model(model)
         self.model = DiScoFormer.from_pretrained(DEFAULTS["velocity"]) if model is None else model
@@ -158,7 +158,7 @@ class DiscoScore:
             shown = w[i] > 0
             equal = bool((w[i, shown] == w[i, shown][0]).all())
             estimate = self.model.condition(context[i, shown], weights=None if equal else w[i, shown])
-            adapted = estimate.adapt(self.adapt)
+            adapted = estimate.adapt()
             log_prob[i, here], score[i, here] = _answers(adapted, queries[i, here], density)
         return log_prob, score
 

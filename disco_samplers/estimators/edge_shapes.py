@@ -57,8 +57,8 @@ def fit_shape(p: Tensor, worth: Tensor, *, width: float = math.inf, power: float
 
     Some sets of terms are averaged by how likely they are, less two nats for each term, of which there is at most one for every
     eight rows: what can hardly be told apart would else be chosen by chance, and is far apart at the edge. The density vanishes
-    or diverges only where that is likelier by half the logarithm of what the rows are worth. A shape fits if the first four Legendre polynomials of its distribution function
-    have a mean of zero, but for noise.
+    or diverges only where that is likelier by half the logarithm of what the rows are worth. A shape fits if the first four
+    Legendre polynomials of its distribution function have a mean of zero, but for noise.
 
     Arguments:
         p: distances (m,).

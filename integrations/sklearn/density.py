@@ -88,7 +88,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=0
         Of dequantisation, subsets, folds and the normaliser.
     verbose : bool, default=False
-        Whether to show a progress bar where a table of more than a few thousand rows is scored by its folds.
+        Whether to show a progress bar where a table of more than a few thousand rows is scored by its folds, a row that lacks
+        cells counting 32 times, and where so many cells are filled in.
 
     Attributes
     ----------
@@ -205,7 +206,10 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         generator = self._generator()
         self._atoms = self._found_atoms(self._rows)
         self._cells = MissingCells(context, self.counts_, generator, self._atoms, self._supports)
-        self._context = self._cells.filled(lambda rows: self._condition(self._quick, rows, *counts), generator)
+        self._cells.warn(self.context_size)
+        self._context = self._cells.filled(
+            lambda rows: self._condition(self._quick, rows, *counts), generator, progress=self.verbose
+        )
         self._judged: dict[Any, Tensor] = {}
         self._keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
         if self.trim:
@@ -419,7 +423,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             keep=self._keep,
             queries=queries,
             counts=self.counts_,
-            progress=self.verbose and len(self._rows) > _LONG,
+            progress=self.verbose and len(self._rows) + 31 * int(self._rows.isnan().any(1).sum()) > _LONG,
         )
 
     def _log_prob(self, estimate: Any, rows: Tensor, *, whole: bool, scaled: bool) -> Tensor:

@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.distributions.transforms import ComposeTransform, Transform
 
 from disco_samplers import DiScoFormer
-from disco_samplers.arrays import check_double, default_names
-from disco_samplers.draws import Draws, Support, inside, mirrored, rounded_inside, supports_of, warn_of_supports
+from disco_samplers.arrays import check_double
+from disco_samplers.draws import Draws, Support, mirrored, rounded_inside
 from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, AtomTransform, JohnsonTransform, crossfit, quantile
 
 from .missing import MissingCells
 from .standing import standing_out
-from .table import check_filled, checked, dequantized, resolutions, unsummarised, weighed
+from .table import check_filled, checked, dequantized, ends_of, resolutions, unsummarised, weighed
 from .units import log_units
 
 _LONG = 4096
@@ -189,14 +189,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self.resolution_ = resolutions(X)
         self._seed = int(rng.randint(2**31))
         rows = dequantized(X, self.resolution_, rng)
-        self._supports = None
-        names = [str(name) for name in getattr(self, "feature_names_in_", default_names(X.shape[1]))]
-        whole = ~np.isnan(X).any(1)
-        if isinstance(self.support, str) and whole.sum() > 1:
-            warn_of_supports(Draws(X[whole], names=names))
-        elif self.support is not None and not isinstance(self.support, str):
-            self._supports = supports_of(self.support, names, torch.from_numpy(X))
-            inside(torch.from_numpy(X), self._supports, names)
+        self._supports = ends_of(self, X)
+        if self._supports is not None:
             rows = mirrored(torch.from_numpy(rows), self._supports).numpy()
         self._rows, self._unseen = (torch.from_numpy(rows).to(self.device) for rows in (X, table[self._own < 0]))
         context = torch.from_numpy(rows).to(self.device)

@@ -1,15 +1,18 @@
 """Draws docs/_static/picture.png, the picture of README.md and of the first page, and those of supports, conditionals,
-regions and tables there.
+regions, missing cells and tables there.
 
 ``python docs/picture.py``
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from disco_samplers.integrations.sklearn import DiscoOutlierDetector
+from disco_samplers.integrations.sklearn.missing import MissingCells
 from matplotlib.figure import Figure
 from sklearn.datasets import load_wine
 
@@ -24,6 +27,7 @@ def main() -> None:
     supports()
     conditionals()
     regions()
+    missing()
     surprises()
 
 
@@ -110,6 +114,57 @@ def regions() -> None:
     path = str(Path(__file__).parent / "_static" / "regions.png")
     names = [r"$\mu$", r"$\tau$", "phase"]
     corner(estimates, labels=["30 rows", "120 rows"], truth={"mu": 1.0}, names=names, width=6.0, path=path, seed=0)
+
+
+def missing() -> None:
+    """What docs/howto/table.md says of missing cells: what is drawn in their place, and what their lack costs a detector."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(400, generator=generator) * 4 - 2
+    rows = torch.stack([x, x.square() + 0.25 * torch.randn(400, generator=generator)], 1).double()
+    lacks = torch.rand(400, generator=generator) < 0.25
+    holes = rows.clone()
+    holes[lacks, 1] = torch.nan
+    filled = MissingCells(holes, None, generator).filled(DiScoFormer.from_pretrained().condition, generator)
+
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    table, costs = figure.subplots(1, 2)
+    table.scatter(*rows[~lacks].T, s=14, color=DARK, alpha=0.6, linewidths=0, label="whole rows")
+    table.scatter(*filled[lacks].T, s=20, color=BLUE, linewidths=0, label="y is missing: as drawn given x")
+    table.axhline(float(rows[~lacks, 1].median()), color=ORANGE, ls="--", label="the median of y")
+    table.set_xlabel("x", fontsize=13)
+    table.set_ylabel("y", fontsize=13)
+    table.set_title("A quarter of the rows lack y", fontsize=16)
+    table.set_ylim(-0.9, 6.6)
+    table.legend(frameon=False, fontsize=12, loc="upper center", bbox_to_anchor=(0.45, 1.0))
+
+    results = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "missing.json").read_text())["results"]
+    auroc: dict[tuple[float, str], dict[str, list[float]]] = {}
+    for one in results:
+        auroc.setdefault((one["share"], one["method"]), {}).setdefault(one["set"], []).append(one["auroc"])
+    means = {kind: np.array([np.mean(found) for found in of.values()]) for kind, of in auroc.items()}
+    full = means.pop((0.0, "all cells"))
+    said = {
+        "DiScoFormer": "taken as they are",
+        "medians": "medians put in",
+        "nearest rows": "nearest rows' means",
+        "rows dropped": "dropped",
+    }
+    for share, color, side in ((0.05, "#92c5de", -0.2), (0.2, BLUE, 0.2)):
+        lost = [full - means[share, method] for method in said]
+        loss, error = ([float(f(one)) for one in lost] for f in (np.mean, lambda one: np.std(one, ddof=1) / len(one) ** 0.5))
+        places = np.arange(len(said)) + side
+        costs.barh(places, loss, 0.36, xerr=error, color=color, ecolor=DARK, label=f"{100 * share:g} % of the cells")
+        for place, one, off in zip(places, loss, error, strict=True):
+            costs.text(one + off + 0.006, place, f"{one:.3f}", va="center", fontsize=12)
+    costs.set_yticks(range(len(said)), list(said.values()), fontsize=13)
+    costs.invert_yaxis()
+    costs.set_xlim(-0.03, 0.48)
+    costs.axvline(0, color=DARK, lw=0.8)
+    costs.set_ylabel("rows that lack cells", fontsize=13)
+    costs.set_xlabel("AUROC lost to the same table with all cells", fontsize=13)
+    costs.set_title(f"Outlier detection, {len(full)} tables", fontsize=16)
+    costs.legend(frameon=False, fontsize=12, title="missing", title_fontsize=12)
+    figure.savefig(Path(__file__).parent / "_static" / "missing.png", dpi=100)
 
 
 def surprises() -> None:

@@ -142,6 +142,12 @@ def conditioned(h: Here, x: np.ndarray, given: dict[int, Any]) -> Any:
     return law.log_prob(free), law.score(free), law.mean(), law.std(), law.sample(2, generator=h.generator())
 
 
+def directed(h: Here) -> Any:
+    estimate = h.model("axes").condition(h.put(X), support=["circular:9", "real"])
+    law = estimate.conditional({1: h.put(Y[:, 1])})
+    return law.mean(), law.std(), law.quantile([0.1, 0.9]), estimate.modes()
+
+
 def region(h: Here) -> Any:
     found = h.model().condition(h.put(X[:, :1])).highest_density(0.8, generator=h.generator())
     return found.level, found.intervals, 1.0 * found.contains(h.put(Y[:, :1])), found.fraction
@@ -386,6 +392,7 @@ CORE: dict[str, Entry] = {
     "marginal": ("data draws", lambda h: h.model().condition(h.draws(X)).marginal([1]).log_prob_and_score(h.put(Y[:, :1]))),
     "conditional": ("data draws generator random", lambda h: conditioned(h, X, {0: h.put(Y[:, 0])})),
     "conditional of two columns": ("data draws generator random", lambda h: conditioned(h, MANY[:, :3], {1: 0.5})),
+    "conditional and modes of angles": ("data", directed),
     "highest density": ("data generator random", region),
     "modes": ("data", lambda h: h.model().condition(h.put(X)).modes()),
     "conditional of many columns": ("data generator random long", lambda h: conditioned(h, MANY[:, :5], {0: 0.5})),

@@ -76,6 +76,15 @@ def test_what_computes_can_be_quiet_and_read_by_a_script(name):
     assert "--json" in options or name == "sample"
 
 
+def test_an_option_of_several_values_may_be_given_again():
+    """What the first gave is not forgotten."""
+    several = [a for parser in COMMANDS.values() for a in parser._actions if a.option_strings and a.nargs == "+"]
+    assert several
+    assert all(isinstance(a, argparse._ExtendAction) for a in several)
+    said = cli._parser().parse_args(["sample", "a.csv", "--support", "a=unit", "--support", "b=positive", "c=0,"])
+    assert said.support == ["a=unit", "b=positive", "c=0,"]
+
+
 def test_one_option_means_one_thing():
     """An option of the same name has the same kind of value everywhere."""
     kinds = {}

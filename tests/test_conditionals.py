@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from disco_samplers import Draws
 from disco_samplers.draws import Support
 from disco_samplers.estimate.conditional import condition_on
-from disco_samplers.estimators import JohnsonTransform, SupportTransform
+from disco_samplers.estimators import JohnsonTransform, straight
 from disco_samplers.reference import Gaussian, GaussianMixture
 
 MEAN = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0], dtype=torch.float64)
@@ -43,7 +43,7 @@ def known(law, samples, support=None):
         dim=samples.shape[1],
         names=None,
         support=supports,
-        transform=None if supports is None else SupportTransform.fit(samples, supports),
+        transform=None if supports is None else straight(samples, supports),
         device=samples.device,
     )
 
@@ -162,6 +162,35 @@ def test_two_free_columns_within_a_support():
     draws = found.sample(1000, seed=2).numpy()
     # By chance each fails once in a thousand seeds.
     assert all(stats.kstest(column, law.cdf).pvalue > 1e-3 for column, law in zip(draws.T, laws[1:], strict=True))
+
+
+@pytest.mark.parametrize("place", [0.1, 2.0, 6.2])
+def test_an_angle_has_a_direction(place, rng, tmp_path):
+    """Mean, standard deviation and quantiles of a von Mises law, wherever it lies on the turn; near its seam, too."""
+    angle = stats.vonmises(4, loc=place)
+    rows = torch.stack([torch.randn(300, generator=rng).double(), torch.rand(300, generator=rng).double() * 2 * math.pi], 1)
+    law = condition_on(known(Product(stats.norm(), angle), rows, ["real", "circular"]), {0: [0.0, 1.0]})
+    centred = stats.vonmises(4)
+    assert law.mean().flatten().tolist() == pytest.approx([place] * 2, abs=1e-3)
+    assert law.std().flatten().tolist() == pytest.approx([centred.std()] * 2, rel=1e-3)
+    wanted = torch.from_numpy(place + centred.ppf(LEVELS))
+    torch.testing.assert_close(law.quantile(LEVELS), wanted.expand(2, -1), atol=0.01, rtol=0)
+    axis = law.plot(str(tmp_path / "angle.png")).axes[0]
+    seen = axis.lines[0].get_xdata()
+    assert seen[0] < place - 1.5 < place + 1.5 < seen[-1] <= seen[0] + 2 * math.pi + 1e-6
+
+
+def test_directions_among_three_free_columns(rng):
+    """The same by importance sampling."""
+    rows = torch.randn(300, 4, generator=rng).double()
+    rows[:, 1] = rows[:, 1].mul(0.5).remainder(2 * math.pi)
+    law = condition_on(
+        known(Product(stats.norm(), stats.vonmises(4), stats.norm(), stats.norm()), rows, ["real", "circular", "real", "real"]),
+        {0: 0.0},
+    )
+    off = float(law.mean()[0] + math.pi) % (2 * math.pi) - math.pi
+    assert abs(off) < 0.05
+    assert float(law.std()[0]) == pytest.approx(stats.vonmises(4).std(), abs=0.05)
 
 
 @pytest.mark.parametrize("free", [1, 2])

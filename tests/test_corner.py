@@ -159,6 +159,12 @@ def test_estimates_that_cannot_be_drawn(small, estimates):
     for truth in ([1.0], {"mu": "one"}, {1.5: 2.0}):
         with pytest.raises(TypeError, match=r"truth must give values by column|truth of mu must|a column must be given"):
             corner(estimates, truth=truth)
+    for wrong, told in (
+        (estimates[0], "estimates must be a list"),
+        ([np.zeros((9, 2))], r"estimates\[0\] must be an estimate"),
+    ):
+        with pytest.raises(TypeError, match=told):
+            corner(wrong)
 
 
 @pytest.fixture

@@ -37,6 +37,22 @@ def test_sample(here, capsys):
     assert list(told["summary"]) == ["b"]
 
 
+def test_angles_are_summarised_around_their_direction(here, capsys):
+    """About 0 degrees, of a turn from 0 to 360: the mean is not 180; the bound is six standard errors."""
+    rng = np.random.default_rng(1)
+    angle = rng.normal(0, 15, 200) % 360
+    files.write_table("angles.csv", {"a": rng.normal(size=200), "angle": angle})
+    given = ["sample", "angles.csv", "--given", "a=0", "--num-samples", "300", "--model", "small", "--quiet", "--json"]
+    assert cli.main([*given, "--support", "angle=circular:360", "--out", "new.csv"]) == 0
+    told = json.loads(capsys.readouterr().out)["summary"]["angle"]
+    table = files.read_table("new.csv").values[:, 0]
+    assert ((table >= 0) & (table <= 360)).all()
+    turns = np.exp(1j * np.radians(table)).mean()
+    assert abs((told["mean"] - np.degrees(np.angle(turns)) + 180) % 360 - 180) < 3
+    assert told["sd"] < 90
+    assert told["5%"] < told["mean"] < told["95%"]
+
+
 def test_plot(here):
     assert cli.main(["plot", "draws.csv", "--given", "a=1", "c=0.5", "--out", "b.png", "--model", "small"]) == 0
     assert (here / "b.png").exists()

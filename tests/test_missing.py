@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("sklearn")
 
-from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector, DiscoRegressor
+from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector, DiscoRegressor, ManyMissingWarning, missing
 from disco_samplers.integrations.sklearn.missing import MissingCells
 from sklearn.metrics import roc_auc_score
 
@@ -229,6 +229,24 @@ def test_frames_with_missing_values(table):
 def test_other_estimators_refuse_them(table):
     with pytest.raises(ValueError, match=r"(?s)NaN.*Columns with such values: 0, 1, 2, 3"):
         DiscoRegressor().fit(table[1][:-1], np.zeros(119))
+
+
+def test_much_to_be_filled_in_is_told_and_shown(table, monkeypatch, capsys):
+    """A warning with counts where it takes long, a bar where it takes a while."""
+    rows = table[1][:-1]
+    DiscoDensity(verbose=True, normalize=False).fit(rows)
+    assert "missing cells" not in capsys.readouterr().err
+    monkeypatch.setattr(missing, "_PAIRS", 1e4)
+    monkeypatch.setattr(missing, "_LONG", 1000)
+    lacking = np.isnan(rows)
+    patterns = len(np.unique(lacking, axis=0))
+    told = (
+        f"{lacking.any(1).sum()} of {len(rows)} rows lack cells, in {patterns} patterns: .* whole rows by 50; .* context_size"
+    )
+    with pytest.warns(ManyMissingWarning, match=told) as found:
+        DiscoDensity(verbose=True, normalize=False, context_size=50).fit(rows)
+    assert found[0].filename == __file__
+    assert "missing cells" in capsys.readouterr().err
 
 
 def test_pyod_takes_them(table):

@@ -14,7 +14,7 @@ pytest.importorskip("sklearn")
 from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector
 from disco_samplers.integrations.sklearn.missing import MissingCells
 
-from disco_samplers.draws import inside, outside, supports_of
+from disco_samplers.draws import SuggestedSupportWarning, inside, outside, supports_of
 from disco_samplers.estimators import FreeCoordinates
 from disco_samplers.reference import Gaussian
 
@@ -154,6 +154,33 @@ def test_angles_around_their_seam():
     asked[:, 1] = NAN
     error = cells.log_prob(law, asked) - VonMises(ONE * 0, ONE * 2).log_prob(rows[1000:, 0])
     assert error.square().mean().sqrt() < 0.2
+
+
+def test_angles_are_filled_in_on_the_turn_of_the_table():
+    """From 0 to 360 degrees, with the sparsest place elsewhere, so that all angles fit into the table's turn."""
+    rng = np.random.default_rng(3)
+    rows = np.column_stack([np.degrees(rng.vonmises(1.0, 1, 120)) % 360, rng.normal(size=120)])
+    density = DiscoDensity(normalize=False, support={0: "circular:360"}).fit(holed(torch.from_numpy(rows), 0.3).numpy())
+    asked = np.array([[NAN, 0.0], [0.0, NAN], [360.0, NAN]])
+    found = density.score_samples(asked)
+    assert np.isfinite(found).all()
+    assert found[1] == pytest.approx(found[2], abs=1e-6)
+
+
+def test_a_detector_knows_the_names_of_columns_with_supports():
+    """As numbers do, with and without missing cells; "auto" tells them."""
+    pandas = pytest.importorskip("pandas")
+    rows = COPULA.sample(100, seed=5).numpy()
+    frame = pandas.DataFrame(holed(torch.from_numpy(rows), 0.2).numpy(), columns=["tau", "p"][: rows.shape[1]])
+    options = {"folds": 2, "robust": False}
+    named = DiscoOutlierDetector(support={"tau": "positive", "p": "unit"}, **options).fit(frame)
+    numbered = DiscoOutlierDetector(support={0: "positive", 1: "unit"}, **options).fit(frame.to_numpy())
+    np.testing.assert_array_equal(named.training_scores_, numbered.training_scores_)
+    with pytest.raises(ValueError, match=r"outside the support .* of column tau"):
+        DiscoOutlierDetector(support={"tau": (1e9, None)}, **options).fit(frame)
+    with pytest.warns(SuggestedSupportWarning, match="'tau': 'positive'") as told:
+        DiscoOutlierDetector(support="auto", **options).fit(pandas.DataFrame(rows, columns=["tau", "p"]))
+    assert told[0].filename == __file__
 
 
 @pytest.mark.parametrize("kind", ["simplex", "subsimplex", "ordered"])

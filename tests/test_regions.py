@@ -146,8 +146,6 @@ def test_no_ascent_jumps_over_a_valley(disco):
     x = torch.cat([where + width * torch.randn(n, 1, generator=rng) for where, width, n in parts])
     found = sorted((float(mode.location), mode.mass) for mode in disco.condition(x).modes())
     assert [mass for _, mass in found] == pytest.approx([0.375, 0.25, 0.375], abs=0.01)
-    with pytest.raises(ValueError, match="not told of angles"):
-        disco.condition(x, support=["circular:40"]).modes()
 
 
 def test_a_normal_law_has_one_mode():
@@ -160,6 +158,34 @@ def test_a_normal_law_has_one_mode():
 def test_a_mode_at_the_edge():
     (mode,) = find_modes(known(HalfNormal(), support="positive"))
     assert 0 <= float(mode.location) < 1e-2
+
+
+def test_modes_lie_inside_the_support(disco):
+    """Where a density diverges at both of its ends, rounding does not lead the ascents out."""
+    x = torch.from_numpy(stats.beta(0.5, 0.5).rvs((500, 1), random_state=0))
+    modes = disco.condition(x, support=["unit"]).modes()
+    assert sorted(round(float(mode.location)) for mode in modes) == [0, 1]
+    assert all(0 <= float(mode.location) <= 1 for mode in modes)
+
+
+def test_modes_of_angles(disco):
+    """One of them at the seam, where a turn of 360 degrees ends; between -5 and 5 degrees by four standard errors."""
+    laws = [(stats.vonmises(20), 600), (stats.vonmises(20, loc=2.5), 300)]
+    angle = np.concatenate([law.rvs(n, random_state=0) for law, n in laws])
+    modes = disco.condition(np.degrees(angle)[:, None] % 360, support=["circular:360"]).modes()
+    (seam, other), masses = (float(mode.location[0]) for mode in modes), [mode.mass for mode in modes]
+    assert min(seam, 360 - seam) < 5
+    assert abs(other - np.degrees(2.5)) < 5
+    assert masses == pytest.approx([2 / 3, 1 / 3], abs=0.04)
+
+
+def test_angles_that_go_together_have_one_mode(disco):
+    """About (0, 3), near the seam of the first: ascents from both sides of it end at the same place."""
+    a = stats.vonmises(6).rvs(800, random_state=1)
+    b = a + stats.vonmises(6, loc=3).rvs(800, random_state=2)
+    (mode,) = disco.condition(np.stack([a, b], 1) % (2 * np.pi), support=["circular"] * 2).modes()
+    away = (np.asarray(mode.location) - [0, 3] + np.pi) % (2 * np.pi) - np.pi
+    assert np.abs(away).max() < 0.25
 
 
 def test_modes_too_shallow_to_be_told_from_noise_are_one():

@@ -29,9 +29,15 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--truth", nargs="+", default=[], action="extend", metavar="COLUMN=VALUE", help="values to mark with dashed lines"
     )
-    command.add_argument("--labels", nargs="+", metavar="LABEL", help="of the posteriors (default: the files' names)")
     command.add_argument(
-        "--names", nargs="+", metavar="NAME", help="of the columns on the axes, as '$\\mu$' (default: their own)"
+        "--labels", nargs="+", action="extend", metavar="LABEL", help="of the posteriors (default: the files' names)"
+    )
+    command.add_argument(
+        "--names",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="of the columns on the axes, as '$\\mu$' (default: their own)",
     )
     command.add_argument("--title", metavar="TITLE", help="of the picture (default: what is drawn)")
     command.add_argument(

@@ -157,11 +157,13 @@ def _crossed(name: str, count: int, draws: int, look: str) -> str:
 def _independent(options: argparse.Namespace, output: Any, table: Any) -> int:
     """Draws of the other columns where some have given values, or of a simplex: independent ones, without chains."""
     import numpy as np
+    import torch
 
     from disco_samplers import files
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import rows_of, told
     from disco_samplers.commands.shared.tables import given_values
+    from disco_samplers.draws import around
     from disco_samplers.samplers import summarise
 
     given = given_values(options, table)
@@ -179,7 +181,7 @@ def _independent(options: argparse.Namespace, output: Any, table: Any) -> int:
     names = [name for name in table.names if name not in given]
     output.write(options.out, lambda path: files.write_table(path, dict(zip(names, new.T, strict=True))))
     output.write(options.plot, lambda path: law.plot(path=path))
-    summary = summarise(new[None], names, independent=True)
+    summary = summarise(around(torch.from_numpy(new), law.support).numpy()[None], names, independent=True)
     columns = [*summary.columns]
     width = max(8, *(len(name) for name in names))
     lines = [f"{'':<{width}}" + "".join(f"{column:>11}" for column in columns)]

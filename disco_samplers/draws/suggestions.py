@@ -63,11 +63,11 @@ def suggest_supports(draws: Draws) -> dict[Any, str]:
     return {name: look for name, look in looks.items() if look} | groups
 
 
-def warn_of_supports(draws: Draws) -> None:
+def warn_of_supports(draws: Draws, *, stacklevel: int = 4) -> None:
     """Warns of the supports that columns look as if they had, in the words to write for them."""
     if looks := suggest_supports(draws):
         told = f"columns look as if they ended, and are read as if they did not: if so, write support={looks}"
-        warnings.warn(told, SuggestedSupportWarning, stacklevel=4)
+        warnings.warn(told, SuggestedSupportWarning, stacklevel=stacklevel)
 
 
 def suggest_after(draws: Draws, new: Tensor) -> dict[str, tuple[int, str]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from disco_samplers.draws import Circle, evenly
-from disco_samplers.estimators import check_single
+from disco_samplers.draws import Circle, Support, evenly, rounded_inside
+from disco_samplers.estimators import check_single, sparsest
 
 _STARTS = 200
 _STEPS = 300
@@ -62,13 +64,12 @@ def find_modes(estimate: Any, *, numpy: bool = False) -> list[Mode]:
         *The estimation of the gradient of a density function*, 1975, for modes by ascent from the rows.
     """
     check_single(estimate.samples, "modes")
-    if any(isinstance(one, Circle) for one in estimate.support or []):
-        raise ValueError("modes are not told of angles: an ascent may leave the turn; see highest_density and the picture")
-    rows = evenly(estimate.samples.double(), estimate.counts)
+    supports = estimate.support or [Support()] * estimate.dim
+    rows = _unrolled(evenly(estimate.samples.double(), estimate.counts), supports)
     starts = rows[torch.linspace(0, len(rows) - 1, min(_STARTS, len(rows)), device=rows.device).round().long()]
     root = _root(rows)
-    ends = _climb(estimate, starts, root)
-    found = _merged(estimate, ends, torch.linalg.solve(root, ends.T).T)
+    ends = rounded_inside(_climb(estimate, starts, root), torch.float64, supports)
+    found = _merged(estimate, ends, _Ways(ends, root, supports))
     if len(found) > 1 and estimate.dim > _SURE:
         warnings.warn(
             f"{len(found)} modes in {estimate.dim} columns: in more than {_SURE} most may be bumps around a few "
@@ -76,14 +77,39 @@ def find_modes(estimate: Any, *, numpy: bool = False) -> list[Mode]:
             ManyModesWarning,
             stacklevel=3,
         )
-    locations = [location.to(estimate.samples.dtype) for location, _, _ in found]
+    locations = [rounded_inside(location[None], estimate.samples.dtype, supports)[0] for location, _, _ in found]
     places = [location.cpu().numpy() if numpy else location for location in locations]
     modes = [Mode(place, log_prob, mass) for place, (_, log_prob, mass) in zip(places, found, strict=True)]
     return sorted(modes, key=lambda mode: -mode.mass)
 
 
-def _merged(estimate: Any, ends: Tensor, white: Tensor) -> list[tuple[Tensor, float, float]]:
-    """Place, log-density and mass of the modes that ends (s, d), with whitened coordinates (s, d), are of; the highest first.
+class _Ways:
+    """The straight ways between ends (s, d), of angles the shorter ones; lengths are those of whitened coordinates."""
+
+    def __init__(self, ends: Tensor, root: Tensor, supports: Sequence[Support]) -> None:
+        self._ends, self._root = ends, root
+        self._circles = {i: one.period for i, one in enumerate(supports) if isinstance(one, Circle)}
+
+    def between(self, end: int, others: Any) -> tuple[Tensor, Tensor]:
+        """The ways (k, d) from an end to others, and their lengths (k,)."""
+        ways = self._ends[others] - self._ends[end]
+        for i, period in self._circles.items():
+            ways[:, i] = torch.remainder(ways[:, i] + period / 2, period) - period / 2
+        return ways, torch.linalg.solve(self._root, ways.T).norm(dim=0)
+
+
+def _unrolled(rows: Tensor, supports: Sequence[Support]) -> Tensor:
+    """Rows (n, d) with angles on the turns that begin where they are sparsest."""
+    columns = list(rows.unbind(1))
+    for i, one in enumerate(supports):
+        if isinstance(one, Circle):
+            cut = sparsest(columns[i] * (2 * math.pi / one.period), None) * one.period / (2 * math.pi)
+            columns[i] = cut + torch.remainder(columns[i] - cut, one.period)
+    return torch.stack(columns, 1)
+
+
+def _merged(estimate: Any, ends: Tensor, ways: _Ways) -> list[tuple[Tensor, float, float]]:
+    """Place, log-density and mass of the modes that ends (s, d) are of; the highest first.
 
     An end is that of a higher mode if it is close to it, or if the density hardly dips on the straight way there.
     """
@@ -94,26 +120,26 @@ def _merged(estimate: Any, ends: Tensor, white: Tensor) -> list[tuple[Tensor, fl
     for end in log_prob.argsort(descending=True).tolist():
         if not left[end]:
             continue
-        near = left & ((white - white[end]).norm(dim=1) < _APART * ends.shape[1] ** 0.5)
+        near = left & (ways.between(end, slice(None))[1] < _APART * ends.shape[1] ** 0.5)
         left &= ~near
-        top = _reached(estimate, ends, white, float(log_prob[end]), end, tops)
+        top = _reached(estimate, ends, ways, float(log_prob[end]), end, tops)
         if top == end:
             tops.append(end)
         mass[top] = mass.get(top, 0) + int(near.sum())
     return [(ends[top], float(log_prob[top]), mass[top] / len(ends)) for top in tops]
 
 
-def _reached(estimate: Any, ends: Tensor, white: Tensor, height: float, end: int, tops: list[int]) -> int:
+def _reached(estimate: Any, ends: Tensor, ways: _Ways, height: float, end: int, tops: list[int]) -> int:
     """The nearest of the tops to which there is a straight way from an end without a dip, or else the end itself."""
     if not tops:
         return end
-    nearest = (white[tops] - white[end]).norm(dim=1).argsort()[:_NEIGHBOURS]
-    some = torch.tensor(tops, device=ends.device)[nearest]
-    way = torch.linspace(0, 1, _BETWEEN + 2, dtype=ends.dtype, device=ends.device)[1:-1, None, None]
-    points = ends[end] + way * (ends[some] - ends[end])
+    there, lengths = ways.between(end, tops)
+    nearest = lengths.argsort()[:_NEIGHBOURS]
+    part = torch.linspace(0, 1, _BETWEEN + 2, dtype=ends.dtype, device=ends.device)[1:-1, None, None]
+    points = ends[end] + part * there[nearest]
     lowest = estimate.log_prob(points.flatten(0, 1)).view(points.shape[:2]).amin(0)
-    free = some[lowest > height - _DIP]
-    return int(free[0]) if len(free) else end
+    free = nearest[lowest > height - _DIP]
+    return tops[int(free[0])] if len(free) else end
 
 
 def _root(rows: Tensor) -> Tensor:

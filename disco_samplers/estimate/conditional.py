@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import as_points, as_tensor, check_count, default_names, like
-from disco_samplers.draws import Support, align, groups_of, in_turns, rounded_inside
+from disco_samplers.draws import Circle, Support, align, groups_of, in_turns, rounded_inside
 from disco_samplers.estimate.given import check_dense, check_inside, values_of
 from disco_samplers.estimate.laws import plot_contours, plot_curves
 from disco_samplers.estimators import (
@@ -169,15 +170,18 @@ class ConditionalEstimate:
         return self._out(kept.view(draws.shape))
 
     def mean(self) -> Any:
-        """Mean (k,) of the free columns."""
-        return self._out(self._integral.moments()[0])
+        """Mean (k,) of the free columns; of an angle its direction, in the turn in which the rows are."""
+        return self._out(in_turns(self._moments[0], self.support))
 
     def std(self) -> Any:
-        """Standard deviations (k,) of the free columns."""
-        return self._out(self._integral.moments()[1].sqrt())
+        """Standard deviations (k,) of the free columns; of an angle by the shorter ways to its direction."""
+        return self._out(self._moments[1].sqrt())
 
     def quantile(self, levels: Any) -> Any:
         """Quantiles of the free column at levels (q,), as (q,); a number at a number.
+
+        Those of an angle are counted from half a turn below its :meth:`mean`, and go beyond the turn where they have to, as
+        350 and 370 do.
 
         Raises:
             TypeError: if levels is not numeric.
@@ -228,6 +232,11 @@ class ConditionalEstimate:
             found = mixture.weighted(_PROPOSALS, generator)
             return found._replace(draws=self._inner.outward(found.draws))
 
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        periods = [one.period if isinstance(one, Circle) else math.inf for one in self.support]
+        return self._integral.moments(periods)
+
     def _along(self, score: Tensor) -> Tensor:
         """A score (b, m, k) as the gradient along what is left of simplices, on which sums are given: its own is zero there."""
         columns = list(score.unbind(-1))
@@ -239,8 +248,13 @@ class ConditionalEstimate:
 
     def _quantile(self, integral: Quadrature, levels: Tensor, column: int = 0) -> Tensor:
         """Quantiles (b, q) of a free column by the one free coordinate, with which it rises."""
-        found = integral.quantile(levels)[..., None]
-        return self._inner.outward(found)[..., column]
+        circle = self.support[column]
+        if not isinstance(circle, Circle):
+            return self._inner.outward(integral.quantile(levels)[..., None])[..., column]
+        first = in_turns(self._moments[0], self.support)[:, column] - circle.period / 2
+        below = integral.below(circle.wrapped(first), levels.new_ones(1))
+        found = integral.quantile(torch.remainder(below + levels, 1.0))
+        return first[:, None] + torch.remainder(found - first[:, None], circle.period)
 
     def _curves(self, laws: Any, column: int, path: str | None) -> Any:
         """Draws the density of a free column."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,8 +62,8 @@ def corner(
         progress: whether to show a progress bar.
 
     Raises:
-        TypeError: if ``width`` is not a number, ``truth`` is no mapping, or a column in it is neither a name
-            nor a number.
+        TypeError: if ``estimates`` is not a list of estimates, ``width`` is not a number, ``truth`` is no mapping, or a column
+            in it is neither a name nor a number.
         ValueError: if ``width`` is not positive, there is no estimate, one is of a batch, they are of different columns or of
             more than 8; if ``truth`` names no such column or is not finite, ``labels`` or ``names`` are not as many as what
             they name, or the extension is not that of a picture; or as ``marginal`` does.
@@ -110,10 +110,14 @@ def _title(estimates: Sequence[Any], d: int) -> str:
 
 def _checked(estimates: Sequence[Any]) -> tuple[list[Any], list[list[str]]]:
     """The estimates, and the names of each one's columns, which are the same names."""
+    if not isinstance(estimates, Iterable) or hasattr(estimates, "marginal"):
+        raise TypeError(f"estimates must be a list of estimates, as [estimate] is, got {type(estimates).__name__}")
     estimates = list(estimates)
     if not estimates:
         raise ValueError("estimates is empty: give at least one")
-    for one in estimates:
+    for i, one in enumerate(estimates):
+        if not hasattr(one, "marginal"):
+            raise TypeError(f"estimates[{i}] must be an estimate, as condition(draws) gives it, got {type(one).__name__}")
         check_single(one.samples, "corner")
     columns = [list(one.names or default_names(one.dim)) for one in estimates]
     for i, own in enumerate(columns):

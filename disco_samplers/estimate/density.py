@@ -416,7 +416,7 @@ class DensityEstimate:
         :meth:`marginal`.
 
         Raises:
-            ValueError: if the estimate is of a batch of data sets, or of angles.
+            ValueError: if the estimate is of a batch of data sets.
 
         Example:
             >>> from disco_samplers import DiScoFormer

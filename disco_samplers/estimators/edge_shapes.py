@@ -22,6 +22,9 @@ _LEAST = 1e-30
 _PRICE, _KNOWN = 2.0, 4.5
 """Nats by which a term must be likelier; and where a power is known beforehand."""
 
+_ROWS = 8.0
+"""Independent rows that every term takes: of fewer, shapes are told that no further row would confirm."""
+
 _WAVES, _UNFIT = 4, 7.8
 """Squared normal numbers, and their sum: by chance one in ten is above."""
 
@@ -52,10 +55,10 @@ def slopes(p: Tensor, width: Tensor) -> Tensor:
 def fit_shape(p: Tensor, worth: Tensor, *, width: float = math.inf, power: float = 0.0, ends: int = 1) -> Shape:
     r"""The shape :math:`\log g(p) = c^\top t(p)` of a density at distances p in (0, 1), and whether it fits them.
 
-    Some sets of terms are averaged by how likely they are, less two nats for each term: what can hardly be told apart would
-    else be chosen by chance, and is far apart at the edge. The density vanishes or diverges only where that is likelier by half
-    the logarithm of what the rows are worth. A shape fits if the first four Legendre polynomials of its distribution function
-    have a mean of zero, but for noise.
+    Some sets of terms are averaged by how likely they are, less two nats for each term, of which there is at most one for every
+    eight rows: what can hardly be told apart would else be chosen by chance, and is far apart at the edge. The density vanishes
+    or diverges only where that is likelier by half the logarithm of what the rows are worth. A shape fits if the first four
+    Legendre polynomials of its distribution function have a mean of zero, but for noise.
 
     Arguments:
         p: distances (m,).
@@ -86,7 +89,7 @@ def fit_shape(p: Tensor, worth: Tensor, *, width: float = math.inf, power: float
     volume = near + place.log()
     volume = torch.cat([volume.flip(0), volume]) + power * log_p
     scale = torch.tensor([1.0, 0.3, 4.5, 0.3, 1.0], dtype=torch.float64, device=p.device)
-    models = [model for model in _MODELS if math.isfinite(width) or 4 not in model]
+    models = [model for model in _MODELS if len(model) * _ROWS <= n and (math.isfinite(width) or 4 not in model)] or [()]
     level = sum(0 not in model for model in models)
     chosen = torch.zeros(len(models), TERMS, dtype=torch.float64, device=p.device)
     for i, model in enumerate(models):
@@ -97,12 +100,13 @@ def fit_shape(p: Tensor, worth: Tensor, *, width: float = math.inf, power: float
     features = features / scale
     seen = mean(terms(p.clamp_min(float(log_p[0].exp())), end) / scale, worth)
     start = torch.zeros_like(chosen)
-    start[models.index((0, 2))] = _lognormal(p, worth, power) * scale
+    if (0, 2) in models:
+        start[models.index((0, 2))] = _lognormal(p, worth, power) * scale
     c = _likeliest(start, features, volume, seen, chosen, power)
     gain = n * (_likelihood(c, features, volume, seen) + volume.logsumexp(0))
     wrong = _boundless(c, power) | ~gain.isfinite()
     value = torch.where(wrong, -math.inf, gain) - (_KNOWN if power else _PRICE) * chosen.sum(1)
-    lead = float(value[level:].amax() - value[:level].amax())
+    lead = float(value[level:].amax() - value[:level].amax()) if len(models) > level else -math.inf
     # A slope that is not seen clearly looks a little like a power: one must be likelier for what it is.
     singular = lead + (_KNOWN if power else _PRICE) > 0.5 * math.log(max(n, 1.0)) + math.log(ends)
     kept = slice(level, None) if singular else slice(None, level)

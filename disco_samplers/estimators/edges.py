@@ -34,8 +34,9 @@ class Edges(NamedTuple):
 
     With p the distance from the edge, from the point e on it goes as :math:`f(p) = f(e)\, g(p) / g(e)`, in all places along the
     edge alike. The shape is level, exponential, a power, or a product of these, :func:`.edge_shapes.fit_shape`, by the
-    likelihood of all rows, or, of fewer than 1000, of the nearest quarter at least; of half as many, and again, until it fits
-    them, their distances do not depend on other columns, and the nearer half agrees that there is a power, if there is one.
+    likelihood of all rows, or, of fewer than 1000, of the nearest quarter or 24 at least; of half as many, and again, until it
+    fits them, their distances do not depend on other columns, and the nearer half agrees that there is a power, if there is
+    one.
 
     Arguments:
         low, high: of each column, (d,), infinite where there is no bound.
@@ -195,7 +196,8 @@ def _nearby(
         ends: of all columns together.
     """
     n = float(worth.sum())
-    share = min(1.0, max(_SHARE, n / _ALL))
+    zone = max(_SHARE, min(1.0, n / _ALL))
+    share = min(1.0, max(zone, _FEWEST / n))
 
     def before(shares: float) -> float:
         whole = shares >= 1 and math.isfinite(width)
@@ -221,9 +223,9 @@ def _nearby(
         if fits or share * n < _FEWEST:
             break
         share /= 2
-    if others.shape[1]:  # along an edge densities may differ in more than correlations tell
-        share = min(share, _SHARE)
-    fifth = before(5 / n)
+    # Along an edge densities may differ in more than correlations tell.
+    share = min(share, _SHARE if others.shape[1] else zone)
+    fifth = before(min(5 / n, _SHARE))
     start = max(before((_LOG if log else _POWER) * share), fifth) if log or singular else before(_SMOOTH * share)
     shape = shape + known
     diverges = bool(shape[0] < 0) and not bool(shape[2] > 0)

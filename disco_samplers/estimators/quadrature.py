@@ -17,13 +17,14 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from disco_samplers.estimators.judge import mean
+from disco_samplers.estimators.moments import moments
 from disco_samplers.estimators.slices import Slices
 from disco_samplers.estimators.transforms import SupportTransform
 
@@ -161,25 +162,23 @@ class Quadrature:
         shares = torch.cat(found)[self._order]
         return 1 - shares if self._falls() else shares
 
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Means and variances of the data's free columns, both (b, k)."""
+    def moments(self, periods: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
+        """Means and variances of the data's free columns, both (b, k); ``periods`` as of :func:`.moments.moments`."""
         found = []
         for grid in self._grids:
             log_density = grid.log_density
             y, _ = self.places.at(self._u(log_density.shape[1]), grid.rows)
             y = self.slices.outward(y, grid.rows)
-            share = torch.softmax(log_density.flatten(1), 1)[..., None]
-            center = (share * y).sum(1)
-            found.append((center, (share * (y - center[:, None]).square()).sum(1)))
+            found.append(moments(y, torch.softmax(log_density.flatten(1), 1), periods))
         means, variances = (torch.cat(parts) for parts in zip(*found, strict=True))
         return means[self._order], variances[self._order]
 
     def quantile(self, levels: Tensor) -> Tensor:
-        """Quantiles (b, q) of the one free coordinate at levels (q,)."""
+        """Quantiles (b, q) of the one free coordinate at levels (q,), or (b, q)."""
         found = []
-        levels = 1 - levels if self._falls() else levels
+        levels = (1 - levels if self._falls() else levels).expand(len(self._order), -1)
         for rows, density, step in self._fine():
-            u = _inverse(density, step, levels.to(density).expand(len(density), -1))
+            u = _inverse(density, step, levels[rows].to(density))
             found.append(self.places.at(u[..., None], rows)[0][..., 0])
         return torch.cat(found)[self._order]
 

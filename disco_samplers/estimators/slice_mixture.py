@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from disco_samplers.estimators.moments import moments
 from disco_samplers.estimators.proposal import FREEDOM, NeighbourMixture
 from disco_samplers.estimators.slices import Slices
 from disco_samplers.estimators.transforms import SupportTransform
@@ -42,11 +44,9 @@ class Weighted(NamedTuple):
         relative = (self.log_weights - self.log_z[:, None]).exp()
         return relative.std(1) / math.sqrt(self.log_weights.shape[1])
 
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Means and variances of the free columns, both (b, k)."""
-        share = torch.softmax(self.log_weights, 1)[..., None]
-        center = (share * self.draws).sum(1)
-        return center, (share * (self.draws - center[:, None]).square()).sum(1)
+    def moments(self, periods: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
+        """Means and variances of the free columns, both (b, k); ``periods`` as of :func:`.moments.moments`."""
+        return moments(self.draws, torch.softmax(self.log_weights, 1), periods)
 
 
 class SliceMixture:

@@ -10,13 +10,14 @@ optional("sklearn", "sklearn")
 
 from .density import DiscoDensity  # noqa: E402
 from .far import FarFeaturesWarning  # noqa: E402
+from .missing import ManyMissingWarning  # noqa: E402
 from .outlier import DiscoOutlierDetector  # noqa: E402
 from .regressor import DiscoRegressor  # noqa: E402
 
 if TYPE_CHECKING:
     from .pyod import DiscoOD as DiscoOD
 
-__all__ = ["DiscoDensity", "DiscoOutlierDetector", "DiscoRegressor", "FarFeaturesWarning"]
+__all__ = ["DiscoDensity", "DiscoOutlierDetector", "DiscoRegressor", "FarFeaturesWarning", "ManyMissingWarning"]
 
 
 def __getattr__(name: str) -> Any:

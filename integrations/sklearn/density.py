@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.distributions.transforms import ComposeTransform, Transform
 
 from disco_samplers import DiScoFormer
-from disco_samplers.arrays import check_double, default_names
-from disco_samplers.draws import Draws, Support, inside, mirrored, rounded_inside, supports_of, warn_of_supports
+from disco_samplers.arrays import check_double
+from disco_samplers.draws import Draws, Support, mirrored, rounded_inside
 from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import DEFAULTS, MAX_DIM, AtomTransform, JohnsonTransform, crossfit, quantile
 
 from .missing import MissingCells
 from .standing import standing_out
-from .table import check_filled, checked, dequantized, resolutions, unsummarised, weighed
+from .table import check_filled, checked, dequantized, ends_of, resolutions, unsummarised, weighed
 from .units import log_units
 
 _LONG = 4096
@@ -88,7 +88,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=0
         Of dequantisation, subsets, folds and the normaliser.
     verbose : bool, default=False
-        Whether to show a progress bar where a table of more than a few thousand rows is scored by its folds.
+        Whether to show a progress bar where a table of more than a few thousand rows is scored by its folds, a row that lacks
+        cells counting 32 times, and where so many cells are filled in.
 
     Attributes
     ----------
@@ -188,14 +189,8 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         self.resolution_ = resolutions(X)
         self._seed = int(rng.randint(2**31))
         rows = dequantized(X, self.resolution_, rng)
-        self._supports = None
-        names = [str(name) for name in getattr(self, "feature_names_in_", default_names(X.shape[1]))]
-        whole = ~np.isnan(X).any(1)
-        if isinstance(self.support, str) and whole.sum() > 1:
-            warn_of_supports(Draws(X[whole], names=names))
-        elif self.support is not None and not isinstance(self.support, str):
-            self._supports = supports_of(self.support, names, torch.from_numpy(X))
-            inside(torch.from_numpy(X), self._supports, names)
+        self._supports = ends_of(self, X)
+        if self._supports is not None:
             rows = mirrored(torch.from_numpy(rows), self._supports).numpy()
         self._rows, self._unseen = (torch.from_numpy(rows).to(self.device) for rows in (X, table[self._own < 0]))
         context = torch.from_numpy(rows).to(self.device)
@@ -205,7 +200,10 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
         generator = self._generator()
         self._atoms = self._found_atoms(self._rows)
         self._cells = MissingCells(context, self.counts_, generator, self._atoms, self._supports)
-        self._context = self._cells.filled(lambda rows: self._condition(self._quick, rows, *counts), generator)
+        self._cells.warn(self.context_size)
+        self._context = self._cells.filled(
+            lambda rows: self._condition(self._quick, rows, *counts), generator, progress=self.verbose
+        )
         self._judged: dict[Any, Tensor] = {}
         self._keep = torch.ones(len(X), dtype=torch.bool, device=self._rows.device)
         if self.trim:
@@ -419,7 +417,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             keep=self._keep,
             queries=queries,
             counts=self.counts_,
-            progress=self.verbose and len(self._rows) > _LONG,
+            progress=self.verbose and len(self._rows) + 31 * int(self._rows.isnan().any(1).sum()) > _LONG,
         )
 
     def _log_prob(self, estimate: Any, rows: Tensor, *, whole: bool, scaled: bool) -> Tensor:

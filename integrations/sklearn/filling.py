@@ -123,7 +123,8 @@ class Supported:
     """
 
     def __init__(self, supports: Sequence[Support], given: Collection[int], rows: Tensor, worth: Tensor | None) -> None:
-        self._turns = {i: _cut(one, rows[:, i], worth) for i, one in enumerate(supports) if isinstance(one, Circle)}
+        self._circles = {i: one for i, one in enumerate(supports) if isinstance(one, Circle)}
+        self._turns = {i: _cut(one, rows[:, i], worth) for i, one in self._circles.items()}
         lines = [self._turns.get(i, one) for i, one in enumerate(supports)]
         self._free = FreeCoordinates(lines, given)
         y = self._free(self._turned(rows))
@@ -148,8 +149,8 @@ class Supported:
         known = self._free(self._turned(rows))[:, None]
         columns = zip(torch.where(known.isnan(), self._lines.inv(z), known).unbind(-1), self._least, strict=True)
         x = self._free.inverse(torch.stack([column.clamp(low, high) for column, (low, high) in columns], -1))
-        for i, turn in self._turns.items():
-            x[..., i] = turn.wrapped(x[..., i])
+        for i, circle in self._circles.items():
+            x[..., i] = circle.wrapped(x[..., i])
         return torch.where(rows.isnan()[:, None], x, rows[:, None])
 
     def log_slopes(self, rows: Tensor) -> Tensor:

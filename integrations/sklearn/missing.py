@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 from torch.special import ndtri
+from tqdm import tqdm
 
 from disco_samplers.draws import Support, groups_of
 from disco_samplers.estimators import AtomTransform
@@ -23,8 +25,16 @@ _DRAWS, _MANY = 32, 256
 _PART = 1024
 """Rows that are filled in at a time."""
 
+_LONG, _PAIRS = 4096, 4e9
+"""Rows filled in from which on there is a progress bar, and pairs of a filled row and one it is judged by that take about ten
+minutes of one core."""
+
 _LEAST = -1e30
 """Instead of minus infinity, whose product with a weight of zero is no number."""
+
+
+class ManyMissingWarning(UserWarning):
+    """So many rows lack cells that to draw these takes long."""
 
 
 class MissingCells:
@@ -100,7 +110,20 @@ class MissingCells:
         normal: Tensor = ndtri(sobol.clamp(1e-6, 1 - 1e-6)).to(self._rows)
         return normal
 
-    def filled(self, condition: Callable[[Tensor], Any], generator: torch.Generator) -> Tensor:
+    def warn(self, context_size: int) -> None:
+        """Warns if :meth:`filled`, by an estimate of so many rows at most, takes long."""
+        lacking = self._rows.isnan()
+        count, by = int(lacking.any(1).sum()), min(len(self._rows), context_size)
+        if _DRAWS * count * by > _PAIRS:
+            warnings.warn(
+                f"{count:,} of {len(self._rows):,} rows lack cells, in {len(torch.unique(lacking, dim=0)):,} patterns: to fill "
+                f"them in takes as long as to score {_DRAWS * count:,} whole rows by {by:,}; fit fewer rows, or give a smaller "
+                "context_size",
+                ManyMissingWarning,
+                stacklevel=4,
+            )
+
+    def filled(self, condition: Callable[[Tensor], Any], generator: torch.Generator, *, progress: bool = False) -> Tensor:
         """The rows (n, d) with every missing cell drawn given the row's others.
 
         First by q; the estimate of these rows then says which of some draws are likely, and by that one is taken.
@@ -108,6 +131,7 @@ class MissingCells:
         Arguments:
             condition: makes an estimate of rows (n, d).
             generator: source of randomness, on the CPU.
+            progress: whether to show a bar, if there are many.
         """
         rows = self._rows
         lacking = rows.isnan().any(1).nonzero()[:, 0]
@@ -120,7 +144,8 @@ class MissingCells:
         full = rows.clone()
         full[lacking] = self._drawn(rows[lacking], noise(len(lacking), 1))[0][:, 0]
         estimate, again = condition(full), full.clone()
-        for part in lacking.split(_PART):
+        quiet = not progress or _DRAWS * len(lacking) < _LONG
+        for part in tqdm(lacking.split(_PART), desc="missing cells", disable=quiet):
             x, log_q = self._drawn(rows[part], noise(len(part), _DRAWS))
             log_weights = _of_each(estimate.log_prob, x) - log_q
             taken = torch.multinomial(log_weights.softmax(1).cpu(), 1, generator=generator)[:, 0].to(rows.device)

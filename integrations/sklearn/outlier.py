@@ -17,7 +17,7 @@ from disco_samplers.estimate import MAX_KEYS
 from disco_samplers.estimators import quantile
 
 from .density import DiscoDensity
-from .table import check_filled, checked, distinct, unsummarised
+from .table import check_filled, checked, distinct, ends_of, unsummarised
 
 _DRAWN = 20
 """Most rows of a picture of explanations."""
@@ -163,7 +163,7 @@ class DiscoOutlierDetector(OutlierMixin, BaseEstimator):
             context_size=self.context_size,
             keys=self.keys,
             device=self.device,
-            support=self.support,
+            support=ends_of(self, X),
             random_state=self.random_state,
             verbose=self.verbose,
         ).fit(X, sample_weight=sample_weight)

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from disco_samplers.arrays import check_unmasked
+from disco_samplers.arrays import check_unmasked, default_names
+from disco_samplers.draws import Draws, Support, inside, supports_of, warn_of_supports
 from disco_samplers.summaries import TableSummary
 
 
@@ -49,6 +51,26 @@ def check_filled(estimator: Any, X: np.ndarray) -> None:
     if (empty := np.isnan(X).all(0)).any():
         names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1]))
         raise ValueError(f"X has no value in column(s) {', '.join(str(name) for name in names[empty])}: drop them")
+
+
+def ends_of(estimator: Any, X: np.ndarray) -> list[Support] | None:
+    """The supports of an estimator's columns (n, d), by its parameter ``support``; "auto" only warns of what they look like.
+
+    Raises:
+        ValueError: if a cell lies outside, or as ``supports_of`` does.
+    """
+    given = estimator.support
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", default_names(X.shape[1]))]
+    if isinstance(given, str):
+        whole = ~np.isnan(X).any(1)
+        if whole.sum() > 1:
+            warn_of_supports(Draws(X[whole], names=names), stacklevel=5)
+        return None
+    if given is None:
+        return None
+    found = supports_of(given, names, torch.from_numpy(X))
+    inside(torch.from_numpy(X), found, names)
+    return found
 
 
 def checked_targets(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

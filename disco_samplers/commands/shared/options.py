@@ -37,6 +37,7 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
     options: dict[str, dict[str, Any]] = {
         "support": {
             "nargs": "+",
+            "action": "extend",
             "default": [],
             "metavar": "COLUMN=WHERE",
             "help": "where columns end: tau=positive p=unit x=0,10 y=0, z=,5 angle=circular:360 a,b,c=simplex t=ordered "
@@ -44,8 +45,8 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
         },
         "given": {
             "nargs": "+",
-            "default": [],
             "action": "extend",
+            "default": [],
             "metavar": "COLUMN=VALUE",
             "help": "values of some columns: of the law of the others given these",
         },
@@ -68,10 +69,18 @@ def add_options(command: argparse.ArgumentParser, *names: str) -> None:
 def add_reading(command: argparse.ArgumentParser, *, chains: bool = True, thinning: bool = True) -> None:
     """Declares what says how tables are read, of ``chains`` or not; ``thinning`` where it is not the steps of a sampler."""
     command.add_argument(
-        "--columns", nargs="+", metavar="COLUMN", help="the variables to take, by name; theta stands for all theta[...]"
+        "--columns",
+        nargs="+",
+        action="extend",
+        metavar="COLUMN",
+        help="the variables to take, by name; theta stands for all theta[...]",
     )
-    command.add_argument("--exclude", nargs="+", default=[], metavar="COLUMN", help="columns to leave out, also those of text")
-    command.add_argument("--index", nargs="+", default=[], metavar="COLUMN", help="columns that only name the rows")
+    command.add_argument(
+        "--exclude", nargs="+", default=[], action="extend", metavar="COLUMN", help="columns to leave out, also those of text"
+    )
+    command.add_argument(
+        "--index", nargs="+", default=[], action="extend", metavar="COLUMN", help="columns that only name the rows"
+    )
     command.add_argument(
         "--row-weights", metavar="COLUMN", help="column of the rows' weights; of log-weights if its name begins with log"
     )

@@ -210,9 +210,9 @@ def test_batches(model, rng):
     for wrong in (x[0], x[:2], x[None]):
         with pytest.raises(ValueError, match=r"points must have shape \(4, m, d\)"):
             estimate.score(wrong)
-    for method in (estimate.sample, estimate.adapt):
+    for ask in (lambda: estimate.sample(5), estimate.adapt):
         with pytest.raises(ValueError, match="one data set"):
-            method(5)
+            ask()
 
 
 def test_wrong_masks(small, rng):

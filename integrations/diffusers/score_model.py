@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers.arrays import check_count, check_flag, device_of, placed
-from disco_samplers.draws import Draws
+from disco_samplers.draws import Draws, distinct_rows
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.types import ArrayLike
@@ -204,6 +204,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             checked_images(x, locality, share, config)
         judges = None if held_out is None else checked_judges(held_out, x, calibrate and locality is not None)
         flat = x.flatten(1)
+        if not isinstance(data, Draws) and len((distinct := distinct_rows(flat))[0]) < len(flat):
+            blocks = distinct[1].cpu()  # what is held out must not have been read in a copy
         classes = None if labels is None else checked_labels(labels, len(flat)).to(flat.device)
         if share is None and flat.shape[1] > _SMALL:
             worth = len(flat) if counts is None else round(float(counts.sum()))
@@ -221,7 +223,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             options = {name: config.get(name, 0) for name in ("context_size", "seed")}
             images = _image_shape(x.shape[1:])
             check_memory(len(flat), images, config["context_size"], flat.device)
-            near = nearest(flat, images, judges, **options) if calibrate else Near.of(images)
+            near = nearest(flat, images, judges, blocks, **options) if calibrate else Near.of(images)
         if locality is None and len(flat) < 2 * basis.rank:
             raise ValueError(
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "

@@ -383,11 +383,15 @@ def test_options_that_do_not_fit_are_named(options, message):
         DiscoScoreModel.from_data(strokes(60, 0), **options)
 
 
-def test_a_context_size_that_is_no_number_and_a_negative_level_are_named(model):
+def test_a_context_size_that_is_no_number_and_levels_that_are_none_are_named(model):
     with pytest.raises(TypeError, match="context_size must be an integer"):
         DiscoScoreModel.from_data(strokes(60, 0), locality="auto", context_size="8")
     with pytest.raises(ValueError, match="sigma must not be negative"):
         model.denoise(torch.zeros(2, *SHAPE), -0.5)
+    with pytest.raises(ValueError, match="sigma must be finite, got inf"):
+        model.denoise(torch.zeros(2, *SHAPE), torch.tensor([0.5, math.inf]))
+    with pytest.raises(ValueError, match=r"sigma must be positive, got 0\.0"):
+        model.score(torch.zeros(2, *SHAPE), 0)
 
 
 def test_labels_are_looked_at_before_images_are_read(monkeypatch):
@@ -425,6 +429,16 @@ def test_channels_at_the_wrong_place_are_warned_of():
     with pytest.warns(UserWarning, match=r"8 channels of length 8.*data\[:, None\]") as none:
         DiscoScoreModel.from_data(strokes(60, 0)[:, 0], **options)
     assert {last[0].filename, none[0].filename} == {__file__}
+
+
+def test_samples_with_their_channels_last_are_refused_and_rows_are_not():
+    images = strokes(60, 0).repeat(1, 3, 1, 1)
+    made = DiscoScoreModel.from_data(images, locality="auto", calibrate=False)
+    for call in (lambda x: made(x, 500), lambda x: made.denoise(x, 0.5), lambda x: made.score(x, 0.5)):
+        with pytest.raises(ValueError, match=r"sample must have shape \(B, 3, 8, 8\) as the data have, got \(2, 8, 8, 3\)"):
+            call(images[:2].permute(0, 2, 3, 1))
+    rows = made.denoise(images[:2].flatten(1), 0.5)
+    assert torch.equal(rows.view(2, 3, 8, 8), made.denoise(images[:2], 0.5))
 
 
 def test_pixels_beyond_a_schedulers_range_are_named(model):

@@ -16,7 +16,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.arrays import check_count, check_flag, device_of, placed
+from disco_samplers.arrays import check_count, check_flag, check_positive, device_of, placed
 from disco_samplers.draws import Draws, distinct_rows
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS
@@ -369,14 +369,25 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         return (y - clean.flatten(1)) / level
 
     def denoise(self, samples: Tensor, sigma: float | Tensor, class_labels: Tensor | None = None) -> Tensor:
-        r"""The denoised mean :math:`D(y, \sigma)` of samples y (B, *shape); sigma is one number or one a sample."""
+        r"""The denoised mean :math:`D(y, \sigma)` of samples y (B, *shape); sigma is one number or one a sample.
+
+        Raises:
+            ValueError: if samples are of another shape, or a level is negative or not finite.
+        """
         y = self.flat(samples)
         levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).reshape(-1).expand(len(y))
+        if not bool(levels.isfinite().all()):
+            raise ValueError(f"sigma must be finite, got {float(levels[~levels.isfinite()][0])}")
         noise = self.noise(y, levels, class_labels)
         return (y - levels[:, None].to(y.dtype) * noise).to(samples.dtype).reshape(samples.shape)
 
     def score(self, samples: Tensor, sigma: float, class_labels: Tensor | None = None) -> Tensor:
-        r"""The score :math:`\nabla \log f_\sigma` at samples y (B, *shape)."""
+        r"""The score :math:`\nabla \log f_\sigma` at samples y (B, *shape).
+
+        Raises:
+            ValueError: if samples are of another shape, or the level is not positive and finite.
+        """
+        check_positive("sigma", float(sigma))
         y = self.flat(samples)
         levels = torch.full((len(y),), float(sigma), dtype=torch.float64, device=y.device)
         noise = self.noise(y, levels, class_labels)
@@ -467,7 +478,13 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     def flat(self, sample: Tensor) -> Tensor:
         """Samples (B, *shape) as rows (B, D) in the precision of the data, checked."""
         size = math.prod(self.sample_shape)
-        if not isinstance(sample, Tensor) or sample.ndim < 2 or math.prod(sample.shape[1:]) != size:
+
+        def long(shape: Sequence[int]) -> list[int]:
+            return [axis for axis in shape if axis != 1]
+
+        # Vectors come as images of one pixel, images as rows; with other axes, channels last say, pixels would be mixed up.
+        known = (long(self.sample_shape), long([size]))
+        if not isinstance(sample, Tensor) or sample.ndim < 2 or long(sample.shape[1:]) not in known:
             got = tuple(sample.shape) if isinstance(sample, Tensor) else type(sample).__name__
             raise ValueError(
                 f"sample must have shape (B, {', '.join(map(str, self.sample_shape))}) as the data have, got {got}; "

@@ -183,6 +183,19 @@ def test_each_class_is_drawn_and_asked_by_its_share(monkeypatch):
     assert (asked[0] > 1).sum() == 2
 
 
+def test_all_judges_tell_how_near_new_images_come(monkeypatch):
+    """Of more than the 64 that weigh the answers, so that one in twenty is more than three of them."""
+    asked = []
+
+    def seen(nearest, new):
+        asked.append(len(new))
+        return 0.0
+
+    monkeypatch.setattr(widening, "share_copied", seen)
+    DiscoScoreModel.from_data(strokes(60, 1), held_out=strokes(200, 2, new=True), locality="auto", context_size=64)
+    assert set(asked) == {200}
+
+
 def test_copies_judge_nothing_that_has_read_them():
     copies = torch.tensor([5, 7, 5, 9, 7, 5, 11, 12, 13, 14])
     held, kept = held_out_images(10, 1, 0, copies)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from disco_samplers.estimators import shuffled
 from disco_samplers.reference import OptimalDenoiser
 
-from .data_checks import JUDGES, scale_of
+from .data_checks import JUDGES, scale_of, spaced
 from .local_data import LocalData, Near
 from .repeats import warn_of_repeats
 from .stack import stacked
@@ -115,7 +115,7 @@ def held_out_images(count: int, parts: int, seed: int, copies: Tensor | None = N
     place = torch.randperm(distinct, generator=torch.Generator().manual_seed(seed), device="cpu").argsort()[own]
     order = place.argsort(stable=True)
     judges = order[place[order] < held]
-    return judges[:: -(-len(judges) // most)], order[place[order] >= held]
+    return spaced(judges, most), order[place[order] >= held]
 
 
 def nearest(
@@ -140,7 +140,7 @@ def nearest(
         held, kept = held_out_images(len(data), _TRIALS, seed, copies)
         data, judges = data[kept], data[held]
     else:
-        judges = held_out[::_TRIALS]
+        judges = spaced(held_out, JUDGES // _TRIALS)
     warn_of_repeats(judges.unflatten(1, shape), data.unflatten(1, shape))
     losses = []
     for near in (trials := (Near.of(shape), Near.of(shape, anywhere=True))):

@@ -12,6 +12,7 @@ from disco_samplers.model import DiScoFormerConfig
 
 from .basis import Coordinates, LinearBasis
 from .calibration import IMAGE_KNOTS, KNOTS, held_out_images, held_out_stack, held_out_weights, knots
+from .data_checks import JUDGES, spaced
 from .local_data import LocalData, Near
 from .noised_data import NoisedData
 from .stack import stack_curve
@@ -191,7 +192,7 @@ class DataScore(nn.Module):
                 held, kept = held_out_images(len(rows), len(labels), seed, same)
                 parts.append((self._local(rows[kept]), rows[held]))
         else:
-            parts.append((self._local(self.data), held_out))
+            parts.append((self._local(self.data), spaced(held_out, JUDGES)))
         stack = held_out_stack(parts, sigmas[:-1], seed=seed, progress=progress)[0].to(self.stack)
         # Of patches from anywhere no image is a copy as a whole: the distances of whole images say nothing.
         if self._near.reach is not None:

@@ -173,16 +173,20 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             share: of the variance that the basis keeps. By default everything up to 16 dimensions; above, 0.99 of it, or what
                 one direction for every four samples keeps, where that is less.
             locality: "auto" for images or series that are read patch by patch, with patches from nearby or from anywhere,
-                whichever leaves the lower denoising loss on images held out. The network then serves
-                :class:`DiscoGuidance` alone. Not of draws, whose rows are vectors.
-            held_out: (M, C, H, W) or (M, C, L), with locality: those that judge how much each answer counts, and are not read.
-                Without, some of the data are left out for that. Give images from elsewhere where the data overlap or nearly
-                repeat, as crops of one picture do: what is left out of them says too little against copies.
+                whichever leaves the lower denoising loss on images held out. Of patches from nearby, windows are then as wide
+                as they can be without copies (:func:`~.widening.widened`). The network serves :class:`DiscoGuidance` alone.
+                Not of draws, whose rows are vectors.
+            held_out: (M, C, H, W) or (M, C, L), with locality: those that judge how much each answer counts and how near new
+                images come to those that are read, and are not read. Without, some of the data are left out for that. Give
+                images from elsewhere where the data overlap or nearly repeat, as crops of one picture do: what is left out of
+                them says too little against copies.
             model: the pretrained network; by default the shipped "axes" where the columns are carried as they are, and
                 "rotations" in a basis, whose directions are no columns of the data.
             scheduler: whose conventions to take; those of DDPM otherwise.
             calibrate: whether to measure on held-out rows from which noise level on the exact denoiser of the training set is
-                the better one. Without, DiScoFormer is used alone up to four times the data's scale.
+                the better one. Without, DiScoFormer is used alone up to four times the data's scale, and of images that are
+                read patch by patch the answer for whole images, which copies them. Rows that are the same are held out
+                together.
             progress: whether to show a progress bar.
             config: the other arguments of the class.
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from disco_samplers.measures import nearest_distances
 
+from .data_checks import spaced
 from .local_data import LocalData
 from .memorisation import NEW, share_copied
 from .stack import stack_curve
@@ -58,8 +59,10 @@ def widened(
     read = torch.cat([local.data for local in parts]).double()
     shares = [len(local.data) / len(read) for local in parts]
     if held_out is None:
-        held_out = torch.cat([local.data[: math.ceil(_ASKED * share)] for local, share in zip(parts, shares, strict=True)])
-    new = _apart(held_out.double(), read)
+        asked = torch.cat([local.data[: math.ceil(_ASKED * share)] for local, share in zip(parts, shares, strict=True)])
+    else:
+        asked = spaced(held_out, _ASKED)
+    new = _apart(asked.double(), read)
     log_sigma = sigmas.log()
 
     def at(factor: float) -> Tensor:

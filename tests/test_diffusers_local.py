@@ -192,7 +192,8 @@ def test_all_judges_tell_how_near_new_images_come(monkeypatch):
         return 0.0
 
     monkeypatch.setattr(widening, "share_copied", seen)
-    DiscoScoreModel.from_data(strokes(60, 1), held_out=strokes(200, 2, new=True), locality="auto", context_size=64)
+    monkeypatch.setattr(score_model, "nearest", lambda *_, **__: Near((3,)))
+    DiscoScoreModel.from_data(quarters(60, 1), held_out=quarters(200, 2), locality="auto", context_size=64)
     assert set(asked) == {200}
 
 

@@ -68,6 +68,8 @@ def test_what_does_not_fit_is_named(ours, tmp_path):
     scheduler = diffusers.DDIMScheduler()
     with pytest.raises(TypeError, match="must be a DiscoScoreModel"):
         DiscoHandover(Network(), Network(), scheduler, 1.0)
+    with pytest.raises(TypeError, match=r"network must have config\.sample_size"):
+        DiscoHandover(ours, torch.nn.Identity(), scheduler, 1.0)
     with pytest.raises(ValueError, match="noise"):
         DiscoHandover(ours, Network(), scheduler, 0.0)
     with pytest.raises(ValueError, match="network takes samples of shape"):

@@ -25,6 +25,7 @@ from disco_samplers.integrations.diffusers import (
     score_model,
     widening,
 )
+from disco_samplers.integrations.diffusers.calibration import held_out_images
 from disco_samplers.integrations.diffusers.local_data import bounds
 from disco_samplers.integrations.diffusers.memorisation import share_copied
 from disco_samplers.integrations.diffusers.repeats import repeats
@@ -147,6 +148,71 @@ def test_windows_are_as_wide_as_images_drawn_are_no_copies(level):
     assert found[:, 1].tolist() == [0.0] * 5 + [1.0] * 3
 
 
+def test_images_that_are_read_twice_do_not_hide_copies():
+    """A quarter of them twice: the distance of none to itself tells how near new ones come."""
+    images = quarters(120, 1)
+    twice = torch.cat([images, images[:30]]).flatten(1)
+    sigmas = torch.logspace(-4, 3, 8, base=2.0, dtype=torch.float64)
+    stack = torch.stack([torch.tensor([0.0, 1.0, 0.0] if sigma >= 1 else [1.0, 0.0, 0.0]) for sigma in sigmas]).double()
+    once = widening.widened([local(images)], None, sigmas, stack, seed=0)
+    for judges in (None, twice[:60]):  # those that judge were read too
+        found = widening.widened([local(twice.unflatten(1, SHAPE))], judges, sigmas, stack, seed=0)
+        assert torch.equal(found, once)
+
+
+def test_each_class_is_drawn_and_asked_by_its_share(monkeypatch):
+    """Ten distances are asked for: eight of the class of near images, and two of the class of far ones."""
+    monkeypatch.setattr(widening, "_ASKED", 10)
+    asked, drawn, draw = [], [], widening._drawn
+
+    def counted(part, curve, count, seed):
+        drawn.append(count)
+        return draw(part, curve, count, seed)
+
+    def seen(nearest, new):
+        asked.append(new)
+        return 0.0
+
+    monkeypatch.setattr(widening, "_drawn", counted)
+    monkeypatch.setattr(widening, "share_copied", seen)
+    near, far = 0.01 * quarters(80, 1), 3 + 5 * quarters(20, 2)
+    sigmas, stack = torch.tensor([0.5, 1.0], dtype=torch.float64), torch.tensor([[0.0, 0.0, 1.0]] * 2, dtype=torch.float64)
+    widening.widened([local(near), local(far)], None, sigmas, stack, seed=0)
+    assert drawn[:2] == [103, 26]
+    assert (asked[0] < 1).sum() == 8
+    assert (asked[0] > 1).sum() == 2
+
+
+def test_all_judges_tell_how_near_new_images_come(monkeypatch):
+    """Of more than the 64 that weigh the answers, so that one in twenty is more than three of them."""
+    asked = []
+
+    def seen(nearest, new):
+        asked.append(len(new))
+        return 0.0
+
+    monkeypatch.setattr(widening, "share_copied", seen)
+    monkeypatch.setattr(score_model, "nearest", lambda *_, **__: Near((3,)))
+    DiscoScoreModel.from_data(quarters(60, 1), held_out=quarters(200, 2), locality="auto", context_size=64)
+    assert set(asked) == {200}
+
+
+def test_copies_judge_nothing_that_has_read_them():
+    copies = torch.tensor([5, 7, 5, 9, 7, 5, 11, 12, 13, 14])
+    held, kept = held_out_images(10, 1, 0, copies)
+    assert sorted(held.tolist() + kept.tolist()) == list(range(10))
+    assert not set(copies[held].tolist()) & set(copies[kept].tolist())
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
+    for none in (None, torch.arange(10), torch.zeros(10)):  # of images that are all the same nothing else can be had
+        assert torch.equal(torch.cat(held_out_images(10, 1, 0, none)), order)
+
+
+def test_a_class_may_be_one_image():
+    images = torch.cat([strokes(60, 0), torch.full((20, *SHAPE), -1.0)])
+    made = DiscoScoreModel.from_data(images, labels=torch.arange(80) // 60, locality="auto", context_size=256)
+    torch.testing.assert_close(made.denoise(torch.zeros(2, *SHAPE), 0.5, 1), torch.full((2, *SHAPE), -1.0))
+
+
 @pytest.mark.parametrize(("copied", "rows"), [(0.0, [1, 2, 2]), (1.0, [0, 0, 1])])
 def test_the_weights_are_those_of_twice_the_noise_at_most_and_of_half_at_least(copied, rows, monkeypatch):
     monkeypatch.setattr(widening, "share_copied", lambda *_: copied)
@@ -206,16 +272,17 @@ def test_a_measurement_pulls_at_pixels_that_end():
     assert float((drawn - new).abs()[:, known].quantile(0.99)) < 0.05
 
 
-def noisy_texture(seed: int, size: int = 48) -> torch.Tensor:
+def noisy_texture(seed: int, size: int = 40) -> torch.Tensor:
     """A picture (1, size, size) of noise that is blurred over three pixels."""
     noise = torch.randn(1, 1, size + 2, size + 2, generator=torch.Generator().manual_seed(seed))
     return 1.5 * torch.nn.functional.avg_pool2d(noise, 3, stride=1)[0]
 
 
 def crops(picture: torch.Tensor, count: int, seed: int, size: int = 12) -> torch.Tensor:
+    """Parts (n, 1, size, size) of a picture, no two the same."""
     last = picture.shape[1] - size + 1
-    places = torch.randint(last, (count, 2), generator=torch.Generator().manual_seed(seed)).tolist()
-    return torch.stack([picture[:, top : top + size, left : left + size] for top, left in places])
+    places = torch.randperm(last**2, generator=torch.Generator().manual_seed(seed))[:count].tolist()
+    return torch.stack([picture[:, p // last : p // last + size, p % last : p % last + size] for p in places])
 
 
 def test_an_image_repeats_others_where_its_middle_is_found_in_one_of_them():
@@ -330,11 +397,15 @@ def test_options_that_do_not_fit_are_named(options, message):
         DiscoScoreModel.from_data(strokes(60, 0), **options)
 
 
-def test_a_context_size_that_is_no_number_and_a_negative_level_are_named(model):
+def test_a_context_size_that_is_no_number_and_levels_that_are_none_are_named(model):
     with pytest.raises(TypeError, match="context_size must be an integer"):
         DiscoScoreModel.from_data(strokes(60, 0), locality="auto", context_size="8")
     with pytest.raises(ValueError, match="sigma must not be negative"):
         model.denoise(torch.zeros(2, *SHAPE), -0.5)
+    with pytest.raises(ValueError, match="sigma must be finite, got inf"):
+        model.denoise(torch.zeros(2, *SHAPE), torch.tensor([0.5, math.inf]))
+    with pytest.raises(ValueError, match=r"sigma must be positive, got 0\.0"):
+        model.score(torch.zeros(2, *SHAPE), 0)
 
 
 def test_labels_are_looked_at_before_images_are_read(monkeypatch):
@@ -372,6 +443,16 @@ def test_channels_at_the_wrong_place_are_warned_of():
     with pytest.warns(UserWarning, match=r"8 channels of length 8.*data\[:, None\]") as none:
         DiscoScoreModel.from_data(strokes(60, 0)[:, 0], **options)
     assert {last[0].filename, none[0].filename} == {__file__}
+
+
+def test_samples_with_their_channels_last_are_refused_and_rows_are_not():
+    images = strokes(60, 0).repeat(1, 3, 1, 1)
+    made = DiscoScoreModel.from_data(images, locality="auto", calibrate=False)
+    for call in (lambda x: made(x, 500), lambda x: made.denoise(x, 0.5), lambda x: made.score(x, 0.5)):
+        with pytest.raises(ValueError, match=r"sample must have shape \(B, 3, 8, 8\) as the data have, got \(2, 8, 8, 3\)"):
+            call(images[:2].permute(0, 2, 3, 1))
+    rows = made.denoise(images[:2].flatten(1), 0.5)
+    assert torch.equal(rows.view(2, 3, 8, 8), made.denoise(images[:2], 0.5))
 
 
 def test_pixels_beyond_a_schedulers_range_are_named(model):

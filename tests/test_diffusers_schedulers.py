@@ -12,7 +12,13 @@ pytest.importorskip("diffusers")
 import diffusers
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
 from diffusers_zoo import SCHEDULERS, memoriser, rng
-from disco_samplers.integrations.diffusers import DiscoPipeline, SchedulerCheck, check_scheduler, conventions_of
+from disco_samplers.integrations.diffusers import (
+    DiscoPipeline,
+    DiscoScoreModel,
+    SchedulerCheck,
+    check_scheduler,
+    conventions_of,
+)
 from disco_samplers.integrations.diffusers.scheduler_check import _Normal
 
 # diffusers hands tensors to numpy 2 in a way that numpy 2 deprecates; torchsde is told the ends of its interval in float32.
@@ -198,6 +204,14 @@ def test_schedulers_of_newer_versions(name):
         pytest.skip("not in this version of diffusers")
     with pytest.raises(ValueError, match=name):
         conventions_of(kind())
+
+
+@pytest.mark.parametrize(("scheduler", "got"), [("ddim", "'ddim'"), (diffusers.DDIMScheduler, "the class DDIMScheduler")])
+def test_the_name_or_class_of_a_scheduler_is_none(scheduler, got):
+    model = DiscoScoreModel.from_data(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), calibrate=False)
+    for call in (conventions_of, model.matching, lambda it: DiscoPipeline(model, it), lambda it: check_scheduler(it, 5)):
+        with pytest.raises(TypeError, match=f"scheduler must be a scheduler of diffusers.*got {got}"):
+            call(scheduler)
 
 
 def test_dynamic_shifting_needs_its_shift():

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from disco_samplers.estimators import shuffled
 from disco_samplers.reference import OptimalDenoiser
 
-from .data_checks import JUDGES, scale_of
+from .data_checks import JUDGES, scale_of, spaced
 from .local_data import LocalData, Near
 from .repeats import warn_of_repeats
 from .stack import stacked
@@ -102,34 +102,45 @@ def held_out_weights(
     return torch.tensor(weights, dtype=torch.float64, device="cpu").clamp(0, 1).cummax(0).values
 
 
-def held_out_images(count: int, parts: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Which of ``count`` images of one of some parts judge a stack, and which are read for that."""
-    held = max(2, min(JUDGES // parts, round(_HELD_OUT * count)))
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")
-    return order[:held], order[held:]
+def held_out_images(count: int, parts: int, seed: int, copies: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Which of ``count`` images of one of some parts judge a stack, and which are read for that.
+
+    Images that are the same, which have one number in ``copies`` (count,), are all among the former or all among the latter.
+    """
+    own = torch.arange(count, device="cpu")
+    if copies is not None and len(copies.unique()) > 1:
+        own = copies.unique(return_inverse=True)[1]
+    distinct, most = int(own.max()) + 1, max(2, JUDGES // parts)
+    held = min(max(2, min(most, round(_HELD_OUT * distinct))), distinct - 1)
+    place = torch.randperm(distinct, generator=torch.Generator().manual_seed(seed), device="cpu").argsort()[own]
+    order = place.argsort(stable=True)
+    judges = order[place[order] < held]
+    return spaced(judges, most), order[place[order] >= held]
 
 
 def nearest(
     data: Tensor,
     shape: tuple[int, int, int],
     held_out: Tensor | None,
+    copies: Tensor | None,
     *,
     context_size: int,
     seed: int,
 ) -> Near:
     """Where the patches that a window is compared with are taken from: nearby or anywhere, by the loss on images held out.
 
-    These are some of ``held_out`` (m, D) or, if that is None, of the data (n, D).
+    These are some of ``held_out`` (m, D) or, if that is None, of the data (n, D), of which those that are the same have one
+    number in ``copies`` (n,).
 
     Warns:
         UserWarning: if they hold the same pixels as images that are read.
     """
     sigmas = knots(data, images=True)[_TRIED]
     if held_out is None:
-        held, kept = held_out_images(len(data), _TRIALS, seed)
+        held, kept = held_out_images(len(data), _TRIALS, seed, copies)
         data, judges = data[kept], data[held]
     else:
-        judges = held_out[::_TRIALS]
+        judges = spaced(held_out, JUDGES // _TRIALS)
     warn_of_repeats(judges.unflatten(1, shape), data.unflatten(1, shape))
     losses = []
     for near in (trials := (Near.of(shape), Near.of(shape, anywhere=True))):

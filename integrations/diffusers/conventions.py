@@ -11,6 +11,7 @@ def conventions_of(scheduler: Any) -> dict[str, Any]:
     """The configuration of a :class:`DiscoScoreModel` that a scheduler wants.
 
     Raises:
+        TypeError: if it is no scheduler.
         ValueError: if the scheduler belongs to none of the families VP, EDM, flow, VE and consistency, or is configured such
             that no denoiser can serve it.
 
@@ -20,6 +21,7 @@ def conventions_of(scheduler: Any) -> dict[str, Any]:
         >>> found["parameterization"], found["num_train_timesteps"]
         ('flow', 1000)
     """
+    check_scheduler_type(scheduler)
     name = type(scheduler).__name__
     if name in _REASONS:
         raise ValueError(f"{name} {_REASONS[name]}: {_USE}")
@@ -55,6 +57,13 @@ def conventions_of(scheduler: Any) -> dict[str, Any]:
         if kind == "flow_prediction":
             raise ValueError(f'{name} with prediction_type="flow_prediction" needs use_flow_sigmas=True')
     raise ValueError(f"{name} (prediction_type {kind!r}) is none of the schedulers that a score model can serve: {_USE}")
+
+
+def check_scheduler_type(scheduler: Any) -> None:
+    """Raises TypeError unless it is a scheduler, and not its name or class."""
+    if isinstance(scheduler, type) or not hasattr(getattr(scheduler, "config", None), "get"):
+        got = f"the class {scheduler.__name__}" if isinstance(scheduler, type) else repr(scheduler)
+        raise TypeError(f"scheduler must be a scheduler of diffusers, such as DDIMScheduler(), got {got}")
 
 
 def is_inverse(scheduler: Any) -> bool:

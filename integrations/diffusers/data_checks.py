@@ -110,7 +110,7 @@ def checked_images(x: Tensor, locality: object, share: object, config: dict[str,
 
 
 def checked_judges(held_out: ArrayLike, x: Tensor, used: bool) -> Tensor:
-    """Images (M, ...) that judge those read (N, ...), as rows: at most :data:`JUDGES` of them, from all over.
+    """Images (M, ...) that judge those read (N, ...), as rows.
 
     Raises:
         TypeError: if they are not numbers.
@@ -127,7 +127,7 @@ def checked_judges(held_out: ArrayLike, x: Tensor, used: bool) -> Tensor:
         raise ValueError(f"held_out must have shape (M, {', '.join(map(str, x.shape[1:]))}), got {tuple(judges.shape)}")
     if len(judges) < FEW:
         raise ValueError(f"held_out has {len(judges)} images; at least {FEW} are needed to judge")
-    judges = judges[:: -(-len(judges) // JUDGES)].flatten(1)
+    judges = judges.flatten(1)
     check_finite(judges, "held_out")
     ours, theirs = scale_of(x.flatten(1), None), scale_of(judges, None)
     if not ours / _ALIKE < theirs < ours * _ALIKE:
@@ -135,6 +135,11 @@ def checked_judges(held_out: ArrayLike, x: Tensor, used: bool) -> Tensor:
             f"held_out has a standard deviation of {theirs:.3g}, and the data of {ours:.3g}: scale both in the same way"
         )
     return judges
+
+
+def spaced(rows: Tensor, most: int) -> Tensor:
+    """So many of rows (n, k) at most, from all over: they often come in an order."""
+    return rows[:: -(-len(rows) // most)]
 
 
 def scale_of(x: Tensor, counts: Tensor | None) -> float:

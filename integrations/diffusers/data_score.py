@@ -12,6 +12,7 @@ from disco_samplers.model import DiScoFormerConfig
 
 from .basis import Coordinates, LinearBasis
 from .calibration import IMAGE_KNOTS, KNOTS, held_out_images, held_out_stack, held_out_weights, knots
+from .data_checks import JUDGES, spaced
 from .local_data import LocalData, Near
 from .noised_data import NoisedData
 from .stack import stack_curve
@@ -149,11 +150,11 @@ class DataScore(nn.Module):
     def calibrate(self, measured: bool, progress: bool, blocks: Tensor | None = None, held_out: Tensor | None = None) -> None:
         """Fills the weights: zero below the last knot or, ``measured``, what held-out rows of the data say.
 
-        Of rows of chains, ``blocks`` (N,) numbers the runs that are held out as a whole. Images that are read patch by patch
-        have a stack of answers instead, which ``held_out`` (m, D) judge if they are given.
+        Of rows of chains, ``blocks`` (N,) numbers the runs that are held out as a whole, and of others those that are the same.
+        Images that are read patch by patch have a stack of answers instead, which ``held_out`` (m, D) judge if they are given.
         """
         if self._near is not None:
-            self._calibrate_stack(measured, progress, held_out)
+            self._calibrate_stack(measured, progress, blocks, held_out)
             return
         assert self.weight is not None
         for label in (None, *self.labels.unique().tolist()) if self._classes else (None,):
@@ -172,7 +173,7 @@ class DataScore(nn.Module):
                 self.weight[at] = held_out_weights(rows, sigmas, fit, counts=counts, blocks=runs, **options)
             self.weight[at, -1] = 1.0
 
-    def _calibrate_stack(self, measured: bool, progress: bool, held_out: Tensor | None) -> None:
+    def _calibrate_stack(self, measured: bool, progress: bool, copies: Tensor | None, held_out: Tensor | None) -> None:
         """Fills the stack, one for all classes, by ``held_out`` or by images that are left out for it and read afterwards."""
         assert self.stack is not None
         assert self._near is not None
@@ -187,10 +188,11 @@ class DataScore(nn.Module):
             labels = self.labels.unique().tolist() if self._classes else [None]
             for label in labels:
                 rows = self._rows(label)[0]
-                held, kept = held_out_images(len(rows), len(labels), seed)
+                same = copies if copies is None or label is None else copies[self.labels.cpu() == label]
+                held, kept = held_out_images(len(rows), len(labels), seed, same)
                 parts.append((self._local(rows[kept]), rows[held]))
         else:
-            parts.append((self._local(self.data), held_out))
+            parts.append((self._local(self.data), spaced(held_out, JUDGES)))
         stack = held_out_stack(parts, sigmas[:-1], seed=seed, progress=progress)[0].to(self.stack)
         # Of patches from anywhere no image is a copy as a whole: the distances of whole images say nothing.
         if self._near.reach is not None:

@@ -31,7 +31,7 @@ class DiscoHandover(ModelMixin, ConfigMixin):
         noise: :math:`\sigma_h`, in units where the clean data are as they are: 1 to 2 for images in [-1, 1].
 
     Raises:
-        TypeError: if ``ours`` is no :class:`DiscoScoreModel`.
+        TypeError: if ``ours`` is no :class:`DiscoScoreModel`, ``network`` no model of images, or ``scheduler`` none.
         ValueError: if ``noise`` is not positive, the two are of other shapes, or ``ours`` has a measurement.
 
     Example:
@@ -56,6 +56,9 @@ class DiscoHandover(ModelMixin, ConfigMixin):
         if ours.is_measured:
             raise ValueError("ours has a measurement, which network would not follow: give the model as it was before measured")
         check_positive("noise", noise)
+        known = getattr(network, "config", None)
+        if not (hasattr(known, "sample_size") and hasattr(known, "in_channels")):
+            raise TypeError("network must have config.sample_size and config.in_channels, as a UNet2DModel has")
         size = network.config.sample_size
         shape = (network.config.in_channels, *((size, size) if isinstance(size, int) else size))
         if tuple(shape) != ours.sample_shape:

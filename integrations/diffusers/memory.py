@@ -8,6 +8,7 @@ import torch
 
 from .data_checks import JUDGES
 from .local_data import Near, linear_rows
+from .widening import DRAWN
 from .windows import Window, chunks, starts, stride_of
 
 _SINGLE, _DOUBLE = 4, 8
@@ -35,7 +36,7 @@ def needed(count: int, shape: tuple[int, int, int], context_size: int) -> int:
         along = [chunks(starts(whole, part, stride_of(side)), near.block) for whole, part in zip(space, window, strict=True)]
         places = max(map(len, along[0])) * max(map(len, along[1]))
         there = count * (space[0] - window.height + 1) * (space[1] - window.width + 1)
-        rows = min(context_size, there) + held_out * places
+        rows = min(context_size, there) + max(held_out, DRAWN) * places
         windows.append(4 * _SINGLE * channels * window.height * window.width * rows)
     return images + linear + answers + max(windows, default=0)
 

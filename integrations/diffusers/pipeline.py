@@ -16,7 +16,7 @@ from torch import Tensor
 
 from disco_samplers.arrays import check_count
 
-from .conventions import is_inverse
+from .conventions import check_scheduler_type, is_inverse
 from .pictures import plot_samples
 from .scheduler_steps import accepted, start_size, step_of
 from .score_model import DiscoScoreModel
@@ -203,6 +203,7 @@ def _matched(model: Any, scheduler: Any) -> Any:
     """The model in the scheduler's conventions, where it is ours."""
     if not isinstance(model, DiscoScoreModel):
         return model
+    check_scheduler_type(scheduler)
     limit = _clips(scheduler.config)
     top = float(model.samples.abs().max())
     if top > 1.01 * limit:

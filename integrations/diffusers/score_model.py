@@ -16,8 +16,8 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor
 from tqdm import tqdm
 
-from disco_samplers.arrays import check_count, check_flag, device_of, placed
-from disco_samplers.draws import Draws
+from disco_samplers.arrays import check_count, check_flag, check_positive, device_of, placed
+from disco_samplers.draws import Draws, distinct_rows
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.types import ArrayLike
@@ -173,16 +173,20 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             share: of the variance that the basis keeps. By default everything up to 16 dimensions; above, 0.99 of it, or what
                 one direction for every four samples keeps, where that is less.
             locality: "auto" for images or series that are read patch by patch, with patches from nearby or from anywhere,
-                whichever leaves the lower denoising loss on images held out. The network then serves
-                :class:`DiscoGuidance` alone. Not of draws, whose rows are vectors.
-            held_out: (M, C, H, W) or (M, C, L), with locality: those that judge how much each answer counts, and are not read.
-                Without, some of the data are left out for that. Give images from elsewhere where the data overlap or nearly
-                repeat, as crops of one picture do: what is left out of them says too little against copies.
+                whichever leaves the lower denoising loss on images held out. Of patches from nearby, windows are then as wide
+                as they can be without copies (:func:`~.widening.widened`). The network serves :class:`DiscoGuidance` alone.
+                Not of draws, whose rows are vectors.
+            held_out: (M, C, H, W) or (M, C, L), with locality: those that judge how much each answer counts and how near new
+                images come to those that are read, and are not read. Without, some of the data are left out for that. Give
+                images from elsewhere where the data overlap or nearly repeat, as crops of one picture do: what is left out of
+                them says too little against copies.
             model: the pretrained network; by default the shipped "axes" where the columns are carried as they are, and
                 "rotations" in a basis, whose directions are no columns of the data.
             scheduler: whose conventions to take; those of DDPM otherwise.
             calibrate: whether to measure on held-out rows from which noise level on the exact denoiser of the training set is
-                the better one. Without, DiScoFormer is used alone up to four times the data's scale.
+                the better one. Without, DiScoFormer is used alone up to four times the data's scale, and of images that are
+                read patch by patch the answer for whole images, which copies them. Rows that are the same are held out
+                together.
             progress: whether to show a progress bar.
             config: the other arguments of the class.
 
@@ -204,6 +208,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             checked_images(x, locality, share, config)
         judges = None if held_out is None else checked_judges(held_out, x, calibrate and locality is not None)
         flat = x.flatten(1)
+        if not isinstance(data, Draws) and len((distinct := distinct_rows(flat))[0]) < len(flat):
+            blocks = distinct[1].cpu()  # what is held out must not have been read in a copy
         classes = None if labels is None else checked_labels(labels, len(flat)).to(flat.device)
         if share is None and flat.shape[1] > _SMALL:
             worth = len(flat) if counts is None else round(float(counts.sum()))
@@ -221,7 +227,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             options = {name: config.get(name, 0) for name in ("context_size", "seed")}
             images = _image_shape(x.shape[1:])
             check_memory(len(flat), images, config["context_size"], flat.device)
-            near = nearest(flat, images, judges, **options) if calibrate else Near.of(images)
+            near = nearest(flat, images, judges, blocks, **options) if calibrate else Near.of(images)
         if locality is None and len(flat) < 2 * basis.rank:
             raise ValueError(
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "
@@ -367,14 +373,25 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         return (y - clean.flatten(1)) / level
 
     def denoise(self, samples: Tensor, sigma: float | Tensor, class_labels: Tensor | None = None) -> Tensor:
-        r"""The denoised mean :math:`D(y, \sigma)` of samples y (B, *shape); sigma is one number or one a sample."""
+        r"""The denoised mean :math:`D(y, \sigma)` of samples y (B, *shape); sigma is one number or one a sample.
+
+        Raises:
+            ValueError: if samples are of another shape, or a level is negative or not finite.
+        """
         y = self.flat(samples)
         levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).reshape(-1).expand(len(y))
+        if not bool(levels.isfinite().all()):
+            raise ValueError(f"sigma must be finite, got {float(levels[~levels.isfinite()][0])}")
         noise = self.noise(y, levels, class_labels)
         return (y - levels[:, None].to(y.dtype) * noise).to(samples.dtype).reshape(samples.shape)
 
     def score(self, samples: Tensor, sigma: float, class_labels: Tensor | None = None) -> Tensor:
-        r"""The score :math:`\nabla \log f_\sigma` at samples y (B, *shape)."""
+        r"""The score :math:`\nabla \log f_\sigma` at samples y (B, *shape).
+
+        Raises:
+            ValueError: if samples are of another shape, or the level is not positive and finite.
+        """
+        check_positive("sigma", float(sigma))
         y = self.flat(samples)
         levels = torch.full((len(y),), float(sigma), dtype=torch.float64, device=y.device)
         noise = self.noise(y, levels, class_labels)
@@ -465,7 +482,13 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
     def flat(self, sample: Tensor) -> Tensor:
         """Samples (B, *shape) as rows (B, D) in the precision of the data, checked."""
         size = math.prod(self.sample_shape)
-        if not isinstance(sample, Tensor) or sample.ndim < 2 or math.prod(sample.shape[1:]) != size:
+
+        def long(shape: Sequence[int]) -> list[int]:
+            return [axis for axis in shape if axis != 1]
+
+        # Vectors come as images of one pixel, images as rows; with other axes, channels last say, pixels would be mixed up.
+        known = (long(self.sample_shape), long([size]))
+        if not isinstance(sample, Tensor) or sample.ndim < 2 or long(sample.shape[1:]) not in known:
             got = tuple(sample.shape) if isinstance(sample, Tensor) else type(sample).__name__
             raise ValueError(
                 f"sample must have shape (B, {', '.join(map(str, self.sample_shape))}) as the data have, got {got}; "

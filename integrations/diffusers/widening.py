@@ -13,18 +13,25 @@ from tqdm import tqdm
 
 from disco_samplers.measures import nearest_distances
 
+from .data_checks import spaced
 from .local_data import LocalData
 from .memorisation import NEW, share_copied
 from .stack import stack_curve
 from .trajectory import bounded_noise
 
 _RUNGS = [2 ** (k / 4) for k in range(-4, 5)]
-_DRAWN, _STEPS = 128, 12
+DRAWN = 128
+"""Images that are drawn to see whether they are copies."""
+
+_STEPS = 12
 _FIRST, _LAST = 20.0, 0.05
 """Noise that drawing begins with and ends from, in units of the data's scale."""
 
 _ASKED, _TILE = 2000, 100
 """Images that tell how far apart those of the data are, and how many of them at once."""
+
+_SAME = 1e-6
+"""Part of an image's norm that is no distance: such images are the same."""
 
 
 def widened(
@@ -35,7 +42,8 @@ def widened(
     The denoising loss asks of each pixel by itself. It is least with windows so small that strokes of a drawn image fail to
     join: the loss does not see that. Windows that are best at more noise are wider and hold images together, until all that
     they know is whole images and they draw these. So c is the largest from 1/2 to 2 with which images drawn are no more often
-    near to those that are read than new ones are (:func:`~.memorisation.memorisation`).
+    near to those that are read than new ones are (:func:`~.memorisation.memorisation`). An image that is read twice tells
+    nothing of how near new ones come.
 
     Arguments:
         parts: local data of each class.
@@ -45,8 +53,16 @@ def widened(
         seed: of what is drawn.
         progress: whether to show a progress bar.
     """
+    parts = [local for local in parts if local.scale > 0]  # of a class of one image only copies can be drawn
+    if not parts:
+        return stack
     read = torch.cat([local.data for local in parts]).double()
-    new = _apart(read) if held_out is None else nearest_distances(held_out.double(), read)
+    shares = [len(local.data) / len(read) for local in parts]
+    if held_out is None:
+        asked = torch.cat([local.data[: math.ceil(_ASKED * share)] for local, share in zip(parts, shares, strict=True)])
+    else:
+        asked = spaced(held_out, _ASKED)
+    new = _apart(asked.double(), read)
     log_sigma = sigmas.log()
 
     def at(factor: float) -> Tensor:
@@ -54,25 +70,26 @@ def widened(
         return stack.new_tensor([curve(factor * sigma) for sigma in sigmas.tolist()])
 
     known, copies = 0, len(_RUNGS)  # the narrowest is taken if all of them copy
-    each = -(-_DRAWN // len(parts))
     with tqdm(total=(len(_RUNGS) - 1).bit_length(), disable=not progress, desc="widening windows") as bar:
         while copies - known > 1:
             middle = (known + copies) // 2
             curve = stack_curve(log_sigma, at(_RUNGS[middle]))
-            drawn = torch.cat([_drawn(local, curve, each, seed) for local in parts])
+            drawn = torch.cat(
+                [_drawn(local, curve, math.ceil(DRAWN * share), seed) for local, share in zip(parts, shares, strict=True)]
+            )
             copied = share_copied(nearest_distances(drawn.double(), read), new)
             known, copies = (middle, copies) if copied <= NEW else (known, middle)
             bar.update()
     return at(_RUNGS[known])
 
 
-def _apart(read: Tensor) -> Tensor:
-    """The distances of some of the images (n, D) to the nearest other one."""
+def _apart(images: Tensor, read: Tensor) -> Tensor:
+    """The distances of images (m, D) to the nearest one of those read (n, D) that is not the same."""
+    least = _SAME * float(read.norm(dim=1).max())
     found = []
-    for rows in torch.arange(min(len(read), _ASKED), device=read.device).split(_TILE):
-        away = torch.cdist(read[rows], read)
-        away[torch.arange(len(rows), device=read.device), rows] = math.inf
-        found.append(away.amin(1))
+    for tile in images.split(_TILE):
+        away = torch.cdist(tile, read)
+        found.append(away.masked_fill_(away <= least, math.inf).amin(1))
     return torch.cat(found)
 
 

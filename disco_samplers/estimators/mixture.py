@@ -12,8 +12,8 @@ from disco_samplers.randomness import seed_of
 from disco_samplers.reference import GaussianMixture
 
 _ROUNDS = 100
-_COARSE, _TOLERANCE = 1e-3, 1e-4
-"""Gain of the mean log-density, in nats, below which rounds end: while K is sought, and of the mixture that is returned."""
+_TOLERANCE = 1e-4
+"""Gain of the mean log-density, in nats, below which the rounds end."""
 
 _FLOOR = 3e-4
 """Added to the covariances' diagonals, in units of the columns' variances, so that no component shrinks to a point."""
@@ -21,7 +21,7 @@ _FLOOR = 3e-4
 _LEAST = 1e-6
 """What a component is worth, at least, in a division by it."""
 
-_PATIENCE = 2
+_PATIENCE = 3
 """Numbers of components tried beyond the best one."""
 
 _FITTED = 4096
@@ -73,10 +73,9 @@ def fit_mixture(
     if len(z) > _FITTED:
         order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed), device="cpu")[:_FITTED].to(z.device)
         found = _likeliest(z[order], None if worth is None else worth[order], most, seed)
+        found = _rounds(z, worth, GaussianMixture(found.weights[None], found.means[None], found.covariances[None]))[0][0]
     else:
         found = _likeliest(z, worth, most, seed)
-    start = GaussianMixture(found.weights[None], found.means[None], found.covariances[None])
-    found = _rounds(z, worth, start, _TOLERANCE)[0][0]
     return GaussianMixture(found.weights, center + found.means * scale, found.covariances * scale[:, None] * scale)
 
 
@@ -105,17 +104,17 @@ def _fit(z: Tensor, worth: Tensor | None, k: int, generator: torch.Generator) ->
         z[torch.randperm(len(z), generator=generator, device=generator.device)[:k].to(z.device)],
     ]
     mixtures = _maximise(z, worth, _clusters(z, worth, torch.stack(starts if k > 1 else starts[:1])))
-    return max(_rounds(z, worth, mixtures, _COARSE), key=lambda found: found[1])
+    return max(_rounds(z, worth, mixtures), key=lambda found: found[1])
 
 
-def _rounds(z: Tensor, worth: Tensor | None, mixture: GaussianMixture, tolerance: float) -> list[tuple[GaussianMixture, float]]:
+def _rounds(z: Tensor, worth: Tensor | None, mixture: GaussianMixture) -> list[tuple[GaussianMixture, float]]:
     """Mixtures and their mean log-densities before the last round, from a batch of mixtures to start from."""
     previous = z.new_full((len(mixture.weights),), -math.inf)
     found: list[tuple[GaussianMixture, float]] = []
     for number in range(_ROUNDS):
         shares, densities = mixture.shares(z)
         log_prob = mean(densities.mT, worth)
-        ended = (log_prob - previous < tolerance) | (number == _ROUNDS - 1)
+        ended = (log_prob - previous < _TOLERANCE) | (number == _ROUNDS - 1)
         for i in ended.nonzero()[:, 0].tolist():
             own = GaussianMixture(mixture.weights[i], mixture.means[i], mixture.covariances[i])
             found.append((own, float(log_prob[i])))

@@ -125,7 +125,7 @@ def measure(read: Tensor, chosen: Tensor, judged: Tensor, sigma: float, places: 
     }.items():
         result[title] = error(1, stack(*names)), ""
     shape = tuple(read.shape[1:])
-    local = LocalData(read.flatten(1), shape, lambda level: [], near=Near.of(shape), context_size=8192, seed=0)
+    local = LocalData(read.flatten(1), shape, lambda level: [], near=Near.of(shape, len(read)), context_size=8192, seed=0)
     few = [local.answers(), [images.flatten(1) for images in asked]]
     both = [torch.stack([answer(y, sigma) for answer in few[0]]).unflatten(2, shape)[:, :, 0] for y in few[1]]
     weights = stacked(both[0], chosen[:, 0])

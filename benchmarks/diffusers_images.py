@@ -11,8 +11,8 @@ others.
 
 - DiscoScoreModel, patches: `from_data(images, locality="auto")`. DiscoScoreModel, whole images: the same without locality.
 - optimal denoiser: exact, of the images read. Wiener denoiser: the linear one of their mean and covariance.
-- one local softmax: the exact answer for patches of one size, from near each window; overlapping windows are averaged and
-  nothing is stacked; the size is the best at each noise level on 64 images left out (after Kamb, Ganguli, arXiv 2412.20292).
+- one local softmax: the exact answer for patches of one size, from near each window, of all images alike; overlapping windows
+  are averaged and nothing is stacked; the size is the best at each noise level on 64 images left out (after Kamb, Ganguli, arXiv 2412.20292).
 - KDE: a bandwidth chosen by leave-one-out likelihood, in the basis of the whole-image model; drawn from directly.
 - U-Net: diffusers' UNet2DModel, trained by the denoising loss on the images read, for as much processor time as the patches
   took to prepare, and for ten times that or five minutes, whichever is more (or for --unet-minutes).
@@ -241,7 +241,7 @@ def picture(images: Images, methods: dict[str, Method]) -> None:
     panels = {
         "real digits": images.held_out,
         "drawn patch by patch, no training": methods[OURS].drawn,
-        "drawn by a U-Net trained as long": methods[EQUAL].drawn,
+        "drawn by a U-Net trained so long": methods[EQUAL].drawn,
         "drawn from whole images, no training": methods[WHOLE].drawn,
     }
     figure = Figure(figsize=(9.6, 3.3), layout="constrained")
@@ -262,8 +262,9 @@ def best_size(model: DiscoScoreModel) -> Denoise:
     """The exact answer for patches of the one size that is best at the level nearest to each, of those of a model."""
     local, sigmas = model.noised(), model.log_sigma[0].exp().tolist()
     known, out = local.data[KEPT_OUT:], local.data[:KEPT_OUT]
-    options = {"near": local.near, "context_size": local.context_size, "seed": local.seed}
-    trial = LocalData(known, local.shape, local.stack, **options)
+    near = dataclasses.replace(local.near, alike=None)
+    options = {"near": near, "context_size": local.context_size, "seed": local.seed}
+    trial, plain = (LocalData(data, local.shape, local.stack, **options) for data in (known, local.data))
     generator, best = torch.Generator().manual_seed(1), []
     for sigma in sigmas:
         y = out + sigma * torch.randn(out.shape, generator=generator)
@@ -271,7 +272,7 @@ def best_size(model: DiscoScoreModel) -> Denoise:
         best.append(local.near.sizes[int(np.argmin(losses))])
     print("size at each level: " + ", ".join(f"{sigma:.2f}: {size}" for sigma, size in zip(sigmas, best, strict=True)))
     logs = np.log(sigmas)
-    return lambda y, sigma: local.by_windows(y, sigma, best[int(np.abs(logs - np.log(sigma)).argmin())])
+    return lambda y, sigma: plain.by_windows(y, sigma, best[int(np.abs(logs - np.log(sigma)).argmin())])
 
 
 def timed(make: Callable[[], T]) -> tuple[T, float]:

@@ -473,3 +473,35 @@ def test_the_need_grows_with_images_and_patches():
     assert memory.needed(1000, (1, 32, 32), 65536) > 2 * small
     assert memory.needed(1000, (3, 64, 64), 1024) > 8 * small
     assert memory.needed(60, (1, 8, 8), 10**9) == memory.needed(60, (1, 8, 8), 10**8)  # more patches than there are
+
+
+def test_patches_of_images_that_are_like_it_as_a_whole_count_most():
+    """Against sums written out, with weights by windows times weights by whole images, at a width found by itself."""
+    images, sigma, count = quarters(60, 0), 0.5, 12
+    y = quarters(3, 5).flatten(1) + sigma * torch.randn(3, 64, generator=torch.Generator().manual_seed(1))
+    data = images.flatten(1).double()
+    directions = torch.linalg.svd(data - data.mean(0), full_matrices=False)[2][:40]
+    view = local(images, near=Near((3,), block=1, reach=0, alike=count))
+    width = view.alike.variance(sigma)
+    whole = -0.5 * torch.cdist((y.double()) @ directions.T, data @ directions.T).square() / width
+    total, weight = torch.zeros(3, 8, 8).double(), torch.zeros(8, 8).double()
+    bump = torch.exp(-0.5 * (1.5 * torch.tensor([-1.0, 0.0, 1.0])).square()).double()
+    for top in range(6):
+        for left in range(6):
+            context = images[:, 0, top : top + 3, left : left + 3].flatten(1).double()
+            patch = y.view(3, 8, 8)[:, top : top + 3, left : left + 3].flatten(1).double()
+            shares = (whole - 0.5 * torch.cdist(patch, context).square() / sigma**2).softmax(1)
+            total[:, top : top + 3, left : left + 3] += bump[:, None] * bump * (shares @ context).view(3, 3, 3)
+            weight[top : top + 3, left : left + 3] += bump[:, None] * bump
+    torch.testing.assert_close(view.by_windows(y, sigma, 3), (total / weight).flatten(1).float(), atol=2e-4, rtol=2e-4)
+    # Of new images with noise as many count as were asked for, up to what 20 of them tell.
+    new = quarters(20, 7).flatten(1).double() + sigma * torch.randn(20, 64, generator=torch.Generator().manual_seed(2))
+    shares = (-0.5 * torch.cdist(new @ directions.T, data @ directions.T).square() / width).softmax(1)
+    assert float((1 / shares.square().sum(1)).mean()) == pytest.approx(count, rel=0.3)
+
+
+def test_at_much_noise_the_width_of_likeness_is_the_noise():
+    view = local(quarters(60, 0), near=Near((3,), alike=12)).alike
+    assert view.variance(50.0) == pytest.approx(2500.0, rel=1e-3)
+    assert view.variance(1e-4) == pytest.approx(view.variance(1e-3), rel=1e-3)
+    assert view.variance(0.3) > 0.3**2

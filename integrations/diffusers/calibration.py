@@ -135,7 +135,7 @@ def nearest(
     Warns:
         UserWarning: if they hold the same pixels as images that are read.
     """
-    sigmas = knots(data, images=True)[_TRIED]
+    sigmas, count = knots(data, images=True)[_TRIED], len(data)
     if held_out is None:
         held, kept = held_out_images(len(data), _TRIALS, seed, copies)
         data, judges = data[kept], data[held]
@@ -143,7 +143,7 @@ def nearest(
         judges = spaced(held_out, JUDGES // _TRIALS)
     warn_of_repeats(judges.unflatten(1, shape), data.unflatten(1, shape))
     losses = []
-    for near in (trials := (Near.of(shape), Near.of(shape, anywhere=True))):
+    for near in (trials := (Near.of(shape, count), Near.of(shape, count, anywhere=True))):
         local = LocalData(data, shape, lambda sigma: [], near=near, context_size=context_size, seed=seed)
         losses.append(float(held_out_stack([(local, judges)], sigmas, seed=seed)[1].log().sum()))
     return trials[losses.index(min(losses))]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.reference import OptimalDenoiser
 
+from .alike import Alike
 from .basis import LinearBasis
 from .data_checks import scale_of
 from .windows import Overlap, Window, chunks, rows_of, starts, stride_of
@@ -28,6 +29,9 @@ _SIGMA_LEAST = 5e-3
 _AT_END = 0.01
 """Share of the pixels that have the least or the greatest value where pixels end there, as black and white do."""
 
+_ALIKE, _FEW = 0.1, 400
+"""Share of the images that are to count as being like a noised one, and how many at least: of fewer, copies are drawn."""
+
 _MANY_PIXELS, _FEW_ROWS = 4096, 1024
 """Of images with more pixels than the former, so many rows tell the linear answer: their directions take a minute to find."""
 
@@ -40,17 +44,21 @@ class Near:
         sizes: of windows, in pixels.
         block: windows whose corners lie in one square of so many pixels share the patches that they are compared with.
         reach: how far outside that square these are taken from, in pixels; None for anywhere, as of textures.
+        alike: from how many images, those that are most like the noised one as a whole; None for all alike.
     """
 
     sizes: tuple[int, ...]
     block: int = 2
     reach: int | None = 1
+    alike: int | None = None
 
     @classmethod
-    def of(cls, shape: tuple[int, int, int], anywhere: bool = False) -> Near:
-        """That of images (C, H, W): all sizes that are smaller, and patches from nearby or from anywhere."""
+    def of(cls, shape: tuple[int, int, int], count: int, anywhere: bool = False) -> Near:
+        """That of so many images (C, H, W): all sizes that are smaller, and patches from nearby or from anywhere."""
         sizes = tuple(size for size in _SIZES if size < max(shape[1:]))
-        return cls(sizes, max(shape[1:]), None) if anywhere else cls(sizes)
+        if anywhere:
+            return cls(sizes, max(shape[1:]), None)
+        return cls(sizes, alike=max(_FEW, math.ceil(_ALIKE * count)))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Near:
@@ -65,8 +73,9 @@ class LocalData:
 
     .. math:: D_k(y, \sigma) = \sum_i p_i\, x_i, \qquad p_i \propto e^{-|y - x_i|^2 / 2 \sigma^2}
 
-    over the patches that other images have near that window. Windows overlap, and their answers are averaged, the middle of a
-    window counting most. Answers of several sizes, of whole images too, and the best linear one are added up,
+    over the patches that other images have near that window, those of images that are like y as a whole counting most
+    (:class:`.Alike`). Windows overlap, and their answers are averaged, the middle of a window counting most. Answers of several
+    sizes, of whole images too, and the best linear one are added up,
 
     .. math:: D(y, \sigma) = \sum_k a_k(\sigma)\, D_k(y, \sigma) + a_{\rm lin}(\sigma)\, D_{\rm lin}(y, \sigma)
 
@@ -105,6 +114,9 @@ class LocalData:
         some = slice(None, None, -(-len(data) // linear_rows(*data.shape)))
         self.linear = LinearBasis.above(data[some], math.inf)
         self.scale, self.bounds = scale_of(data, None), bounds(data)
+        self.alike: Alike | None = None
+        if near.alike is not None and near.alike < len(data) and self.scale > 0:
+            self.alike = Alike(data, self.linear, self.scale, count=near.alike, seed=seed)
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:
         """The noise (m, D) that y (m, D) is predicted to hold at level ``sigma``."""
@@ -144,35 +156,45 @@ class LocalData:
         images = y.unflatten(1, self.shape)
         window, overlap = Window.of(size, self.shape), Overlap(images, Window.of(size, self.shape))
         noised, stride = window.patches(images), stride_of(size)
+        seen = None if self.alike is None else self.alike.asked(y, sigma)
         down, across = (
             chunks(starts(whole, part, stride), self.near.block) for whole, part in zip(self.shape[1:], window, strict=True)
         )
         for tops in down:
             for lefts in across:
                 queries = torch.stack([noised[:, :, top, left] for top, left in itertools.product(tops, lefts)], 1)
-                answer = self._posterior_mean(queries.flatten(2).flatten(0, 1), sigma, window, tops, lefts)
+                whole = None if seen is None else seen.repeat_interleave(queries.shape[1], 0)
+                answer = self._posterior_mean(queries.flatten(2).flatten(0, 1), whole, sigma, window, tops, lefts)
                 for place, patch in zip(itertools.product(tops, lefts), answer.view(queries.shape).unbind(1), strict=True):
                     overlap.add(patch, *place)
         return overlap.mean().flatten(1)
 
-    def _posterior_mean(self, y: Tensor, sigma: float, window: Window, tops: list[int], lefts: list[int]) -> Tensor:
-        """D of patches y (m, d) of windows at these places."""
-        x = self._context(window, tops, lefts)
+    def _posterior_mean(
+        self, y: Tensor, seen: Tensor | None, sigma: float, window: Window, tops: list[int], lefts: list[int]
+    ) -> Tensor:
+        """D of patches y (m, d) of windows at these places, of images that are seen as (m, r)."""
+        image, x = self._context(window, tops, lefts)
         center = x.mean(0)
         x, y = x - center, y - center
         bias = -0.5 * x.square().sum(1, keepdim=True) / sigma**2
+        queries, keys, values = [y / sigma**2], [x], x
+        if self.alike is not None and seen is not None:
+            bias = bias + self.alike.bias(image, sigma)
+            queries.append(seen)
+            keys.append(self.alike.views[image])
+        queries.append(y.new_ones(len(y), 1))
+        keys.append(bias)
         # Queries, keys and values of one width, a multiple of 8, as the fused kernels want them.
-        room = x.new_zeros(1, -(x.shape[1] + 1) % 8)
-        keys = torch.cat([x, bias, room.expand(len(x), -1)], 1)
-        values = torch.cat([x, torch.zeros_like(bias), room.expand(len(x), -1)], 1)
-        queries = torch.cat([y / sigma**2, y.new_ones(len(y), 1), room.expand(len(y), -1)], 1)
-        q, k, v = (part[None, None] for part in (queries, keys, values))
+        width = -(-sum(part.shape[1] for part in keys) // 8) * 8
+        q, k, v = (
+            F.pad(part, (0, width - part.shape[1]))[None, None] for part in (torch.cat(queries, 1), torch.cat(keys, 1), values)
+        )
         with full_precision(y.device):
             answer = F.scaled_dot_product_attention(q, k, v, scale=1.0)
         return answer[0, 0, :, : x.shape[1]] + center
 
-    def _context(self, window: Window, tops: list[int], lefts: list[int]) -> Tensor:
-        """The patches (n, d) that windows at these places are compared with."""
+    def _context(self, window: Window, tops: list[int], lefts: list[int]) -> tuple[Tensor, Tensor]:
+        """The patches (n, d) that windows at these places are compared with, and the images (n,) that they are of."""
         down, across = (
             _near(places, self.near.reach, whole - part)
             for places, whole, part in zip((tops, lefts), self.shape[1:], window, strict=True)
@@ -180,7 +202,7 @@ class LocalData:
         generator = torch.Generator().manual_seed(self.seed + 7919 * (window.height + 31 * (down.start + 1009 * across.start)))
         rows = rows_of(len(self.images), down, across, self.context_size, generator)
         image, top, left = (index.to(self.images.device) for index in rows)
-        return window.patches(self.images)[image, :, top, left].flatten(1)
+        return image, window.patches(self.images)[image, :, top, left].flatten(1)
 
 
 def bounds(data: Tensor) -> tuple[float, float]:

@@ -23,7 +23,7 @@ def needed(count: int, shape: tuple[int, int, int], context_size: int) -> int:
         shape: of one, (C, H, W).
         context_size: most patches that a window is compared with.
     """
-    near, held_out = Near.of(shape, anywhere=True), min(JUDGES, count)
+    near, held_out = Near.of(shape, count, anywhere=True), min(JUDGES, count)
     channels, *space = shape
     size = channels * space[0] * space[1]
     # The images, those kept while some are held out, the same twice as numbers of twice the length.

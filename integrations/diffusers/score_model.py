@@ -227,7 +227,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             options = {name: config.get(name, 0) for name in ("context_size", "seed")}
             images = _image_shape(x.shape[1:])
             check_memory(len(flat), images, config["context_size"], flat.device)
-            near = nearest(flat, images, judges, blocks, **options) if calibrate else Near.of(images)
+            near = nearest(flat, images, judges, blocks, **options) if calibrate else Near.of(images, len(flat))
         if locality is None and len(flat) < 2 * basis.rank:
             raise ValueError(
                 f"data has {len(flat)} samples for the {basis.rank} dimensions that keep {share:g} of its variance; at least "

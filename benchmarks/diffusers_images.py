@@ -12,7 +12,8 @@ others.
 - DiscoScoreModel, patches: `from_data(images, locality="auto")`. DiscoScoreModel, whole images: the same without locality.
 - optimal denoiser: exact, of the images read. Wiener denoiser: the linear one of their mean and covariance.
 - one local softmax: the exact answer for patches of one size, from near each window, of all images alike; overlapping windows
-  are averaged and nothing is stacked; the size is the best at each noise level on 64 images left out (after Kamb, Ganguli, arXiv 2412.20292).
+  are averaged and nothing is stacked; the size is the best at each noise level on 64 images left out (after Kamb, Ganguli,
+  arXiv 2412.20292).
 - KDE: a bandwidth chosen by leave-one-out likelihood, in the basis of the whole-image model; drawn from directly.
 - U-Net: diffusers' UNet2DModel, trained by the denoising loss on the images read, for as much processor time as the patches
   took to prepare, and for ten times that or five minutes, whichever is more (or for --unet-minutes).

@@ -187,6 +187,15 @@ def resumed(h: Here) -> Tensor:
     return sampler.run(1, resume=again, generator=h.generator(), **QUIET).draws
 
 
+def of_alike_images(h: Here) -> Tensor:
+    """Windows that see the whole image as well, as they do in data of more images."""
+    ours = integration("diffusers")
+    images = h.tensor(np.random.default_rng(1).normal(size=(40, 36)).cumsum(1)).float()
+    near = ours.Near((3,), alike=8)
+    local = ours.LocalData(images, (1, 6, 6), lambda sigma: [1.0, 0.0, 0.0], near=near, context_size=256, seed=0)
+    return local.noise(images[:3] + 0.5, 0.5)
+
+
 def told(h: Here) -> Any:
     """What a result says of itself."""
     pytest.importorskip("arviz_stats")
@@ -869,6 +878,7 @@ INTEGRATIONS: dict[str, Entry] = {
     "DiscoScoreModel of classes": ("random", lambda h: of_classes(h, lambda h: h.tensor([0, 1, 0, 1]).long())),
     "DiscoScoreModel in a basis": ("random", wide),
     "DiscoScoreModel of images": ("random", patch_by_patch),
+    "LocalData of alike images": ("random", of_alike_images),
     "DiscoDenoiser": ("data", told),
     "likelihood": ("random", lambda h: likelihood(h, "exact")),
     "likelihood by probes": ("random", lambda h: likelihood(h, "hutchinson")),

@@ -78,7 +78,7 @@ class Alike:
 def _log_width(among: Tensor, judged: Tensor, noise: Tensor, log_sigma: float, enough: float) -> float:
     """The logarithm of the width at which so many images (n, r) count for some of them with noise, and of sigma at least."""
     squares = torch.cdist(among[judged] + math.exp(log_sigma) * noise, among).square()
-    squares[torch.arange(len(judged)), judged] = math.inf
+    squares[torch.arange(len(judged), device=judged.device), judged] = math.inf
     low = log_sigma
     high = low + 0.5 * math.log1p(_WIDEST * float(among.var(0).sum()) * math.exp(-2 * low))
     for _ in range(_HALVINGS):

@@ -296,6 +296,9 @@ CASES = [rotations, axes, constant_column, batch, groups, normaliser, drawn, ada
 CASES += [parts, mala, mala_of_an_estimate, ula, baoab, malt, annealed, flow, exact, merged, information]
 CASES += [pyro_distribution, pyro_guide, pyro_kernel, sklearn, diffusers, plasma, plasma_species]
 
+CLOSE = {diffusers: 1e-4, adapted_heavy: 1e-5}
+"""Where sums in single precision, which processors do in another order, end in more than the last digits."""
+
 
 def plain(values):
     return {
@@ -319,9 +322,7 @@ def test_golden(case):
         if name == "kinds":
             assert found[name] == value
         else:
-            np.testing.assert_allclose(
-                found[name], value, rtol=1e-6 if case is not diffusers else 1e-4, atol=1e-9, err_msg=name
-            )
+            np.testing.assert_allclose(found[name], value, rtol=CLOSE.get(case, 1e-6), atol=1e-9, err_msg=name)
 
 
 if __name__ == "__main__":

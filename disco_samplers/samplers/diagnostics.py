@@ -139,7 +139,8 @@ def about(draws: np.ndarray, center: np.ndarray, periods: Periods | None = None)
         array([350., 375.])
     """
     turns = np.array([np.nan if period is None else period for period in periods or [None] * draws.shape[-1]])
-    return np.where(np.isnan(turns), draws, draws - turns * np.round((draws - center) / turns))
+    found: np.ndarray = np.where(np.isnan(turns), draws, draws - turns * np.round((draws - center) / turns))
+    return found
 
 
 def unmixed(draws: np.ndarray, start: np.ndarray | None = None, periods: Periods | None = None) -> list[int]:

@@ -121,7 +121,7 @@ def centers(draws: np.ndarray, periods: Periods | None = None) -> np.ndarray:
         array([359.98, 2.  ])
     """
     flat = draws.reshape(-1, draws.shape[-1])
-    found = flat.mean(0)
+    found: np.ndarray = flat.mean(0)
     for i, period in enumerate(periods or []):
         if period is not None and len(flat):
             column, unit = flat[:, i], 2 * np.pi / period

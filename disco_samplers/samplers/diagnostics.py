@@ -117,8 +117,8 @@ def centers(draws: np.ndarray, periods: Periods | None = None) -> np.ndarray:
     """Means of the columns of draws (..., d), as (d,); of an angle its direction, in the turn in which the draws are.
 
     Example:
-        >>> centers(np.array([[350.0, 1.0], [15.0, 2.0], [355.0, 3.0]]), [360.0, None])
-        array([359.98, 2.  ])
+        >>> centers(np.array([[350.0, 1.0], [15.0, 2.0], [355.0, 3.0]]), [360.0, None]).round(2)
+        array([359.96,   2.  ])
     """
     flat = draws.reshape(-1, draws.shape[-1])
     found: np.ndarray = flat.mean(0)

@@ -50,6 +50,27 @@ def test_the_unusual_row_comes_first(path):
     assert header == ["row", "anomaly score (nats)", "a", "b", "c"]
 
 
+def test_weights_count():
+    """Of rows around 0 and 9, those around 9 of weight zero: the table and the picture are of the others."""
+    x = np.random.default_rng(0).normal(size=(200, 2)) + 9 * (np.arange(200) >= 100)[:, None]
+    draws = analysis.Draws(x, weights=np.arange(200) < 100)
+    _, rows = analysis.summary(draws)
+    assert float(rows[0][1]) == pytest.approx(x[:100, 0].mean(), abs=1e-3)
+    assert float(rows[0][5]) < 5
+    assert analysis.corner(draws).axes[0].get_xlim()[1] < 5
+    _, rows = analysis.unusual(draws)
+    assert {row[0] for row in rows[:10]} <= set(range(100, 200))
+
+
+def test_unusual_rows_heed_supports():
+    """Angles about the seam are not unusual, whichever side of it they are on; one half a turn away is."""
+    angle = np.abs(np.random.default_rng(0).normal(size=200)) * 0.2
+    angle[::40] *= -1
+    angle[5] = np.pi
+    draws = analysis.Draws((angle % (2 * np.pi))[:, None], names=["t"], support=["circular"])
+    assert analysis.unusual(draws)[1][0][0] == 5
+
+
 def test_the_code_shown_does_what_the_page_does(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = analysis.code(path, ["a", "b"], ["a"], 8, 0)

@@ -15,7 +15,7 @@ from disco_samplers.draws import Circle, Support, supports_of
 from disco_samplers.estimators import CircularEstimator, Layout, unnormalized
 from disco_samplers.estimators.circular import _window
 from disco_samplers.reference import Gaussian
-from disco_samplers.samplers import summarise
+from disco_samplers.samplers import SamplerResult, summarise
 
 TURN = 2 * math.pi
 
@@ -210,6 +210,24 @@ def test_chains_of_angles_are_judged_as_unit_vectors():
     assert nested_rhat(noise.reshape(-1, 2, 1)[:160], rng.normal(size=(160, 1)), periods=[2 * np.pi])[0] < 1.1
 
 
+@pytest.mark.parametrize("low", [0.0, -180.0])
+@pytest.mark.parametrize("place", [0.0, 180.0])
+def test_tables_of_angles_are_about_their_direction(low, place):
+    """By the raw numbers angles about the seam have their mean half a turn away, and a deviation of half a turn."""
+    noise = np.random.default_rng(0).normal(scale=20, size=(4, 500, 2))
+    draws = np.stack([(noise[..., 0] + place - low) % 360 + low, noise[..., 1]], -1)
+    table = summarise(draws, ["angle", "x"], periods=[360.0, None]).columns
+    exact = np.quantile(noise.reshape(-1, 2), [0.05, 0.5, 0.95], axis=0)
+    for column, value in zip(["5%", "50%", "95%"], exact, strict=True):
+        assert (table[column][0] - value[0] - place + 180) % 360 - 180 == pytest.approx(0, abs=1e-9)
+        assert table[column][1] == value[1]
+    assert table["5%"][0] < table["50%"][0] < table["95%"][0] < table["5%"][0] + 180
+    assert (table["mean"][0] - place + 180) % 360 - 180 == pytest.approx(noise[..., 0].mean(), abs=0.2)
+    assert low <= table["mean"][0] <= low + 360
+    assert table["sd"] == pytest.approx(noise.reshape(-1, 2).std(0, ddof=1), rel=1e-3)
+    assert table["mcse"] == pytest.approx(20 / 2000**0.5, rel=0.15)
+
+
 def test_a_sampler_of_angles_tells_so(small, rng):
     x = torch.rand(100, 2, generator=rng) * 360
     estimate = small.condition(x, support=["circular:360", "real"])
@@ -218,3 +236,13 @@ def test_a_sampler_of_angles_tells_so(small, rng):
     assert result.periods == [360.0, None]
     assert np.isfinite(result.rhat).all()
     assert 1 <= result.effective_size <= 400
+
+
+def test_pictures_of_angles_are_about_their_direction(rng):
+    """Draws about the seam, and what they are compared with, are drawn in one piece."""
+    x = (torch.randn(4, 200, 1, generator=rng) * 20) % 360
+    whole = torch.ones(4), torch.zeros(4, 200, dtype=torch.bool), 1.0
+    result = SamplerResult(x, *whole, "mala", ["angle"], periods=[360.0])
+    for figure in (result.plot(reference=x[0]), result.plot(reference=[x[0].numpy(), x[1].numpy()]), result.plot(kind="pair")):
+        low, high = figure.axes[0].get_xlim()
+        assert high - low < 200

@@ -53,6 +53,20 @@ def test_angles_are_summarised_around_their_direction(here, capsys):
     assert told["5%"] < told["mean"] < told["95%"]
 
 
+@pytest.mark.parametrize("shift", [0.3, -0.3])
+def test_angles_of_chains_stand_beside_those_of_the_input(here, capsys, shift):
+    """Input and new draws about the seam are told in the same turn, wherever their means are."""
+    angle = (np.random.default_rng(1).normal(0, 15, 200) + shift) % 360
+    files.write_table("angles.csv", {"angle": angle})
+    run = ["sample", "angles.csv", "--support", "angle=circular:360", "--num-samples", "100", "--num-warmup", "20"]
+    assert cli.main([*run, "--iid", "--model", "small", "--quiet"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("angle"))
+    old, new = (np.array(row.split()[k:11:2], dtype=float) for k in (1, 2))
+    assert (np.abs(old - new)[[0, 2, 3, 4]] < 90).all()
+    assert (np.array([old[1], new[1]]) < 90).all()
+    assert old[2] < old[3] < old[4] < old[2] + 90
+
+
 def test_plot(here):
     assert cli.main(["plot", "draws.csv", "--given", "a=1", "c=0.5", "--out", "b.png", "--model", "small"]) == 0
     assert (here / "b.png").exists()

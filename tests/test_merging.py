@@ -293,3 +293,12 @@ def test_command(tmp_path, monkeypatch, capsys):
     files.write_table("c.csv", {"mu": x[:, 0], "sigma": x[:, 1]})
     assert cli.main(["merge", "a.csv", "c.csv", "--out", "all.csv"]) == 1
     assert "c.csv has variables mu, sigma, a.csv has mu, tau" in capsys.readouterr().err
+
+
+def test_merged_angles_are_told_by_their_direction():
+    """Two shards about 0 degrees, of 20 degrees each: the merged mean is not 180; the bound is five standard errors."""
+    rng = np.random.default_rng(0)
+    shards = [Draws(rng.normal(place, 20, (300, 1)) % 360, names=["a"], support=["circular:360"]) for place in (-10, 10)]
+    table = merge_subposteriors(shards, num_samples=100, num_chains=4, seed=0, progress=False).summary().columns
+    assert abs((table["mean"][0] + 180) % 360 - 180) < 5
+    assert table["sd"][0] == pytest.approx(20 / 2**0.5, rel=0.25)

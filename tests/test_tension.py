@@ -196,3 +196,27 @@ def test_the_command(tmp_path, capsys):
     pd.DataFrame(b, columns=["u", "v"]).to_csv(tmp_path / "c.csv", index=False)
     assert cli.main(["compare", paths[0], str(tmp_path / "c.csv")]) == 1
     assert "no column in common: m, s; u, v" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("starts", [(0, 0), (0, -180)])
+def test_angles_about_the_seam_are_as_far_apart_as_others(starts):
+    """Normal angles of 20 degrees, one posterior 60 degrees on from the other: the seam between them makes no difference."""
+    noise = np.random.default_rng(0).normal(0, 20, (2, 200)) + np.array([[0], [60]])
+
+    def found(turn, starts):
+        sides = [
+            Draws((x[:, None] + turn - low) % 360 + low, support=["circular:360"]) for x, low in zip(noise, starts, strict=True)
+        ]
+        return tension(*sides, proposal="mixture", seed=0)
+
+    away, there = found(150, (0, 0)), found(0, starts)
+    exact = abs(np.diff(noise.mean(1))[0]) / np.hypot(*noise.std(1, ddof=1))
+    assert there.gaussian.value == pytest.approx(exact, abs=0.05)
+    assert there.shift.value == pytest.approx(away.shift.value, abs=0.05)
+    assert there.kl_divergence.value == pytest.approx(away.kl_divergence.value, abs=0.1 * away.kl_divergence.value)
+
+
+def test_two_sets_of_angles_differ_by_their_place(rng):
+    noise = np.random.default_rng(0).normal(0, 20, (2, 300, 1)) + np.array([0, 60])[:, None, None]
+    sides = [Draws(x % 360, names=["a"], support=["circular:360"]) for x in noise]
+    assert "location of a" in str(two_sample(*sides, seed=0))

@@ -53,6 +53,7 @@ def summary(draws: Draws | SamplerResult) -> Table:
     if isinstance(draws, SamplerResult):
         table = draws.summary()
     else:
+        draws = _of_equal_weight(draws)
         x = np.asarray(draws.values, dtype=float).reshape(draws.num_chains or 1, -1, draws.dim)
         table = summarise(x, draws.names, independent=draws.num_chains is None, periods=periods_of(draws.support))
     rows = [[name, *(_cell(kind, column[i]) for kind, column in table.shown.items())] for i, name in enumerate(table.names)]
@@ -68,10 +69,15 @@ def _cell(kind: str, value: float) -> str:
 
 def corner(draws: Draws, new: SamplerResult | None = None) -> Any:
     """A figure of every two columns."""
-    x = np.asarray(draws.values, dtype=float)
+    x = np.asarray(_of_equal_weight(draws).values, dtype=float)
     if new is None:
         return pictures.plot_pairs(x[None], draws.names, label="draws")
     return pictures.plot_pairs(new.numpy(), draws.names, reference=x)
+
+
+def _of_equal_weight(draws: Draws) -> Draws:
+    """The same draws if they have no weights, else as many of equal weight as these are worth."""
+    return draws if draws.weights is None else draws.resample(seed=0)
 
 
 def density(draws: Draws, columns: Sequence[str]) -> Any:
@@ -88,9 +94,10 @@ def new_draws(draws: Draws, count: int, seed: int) -> SamplerResult:
 
 def unusual(draws: Draws) -> Table:
     """The rows of lowest estimated density, each judged by rows that it is not among."""
-    detector = optional("disco_samplers.integrations.sklearn", "sklearn").DiscoOutlierDetector(contamination=0.05)
+    kind = optional("disco_samplers.integrations.sklearn", "sklearn").DiscoOutlierDetector
     x = np.asarray(draws.values, dtype=float)
-    scores = -detector.fit(x).training_scores_
+    weights = None if draws.weights is None else np.asarray(draws.weights)
+    scores = -kind(contamination=0.05, support=draws.support).fit(x, sample_weight=weights).training_scores_
     order = np.argsort(-scores)[:_SHOWN]
     return ["row", "anomaly score (nats)", *draws.names], [
         [int(i), f"{scores[i]:.2f}", *(f"{value:.5g}" for value in x[i])] for i in order

@@ -157,13 +157,12 @@ def _crossed(name: str, count: int, draws: int, look: str) -> str:
 def _independent(options: argparse.Namespace, output: Any, table: Any) -> int:
     """Draws of the other columns where some have given values, or of a simplex: independent ones, without chains."""
     import numpy as np
-    import torch
 
     from disco_samplers import files
     from disco_samplers.commands.shared.models import conditioned
     from disco_samplers.commands.shared.output import rows_of, told
     from disco_samplers.commands.shared.tables import given_values
-    from disco_samplers.draws import around
+    from disco_samplers.draws import periods_of
     from disco_samplers.samplers import summarise
 
     given = given_values(options, table)
@@ -181,7 +180,7 @@ def _independent(options: argparse.Namespace, output: Any, table: Any) -> int:
     names = [name for name in table.names if name not in given]
     output.write(options.out, lambda path: files.write_table(path, dict(zip(names, new.T, strict=True))))
     output.write(options.plot, lambda path: law.plot(path=path))
-    summary = summarise(around(torch.from_numpy(new), law.support).numpy()[None], names, independent=True)
+    summary = summarise(new[None], names, independent=True, periods=periods_of(law.support))
     columns = [*summary.columns]
     width = max(8, *(len(name) for name in names))
     lines = [f"{'':<{width}}" + "".join(f"{column:>11}" for column in columns)]
@@ -195,7 +194,12 @@ def _side_by_side(old: np.ndarray, result: Any) -> str:
     from disco_samplers.samplers import summarise
 
     new = result.summary()
-    before = summarise(old[None], result.names, independent=True).columns
+    before = summarise(old[None], result.names, independent=True, periods=result.periods).columns
+    for i, period in enumerate(result.periods or []):
+        if period is not None:  # of angles about the seam the two may be a turn apart
+            turn = period * round((new.columns["mean"][i] - before["mean"][i]) / period)
+            for column in before.keys() - {"sd"}:
+                before[column][i] += turn
     width = max(8, *(len(name) for name in result.names))
     shown = [name for name in ("ess_bulk", "ess_tail", "r_hat", "r_hat_nested") if name in new.shown]
     head = f"{'':<{width}}" + "".join(f"{name:>22}" for name in before) + "".join(f"{name:>13}" for name in shown)

@@ -4,7 +4,7 @@ from disco_samplers.draws.checks import index_of
 from disco_samplers.draws.columns import described, described_of, groups_of, supports_of, supports_taken
 from disco_samplers.draws.draws import Draws
 from disco_samplers.draws.inference import from_labelled, inference_data
-from disco_samplers.draws.inside import EdgeRowsWarning, around, in_turns, inside, mirrored, off_edges, outside, rounded_inside
+from disco_samplers.draws.inside import EdgeRowsWarning, in_turns, inside, mirrored, off_edges, outside, rounded_inside
 from disco_samplers.draws.names import align, as_table, names_of
 from disco_samplers.draws.risks import FarRowsWarning, GranularColumnWarning, warn_of_risks
 from disco_samplers.draws.suggestions import SuggestedSupportWarning, suggest_after, suggest_supports, warn_of_supports
@@ -44,7 +44,6 @@ __all__ = [
     "TransposedWarning",
     "UnmixedWarning",
     "align",
-    "around",
     "as_table",
     "blocks_of",
     "cautious",

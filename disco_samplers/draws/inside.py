@@ -174,23 +174,6 @@ def in_turns(values: Tensor, supports: Sequence[Support] | None) -> Tensor:
     return torch.stack([support.wrapped(x) if isinstance(support, Circle) else x for x, support in columns], -1)
 
 
-def around(values: Tensor, supports: Sequence[Support] | None) -> Tensor:
-    """Values (n, d) with angles in the turn around their direction, in which means and quantiles are those of numbers.
-
-    Example:
-        >>> around(torch.tensor([[350.0], [355.0], [15.0]]), [Circle(0.0, 360.0)])[:, 0]
-        tensor([350., 355., 375.])
-    """
-    columns = list(values.unbind(1))
-    for i, one in enumerate(supports or []):
-        if isinstance(one, Circle):
-            turns = columns[i] * (2 * math.pi / one.period)
-            direction = torch.atan2(turns.sin().sum(), turns.cos().sum()) * one.period / (2 * math.pi)
-            first = one.wrapped(direction) - one.period / 2
-            columns[i] = first + torch.remainder(columns[i] - first, one.period)
-    return torch.stack(columns, 1)
-
-
 def rounded_inside(values: Tensor, dtype: torch.dtype, supports: Sequence[Support]) -> Tensor:
     """Values (n, d) in a precision in which rounding would lead some outside."""
     columns = []

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.distributions.transforms import Transform
 
 from disco_samplers.arrays import as_points, check_count, check_number, device_of
-from disco_samplers.draws import Draws, DrawsWarning, Support, align, inside, names_of
+from disco_samplers.convergence import Periods
+from disco_samplers.draws import Draws, DrawsWarning, Support, align, inside, names_of, periods_of
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import fit_mixture
 from disco_samplers.posteriors.annealing import anneal
@@ -54,6 +55,7 @@ class MergedPosterior:
         draws: of the shards, in these coordinates.
         names: of the parameters, if they have some.
         to_support: the transform from real coordinates to the support; None where there is none.
+        periods: of columns of angles, None for others, by that support.
     """
 
     score: Score
@@ -61,6 +63,7 @@ class MergedPosterior:
     draws: list[Shard] = dataclasses.field(repr=False)
     names: list[str] | None = None
     to_support: Transform | None = None
+    periods: Periods | None = None
 
     def sample(
         self,
@@ -102,7 +105,7 @@ class MergedPosterior:
         if self.to_support is None:
             return result
         drawn = {"draws": self.to_support(result.draws), "start": self.to_support(result.start)}
-        return dataclasses.replace(result, checkpoint=None, **drawn)
+        return dataclasses.replace(result, checkpoint=None, periods=self.periods, **drawn)
 
     def overlap(self, points: ArrayLike) -> Tensor:
         r"""How far in each shard's draws the points lie, (k,): 1/2 as the shard's own draws do, near 0 beyond all of them.
@@ -275,7 +278,8 @@ def merged_posterior(
     parts = [subposterior(x, model, adapt=adapt, generator=generator) for x in draws]
     score = combine([*((1.0, part.score) for part in parts), *terms])
     score = score if to_support is None else transform(score, to_support.inv)
-    return MergedPosterior(score, parts, draws, names, to_support)
+    support = next((x.support for x in aligned if isinstance(x, Draws) and x.support is not None), None)
+    return MergedPosterior(score, parts, draws, names, to_support, periods_of(support))
 
 
 def _real(shards: list[ArrayLike | Draws], device: torch.device | None) -> tuple[list[Any], Transform | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import StackTransform, Transform
 
 from disco_samplers.convergence import diagnostic
-from disco_samplers.draws import Draws, distinct_rows, groups_of
+from disco_samplers.draws import TURN, Circle, Draws, Support, distinct_rows, groups_of
+from disco_samplers.estimators import sparsest
 from disco_samplers.types import ArrayLike
 
 MOST_CONTEXT = 2048
@@ -100,6 +102,33 @@ class Rows:
         if rows.share.numel() > MOST_CONTEXT:
             return Draws(rows.equal(generator)[:MOST_CONTEXT])
         return Draws(rows.flat, weights=rows.share.flatten())
+
+
+def straightened(sets: Sequence[Draws]) -> list[Draws]:
+    """Sets of draws of the same columns, angles as columns of an interval: the turn begins where all draws are sparsest.
+
+    So the seam of the turn in which they were given is no end, and angles 350 and 10 are neighbours. All sets then have the
+    support of the first that has one.
+
+    Example:
+        >>> import numpy as np
+        >>> a, b = (Draws(np.array([[350.0], [5.0], [k]]), support=["circular:360"]) for k in (10.0, 40.0))
+        >>> [x.values.ravel().tolist() for x in straightened([a, b])]
+        [[350.0, 365.0, 370.0], [350.0, 365.0, 400.0]]
+    """
+    support = next((x.support for x in sets if x.support is not None), None)
+    circles = {i: one for i, one in enumerate(support or []) if isinstance(one, Circle)}
+    if support is None or not circles:
+        return list(sets)
+    values, ends = [x.values.clone() for x in sets], list(support)
+    counts = torch.cat([(torch.ones_like(x.values[:, 0]) if x.weights is None else x.weights * len(x)).double() for x in sets])
+    for i, circle in circles.items():
+        unit = circle.period / TURN
+        low = unit * sparsest(torch.cat([x[:, i] for x in values]).double() / unit, counts)
+        ends[i] = Support(low, low + circle.period)
+        for x in values:
+            x[:, i] = low + torch.remainder(x[:, i] - low, circle.period)
+    return [x.replaced(y, names=x.names if x.has_names else None, support=ends) for x, y in zip(sets, values, strict=True)]
 
 
 def real_coordinates(draws: Draws) -> Transform | None:

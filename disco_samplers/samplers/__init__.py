@@ -1,7 +1,16 @@
 """Samplers: many chains of any method from any score. The front, its driver and results; :mod:`steps` has the algorithms."""
 
 from disco_samplers.samplers.algorithms import ALGORITHMS, Algorithm, Method
-from disco_samplers.samplers.diagnostics import NotMixedWarning, Summary, not_mixed, spreading, summarise, unmixed
+from disco_samplers.samplers.diagnostics import (
+    NotMixedWarning,
+    Summary,
+    about,
+    centers,
+    not_mixed,
+    spreading,
+    summarise,
+    unmixed,
+)
 from disco_samplers.samplers.driver import Callback, Checkpoint, Driver, Learn, Progress
 from disco_samplers.samplers.flow import integrate, relax
 from disco_samplers.samplers.langevin import LangevinSampler
@@ -28,6 +37,8 @@ __all__ = [
     "Progress",
     "SamplerResult",
     "Summary",
+    "about",
+    "centers",
     "integrate",
     "not_mixed",
     "relax",

@@ -31,6 +31,9 @@ class NotMixedWarning(RuntimeWarning):
 class Summary:
     """A row for each variable: mean, sd, 5 %, 50 % and 95 % quantiles, Monte Carlo standard error, ESS (bulk and tail), R-hat.
 
+    The mean of an angle is its direction, its sd that of the shorter ways to it, and quantiles are counted from half a turn
+    below it, so that those about the seam are as 340, 360 and 380.
+
     ``str()`` gives the table, with a mark at the variables that have not mixed. R-hat, ESS and MCSE mean nothing for chains of
     fewer than 100 draws: they are NaN and not shown. Of 64 such chains or more there is the nested R-hat.
 
@@ -79,7 +82,8 @@ def summarise(
         names: of the d variables.
         independent: leaves out R-hat, ESS and MCSE, for draws whose order means nothing.
         start: where each chain started, (chain, d), for the nested R-hat.
-        periods: of columns of angles, None for others: R-hat and ESS are the worse of cosine and sine.
+        periods: of columns of angles, None for others: means, deviations and quantiles are those of angles, R-hat and ESS the
+            worse of cosine and sine.
 
     References:
         Vehtari, Gelman, Simpson, Carpenter, Burkner, *Rank-normalization, folding, and localization: an improved R-hat*,
@@ -92,18 +96,51 @@ def summarise(
         True
     """
     x = np.asarray(draws, dtype=np.float64)
-    flat = x.reshape(-1, x.shape[-1])
+    center = centers(x, periods)
+    line = about(x, center, periods)
+    flat = line.reshape(-1, x.shape[-1])
     low, median, high = np.quantile(flat, QUANTILES, axis=0)
-    sd = flat.std(0, ddof=1) if len(flat) > 1 else np.full(x.shape[-1], np.nan)
-    columns = {"mean": flat.mean(0), "sd": sd, "5%": low, "50%": median, "95%": high}
+    sd = np.sqrt(np.square(flat - center).sum(0) / (len(flat) - 1)) if len(flat) > 1 else np.full(x.shape[-1], np.nan)
+    columns = {"mean": center, "sd": sd, "5%": low, "50%": median, "95%": high}
     if independent:
         return Summary(list(names), columns)
     kinds = {"mcse": "mcse", "ess_bulk": "ess_bulk", "ess_tail": "ess_tail", "r_hat": "rhat"}
     nothing = np.full(x.shape[-1], np.nan)
-    columns |= {name: nothing if x.shape[1] < JUDGED else diagnostic(kind, x, periods) for name, kind in kinds.items()}
+    for name, kind in kinds.items():
+        columns[name] = nothing if x.shape[1] < JUDGED else diagnostic(kind, line if kind == "mcse" else x, periods)
     if x.shape[1] < JUDGED and start is not None and len(x) >= _CHAINS:
         columns["r_hat_nested"] = nested_rhat(x, np.asarray(start, dtype=np.float64), _GROUPS, periods)
     return Summary(list(names), columns, unmixed(x, start, periods))
+
+
+def centers(draws: np.ndarray, periods: Periods | None = None) -> np.ndarray:
+    """Means of the columns of draws (..., d), as (d,); of an angle its direction, in the turn in which the draws are.
+
+    Example:
+        >>> centers(np.array([[350.0, 1.0], [15.0, 2.0], [355.0, 3.0]]), [360.0, None]).round(2)
+        array([359.96,   2.  ])
+    """
+    flat = draws.reshape(-1, draws.shape[-1])
+    found: np.ndarray = flat.mean(0)
+    for i, period in enumerate(periods or []):
+        if period is not None and len(flat):
+            column, unit = flat[:, i], 2 * np.pi / period
+            middle = (column.min() + column.max()) / 2
+            off = unit * (column - middle)
+            found[i] = middle + np.arctan2(np.sin(off).mean(), np.cos(off).mean()) / unit
+    return found
+
+
+def about(draws: np.ndarray, center: np.ndarray, periods: Periods | None = None) -> np.ndarray:
+    """Draws (..., d) with angles in the turn around their center (d,).
+
+    Example:
+        >>> about(np.array([[350.0], [15.0]]), np.array([355.0]), [360.0]).ravel()
+        array([350., 375.])
+    """
+    turns = np.array([np.nan if period is None else period for period in periods or [None] * draws.shape[-1]])
+    found: np.ndarray = np.where(np.isnan(turns), draws, draws - turns * np.round((draws - center) / turns))
+    return found
 
 
 def unmixed(draws: np.ndarray, start: np.ndarray | None = None, periods: Periods | None = None) -> list[int]:

@@ -15,7 +15,7 @@ from disco_samplers.convergence import Periods, diagnostic
 from disco_samplers.draws import Draws
 from disco_samplers.files import to_arviz, write_draws
 from disco_samplers.pictures import plot_pairs, plot_ranks, plot_traces
-from disco_samplers.samplers.diagnostics import Summary, summarise, unmixed
+from disco_samplers.samplers.diagnostics import Summary, about, centers, summarise, unmixed
 from disco_samplers.samplers.driver import Checkpoint, Record
 
 Reference = Tensor | np.ndarray | Sequence[np.ndarray]
@@ -36,7 +36,7 @@ class SamplerResult:
         pareto_k: of the importance weights of the proposals of "jumps": above 0.7 parts of the target get too few of them.
         start: where each chain started, before warm-up, (chain, d).
         periods: of columns of angles, None for others, by the estimate that was drawn from; R-hat and ESS are then the worse
-            of cosine and sine.
+            of cosine and sine, and tables and pictures are about their direction.
         checkpoint: where the chains stand, for ``LangevinSampler.run(resume=result)``; not in copies and pickles.
 
     Example:
@@ -165,8 +165,15 @@ class SamplerResult:
             if reference is not None:
                 raise ValueError('kind "rank" ignores reference=: ranks are those of the draws among themselves')
             return plot_ranks(self.numpy(), self.names, path)
-        old = reference.detach().cpu().numpy() if isinstance(reference, Tensor) else reference
-        return (plot_pairs if kind == "pair" else plot_traces)(self.numpy(), self.names, old, path)
+        draws, old = self.numpy(), reference.detach().cpu().numpy() if isinstance(reference, Tensor) else reference
+        if any(period is not None for period in self.periods or []):
+            center = centers(draws, self.periods)
+            draws = about(draws, center, self.periods)
+            if old is not None:
+                several = isinstance(old, (list, tuple))
+                turned = [about(np.asarray(one), center, self.periods) for one in (old if several else [old])]
+                old = turned if several else turned[0]
+        return (plot_pairs if kind == "pair" else plot_traces)(draws, self.names, old, path)
 
     def _check_drawn(self) -> None:
         if not self.draws.shape[1]:

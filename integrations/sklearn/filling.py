@@ -130,6 +130,7 @@ class Supported:
         y = self._free(self._turned(rows))
         supports = [Support(one.low, one.high) for one in self._free.supports]
         self._least = [_inside(one) for one in supports]
+        self._seen = [_seen(column, support) for column, support in zip(y.unbind(1), supports, strict=True)]
         forms = []
         for column, support in zip(y.unbind(1), supports, strict=True):
             there = ~column.isnan()
@@ -140,8 +141,13 @@ class Supported:
         self._lines = SupportTransform(forms)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Coordinates (..., d'), NaN where they depend on a missing cell."""
-        z: Tensor = self._lines(self._free(self._turned(rows)))
+        """Coordinates (..., d'), NaN where they depend on a missing cell.
+
+        Between the outermost rows and an end they stay those of the outermost: they go to infinity there, and what they say of
+        other columns would, too.
+        """
+        columns = zip(self._free(self._turned(rows)).unbind(-1), self._seen, strict=True)
+        z: Tensor = self._lines(torch.stack([column.clamp(low, high) for column, (low, high) in columns], -1))
         return z
 
     def inverse(self, z: Tensor, rows: Tensor) -> Tensor:
@@ -248,6 +254,13 @@ def _inside(support: Support) -> tuple[float, float]:
     low, high = support
     away = _INSIDE * (1.0 if low is None or high is None else high - low)
     return -math.inf if low is None else low + away, math.inf if high is None else high - away
+
+
+def _seen(column: Tensor, support: Support) -> tuple[float, float]:
+    """The outermost cells of a coordinate (n,), NaN where missing, on the sides where it ends; infinity on the others."""
+    there = column[~column.isnan()]
+    low, high = (edge is not None and len(there) > 0 for edge in support)
+    return float(there.min()) if low else -math.inf, float(there.max()) if high else math.inf
 
 
 def _somewhere(support: Support, rows: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ _JUDGED, _AMONG = 64, 4096
 _LEVELS = torch.logspace(-2, 2, 25, dtype=torch.float64, device="cpu").tolist()
 """Noise at which widths are told, in units of the data's scale."""
 
-_HALVINGS, _WIDEST = 30, 1e3
+_HALVINGS, _WIDEST = 16, 1e3
 """Steps of the search for a width, and the variance, in units of the data's, at which all images count."""
 
 

@@ -30,9 +30,9 @@ class Alike:
 
     .. math:: w_i(y) \propto e^{-|P (y - x_i)|^2 / 2 \tau^2}
 
-    Windows see what is in them. Those of one image must agree on what it shows: so each sees the whole image too, as if
-    through more noise, :math:`\tau \ge \sigma`. It is such that, on average, a given number of images count,
-    :math:`(\sum w_i)^2 / \sum w_i^2`, and no more than the noise where that leaves more.
+    Windows of one image must agree on what it shows: so each sees the whole image too, as if through more noise,
+    :math:`\tau \ge \sigma`. It is such that, on average, a given number of images count, :math:`(\sum w_i)^2 / \sum w_i^2`;
+    where more of them do for the noise as it is, :math:`\tau = \sigma`.
 
     Arguments:
         data: images (n, D).

@@ -29,8 +29,9 @@ _SIGMA_LEAST = 5e-3
 _AT_END = 0.01
 """Share of the pixels that have the least or the greatest value where pixels end there, as black and white do."""
 
-_ALIKE, _FEW = 0.1, 400
-"""Share of the images that are to count as being like a noised one, and how many at least: of fewer, copies are drawn."""
+_ALIKE, _FEW, _MOST = 0.1, 400, 0.25
+"""Share of the images that are to count as being like a noised one, how many at least, as of fewer copies are drawn, and the
+largest share: to leave out fewer is not worth the time."""
 
 _MANY_PIXELS, _FEW_ROWS = 4096, 1024
 """Of images with more pixels than the former, so many rows tell the linear answer: their directions take a minute to find."""
@@ -44,7 +45,8 @@ class Near:
         sizes: of windows, in pixels.
         block: windows whose corners lie in one square of so many pixels share the patches that they are compared with.
         reach: how far outside that square these are taken from, in pixels; None for anywhere, as of textures.
-        alike: from how many images, those that are most like the noised one as a whole; None for all alike.
+        alike: how many images are to count, those that are most like the noised one as a whole, if they are a quarter at most;
+            None for all of them.
     """
 
     sizes: tuple[int, ...]
@@ -115,7 +117,7 @@ class LocalData:
         self.linear = LinearBasis.above(data[some], math.inf)
         self.scale, self.bounds = scale_of(data, None), bounds(data)
         self.alike: Alike | None = None
-        if near.alike is not None and near.alike < len(data) and self.scale > 0:
+        if near.alike is not None and near.alike <= _MOST * len(data) and self.scale > 0:
             self.alike = Alike(data, self.linear, self.scale, count=near.alike, seed=seed)
 
     def noise(self, y: Tensor, sigma: float) -> Tensor:

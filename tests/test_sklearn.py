@@ -16,6 +16,7 @@ sklearn = pytest.importorskip("sklearn")
 from disco_samplers.integrations import sklearn as ours  # noqa: E402
 from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector, DiscoRegressor, FarFeaturesWarning  # noqa: E402
 from disco_samplers.integrations.sklearn.reading import calibrated  # noqa: E402
+from disco_samplers.integrations.sklearn.standing import standing_out  # noqa: E402
 from disco_samplers.integrations.sklearn.table import dequantized, resolutions  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_wine  # noqa: E402
@@ -217,6 +218,18 @@ def test_a_cluster_of_anomalies_does_not_vouch_for_itself():
     assert roc_auc_score(np.arange(600) < 30, -detector.training_scores_) > 0.99
     plain = DiscoOutlierDetector(robust=False).fit(table)
     assert roc_auc_score(np.arange(600) < 30, -plain.training_scores_) < 0.5
+
+
+def test_what_stands_out_of_few_rows():
+    """Twelve rows of sixty in thirteen columns that lie together do; of normal rows alone next to none."""
+    found, clean = [], []
+    for seed in range(15):
+        z = torch.randn(60, 13, generator=torch.Generator().manual_seed(seed)).double()
+        clean.append(float(standing_out(z, torch.zeros(60).double()).double().mean()))
+        z[48:] = 0.7 * z[48:] + 2.5
+        found.append(float(standing_out(z, torch.zeros(60).double())[48:].double().mean()))
+    assert np.mean(clean) < 0.02
+    assert np.mean(found) > 0.8
 
 
 @pytest.mark.parametrize("robust", [True, False])

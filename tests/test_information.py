@@ -156,7 +156,9 @@ class _NormalRead:
     variance = 0.0
 
     def __init__(self, rows):
-        self.law = torch.distributions.MultivariateNormal(rows.values.mean(0), torch.atleast_2d(rows.values.T.cov(correction=0)))
+        self.law = torch.distributions.MultivariateNormal(
+            rows.values.mean(0), torch.atleast_2d(rows.values.T.cov(correction=0))
+        )
 
     def log_prob(self, rows):
         return self.law.log_prob(rows)

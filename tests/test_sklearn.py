@@ -220,6 +220,17 @@ def test_a_cluster_of_anomalies_does_not_vouch_for_itself():
     assert roc_auc_score(np.arange(600) < 30, -plain.training_scores_) < 0.5
 
 
+def test_nobody_changes_the_default_weights():
+    """They are loaded once for all estimators; what an estimate gives of its model is a copy."""
+    x = np.random.default_rng(6).normal(size=(30, 2))
+    density = DiscoDensity(normalize=False).fit(x)
+    before = density.score_samples(x)
+    with torch.no_grad():
+        for part in density.estimate_.model.parameters():
+            part.zero_()
+    np.testing.assert_array_equal(DiscoDensity(normalize=False).fit(x).score_samples(x), before)
+
+
 def test_what_stands_out_of_few_rows():
     """Twelve rows of sixty in thirteen columns that lie together do; of normal rows alone next to none."""
     found, clean = [], []

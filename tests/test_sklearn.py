@@ -237,7 +237,7 @@ def test_what_stands_out_of_few_rows():
     for seed in range(15):
         z = torch.randn(60, 13, generator=torch.Generator().manual_seed(seed)).double()
         clean.append(float(standing_out(z, torch.zeros(60).double()).double().mean()))
-        z[48:] = 0.7 * z[48:] + 2.5
+        z[48:] = 0.7 * z[48:] + 3.0
         found.append(float(standing_out(z, torch.zeros(60).double())[48:].double().mean()))
     assert np.mean(clean) < 0.02
     assert np.mean(found) > 0.8

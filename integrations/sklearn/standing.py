@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.special import ndtri
 
 from disco_samplers.estimators import quantile
 
@@ -17,11 +16,8 @@ _ROUNDS = 30
 _STEPS = 2
 """Times that the law is fitted anew without the rows that stood out."""
 
-_LEVEL = 0.05
-"""Share of the rows that stand out which may do so by chance."""
-
-_LOW = 1.2
-"""What a deviation of a score is worth in those of a distance."""
+_FAR, _LOW = 3.0, 2.5
+"""Standard deviations beyond which a distance, or a score, stands out."""
 
 _MOST = 0.3
 """Largest share of the rows."""
@@ -29,11 +25,11 @@ _MOST = 0.3
 _FEWEST = 25
 """Fewer rows do not tell what stands out."""
 
-_ROWS_A_COLUMN = 2
+_ROWS_A_COLUMN = 3
 """Fewer rows a column say nothing of distances."""
 
-_USUAL, _LITTLE = 0.01, 6.0
-"""Share of the rows that may stand out a little, by fewer standard deviations than this: of a clean table as many do."""
+_USUAL = 0.01
+"""Share of the rows that may stand out a little, less than twice as far as it takes: of a clean table as many do."""
 
 
 def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None, spiked: Tensor | None = None) -> Tensor:
@@ -48,12 +44,7 @@ def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None, spiked
     of the rows nearest to the columns' medians, then without the rows that stood out, as in the concentration steps of the fast
     MCD algorithm. Squared distances of a normal law are nearly
     normal in their cube root, and so are deficits of its log-density; its middle and its near side, which anomalies do not
-    reach, say how far the far side may go. The k rows farthest out stand out, for the largest k of which the last goes beyond
-
-    .. math:: \Phi^{-1}(1 - 0.05\,k / n) \, (1 + 2 / \sqrt n)
-
-    standard deviations, so that of those that do one in twenty is there by chance: a row alone must lie far out, of many that
-    lie together each less far.
+    reach, say how far the far side may go: three standard deviations, and more where rows are few.
 
     Arguments:
         z: rows, in coordinates without heavy tails, (n, d).
@@ -62,13 +53,12 @@ def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None, spiked
         spiked: which columns have so many rows at one place that the first half of the rows is not taken by them, (d,).
 
     References:
-        Benjamini, Hochberg, *Controlling the false discovery rate*, J. R. Stat. Soc. B 1995, for k; Wilson, Hilferty, *The
-        distribution of chi-square*, PNAS 1931; Maronna, *Robust M-estimators of multivariate location
+        Wilson, Hilferty, *The distribution of chi-square*, PNAS 1931; Maronna, *Robust M-estimators of multivariate location
         and scatter*, Ann. Stat. 1976; Rousseeuw, Van Driessen, *A fast algorithm for the minimum covariance determinant
         estimator*, Technometrics 1999.
 
     Example:
-        >>> z = torch.randn(200, 2, generator=torch.Generator().manual_seed(1)).double()
+        >>> z = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).double()
         >>> z[:10] = z[:10] / 20 + 6  # ten rows close together
         >>> out = standing_out(z, torch.zeros(200).double())
         >>> bool(out[:10].all()), int(out[10:].sum()) < 3
@@ -77,37 +67,27 @@ def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None, spiked
     weight = torch.ones_like(scores) if counts is None else counts.to(scores)
     if len(z) < _FEWEST:
         return weight < 0
-    low = _LOW * _deviations(scores.max() - scores, weight, torch.ones_like(weight, dtype=torch.bool))
+    slack = 1 + 2 / math.sqrt(len(z))
+    low = _deviations(scores.max() - scores, weight, torch.ones_like(weight, dtype=torch.bool)) / (_LOW * slack)
     found = torch.zeros_like(low)
     smooth = z if spiked is None else z[:, ~spiked]
     if len(z) >= _ROWS_A_COLUMN * z.shape[1]:
         if smooth.shape[1]:
             middle, scale = _middle(smooth, weight)
             own = ((smooth - middle) / scale).square().sum(1)
-            found = _deviations(_distances(smooth, weight * (own <= own.median())), weight, weight > 0)
+            found = _deviations(_distances(smooth, weight * (own <= own.median())), weight, weight > 0) / (_FAR * slack)
         for _ in range(_STEPS + 1):
-            seen = ~_beyond(torch.maximum(low, found))
-            found = _deviations(_distances(z, weight * seen), weight, seen)
-    far = torch.maximum(low, found)
-    out = _beyond(far)
-    few = bool(out.sum() <= _USUAL * len(z)) and float(far.max()) < _LITTLE * _slack(len(z))
-    return torch.zeros_like(out) if few else out
+            seen = ~_at_most(torch.maximum(low, found))
+            found = _deviations(_distances(z, weight * seen), weight, seen) / (_FAR * slack)
+    excess = torch.maximum(low, found)
+    few = bool((excess > 1).sum() <= _USUAL * len(z)) and float(excess.max()) < 2
+    return excess > torch.inf if few else _at_most(excess)
 
 
-def _slack(n: int) -> float:
-    """By how much few rows may misjudge their spread."""
-    return 1 + 2 / math.sqrt(n)
-
-
-def _beyond(far: Tensor) -> Tensor:
-    """Rows (n,) that deviate by more than rows of a normal law do, but no more than the largest share of them."""
-    n = len(far)
-    rank = torch.arange(1, max(1, int(_MOST * n)) + 1, dtype=far.dtype, device=far.device)
-    order = far.sort(descending=True).indices[: len(rank)]
-    reached = (far[order] > -ndtri(_LEVEL * rank / n) * _slack(n)).nonzero()
-    out = torch.zeros_like(far, dtype=torch.bool)
-    out[order[: int(reached.max()) + 1 if len(reached) else 0]] = True
-    return out
+def _at_most(excess: Tensor) -> Tensor:
+    """Rows (n,) whose excess is above one, but no more than the largest share of them."""
+    most = max(1, int(_MOST * len(excess)))
+    return (excess > 1) & (excess >= excess.sort(descending=True).values[most - 1])
 
 
 def _deviations(squared: Tensor, weight: Tensor, seen: Tensor) -> Tensor:

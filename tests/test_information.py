@@ -14,8 +14,10 @@ import torch
 from scipy import stats
 
 from disco_samplers import Draws
+from disco_samplers.draws import RepeatedRowsWarning
 from disco_samplers.measures import (
     Information,
+    dependence,
     entropy,
     fisher_information,
     information,
@@ -24,12 +26,16 @@ from disco_samplers.measures import (
     maximum_mean_discrepancy,
     mutual_information,
     nearest_distances,
+    neighbours,
     precision_recall,
     relative_fisher_information,
     sliced_wasserstein,
     stein,
 )
-from disco_samplers.measures.dependence import Dependence
+from disco_samplers.measures.dependence import Dependence, Normal
+from disco_samplers.measures.neighbours import neighbour_information
+from disco_samplers.measures.quantity import Rows
+from disco_samplers.measures.ties import normal_scores
 from disco_samplers.reference import Gaussian, GaussianMixture
 
 
@@ -134,6 +140,66 @@ def test_mutual_information_of_uniforms(disco):
     x = torch.special.ndtr(_correlated(covariance, 1000, 41))
     found = mutual_information(x[:, :5], x[:, 5:], model=disco, seed=1)
     assert abs(found.value + math.log(1 - 0.8**2)) < 4 * found.standard_error < 0.25
+
+
+def test_mutual_information_of_thin_sheets(disco):
+    """Y = 3 X plus noise, on a circle: log(10 / 3) nats in three thin sheets, a third of which estimates alone do not see."""
+    x, noise = torch.rand(2, 500, generator=torch.Generator().manual_seed(50), dtype=torch.float64)
+    found = mutual_information(x, (3 * x + 0.3 * noise) % 1, model=disco, seed=1)
+    assert found.value > 0.95
+    assert abs(found.value - math.log(10 / 3)) < 3 * found.standard_error < 0.6
+
+
+class _NormalRead:
+    """A normal law of the rows' moments, in place of an estimate."""
+
+    variance = 0.0
+
+    def __init__(self, rows):
+        self.law = torch.distributions.MultivariateNormal(
+            rows.values.mean(0), torch.atleast_2d(rows.values.T.cov(correction=0))
+        )
+
+    def log_prob(self, rows):
+        return self.law.log_prob(rows)
+
+
+def test_what_is_left_beside_a_normal_law():
+    """Nothing of a normal law: 95 % of sets or so leave nothing that is larger than its error. Of a thin sheet, most of it."""
+    covariance = 0.7 * torch.eye(6, dtype=torch.float64) + 0.3
+    alike = 0
+    for seed in range(20):
+        x, y = (Rows(part) for part in normal_scores(_correlated(covariance, 150, seed), 0).split(3, 1))
+        found = dependence.dependence(x, y, _NormalRead, torch.Generator().manual_seed(seed))
+        law = Normal.of(x.values, y.values, torch.full((150,), 1 / 150, dtype=torch.float64))
+        alike += abs(float(found.rows.mean()) - law.plug_in + law.bias(150)) < 0.02
+    assert alike >= 14
+    angle, noise = torch.rand(2, 400, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    x, y = (Rows(normal_scores(part, 0)) for part in (angle, (3 * angle + 0.3 * noise) % 1))
+    found = dependence.dependence(x, y, _NormalRead, torch.Generator().manual_seed(1))
+    assert 0.9 < float(found.rows.mean()) < math.log(10 / 3) + 0.1
+    assert found.variance > 0.3  # the law that was read sees nothing of it
+
+
+def test_neighbour_information(monkeypatch):
+    """As scikit-learn's, which draws tiny noise, and the same in tiles."""
+    x, y = torch.randn(2, 300, 1, generator=torch.Generator().manual_seed(51), dtype=torch.float64)
+    y = x.square() + 0.3 * y
+    whole = neighbour_information(x / x.std(0, correction=0), y / y.std(0, correction=0))
+    feature_selection = pytest.importorskip("sklearn.feature_selection")
+    peer = feature_selection.mutual_info_regression(x.numpy(), y[:, 0].numpy(), n_neighbors=3, random_state=0)[0]
+    assert float(whole.mean()) == pytest.approx(peer, abs=1e-3)
+    monkeypatch.setattr(neighbours, "_TILE", 1000)
+    tiled = neighbour_information(x / x.std(0, correction=0), y / y.std(0, correction=0))
+    torch.testing.assert_close(tiled, whole)
+
+
+def test_copies_of_rows_are_no_neighbours(disco, monkeypatch):
+    monkeypatch.setattr(dependence, "neighbour_information", lambda *_: pytest.fail("asked of rows that are the same"))
+    x, y = torch.randn(2, 60, 1, generator=torch.Generator().manual_seed(52), dtype=torch.float64).repeat(1, 2, 1)
+    with pytest.warns(RepeatedRowsWarning):
+        found = mutual_information(x, y, model=disco, seed=1)
+    assert abs(found.value) < 0.3
 
 
 def test_mutual_information_of_independent_heavy_tails_is_nothing(disco):

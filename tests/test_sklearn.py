@@ -16,6 +16,7 @@ sklearn = pytest.importorskip("sklearn")
 from disco_samplers.integrations import sklearn as ours  # noqa: E402
 from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector, DiscoRegressor, FarFeaturesWarning  # noqa: E402
 from disco_samplers.integrations.sklearn.reading import calibrated  # noqa: E402
+from disco_samplers.integrations.sklearn.standing import standing_out  # noqa: E402
 from disco_samplers.integrations.sklearn.table import dequantized, resolutions  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_wine  # noqa: E402
@@ -217,6 +218,29 @@ def test_a_cluster_of_anomalies_does_not_vouch_for_itself():
     assert roc_auc_score(np.arange(600) < 30, -detector.training_scores_) > 0.99
     plain = DiscoOutlierDetector(robust=False).fit(table)
     assert roc_auc_score(np.arange(600) < 30, -plain.training_scores_) < 0.5
+
+
+def test_nobody_changes_the_default_weights():
+    """They are loaded once for all estimators; what an estimate gives of its model is a copy."""
+    x = np.random.default_rng(6).normal(size=(30, 2))
+    density = DiscoDensity(normalize=False).fit(x)
+    before = density.score_samples(x)
+    with torch.no_grad():
+        for part in density.estimate_.model.parameters():
+            part.zero_()
+    np.testing.assert_array_equal(DiscoDensity(normalize=False).fit(x).score_samples(x), before)
+
+
+def test_what_stands_out_of_few_rows():
+    """Twelve rows of sixty in thirteen columns that lie together do; of normal rows alone next to none."""
+    found, clean = [], []
+    for seed in range(15):
+        z = torch.randn(60, 13, generator=torch.Generator().manual_seed(seed)).double()
+        clean.append(float(standing_out(z, torch.zeros(60).double()).double().mean()))
+        z[48:] = 0.7 * z[48:] + 3.0
+        found.append(float(standing_out(z, torch.zeros(60).double())[48:].double().mean()))
+    assert np.mean(clean) < 0.02
+    assert np.mean(found) > 0.8
 
 
 @pytest.mark.parametrize("robust", [True, False])

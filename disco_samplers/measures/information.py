@@ -283,10 +283,13 @@ def mutual_information(
     .. math:: I(X; Y) = \operatorname{E} \log \frac{f_{XY}(x, y)}{f_X(x)\, f_Y(y)}
 
     of the columns' normal scores, which leave it as it is. What a normal law of the same correlations has is known in closed
-    form; the rest is read off estimates, with the rows of one side shuffled as a control, in up to twenty columns, or in the
-    most correlated directions of more: :func:`~disco_samplers.measures.dependence.dependence` has the formula. The
-    contributions are the rows' pointwise mutual information. Dependence that is not linear and is spread over many columns is
-    found in part only, and the standard error does not tell what was missed.
+    form. What is left is found in two ways, in up to twenty columns, or in the most correlated directions of more: by
+    estimates, with the rows of one side shuffled as a control, and, where rows are independent and no two are the same, by
+    nearest neighbours, with draws of the normal law as a control. The way that finds more is taken, as far as what it finds is
+    larger than its error: :func:`~disco_samplers.measures.dependence.dependence` has the formula. The contributions are the
+    rows' pointwise mutual information. Dependence that is not linear and is spread over many columns, or local beside many
+    columns without any, is found in part only; how far the two ways are from the value is in the standard error, what both
+    miss is not.
 
     Arguments:
         x: (n, d_x), or (n,); independent, or :class:`~disco_samplers.Draws`.
@@ -300,7 +303,8 @@ def mutual_information(
             draws than columns; if ``marginals`` or ``folds`` is given, which are not heeded here.
 
     References:
-        Cover, Thomas, *Elements of information theory*, eq. 8.47; of codes Miller, *Note on the bias of information estimates*,
+        Cover, Thomas, *Elements of information theory*, eq. 8.47; Kraskov, Stogbauer, Grassberger, *Estimating mutual
+        information*, Phys. Rev. E 2004, for nearest neighbours; of codes Miller, *Note on the bias of information estimates*,
         1955.
 
     Example:

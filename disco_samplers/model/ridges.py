@@ -124,9 +124,12 @@ def _near_correlation(x: Tensor, worth: Tensor) -> Tensor:
     near = (number * share).round().long().clamp_min(_LEAST).minimum(number - 1).clamp_min(1)
     reach = distances.topk(int(near.max()), largest=False).values
     reach = reach.gather(2, (near - 1)[:, None, None].expand(-1, reach.shape[1], 1))
-    pairs = ((distances <= reach) & ~outside) * worth[:, None] * worth[..., None]
-    pairs = pairs + pairs.mT
-    moment = (x * pairs.sum(-1, keepdim=True)).mT @ x - x.mT @ pairs @ x
+    pairs = ((distances <= reach) & ~outside).to(x.dtype)
+    # Each row counts by its worth, in the pairs that it looks for and in those that look for it.
+    weighed, worth = x * worth[..., None], worth[..., None]
+    degree = worth * (pairs @ worth + pairs.mT @ worth)
+    across = weighed.mT @ pairs @ weighed
+    moment = (x * degree).mT @ x - across - across.mT
     size = moment.diagonal(dim1=-2, dim2=-1).clamp_min(torch.finfo(x.dtype).tiny).sqrt()
     squares = (moment / size[:, None] / size[..., None]).square()
     return squares.sum((-2, -1)) - squares.diagonal(dim1=-2, dim2=-1).sum(-1)

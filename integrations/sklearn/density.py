@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
@@ -443,6 +443,16 @@ def _clipped(rows: np.ndarray, supports: Sequence[Support]) -> np.ndarray:
 
 def weights(model: Any, device: str, *, double: bool) -> DiScoFormer:
     """The model of the parameter ``model``. In float64 answers do not depend on which rows are asked together."""
+    if model is None:
+        return _default(device, double)
     own = isinstance(model, DiScoFormer)
-    loaded = copy.deepcopy(model) if own else DiScoFormer.from_pretrained(model or DEFAULTS["table"], map_location=device)
+    loaded = copy.deepcopy(model) if own else DiScoFormer.from_pretrained(model, map_location=device)
     return loaded.to(device).double() if double else loaded.to(device)
+
+
+@cache
+@torch.inference_mode(False)  # a later fit may be outside
+def _default(device: str, double: bool) -> DiScoFormer:
+    """The default weights, loaded once for all estimators: nothing changes them, and to load them takes as long as a fold."""
+    loaded = DiScoFormer.from_pretrained(DEFAULTS["table"], map_location=device).to(device)
+    return loaded.double() if double else loaded

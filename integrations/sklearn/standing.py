@@ -25,7 +25,7 @@ _MOST = 0.3
 _FEWEST = 25
 """Fewer rows do not tell what stands out."""
 
-_ROWS_A_COLUMN = 5
+_ROWS_A_COLUMN = 3
 """Fewer rows a column say nothing of distances."""
 
 _USUAL = 0.01

@@ -11,11 +11,12 @@ _CELLS = 512
 _BEYOND = 2.0
 """Standard deviations beyond the outermost draws up to which mass is counted."""
 
-_NEWTON_STEPS = 50
-_LONGEST = 5.0
-"""Length of a step of Newton's method, at most."""
+_HALF = 0.5
+_UNIT = 2.0
+"""Standard deviations in which powers of the columns are about as large as one."""
 
-_RIDGE = 1e-9
+_NEWTON_STEPS = 50
+_RIDGE, _ENDED = 1e-9, 1e-8
 
 
 def directions(third: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ class Exponents:
     """
 
     def __init__(self, columns: Tensor, worth: Tensor) -> None:
-        self.low, self.high = columns.amin(0), columns.amax(0)
+        self.low, self.high = _outermost(columns, worth), -_outermost(-columns, worth)
         first, width = self.low - _BEYOND, (self.high - self.low + 2 * _BEYOND) / (_CELLS - 1)
         grid = first + width * torch.arange(_CELLS, dtype=columns.dtype, device=columns.device)[:, None]
         place = ((columns - first) / width).clamp(0, _CELLS - 1.001)
@@ -87,7 +88,7 @@ class Exponents:
         part = (place - cell) * worth[:, None]
         share = torch.zeros_like(grid).scatter_add_(0, cell, worth[:, None] - part).scatter_add_(0, cell + 1, part)
         share = share / worth.sum()
-        terms = self._terms(grid)[0]
+        terms = self._terms(grid)
         self.coefficients = columns.new_zeros(columns.shape[1], max(_DEGREES))
         best = columns.new_full(columns.shape[1:], -torch.inf)
         for degree in _DEGREES:
@@ -100,35 +101,55 @@ class Exponents:
 
     def value_and_slope(self, columns: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of h (m,) and its gradient (m, d) at points (m, d)."""
-        terms, slopes = self._terms(columns)
-        value, slope = ((t * self.coefficients).sum(-1) for t in (terms, slopes))
-        return value.sum(1), slope
+        inner = columns.clamp(self.low, self.high)
+        t = inner / _UNIT
+        value, slope = torch.zeros_like(t), torch.zeros_like(t)
+        for own in self.coefficients.T.flip(0):  # Horner's rule, of the polynomial over t
+            slope = slope * t + value
+            value = value * t + own
+        slope = (slope * t + value) / _UNIT
+        return (value * t + slope * (columns - inner)).sum(1), slope
 
-    def _terms(self, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """Legendre's polynomials (m, d, k) between the outermost draws, lines beyond, and their slopes."""
-        middle, half = (self.high + self.low) / 2, (self.high - self.low) / 2
-        t = (columns - middle) / half
-        inner = t.clamp(-1, 1)
-        values, slopes = [torch.ones_like(t), inner], [torch.zeros_like(t), torch.ones_like(t)]
-        for k in range(2, max(_DEGREES) + 1):
-            values.append(((2 * k - 1) * inner * values[-1] - (k - 1) * values[-2]) / k)
-            slopes.append(slopes[-2] + (2 * k - 1) * values[-2])
-        value, slope = torch.stack(values[1:], -1), torch.stack(slopes[1:], -1)
-        return value + slope * (t - inner)[..., None], slope / half[:, None]
+    def _terms(self, columns: Tensor) -> Tensor:
+        """Powers (m, d, k) between the outermost draws, lines beyond."""
+        inner, k = columns.clamp(self.low, self.high), torch.arange(1, max(_DEGREES) + 1, device=columns.device)
+        t = inner[..., None] / _UNIT
+        return t**k + k * t ** (k - 1) * (columns - inner)[..., None] / _UNIT
+
+
+def _outermost(columns: Tensor, worth: Tensor) -> Tensor:
+    """The place (d,) in each column below which half a draw lies: of draws of worth one the smallest."""
+    ordered, index = columns.sort(0)
+    below = worth[index].cumsum(0)
+    half = _HALF * below[-1].clamp_max(1.0)
+    return ordered.gather(0, torch.searchsorted(below.T.contiguous(), half[:, None]).T)[0]
 
 
 def _fitted(grid: Tensor, share: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
     """Coefficients (d, k) of the highest likelihood on a grid (g, d) with shares of draws, and that likelihood (d,)."""
-    wanted = torch.einsum("gd,gdk->dk", share, terms)
-    theta = torch.zeros_like(wanted)
-    ridge = _RIDGE * torch.eye(wanted.shape[1], dtype=theta.dtype, device=theta.device)
+    # In units in which the draws' terms are white, Newton's steps are as long as they should be.
+    centre = torch.einsum("gd,gdk->dk", share, terms)
+    terms = terms - centre
+    lower = torch.linalg.cholesky(torch.einsum("gdk,gdl->dkl", share[..., None] * terms, terms))
+    white = torch.linalg.solve_triangular(lower, terms.permute(1, 2, 0), upper=False).permute(2, 0, 1)
+    ridge = _RIDGE * torch.eye(centre.shape[1], dtype=centre.dtype, device=centre.device)
+
+    def log_density(theta: Tensor) -> Tensor:
+        return (-0.5 * grid.square() + (white * theta).sum(-1)).log_softmax(0)
+
+    theta, factor = torch.zeros_like(centre), torch.ones_like(centre[:, :1])
+    log_f = log_density(theta)
     for _ in range(_NEWTON_STEPS):
-        p = (-0.5 * grid.square() + (terms * theta).sum(-1)).softmax(0)
-        mean = torch.einsum("gd,gdk->dk", p, terms)
-        covariance = torch.einsum("gdk,gdl->dkl", p[..., None] * terms, terms) - mean[:, :, None] * mean[:, None]
-        step = torch.linalg.solve(covariance + ridge, (wanted - mean)[..., None])[..., 0]
-        theta = theta + step * (_LONGEST / step.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp_max(1.0)
-        if float(step.abs().max()) < 1e-8:
+        p = log_f.exp()
+        mean = torch.einsum("gd,gdk->dk", p, white)
+        covariance = torch.einsum("gdk,gdl->dkl", p[..., None] * white, white) - mean[:, :, None] * mean[:, None]
+        step = -torch.linalg.solve(covariance + ridge, mean[..., None])[..., 0]
+        tried = theta + factor * step
+        log_tried = log_density(tried)
+        better = (share * (log_tried - log_f)).sum(0) >= 0  # the likelihood is concave: a short step is
+        theta, log_f = torch.where(better[:, None], tried, theta), torch.where(better, log_tried, log_f)
+        factor = torch.where(better[:, None], 2 * factor, factor / 4).clamp_max(1.0)
+        if float(step.abs().max()) < _ENDED:
             break
-    log_f = -0.5 * grid.square() + (terms * theta).sum(-1)
-    return theta, (share * (log_f - log_f.logsumexp(0))).sum(0)
+    found = torch.linalg.solve_triangular(lower.mT, theta[..., None], upper=True)[..., 0]
+    return found, (share * log_f).sum(0)

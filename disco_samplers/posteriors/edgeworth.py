@@ -18,6 +18,9 @@ from disco_samplers.types import ArrayLike
 _BATCHES = 16
 """Runs of successive rows whose cumulants' scatter says how noisy the cumulants of all rows are."""
 
+_CLEAR = 2.0
+"""Squared standard errors that cumulants must have together to be kept: those of less explain nothing in other draws."""
+
 _SINGULAR = 1e-12
 """Share of a column's variance that other columns must leave open for the covariance to be taken as it is."""
 
@@ -90,11 +93,12 @@ class Edgeworth:
         noise = scatter * (shares.square().sum() / (1 - shares.square().sum()))
         self.cumulants = torch.zeros_like(found)
         for kind in _kinds(found):
-            kept = (1 - noise[kind].sum() / found[kind].square().sum().clamp_min(1e-300)).clamp_min(0.0)
-            self.cumulants[kind] = kept * found[kind]
+            if float(found[kind].square().sum()) > _CLEAR * float(noise[kind].sum()):
+                self.cumulants[kind] = found[kind]
         self.trace = self.cumulants.diagonal(dim1=1, dim2=2).sum(-1)
-        product = self.cumulants.flatten(1) @ found.flatten(1).T
-        self.curvature = 0.25 * (product + product.T)
+        slopes = self.along.value_and_slope(u)[1]
+        product = 0.5 * self.cumulants.flatten(1) @ found.flatten(1).T + slopes.T @ (u * worth[:, None]) / worth.sum()
+        self.curvature = 0.5 * (product + product.T)
 
     def white(self, points: Tensor) -> Tensor:
         """u (m, d) of points (m, d)."""

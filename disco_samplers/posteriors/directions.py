@@ -129,10 +129,10 @@ def _fitted(grid: Tensor, share: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]
     """Coefficients (d, k) of the highest likelihood on a grid (g, d) with shares of draws, and that likelihood (d,)."""
     # In units in which the draws' terms are white, Newton's steps are as long as they should be.
     centre = torch.einsum("gd,gdk->dk", share, terms)
-    terms = terms - centre
-    lower = torch.linalg.cholesky(torch.einsum("gdk,gdl->dkl", share[..., None] * terms, terms))
-    white = torch.linalg.solve_triangular(lower, terms.permute(1, 2, 0), upper=False).permute(2, 0, 1)
     ridge = _RIDGE * torch.eye(centre.shape[1], dtype=centre.dtype, device=centre.device)
+    terms = terms - centre
+    lower = torch.linalg.cholesky(torch.einsum("gdk,gdl->dkl", share[..., None] * terms, terms) + ridge)
+    white = torch.linalg.solve_triangular(lower, terms.permute(1, 2, 0), upper=False).permute(2, 0, 1)
 
     def log_density(theta: Tensor) -> Tensor:
         return (-0.5 * grid.square() + (white * theta).sum(-1)).log_softmax(0)

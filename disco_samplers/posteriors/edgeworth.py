@@ -85,6 +85,7 @@ class Edgeworth:
         turn = directions(found)
         self.root = lower @ turn.T  # its columns are the directions
         self._inverse = torch.linalg.inv(self.root)
+        self._height = float(self.gaussian.evaluate(self.mean[None]))
         u = z @ turn.T
         self.radius = float(u.norm(dim=1).max())
         self.along = Exponents(u, worth)
@@ -95,6 +96,7 @@ class Edgeworth:
         for kind in _kinds(found):
             if float(found[kind].square().sum()) > _CLEAR * float(noise[kind].sum()):
                 self.cumulants[kind] = found[kind]
+        self._between = bool(self.cumulants.any())
         self.trace = self.cumulants.diagonal(dim1=1, dim2=2).sum(-1)
         slopes = self.along.value_and_slope(u)[1]
         product = 0.5 * self.cumulants.flatten(1) @ found.flatten(1).T + slopes.T @ (u * worth[:, None]) / worth.sum()
@@ -114,7 +116,7 @@ class Edgeworth:
         y = as_points(points, "points", len(self.mean), self.mean.device).to(self.mean)
         u = self.white(y)
         value, gradient = self._correction(u)
-        return like(self.gaussian.evaluate(y) + value, points), like((gradient - u) @ self._inverse, points)
+        return like(value - 0.5 * u.square().sum(1) + self._height, points), like((gradient - u) @ self._inverse, points)
 
     def log_prob(self, points: ArrayLike) -> Any:
         """Log-density (m,), normalised to first order, at points (m, d)."""
@@ -127,17 +129,21 @@ class Edgeworth:
     __call__ = score
 
     def _correction(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """What log f adds to log g (m,), and its gradient (m, d)."""
+        pull = u @ self.curvature
+        along, slopes = self.along.value_and_slope(u)
+        value, gradient = along - 0.5 * (u * pull).sum(1), slopes - pull
+        if not self._between:
+            return value, gradient
         shrink = (self.radius / u.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp_max(1.0)
         c = u * shrink
         twice = torch.zeros_like(c)  # T c c; one slice after the other, for (m, d, d) may be large
         for i, part in enumerate(self.cumulants):
             twice = twice + c[:, i : i + 1] * (c @ part)
-        pull = u @ self.curvature
-        along, slopes = self.along.value_and_slope(u)
-        value = along + (c * twice).sum(1) / 6 - 0.5 * c @ self.trace - 0.5 * (u * pull).sum(1)
         slope = 0.5 * (twice - self.trace)
         radial = u * (slope * u).sum(1, keepdim=True) / u.square().sum(1, keepdim=True).clamp_min(1e-300)
-        return value, slopes + shrink * torch.where(shrink < 1, slope - radial, slope) - pull
+        value = value + (c * twice).sum(1) / 6 - 0.5 * c @ self.trace
+        return value, gradient + shrink * torch.where(shrink < 1, slope - radial, slope)
 
 
 def rows_of(draws: ArrayLike, name: str, device: torch.device | None = None) -> Tensor:

@@ -315,3 +315,8 @@ def test_command(tmp_path, monkeypatch, capsys):
     files.write_table("c.csv", {"mu": x[:, 0], "sigma": x[:, 1]})
     assert cli.main(["merge", "a.csv", "c.csv", "--out", "all.csv"]) == 1
     assert "c.csv has variables mu, sigma, a.csv has mu, tau" in capsys.readouterr().err
+    files.write_table("d.csv", {"mu": x[:, 0], "tau": np.ones(60)})
+    assert cli.main(["merge", "a.csv", "d.csv", "--out", "all.csv"]) == 1
+    assert "d.csv: column tau is constant" in capsys.readouterr().err
+    assert cli.main(["merge", "a.csv", "b.csv", "--out", "all.csv", "--support", "tau=positive"]) == 1
+    assert "a.csv: " in capsys.readouterr().err

@@ -76,7 +76,7 @@ class Exponents:
         >>> x = (x - x.mean()) / x.std()  # log f = a y - e^y with another place and scale
         >>> value, slope = Exponents(x, torch.ones(4000).double()).value_and_slope(torch.tensor([[-3.0], [2.0]]).double())
         >>> value.round().tolist()  # it falls faster to the right
-        [0.0, -3.0]
+        [1.0, -2.0]
     """
 
     def __init__(self, columns: Tensor, worth: Tensor) -> None:

@@ -32,6 +32,8 @@ from disco_samplers.posteriors import MergedPosterior, merged_posterior
 from disco_samplers.scores import from_log_prob
 
 DRAWS = 10_000
+NAMES = ("disco merge", "Gaussian process", "Gaussian product")
+OF_NO_PRIOR = ("consensus Monte Carlo", "semiparametric KDE product")
 
 
 class Case(NamedTuple):
@@ -49,10 +51,11 @@ CASES = (
     Case("labels", 16),
     Case("rare", 15),
     Case("logistic", 4),
-    Case("rates 2", 4, splits=2),
-    Case("rates 10", 4, splits=2),
-    Case("rates 10", 4, "chains"),
-    Case("rates 10", 4, "weighted"),
+    Case("rates 2", 4, splits=3),
+    Case("rates 10", 4, splits=3),
+    Case("rates 10", 4, "chains", splits=3),
+    Case("rates 10", 4, "weighted", splits=3),
+    Case("rates 20", 4),
     Case("rates 10", 16, splits=2),
     Case("rates 10", 16, "unequal"),
     Case("rates 5", 16, "apart"),
@@ -102,9 +105,12 @@ def merges(case: Case, shards: Shards, generator: torch.Generator, overlaps: lis
     prior = None if shards.prior is None else log_prior(shards.prior)
     fitted: list[MergedPosterior] = []
 
-    def disco() -> Tensor:
+    def fit() -> MergedPosterior:
         fitted.append(merged_posterior(shards.given, prior=prior, generator=generator))
-        x = fitted[0].sample(generator=generator, progress=False).flat
+        return fitted[0]
+
+    def disco() -> Tensor:
+        x = fit().sample(generator=generator, progress=False).flat
         overlaps.append(float(fitted[0].overlap(x).min()))
         return x
 
@@ -112,7 +118,8 @@ def merges(case: Case, shards: Shards, generator: torch.Generator, overlaps: lis
         score = process(shards.rows, shards.log_densities, generator)
         if prior is not None:
             score = score - (len(shards.rows) - 1) * from_log_prob(prior)
-        return MergedPosterior(score, fitted[0].shards, fitted[0].draws).sample(generator=generator, progress=False).flat
+        where = fitted[0] if fitted else fit()  # its mixtures say where to start
+        return MergedPosterior(score, where.shards, where.draws).sample(generator=generator, progress=False).flat
 
     removed = None if shards.prior is None else prior_gaussian(shards.prior)
     found: dict[str, Callable[[], Tensor]] = {
@@ -132,29 +139,34 @@ def cell(values: list[float]) -> str:
 
 
 def measured(case: Case, split: int, cache: Path | None) -> dict[str, Any]:
-    """IAD and seconds of each merge, the seconds of sampling, and the smallest overlap; with ``cache`` kept there."""
-    kept = cache / f"{'-'.join(map(str, case[:3]))}-{split}.json".replace(" ", "") if cache else None
-    if kept is not None and kept.is_file():
-        return json.loads(kept.read_text())
-    shards = shards_of(case, split, cache)
-    overlaps: list[float] = []
-    found = {"all data": (integrated_distance(shards.reference[1], shards.reference[0]), 0.0)}
-    generator = torch.Generator().manual_seed(split)
-    for name, merge in merges(case, shards, generator, overlaps).items():
-        begun = time.process_time()
-        merged = merge()
-        seconds = time.process_time() - begun
-        found[name] = (integrated_distance(merged, shards.reference[0]), seconds)
-        print(case, split, name, found[name], flush=True)
-    result = {"found": found, "sampling": shards.seconds, "overlap": overlaps[0]}
-    if kept is not None:
-        kept.write_text(json.dumps(result))
-    return result
+    """IAD and seconds of each merge, the seconds of sampling, and the smallest overlap; with ``cache`` each is kept there."""
+    path = cache / f"{'-'.join(map(str, case[:3]))}-{split}.json".replace(" ", "") if cache else None
+    kept = json.loads(path.read_text()) if path is not None and path.is_file() else {"found": {}}
+    names = NAMES if case.kind == "prior" else NAMES + OF_NO_PRIOR
+    if not set(kept["found"]).issuperset(["all data", *names]):
+        shards = shards_of(case, split, cache)
+        overlaps: list[float] = []
+        kept["sampling"] = shards.seconds
+        kept["found"]["all data"] = (integrated_distance(shards.reference[1], shards.reference[0]), 0.0)
+        generator = torch.Generator().manual_seed(split)
+        for name, merge in merges(case, shards, generator, overlaps).items():
+            if name in kept["found"]:
+                continue
+            begun = time.process_time()
+            merged = merge()
+            seconds = time.process_time() - begun
+            kept["found"][name] = (integrated_distance(merged, shards.reference[0]), seconds)
+            print(case, split, name, kept["found"][name], flush=True)
+            if overlaps:
+                kept["overlap"] = overlaps[0]
+            if path is not None:
+                path.write_text(json.dumps(kept))
+    return kept | {"found": {name: kept["found"][name] for name in ("all data", *names)}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cache", type=Path, help="folder to keep the shards' draws and finished parts in")
+    parser.add_argument("--cache", type=Path, help="folder to keep the shards' draws and what each merge gave in")
     options = parser.parse_args()
     started = time.time()
     rows, raw = [], []

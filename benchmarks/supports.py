@@ -1,9 +1,9 @@
 """Density of columns with a support, at edges and seams and between them, beside reflected and transformed estimators.
 
-"DiScoFormer" reads the rows with `support=`, by either set of weights; "adapted" is `estimate.adapt()` of that by "axes", on the
-first three data sets of each cell. "KDE reflected" has the bandwidth of highest
-leave-one-out likelihood (of 2000 rows, scaled by n^(-1/(d + 4)) for more) and is mirrored at every edge; on circles its kernels
-are wrapped, and simplices are mirrored in the shares of what is left. "KDE corrected" is that of one column with kernels
+"DiScoFormer" reads the rows with `support=`, by either set of weights; "adapted" is `estimate.adapt()` of that by "axes", on
+the first three data sets of each cell. "KDE reflected" has the bandwidth of highest leave-one-out likelihood (of 2000 rows,
+scaled by n^(-1/(d + 4)) for more) and is mirrored at every edge; on circles its kernels are wrapped, and simplices are
+mirrored in the shares of what is left. "KDE corrected" is that of one column with kernels
 corrected at edges to first order, as getdist has them. "KDE logs" and "EM logs" are of the logarithms of positive columns and
 the logits of those in an interval, of angles as if they were in one, and of simplices by sticks broken; EM with the number of
 components by Schwarz's criterion. "its family" is what could be had at best by who knew of what kind the law is: its own

@@ -246,6 +246,14 @@ X = np.random.default_rng(0).normal(size=(50, 3))
         ([X, X], {"prior": lambda x: -x}, r"prior must return log-densities of shape \(m,\)"),
         ([X, X], {"prior": lambda x: x.sum(1).log()}, "outside the prior's support"),
         ([X**2, X], {"prior": lambda x: x.amin(1).log()}, r"not finite at draws of shards\[1\]"),
+        ([X, X], {"prior": lambda x: torch.zeros(len(x))}, "prior must be differentiable"),
+        (
+            [X, X],
+            {"prior": lambda x: -0.5 * (x / 0.3).square().sum(1)},
+            "has no end: .* A prior that is narrower than the shards' draws",
+        ),
+        ([X, np.c_[X[:, :2], X[:, :1] - X[:, 1:2]]], {}, r"shards\[1\]: column 2 is a linear combination of others"),
+        ([X, X * [1, 0, 1]], {}, r"shards\[1\]: column 1 is constant"),
         ([X, X], {"adapt": True}, "adapt has no effect without model="),
         ([X, X], {"seed": 1, "generator": torch.Generator()}, "seed or generator, not both"),
         ([X, X], {"num_chains": 0}, "num_chains must be at least 1"),
@@ -254,6 +262,20 @@ X = np.random.default_rng(0).normal(size=(50, 3))
 def test_wrong_shards(shards, options, message):
     with pytest.raises(ValueError, match=message):
         merge_subposteriors(shards, **({"progress": False, "num_warmup": 0, "num_samples": 1} | options))
+
+
+@pytest.mark.parametrize(
+    ("shards", "options", "message"),
+    [
+        ({"a": X, "b": X}, {}, "shards must be a list of sets of draws, one for each part of the data, got dict"),
+        (Draws(X), {}, "shards must be a list .* got Draws"),
+        ([X, X], {"prior": "normal"}, "prior must be a differentiable log-density .* got 'normal'"),
+        ([X, X], {"prior": torch.distributions.Normal(0.0, 1.0)}, r"give its log_prob, if that is \(m,\)"),
+    ],
+)
+def test_what_is_no_shards_or_prior(shards, options, message):
+    with pytest.raises(TypeError, match=message):
+        merge_subposteriors(shards, progress=False, **options)
 
 
 def test_the_picture_shows_every_shard(tmp_path):
@@ -293,6 +315,11 @@ def test_command(tmp_path, monkeypatch, capsys):
     files.write_table("c.csv", {"mu": x[:, 0], "sigma": x[:, 1]})
     assert cli.main(["merge", "a.csv", "c.csv", "--out", "all.csv"]) == 1
     assert "c.csv has variables mu, sigma, a.csv has mu, tau" in capsys.readouterr().err
+    files.write_table("d.csv", {"mu": x[:, 0], "tau": np.ones(60)})
+    assert cli.main(["merge", "a.csv", "d.csv", "--out", "all.csv"]) == 1
+    assert "d.csv: column tau is constant" in capsys.readouterr().err
+    assert cli.main(["merge", "a.csv", "b.csv", "--out", "all.csv", "--support", "tau=positive"]) == 1
+    assert "a.csv: " in capsys.readouterr().err
 
 
 def test_merged_angles_are_told_by_their_direction():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from disco_samplers.commands.shared.options import PICTURE, add_options, add_reading, ending
@@ -61,21 +62,28 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--prior-sd must be positive, got {options.prior_sd}")
     tables = tables_from(options, options.shards)
     names = tables[0].names
-    shards = []
+    shards, draws = [], []
     for path, table in zip(options.shards, tables, strict=True):
         if set(table.names) != set(names):
             raise ValueError(f"{path} has variables {', '.join(table.names)}, {options.shards[0]} has {', '.join(names)}")
-        shards.append(supported(table.select(names), options.support))
+        try:
+            shards.append(supported(table.select(names), options.support))
+            draws.append(warned(shards[-1].draws(), path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     files.writable(options.out, draws=True, names=names)
     scale, device = options.prior_sd, torch.device(device_name(options))
-    draws = [warned(table.draws(), path) for path, table in zip(options.shards, shards, strict=True)]
-    merged = merged_posterior(
-        [x.on(device, path) for path, x in zip(options.shards, draws, strict=True)],
-        prior=None if scale is None else lambda x: -0.5 * (x / scale).square().sum(-1),
-        model=load_model(options) if options.model or options.adapt else None,
-        adapt=options.adapt,
-        seed=options.seed,
-    )
+    try:
+        merged = merged_posterior(
+            [x.on(device, path) for path, x in zip(options.shards, draws, strict=True)],
+            prior=None if scale is None else lambda x: -0.5 * (x / scale).square().sum(-1),
+            model=load_model(options) if options.model or options.adapt else None,
+            adapt=options.adapt,
+            seed=options.seed,
+        )
+    except ValueError as error:  # which calls the files shards[0], shards[1], ...
+        text = re.sub(r"shards\[(\d+)\]", lambda found: options.shards[int(found[1])], str(error))
+        raise ValueError(text) from error
     result = merged.sample(
         num_samples=options.num_samples,
         num_chains=options.num_chains,

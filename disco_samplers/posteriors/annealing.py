@@ -16,6 +16,9 @@ _WORTH = 0.5
 
 _HALVINGS = 30
 _MOVES = 4
+_MOST_STEPS = 100
+"""Of the path; of densities that can be normalised a few dozen are enough."""
+
 _ACCEPTANCE = 0.574
 
 
@@ -44,6 +47,9 @@ def anneal(
         Del Moral, Doucet, Jasra, *Sequential Monte Carlo samplers*, JRSS B 2006, section 2.3; *An adaptive sequential Monte
         Carlo method for approximate Bayesian computation*, Statistics and Computing 2012, for the steps.
 
+    Raises:
+        ValueError: if f is zero wherever q has mass, or the path does not end, as where f cannot be normalised.
+
     Example:
         >>> from disco_samplers.reference import Gaussian
         >>> wide, eye = Gaussian(torch.zeros(1).double(), 100 * torch.eye(1).double()), torch.eye(1).double()
@@ -53,7 +59,9 @@ def anneal(
         True
     """
     x, beta, step_size = start.draw(num_particles, generator), 0.0, 0.5 * len(factor) ** (-1 / 3)
-    while beta < 1:
+    for _ in range(_MOST_STEPS):
+        if beta >= 1:
+            return x
         (log_f, score_f), log_q, score_q = target(x), start.evaluate(x), start.evaluate_score(x)
         log_ratio = torch.where(torch.isfinite(log_f), log_f - log_q, -math.inf)
         if not torch.isfinite(log_ratio).any():
@@ -74,7 +82,10 @@ def anneal(
             state, info = mala.step(state, path, step_size=step_size, factor=factor, generator=generator)
             step_size *= math.exp(float(info.acceptance.mean()) - _ACCEPTANCE)
         x = state.position
-    return x
+    raise ValueError(
+        "the shards' product has no end: particles follow it ever further out. A prior that is narrower than the shards' draws "
+        "makes it so, or one told to be in more of them than it is; without a prior, look for draws of another model"
+    )
 
 
 def _resampled(share: Tensor, count: int, generator: torch.Generator | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""A Gaussian with third cumulants: the density of draws that are nearly Gaussian but skewed."""
+"""A Gaussian with what its skewness is: the density of draws that are nearly Gaussian."""
 
 from __future__ import annotations
 
@@ -11,29 +11,36 @@ from disco_samplers import preconditioners
 from disco_samplers.arrays import as_points, as_tensor, like
 from disco_samplers.draws import align, evenly, names_of
 from disco_samplers.estimators import mean
+from disco_samplers.posteriors.directions import Exponents, directions
 from disco_samplers.reference import Gaussian
 from disco_samplers.types import ArrayLike
 
 _BATCHES = 16
 """Runs of successive rows whose cumulants' scatter says how noisy the cumulants of all rows are."""
 
+_CLEAR = 2.0
+"""Squared standard errors that cumulants must have together to be kept: those of less explain nothing in other draws."""
+
 _SINGULAR = 1e-12
 """Share of a column's variance that other columns must leave open for the covariance to be taken as it is."""
 
 
 class Edgeworth:
-    r"""The Gaussian of some draws' moments with their third cumulants in the exponent, in whitened coordinates z.
+    r"""The Gaussian of some draws' moments, with the densities along its skewest directions and third cumulants between them.
 
     .. math::
-        \log f = \log g + \tfrac16 T_{ijk}\, c_i c_j c_k - \tfrac12 T_{ijj}\, c_i - \tfrac14 T_{ikl} T_{jkl}\, z_i z_j, \qquad
-        c = z \min(1, R / |z|), \qquad z = L^{-1} (x - \mu)
+        \log f = \log g + \sum_a h_a(u_a) + \tfrac16 T_{ijk}\, c_i c_j c_k - \tfrac12 T_{ijj}\, c_i
+        - \tfrac14 T_{ikl} S_{jkl}\, u_i u_j, \qquad c = u \min(1, R / |u|), \qquad u = W L^{-1} (x - \mu)
 
-    The quadratic term is what score matching adds: with it :math:`E[\nabla \log f\, z^\top] = -1` over the draws, as for their
-    own density. Beyond R, the largest radius of a draw, the cubic term is constant along rays, so that f can be normalised. (It
-    is not; to first order in T its integral is 1.) T is the sample's
-    :math:`E[z_i z_j z_k]`, shrunk separately in its two parts that no rotation mixes, the trace (skewness along |z|^2) and the
-    rest, each by :math:`(1 - v / |T|^2)_+` with v its squared standard error from batch means, which holds for successive draws
-    of a chain too. A Gaussian's draws keep little of T.
+    W are the directions (:func:`~disco_samplers.posteriors.directions.directions`), h polynomials of the highest likelihood
+    (:class:`~disco_samplers.posteriors.directions.Exponents`), S the sample's cumulants :math:`E[u_i u_j u_k]`, and T what is
+    kept of those with different indices. The quadratic term is what score matching adds: with it
+    :math:`E[\nabla \log f\, u^\top] = -1` over the draws, as for their own density. Beyond R, the largest radius of a draw, the
+    cubic term is constant along rays, so that f can be normalised. (It is not; to first order in T its integral is 1.)
+
+    T is shrunk separately where two indices agree and where none do, each by :math:`(1 - v / |T|^2)_+` with v its squared
+    standard error from batch means, which holds for successive draws of a chain too. Draws whose columns are independent, in
+    whatever frame, keep little of T, and a Gaussian's none of h, so that little of its noise gets into f.
 
     Arguments:
         draws: (n, d), n > d.
@@ -64,43 +71,53 @@ class Edgeworth:
         covariance = draws.T.cov(correction=0, aweights=counts).reshape([draws.shape[1]] * 2)
         lower, failed = torch.linalg.cholesky_ex(covariance)
         singular = failed or (lower.diagonal().square() <= _SINGULAR * covariance.diagonal()).any()
-        self.lower = preconditioners.factor(evenly(draws, counts)) if singular else lower
+        lower = preconditioners.factor(evenly(draws, counts)) if singular else lower
         self.mean = mean(draws, counts)
-        self.gaussian = Gaussian(self.mean, self.lower @ self.lower.T)
-        z = self.white(draws)
-        self.radius = float(z.norm(dim=1).max())
+        self.gaussian = Gaussian(self.mean, lower @ lower.T)
+        z = torch.linalg.solve_triangular(lower, (draws - self.mean).T, upper=False).T
         worth = z.new_ones(len(z)) if counts is None else counts
         batches = min(_BATCHES, len(z))
-        found, squares, shares = z.new_zeros(()), z.new_zeros(2), 0.0
-        for part, weights in zip(z.tensor_split(batches), worth.tensor_split(batches), strict=True):
-            share = 1 / batches if counts is None else float(weights.sum() / worth.sum())
-            cumulants = _split(_hermite(part, None if counts is None else weights))
-            found = found + cumulants * share
-            squares = squares + cumulants.square().sum((1, 2, 3)) * share
-            shares += share**2
-        noise = (squares - found.square().sum((1, 2, 3))) * (shares / (1 - shares))
-        kept = (1 - noise / found.square().sum((1, 2, 3)).clamp_min(1e-300)).clamp_min(0.0)
-        self.cumulants = (kept[:, None, None, None] * found).sum(0)
+        shares = torch.stack([part.sum() for part in worth.tensor_split(batches)]) / worth.sum()
+        of_batches = torch.stack(
+            [_hermite(part, own) for part, own in zip(z.tensor_split(batches), worth.tensor_split(batches), strict=True)]
+        )
+        found = torch.einsum("b,bijk->ijk", shares, of_batches)
+        turn = directions(found)
+        self.root = lower @ turn.T  # its columns are the directions
+        self._inverse = torch.linalg.inv(self.root)
+        self._height = float(self.gaussian.evaluate(self.mean[None]))
+        u = z @ turn.T
+        self.radius = float(u.norm(dim=1).max())
+        self.along = Exponents(u, worth)
+        found, of_batches = _turned(found, turn), _turned(of_batches, turn)
+        scatter = torch.einsum("b,bijk->ijk", shares, (of_batches - found).square())
+        noise = scatter * (shares.square().sum() / (1 - shares.square().sum()))
+        self.cumulants = torch.zeros_like(found)
+        for kind in _kinds(found):
+            if float(found[kind].square().sum()) > _CLEAR * float(noise[kind].sum()):
+                self.cumulants[kind] = found[kind]
+        self._between = bool(self.cumulants.any())
         self.trace = self.cumulants.diagonal(dim1=1, dim2=2).sum(-1)
-        self.curvature = 0.5 * self.cumulants.flatten(1) @ self.cumulants.flatten(1).T
+        slopes = self.along.value_and_slope(u)[1]
+        product = 0.5 * self.cumulants.flatten(1) @ found.flatten(1).T + slopes.T @ (u * worth[:, None]) / worth.sum()
+        self.curvature = 0.5 * (product + product.T)
 
     def white(self, points: Tensor) -> Tensor:
-        """z (m, d) of points (m, d)."""
-        z: Tensor = torch.linalg.solve_triangular(self.lower, (points - self.mean).T, upper=False)
-        return z.T
+        """u (m, d) of points (m, d)."""
+        white: Tensor = (points - self.mean) @ self._inverse.T
+        return white
 
-    def white_score(self, z: Tensor) -> Tensor:
-        """The gradient of log f with respect to z, (m, d)."""
-        return self._correction(z)[1] - z
+    def white_score(self, u: Tensor) -> Tensor:
+        """The gradient of log f with respect to u, (m, d)."""
+        return self._correction(u)[1] - u
 
     def log_prob_and_score(self, points: ArrayLike) -> tuple[Any, Any]:
         """Log-density (m,), normalised to first order, and score (m, d) at points (m, d)."""
         points = align(points, "points", self.names)
         y = as_points(points, "points", len(self.mean), self.mean.device).to(self.mean)
-        z = self.white(y)
-        value, gradient = self._correction(z)
-        score = torch.linalg.solve_triangular(self.lower.T, (gradient - z).T, upper=True).T
-        return like(self.gaussian.evaluate(y) + value, points), like(score, points)
+        u = self.white(y)
+        value, gradient = self._correction(u)
+        return like(value - 0.5 * u.square().sum(1) + self._height, points), like((gradient - u) @ self._inverse, points)
 
     def log_prob(self, points: ArrayLike) -> Any:
         """Log-density (m,), normalised to first order, at points (m, d)."""
@@ -112,17 +129,22 @@ class Edgeworth:
 
     __call__ = score
 
-    def _correction(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        shrink = (self.radius / z.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp_max(1.0)
-        c = z * shrink
+    def _correction(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """What log f adds to log g (m,), and its gradient (m, d)."""
+        pull = u @ self.curvature
+        along, slopes = self.along.value_and_slope(u)
+        value, gradient = along - 0.5 * (u * pull).sum(1), slopes - pull
+        if not self._between:
+            return value, gradient
+        shrink = (self.radius / u.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp_max(1.0)
+        c = u * shrink
         twice = torch.zeros_like(c)  # T c c; one slice after the other, for (m, d, d) may be large
         for i, part in enumerate(self.cumulants):
             twice = twice + c[:, i : i + 1] * (c @ part)
-        pull = z @ self.curvature
-        value = (c * twice).sum(1) / 6 - 0.5 * c @ self.trace - 0.5 * (z * pull).sum(1)
         slope = 0.5 * (twice - self.trace)
-        radial = z * (slope * z).sum(1, keepdim=True) / z.square().sum(1, keepdim=True).clamp_min(1e-300)
-        return value, shrink * torch.where(shrink < 1, slope - radial, slope) - pull
+        radial = u * (slope * u).sum(1, keepdim=True) / u.square().sum(1, keepdim=True).clamp_min(1e-300)
+        value = value + (c * twice).sum(1) / 6 - 0.5 * c @ self.trace
+        return value, gradient + shrink * torch.where(shrink < 1, slope - radial, slope)
 
 
 def rows_of(draws: ArrayLike, name: str, device: torch.device | None = None) -> Tensor:
@@ -159,10 +181,18 @@ def _hermite(u: Tensor, counts: Tensor | None = None) -> Tensor:
     return third - _symmetric(mean(u, counts))
 
 
-def _split(third: Tensor) -> Tensor:
-    """A symmetric tensor (d, d, d) in its trace part and the rest, (2, d, d, d)."""
-    trace = _symmetric(third.diagonal(dim1=1, dim2=2).sum(-1) / (len(third) + 2))
-    return torch.stack([trace, third - trace])
+def _turned(third: Tensor, rows: Tensor) -> Tensor:
+    """Tensors (..., d, d, d) in the coordinates along orthonormal rows (d, d)."""
+    for _ in range(3):
+        third = (third @ rows.T).movedim(-1, -3)
+    return third
+
+
+def _kinds(third: Tensor) -> list[Tensor]:
+    """Where two indices of (d, d, d) agree, and where none do."""
+    i, j, k = torch.meshgrid([torch.arange(len(third), device=third.device)] * 3, indexing="ij")
+    agree = (i == j).int() + (j == k).int() + (i == k).int()
+    return [agree == 1, agree == 0]
 
 
 def _symmetric(a: Tensor) -> Tensor:

@@ -214,6 +214,6 @@ def log_normaliser(part: Edgeworth) -> Tensor:
     """Log of the integral of a density close to its Gaussian."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(_PROPOSALS, len(part.mean), generator=generator, dtype=torch.float64, device=generator.device)
-    y = torch.cat([z, -z]).to(part.mean) @ part.lower.T + part.mean
+    y = torch.cat([z, -z]).to(part.mean) @ part.root.T + part.mean
     log_ratio: Tensor = part.log_prob(y) - part.gaussian.evaluate(y)
     return log_ratio.logsumexp(0) - math.log(len(y))

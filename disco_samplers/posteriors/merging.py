@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
@@ -27,6 +28,9 @@ from disco_samplers.reference import GaussianMixture
 from disco_samplers.samplers import Callback, LangevinSampler, SamplerResult
 from disco_samplers.scores import Score, combine, from_log_prob, transform
 from disco_samplers.types import ArrayLike
+
+_SINGULAR = 1e-12
+"""Share of a column's variance that other columns must leave open."""
 
 _PARTICLES = 1000
 _WIDE = 0.25
@@ -189,8 +193,10 @@ def merge_subposteriors(
         OverlapWarning: if the merged posterior lies where a shard has hardly any draws (:meth:`MergedPosterior.overlap`).
 
     Raises:
+        TypeError: if shards are in no list, or the prior is no function.
         ValueError: if there are fewer than two shards, their columns or supports differ, one has fewer than ten draws a
-            parameter, the prior is zero at draws of a shard, or its options do not fit.
+            parameter or a column that follows from others, the prior is zero at draws of a shard, not differentiable, or so
+            narrow that no density is left without it, or its options do not fit.
 
     References:
         Neiswanger, Wang, Xing, *Asymptotically exact, embarrassingly parallel MCMC*, UAI 2014, eq. 1.
@@ -203,6 +209,7 @@ def merge_subposteriors(
         (True, True)
     """
     check_count("num_chains", num_chains, 1)
+    _check_list(shards)
     generator = generator_on(device_of(model, *shards) or "cpu", seed=seed, generator=generator)
     merged = merged_posterior(shards, prior=prior, prior_power=prior_power, model=model, adapt=adapt, generator=generator)
     result = merged.sample(
@@ -246,6 +253,7 @@ def merged_posterior(
     """The density that :func:`merge_subposteriors` samples; arguments and errors are the same."""
     if model is not None and not isinstance(model, DiScoFormer):
         raise TypeError(f"model must be a DiScoFormer, such as DiScoFormer.from_pretrained() gives, got {type(model).__name__}")
+    _check_list(shards)
     if len(shards) < 2:
         raise ValueError(f"shards must be at least two sets of draws, got {len(shards)}")
     if prior is None and prior_power is not None:
@@ -266,10 +274,11 @@ def merged_posterior(
             got = tuple(rows.shape)
             raise ValueError(f"shards must hold draws (n, {d}) of the same parameters, shards[{k}] has shape {got}")
         check_enough(as_draws(given[k], f"shards[{k}]", device), f"shards[{k}]")
+        _check_spread(draws[k], names, f"shards[{k}]")
     repeated = 0.0 if prior is None else len(draws) * prior_power - 1
     terms: list[tuple[float, Any]] = []
     if repeated:
-        density = Score(prior) if hasattr(prior, "score") else from_log_prob(prior)
+        density = _prior_of(prior)
         for k, x in enumerate(draws):
             _check_prior(density, x.rows if to_support is None else to_support(x.rows), f"shards[{k}]")
         terms.append((-repeated, density if to_support is None else transform(density, to_support)))
@@ -321,6 +330,37 @@ def _named(shards: Sequence[ArrayLike | Draws]) -> tuple[list[ArrayLike | Draws]
     return [align(x, f"shards[{k}]", names, "another has") for k, x in enumerate(shards)], names
 
 
+def _check_list(shards: object) -> None:
+    """Raises TypeError where the sets of draws are not in a list."""
+    if not isinstance(shards, (Sequence, Tensor, np.ndarray)):
+        raise TypeError(f"shards must be a list of sets of draws, one for each part of the data, got {type(shards).__name__}")
+
+
+def _check_spread(shard: Shard, names: list[str] | None, name: str) -> None:
+    """Raises ValueError where a column follows from those before it: such draws have no density."""
+    covariance = shard.rows.T.cov(correction=0, aweights=shard.counts).reshape([shard.rows.shape[1]] * 2)
+    variance = covariance.diagonal()
+    lower, _ = torch.linalg.cholesky_ex(covariance)
+    same = ~(lower.diagonal().square() > _SINGULAR * variance)
+    if same.any():
+        j = int(same.nonzero()[0])
+        told = f"column {j}" if names is None else f"column {names[j]}"
+        what = "a linear combination of others" if float(variance[j]) > 0 else "constant"
+        raise ValueError(f"{name}: {told} is {what}, and the draws have no density: leave the column out")
+
+
+def _prior_of(prior: Any) -> Score:
+    """The user's function or density, with a score."""
+    if hasattr(prior, "score"):
+        return Score(prior)
+    if not callable(prior):
+        hint = ": give its log_prob, if that is (m,)" if hasattr(prior, "log_prob") else ""
+        raise TypeError(
+            f"prior must be a differentiable log-density (m, d) -> (m,) or have log_prob and score, got {prior!r}{hint}"
+        )
+    return from_log_prob(prior)
+
+
 def _check_prior(prior: Score, points: Tensor, name: str) -> None:
     """Says what is wrong with the user's function before it is added to others."""
     if not hasattr(prior, "log_prob"):
@@ -329,6 +369,12 @@ def _check_prior(prior: Score, points: Tensor, name: str) -> None:
     if not isinstance(values, Tensor) or values.shape != (2,):
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(f"prior must return log-densities of shape (m,) for points (m, d), it returned {got} for (2, d)")
+    try:
+        prior(points[:2])
+    except RuntimeError as error:
+        raise ValueError(
+            f"prior must be differentiable in the points, by torch's automatic differentiation: {error}"
+        ) from error
     if not torch.isfinite(prior.log_prob(points)).all():
         raise ValueError(
             f"prior is not finite at draws of {name}: draws lie outside the prior's support, or it is not the shard's"

@@ -38,9 +38,9 @@ class Edgeworth:
     :math:`E[\nabla \log f\, u^\top] = -1` over the draws, as for their own density. Beyond R, the largest radius of a draw, the
     cubic term is constant along rays, so that f can be normalised. (It is not; to first order in T its integral is 1.)
 
-    T is shrunk separately where two indices agree and where none do, each by :math:`(1 - v / |T|^2)_+` with v its squared
-    standard error from batch means, which holds for successive draws of a chain too. Draws whose columns are independent, in
-    whatever frame, keep little of T, and a Gaussian's none of h, so that little of its noise gets into f.
+    T is kept where two indices agree, and where none do, if :math:`|T|^2` is more than twice its squared standard error from
+    batch means, which holds for successive draws of a chain too. Draws whose columns are independent, in whatever frame, keep
+    little of T, and a Gaussian's none of h, so that little of its noise gets into f.
 
     Arguments:
         draws: (n, d), n > d.
@@ -52,8 +52,7 @@ class Edgeworth:
             not one number a row, zero or positive.
 
     References:
-        McCullagh, *Tensor Methods in Statistics*, 1987, section 5.3, the expansion; James, Stein, *Estimation with quadratic
-        loss*, 1961, the shrinkage.
+        McCullagh, *Tensor Methods in Statistics*, 1987, section 5.3, the expansion.
 
     Example:
         >>> from disco_samplers.reference import Gaussian

@@ -61,7 +61,8 @@ class Exponents:
 
     .. math:: \log f = -\tfrac12 |u|^2 + \sum_a h_a(u_a)
 
-    The degree of each is that of the lowest Akaike criterion out of 2, 3, 4 and 6; beyond the draws h goes on as a line.
+    The degree of each is that of the lowest Schwarz criterion out of 2, 3, 4 and 6, where those above 2 pay for the choice of
+    their direction as well; beyond the draws h goes on as a line.
 
     Arguments:
         columns: u (n, d), white.
@@ -69,7 +70,7 @@ class Exponents:
 
     References:
         Barron, Sheu, *Approximation of density functions by sequences of exponential families*, Annals of Statistics 1991;
-        Akaike, *A new look at the statistical model identification*, IEEE Trans. Automatic Control 1974.
+        Schwarz, *Estimating the dimension of a model*, Annals of Statistics 1978.
 
     Example:
         >>> x = torch.rand(4000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).log().neg().log()
@@ -93,7 +94,8 @@ class Exponents:
         best = columns.new_full(columns.shape[1:], -torch.inf)
         for degree in _DEGREES:
             found, likelihood = _fitted(grid, share, terms[..., :degree])
-            gain = likelihood - degree / worth.sum()
+            price = degree + 0.5 * (columns.shape[1] - 1) * (degree > 2)  # a direction has as many angles, shared by two
+            gain = likelihood - 0.5 * price * worth.sum().log() / worth.sum()
             better = gain > best
             best = torch.where(better, gain, best)
             padded = torch.nn.functional.pad(found, (0, max(_DEGREES) - degree))

@@ -101,6 +101,11 @@ class Exponents:
             padded = torch.nn.functional.pad(found, (0, max(_DEGREES) - degree))
             self.coefficients = torch.where(better[:, None], padded, self.coefficients)
 
+    @property
+    def flat(self) -> Tensor:
+        """The columns, by number, whose density is as a normal one."""
+        return (~self.coefficients[:, 2:].any(1)).nonzero()[:, 0]
+
     def value_and_slope(self, columns: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of h (m,) and its gradient (m, d) at points (m, d)."""
         inner = columns.clamp(self.low, self.high)

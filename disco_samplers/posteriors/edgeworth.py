@@ -38,9 +38,10 @@ class Edgeworth:
     :math:`E[\nabla \log f\, u^\top] = -1` over the draws, as for their own density. Beyond R, the largest radius of a draw, the
     cubic term is constant along rays, so that f can be normalised. (It is not; to first order in T its integral is 1.)
 
-    T is kept where two indices agree, and where none do, if :math:`|T|^2` is more than twice its squared standard error from
-    batch means, which holds for successive draws of a chain too. Draws whose columns are independent, in whatever frame, keep
-    little of T, and a Gaussian's none of h, so that little of its noise gets into f.
+    T is kept where two indices agree, and where none do, if :math:`|T|^2` is more than twice its squared standard error v from
+    batch means, which holds for successive draws of a chain too. Where no h is likely enough, :math:`T_{aaa}` is kept by the
+    part :math:`(1 - v / |T|^2)_+`. Draws whose columns are independent, in whatever frame, keep little of T, and a Gaussian's
+    none of h, so that little of its noise gets into f.
 
     Arguments:
         draws: (n, d), n > d.
@@ -52,7 +53,8 @@ class Edgeworth:
             not one number a row, zero or positive.
 
     References:
-        McCullagh, *Tensor Methods in Statistics*, 1987, section 5.3, the expansion.
+        McCullagh, *Tensor Methods in Statistics*, 1987, section 5.3, the expansion; James, Stein, *Estimation with quadratic
+        loss*, 1961, the shrinkage.
 
     Example:
         >>> from disco_samplers.reference import Gaussian
@@ -95,6 +97,10 @@ class Edgeworth:
         for kind in _kinds(found):
             if float(found[kind].square().sum()) > _CLEAR * float(noise[kind].sum()):
                 self.cumulants[kind] = found[kind]
+        own = (self.along.flat,) * 3
+        if len(own[0]):
+            kept = 1 - noise[own].sum() / found[own].square().sum().clamp_min(1e-300)
+            self.cumulants[own] = kept.clamp_min(0.0) * found[own]
         self._between = bool(self.cumulants.any())
         self.trace = self.cumulants.diagonal(dim1=1, dim2=2).sum(-1)
         slopes = self.along.value_and_slope(u)[1]

@@ -16,7 +16,7 @@ sklearn = pytest.importorskip("sklearn")
 from disco_samplers.integrations import sklearn as ours  # noqa: E402
 from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector, DiscoRegressor, FarFeaturesWarning  # noqa: E402
 from disco_samplers.integrations.sklearn.reading import calibrated  # noqa: E402
-from disco_samplers.integrations.sklearn.standing import standing_out  # noqa: E402
+from disco_samplers.integrations.sklearn.standing import _completed, standing_out  # noqa: E402
 from disco_samplers.integrations.sklearn.table import dequantized, resolutions  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_wine  # noqa: E402
@@ -668,3 +668,35 @@ def test_supports_of_a_table():
         DiscoDensity(support="auto").fit(X)
     with pytest.raises(ValueError, match=r"support \(0.5, 1.0\) of column share"):
         DiscoDensity(support={"share": (0.5, 1)}).fit(X)
+
+
+def test_a_tight_cluster_stands_out_of_rows_that_lack_cells():
+    """Forty rows close together among 400, a fifth of all cells missing; of clean tables hardly a row stands out."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(400, 10, generator=generator).double()
+    z[:40] = z[:40] / 20 + 4
+    lacks = torch.rand(z.shape, generator=generator) < 0.2
+    found = standing_out(torch.where(lacks, torch.nan, z), torch.zeros(400).double())
+    assert found[:40].all()
+    assert found[40:].sum() < 4
+    clean = torch.where(lacks, torch.nan, torch.randn(400, 10, generator=generator).double())
+    clean[0] = torch.nan
+    assert standing_out(clean, torch.zeros(400).double()).sum() < 4
+
+
+def test_distances_in_the_cells_that_are_there_are_those_of_their_covariance():
+    generator = torch.Generator().manual_seed(0)
+    z, root = torch.randn(6, 4, generator=generator).double(), torch.randn(4, 4, generator=generator).double()
+    covariance = root @ root.T + torch.eye(4)
+    lacks = torch.rand(6, 4, generator=generator) < 0.4
+    lacks[0], lacks[1] = False, True
+    whole, squared, lost = _completed(torch.where(lacks, torch.nan, z), covariance, torch.ones(6).double())
+    total = torch.zeros(4, 4).double()
+    for row, none, filled, distance in zip(z, lacks, whole, squared, strict=True):
+        inner = torch.linalg.inv(covariance[~none][:, ~none])
+        between = covariance[none][:, ~none] @ inner
+        assert float(distance) == pytest.approx(float(row[~none] @ inner @ row[~none]))
+        torch.testing.assert_close(filled[none], between @ row[~none])
+        index = none.nonzero()[:, 0]
+        total[index[:, None], index] += covariance[none][:, none] - between @ covariance[~none][:, none]
+    torch.testing.assert_close(lost, total)

@@ -373,6 +373,7 @@ class DiscoDensity(TransformerMixin, BaseEstimator):
             scores = self._crossfitted(self.folds(), whole=True, scaled=True)
             transform = self._marginals(self._context, counts)
             image = self._context if transform is None else transform(self._context)
+            image = torch.where(self._rows.isnan(), torch.nan, image)  # what is drawn in their place hides a cluster
             spiked = None if self._atoms is None else (self._atoms.widths > self._atoms.cells).any(0)
             return ~standing_out(image, scores, counts, spiked)
         scores = self._crossfitted(5, whole=True)

@@ -13,8 +13,9 @@ _DEGREES = 3.0
 """Of the Student law that centre and covariance are fitted by."""
 
 _ROUNDS = 30
-_STEPS = 2
-"""Times that the law is fitted anew without the rows that stood out."""
+_STEPS, _MORE = 2, 8
+"""Times that the law is fitted anew without the rows that stood out, and at most where cells are missing: by few of them rows
+come out later."""
 
 _FAR, _LOW = 3.0, 2.5
 """Standard deviations beyond which a distance, or a score, stands out."""
@@ -27,6 +28,9 @@ _FEWEST = 25
 
 _ROWS_A_COLUMN = 3
 """Fewer rows a column say nothing of distances."""
+
+_PART = 4096
+"""Rows that lack cells and are judged at a time."""
 
 _USUAL = 0.01
 """Share of the rows that may stand out a little, less than twice as far as it takes: of a clean table as many do."""
@@ -44,10 +48,11 @@ def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None, spiked
     of the rows nearest to the columns' medians, then without the rows that stood out, as in the concentration steps of the fast
     MCD algorithm. Squared distances of a normal law are nearly
     normal in their cube root, and so are deficits of its log-density; its middle and its near side, which anomalies do not
-    reach, say how far the far side may go: three standard deviations, and more where rows are few.
+    reach, say how far the far side may go: three standard deviations, and more where rows are few. Of a row that lacks cells it
+    is the distance in those that it has, brought to the law of d of them.
 
     Arguments:
-        z: rows, in coordinates without heavy tails, (n, d).
+        z: rows, in coordinates without heavy tails, (n, d), NaN where a cell is missing.
         scores: log-densities by estimates that did not see the row, (n,).
         counts: what the rows are worth, (n,).
         spiked: which columns have so many rows at one place that the first half of the rows is not taken by them, (d,).
@@ -74,10 +79,15 @@ def standing_out(z: Tensor, scores: Tensor, counts: Tensor | None = None, spiked
     if len(z) >= _ROWS_A_COLUMN * z.shape[1]:
         if smooth.shape[1]:
             middle, scale = _middle(smooth, weight)
-            own = ((smooth - middle) / scale).square().sum(1)
+            own = ((smooth - middle) / scale).square().nanmean(1)
+            own = torch.where(own.isnan(), torch.inf, own)
             found = _deviations(_distances(smooth, weight * (own <= own.median())), weight, weight > 0) / (_FAR * slack)
-        for _ in range(_STEPS + 1):
+        before = None
+        for _ in range((_MORE if z.isnan().any() else _STEPS) + 1):
             seen = ~_at_most(torch.maximum(low, found))
+            if before is not None and bool((seen == before).all()):
+                break
+            before = seen
             found = _deviations(_distances(z, weight * seen), weight, seen) / (_FAR * slack)
     excess = torch.maximum(low, found)
     few = bool((excess > 1).sum() <= _USUAL * len(z)) and float(excess.max()) < 2
@@ -105,28 +115,63 @@ def _distances(z: Tensor, weight: Tensor) -> Tensor:
     seen = weight > 0
     middle, scale = _middle(z[seen], weight[seen])
     z, total = (z - middle) / scale, weight.sum()
+    cells = (~z.isnan()).sum(1).to(z)
     centre, unit = torch.zeros_like(z[0]), torch.eye(d, dtype=z.dtype, device=z.device)
     covariance = unit
     for _ in range(_ROUNDS):
-        squared = _squared(z - centre, covariance)
-        own = weight * (_DEGREES + d) / (_DEGREES + squared)
-        centre = own @ z / own.sum()
-        new = (own[:, None] * (z - centre)).T @ (z - centre) / total
+        whole, squared, lost = _completed(z - centre, covariance, weight)
+        own = weight * (_DEGREES + cells) / (_DEGREES + squared)
+        shift = own @ whole / own.sum()
+        centre = centre + shift
+        new = ((own[:, None] * (whole - shift)).T @ (whole - shift) + lost) / total
         # Shrunk to its diagonal as by d further rows, and never singular.
         new = (total * new + d * new.diagonal().diag()) / (total + d) + 1e-6 * unit
         change, covariance = (new - covariance).abs().max(), new
         if change < 1e-3 * covariance.abs().max():
             break
-    return _squared(z - centre, covariance)
+    return _of_all(_completed(z - centre, covariance, weight)[1], cells, d)
+
+
+def _completed(z: Tensor, covariance: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows (n, d) with the mean of what they lack, squared distances (n,), and the sum (d, d) of its covariances."""
+    lacks = z.isnan()
+    if not lacks.any():
+        return z, torch.cholesky_solve(z.T, torch.linalg.cholesky(covariance)).T.mul(z).sum(1), torch.zeros_like(covariance)
+    parts, lost = [], torch.zeros_like(covariance)
+    unit = torch.eye(len(covariance), dtype=z.dtype, device=z.device)
+    for some, none, worth in zip(z.split(_PART), lacks.split(_PART), weight.split(_PART), strict=True):
+        there, own = (~none).to(z), some.nan_to_num()
+        # Of the cells that are missing a unit matrix: they have no part in the answers.
+        block = covariance * there[:, :, None] * there[:, None, :] + unit * (1 - there)[:, :, None]
+        lower = torch.linalg.cholesky(block)
+        answer = torch.cholesky_solve(own[..., None], lower)[..., 0]
+        told = torch.cholesky_solve(there[:, :, None] * covariance, lower)
+        rest = (covariance - (covariance * there[:, None, :]) @ told) * (1 - there)[:, :, None] * (1 - there)[:, None, :]
+        lost = lost + torch.einsum("n,nij->ij", worth, rest)
+        parts.append((own + (answer @ covariance) * (1 - there), (own * answer).sum(1)))
+    whole, squared = (torch.cat(part) for part in zip(*parts, strict=True))
+    return whole, squared, lost
+
+
+def _of_all(squared: Tensor, cells: Tensor, d: int) -> Tensor:
+    """Squared distances (n,) in so many cells as they would be in d, by the cube root's normal law."""
+    some, all_of = 2 / (9 * cells.clamp_min(1)), 2 / (9 * d)
+    normal = ((squared / cells.clamp_min(1)).pow(1 / 3) - (1 - some)) / some.sqrt() * (cells > 0)
+    found = d * (1 - all_of + math.sqrt(all_of) * normal).clamp_min(0).pow(3)
+    return torch.where(cells == d, squared, found)
 
 
 def _middle(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Medians (d,) of columns (n, d), and deviations by their quartiles or, where those are equal, by their squares."""
-    quartiles = quantile(z, weight, z.new_tensor([0.25, 0.5, 0.75]))
-    spread = (weight @ (z - weight @ z / weight.sum()).square() / weight.sum()).sqrt()
+    shares = z.new_tensor([0.25, 0.5, 0.75])
+    there = ~z.isnan()
+    if bool(there.all()):
+        quartiles = quantile(z, weight, shares)
+    else:
+        columns = zip(z.T, there.T, strict=True)
+        quartiles = torch.cat([quantile(x[own][:, None], weight[own], shares) for x, own in columns], 1)
+    worth, known = weight[:, None] * there, z.nan_to_num()
+    total = worth.sum(0).clamp_min(1e-300)
+    spread = ((worth * (known - (worth * known).sum(0) / total).square()).sum(0) / total).sqrt()
     scale = (quartiles[2] - quartiles[0]) / 1.349
     return quartiles[1], torch.where(scale > 0, scale, torch.where(spread > 0, spread, 1.0))
-
-
-def _squared(rows: Tensor, covariance: Tensor) -> Tensor:
-    return torch.cholesky_solve(rows.T, torch.linalg.cholesky(covariance)).T.mul(rows).sum(1)

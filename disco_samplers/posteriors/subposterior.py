@@ -182,10 +182,10 @@ def trust(draws: Tensor | Shard, base: Any, model: DiScoFormer) -> float:
 
     Example:
         >>> from disco_samplers import DiScoFormer
-        >>> from disco_samplers.posteriors import Edgeworth
+        >>> from disco_samplers.reference import Gaussian
         >>> x = torch.randn(400, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         >>> x = torch.cat([x - 3, x + 3])
-        >>> trust(x, Edgeworth(x), DiScoFormer.from_pretrained()) > 0.8
+        >>> trust(x, Gaussian(x.mean(0), x.T.cov().reshape(1, 1)), DiScoFormer.from_pretrained()) > 0.8
         True
     """
     check_model(model)

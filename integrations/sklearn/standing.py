@@ -154,11 +154,15 @@ def _completed(z: Tensor, covariance: Tensor, weight: Tensor) -> tuple[Tensor, T
 
 
 def _of_all(squared: Tensor, cells: Tensor, d: int) -> Tensor:
-    """Squared distances (n,) in so many cells as they would be in d, by the cube root's normal law."""
+    """Squared distances (n,) in so many cells as they would be in d, by the cube root's normal law, up to a common factor."""
+    if bool((cells == d).all()):
+        return squared
     some, all_of = 2 / (9 * cells.clamp_min(1)), 2 / (9 * d)
-    normal = ((squared / cells.clamp_min(1)).pow(1 / 3) - (1 - some)) / some.sqrt() * (cells > 0)
-    found = d * (1 - all_of + math.sqrt(all_of) * normal).clamp_min(0).pow(3)
-    return torch.where(cells == d, squared, found)
+    root = (squared / cells.clamp_min(1)).pow(1 / 3) / (1 - some)
+    # A Student law's scale is not that of the squares: the middle row is where it should be.
+    root = root / root[cells > 0].median()
+    normal = (root - 1) * (1 - some) / some.sqrt() * (cells > 0)
+    return (1 - all_of + math.sqrt(all_of) * normal).clamp_min(0).pow(3)
 
 
 def _middle(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -158,7 +158,7 @@ def missing() -> None:
             costs.text(one + off + 0.006, place, f"{one:.3f}", va="center", fontsize=12)
     costs.set_yticks(range(len(said)), list(said.values()), fontsize=13)
     costs.invert_yaxis()
-    costs.set_xlim(-0.03, 0.48)
+    costs.set_xlim(-0.03, 0.52)
     costs.axvline(0, color=DARK, lw=0.8)
     costs.set_ylabel("rows that lack cells", fontsize=13)
     costs.set_xlabel("AUROC lost to the same table with all cells", fontsize=13)

@@ -16,7 +16,7 @@ sklearn = pytest.importorskip("sklearn")
 from disco_samplers.integrations import sklearn as ours  # noqa: E402
 from disco_samplers.integrations.sklearn import DiscoDensity, DiscoOutlierDetector, DiscoRegressor, FarFeaturesWarning  # noqa: E402
 from disco_samplers.integrations.sklearn.reading import calibrated  # noqa: E402
-from disco_samplers.integrations.sklearn.standing import _completed, standing_out  # noqa: E402
+from disco_samplers.integrations.sklearn.standing import completed, standing_out  # noqa: E402
 from disco_samplers.integrations.sklearn.table import dequantized, resolutions  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_wine  # noqa: E402
@@ -690,7 +690,7 @@ def test_distances_in_the_cells_that_are_there_are_those_of_their_covariance():
     covariance = root @ root.T + torch.eye(4)
     lacks = torch.rand(6, 4, generator=generator) < 0.4
     lacks[0], lacks[1] = False, True
-    whole, squared, lost = _completed(torch.where(lacks, torch.nan, z), covariance, torch.ones(6).double())
+    whole, squared, lost = completed(torch.where(lacks, torch.nan, z), covariance, torch.ones(6).double())
     total = torch.zeros(4, 4).double()
     for row, none, filled, distance in zip(z, lacks, whole, squared, strict=True):
         inner = torch.linalg.inv(covariance[~none][:, ~none])
@@ -700,3 +700,15 @@ def test_distances_in_the_cells_that_are_there_are_those_of_their_covariance():
         index = none.nonzero()[:, 0]
         total[index[:, None], index] += covariance[none][:, none] - between @ covariance[~none][:, none]
     torch.testing.assert_close(lost, total)
+
+
+def test_a_column_that_hardly_any_row_has_says_nothing_of_what_stands_out():
+    """Three cells of a column are there, none of them among the half of the rows that is nearest to the middle."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(200, 4, generator=generator).double()
+    z[:10] = z[:10] / 20 + 6
+    z[:, 3] = torch.nan
+    z[:3, 3] = 6.0
+    found = standing_out(z, torch.zeros(200).double())
+    assert found[:10].all()
+    assert found[10:].sum() < 4

@@ -29,7 +29,7 @@ _FEWEST = 25
 _ROWS_A_COLUMN = 3
 """Fewer rows a column say nothing of distances."""
 
-_PART = 4096
+_PART = 1024
 """Rows that lack cells and are judged at a time."""
 
 _USUAL = 0.01
@@ -119,7 +119,7 @@ def _distances(z: Tensor, weight: Tensor) -> Tensor:
     centre, unit = torch.zeros_like(z[0]), torch.eye(d, dtype=z.dtype, device=z.device)
     covariance = unit
     for _ in range(_ROUNDS):
-        whole, squared, lost = _completed(z - centre, covariance, weight)
+        whole, squared, lost = completed(z - centre, covariance, weight)
         own = weight * (_DEGREES + cells) / (_DEGREES + squared)
         shift = own @ whole / own.sum()
         centre = centre + shift
@@ -129,10 +129,10 @@ def _distances(z: Tensor, weight: Tensor) -> Tensor:
         change, covariance = (new - covariance).abs().max(), new
         if change < 1e-3 * covariance.abs().max():
             break
-    return _of_all(_completed(z - centre, covariance, weight)[1], cells, d)
+    return _of_all(completed(z - centre, covariance, weight)[1], cells, d)
 
 
-def _completed(z: Tensor, covariance: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def completed(z: Tensor, covariance: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rows (n, d) with the mean of what they lack, squared distances (n,), and the sum (d, d) of its covariances."""
     lacks = z.isnan()
     if not lacks.any():
@@ -160,7 +160,7 @@ def _of_all(squared: Tensor, cells: Tensor, d: int) -> Tensor:
     some, all_of = 2 / (9 * cells.clamp_min(1)), 2 / (9 * d)
     root = (squared / cells.clamp_min(1)).pow(1 / 3) / (1 - some)
     # A Student law's scale is not that of the squares: the middle row is where it should be.
-    root = root / root[cells > 0].median()
+    root = root / root[cells > 0].median().clamp_min(1e-12)
     normal = (root - 1) * (1 - some) / some.sqrt() * (cells > 0)
     return (1 - all_of + math.sqrt(all_of) * normal).clamp_min(0).pow(3)
 
@@ -172,8 +172,9 @@ def _middle(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     if bool(there.all()):
         quartiles = quantile(z, weight, shares)
     else:
+        none = z.new_tensor([[-0.6745], [0.0], [0.6745]])  # of a column that none of these rows has: of a normal law
         columns = zip(z.T, there.T, strict=True)
-        quartiles = torch.cat([quantile(x[own][:, None], weight[own], shares) for x, own in columns], 1)
+        quartiles = torch.cat([quantile(x[own][:, None], weight[own], shares) if own.any() else none for x, own in columns], 1)
     worth, known = weight[:, None] * there, z.nan_to_num()
     total = worth.sum(0).clamp_min(1e-300)
     spread = ((worth * (known - (worth * known).sum(0) / total).square()).sum(0) / total).sqrt()

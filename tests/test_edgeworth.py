@@ -156,3 +156,10 @@ def test_points_are_checked_and_answered_in_kind():
 def test_wrong_counts_are_named(counts):
     with pytest.raises(ValueError, match="counts must"):
         Edgeworth(log_gamma(200, 2, 0), counts)
+
+
+def test_rows_that_are_worth_nothing_are_as_left_out():
+    """A quarter of the rows, one after the other, as warm-up has them."""
+    x, counts = log_gamma(1600, 3, 0), torch.ones(1600, dtype=torch.float64)
+    counts[:400] = 0
+    torch.testing.assert_close(Edgeworth(x, counts).score(x[:20]), Edgeworth(x[400:], counts[400:]).score(x[:20]))

@@ -69,6 +69,8 @@ class Edgeworth:
         self.names = names_of(draws)
         draws = rows_of(draws, "draws")
         counts = None if counts is None else _worth(counts, draws)
+        if counts is not None:  # a run of rows that are worth nothing has no cumulants
+            draws, counts = draws[counts > 0], counts[counts > 0]
         covariance = draws.T.cov(correction=0, aweights=counts).reshape([draws.shape[1]] * 2)
         lower, failed = torch.linalg.cholesky_ex(covariance)
         singular = failed or (lower.diagonal().square() <= _SINGULAR * covariance.diagonal()).any()

@@ -20,6 +20,9 @@ from disco_samplers.samplers import SamplerResult
 matplotlib = pytest.importorskip("matplotlib")
 
 REPORT = AdaptationReport(losses=[0.5, 0.3, 0.25], criterion=[1.0, 0.8, 0.85, 0.9], chosen=1, seconds=0.1)
+TRIED = AdaptationReport(
+    {("parts", 0.0): 0.7, ("mixture", 0.0): 0.3}, tried={("plain", 0.0): 2.0, ("parts", 0.0): 1.9, ("radius", 0.1): 9.0}
+)
 
 
 def data(n, d):
@@ -88,7 +91,7 @@ def test_draws_that_do_not_vary(tmp_path):
     assert is_a_picture(tmp_path / "p.png")
 
 
-@pytest.mark.parametrize("report", [REPORT, AdaptationReport()])
+@pytest.mark.parametrize("report", [REPORT, TRIED, AdaptationReport()])
 def test_adaptation(report, tmp_path):
     report.plot(str(tmp_path / "a.png"))
     assert is_a_picture(tmp_path / "a.png")

@@ -1,6 +1,5 @@
-"""The density shared with a mixture of Gaussians: its integral, its score, and when it is shared."""
+"""A density that several share: its integral, its score, and what share each has."""
 
-import copy
 import math
 
 import pytest
@@ -8,19 +7,18 @@ import torch
 
 from disco_samplers import DiScoFormer
 from disco_samplers.estimators import (
+    MIXTURE,
+    MOST,
     PLAIN,
     NormalizedEstimator,
     StackedEstimator,
     Trial,
-    deviation,
     fit_mixture,
     log_normalizer,
-    mixture_share,
     read,
     shipped_network,
 )
-from disco_samplers.estimators.judge import criterion, probes_of, slopes
-from disco_samplers.estimators.stacked import _likeliest, _shared
+from disco_samplers.estimators.stacked import gain, likeliest, stack
 from disco_samplers.reference import Gaussian, GaussianMixture
 
 
@@ -42,7 +40,7 @@ def clusters(n, seed, d=2):
 def test_the_integral_is_that_of_both(network):
     _, x, _ = clusters(300, 1)
     scale = math.log(0.7)
-    stacked = StackedEstimator(read(network, x, PLAIN, keys=None), x, fit_mixture(x), scale)
+    stacked = StackedEstimator([read(network, x, PLAIN, keys=None), fit_mixture(x)], [0.0, scale], x)
     side = torch.linspace(-15, 15, 241, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side)
     cell = float(side[1] - side[0]) ** 2
@@ -55,45 +53,62 @@ def test_log_density_and_score_are_of_the_mixture_of_both(network):
     g, scale = fit_mixture(x), -0.4
     own, own_score = read(network, x, PLAIN, keys=None).log_prob_and_score(y)
     other = g.evaluate(y) + scale
-    log_prob, score = StackedEstimator(read(network, x, PLAIN, keys=None), x, g, scale).log_prob_and_score(y)
+    log_prob, score = StackedEstimator([read(network, x, PLAIN, keys=None), g], [0.0, scale], x).log_prob_and_score(y)
     torch.testing.assert_close(log_prob, torch.logaddexp(own, other))
     r = torch.sigmoid(other - own)[:, None]
     torch.testing.assert_close(score, (1 - r) * own_score + r * g.evaluate_score(y), rtol=1e-6, atol=1e-6)
 
 
-def test_the_criterion_of_both_follows_from_that_of_each(network):
-    """Exact in the plane, where the divergence is; in double precision, for its second derivatives."""
-    network = copy.deepcopy(network).double()
-    _, x, y = clusters(200, 3)
-    g, share = fit_mixture(x), 0.3
-    probes = probes_of(len(y), 2, torch.Generator().manual_seed(0)).to(y)
-    scale = deviation(x, None)
-    alone = read(network, x, PLAIN, keys=None)
-    own, other = (slopes(one, y, probes, scale) for one in (alone, g))
-    found = _shared(own, other, torch.stack([alone.log_prob(y), g.evaluate(y)], 1), share)
-    stacked = StackedEstimator(alone, x, g, math.log(share / (1 - share)))
-    torch.testing.assert_close(found[:, 0], criterion(stacked, y, probes, scale), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(-found[:, 1], stacked.log_prob(y) + math.log1p(-share), rtol=1e-5, atol=1e-5)
-
-
-def test_the_likeliest_share_is_found():
-    """By rows of which 30 % are of the second law; the other way round with counts."""
+def test_the_likeliest_shares_are_found():
+    """By rows of which 30 % are of the second law; the other way round with counts. A third law explains none of them."""
     generator = torch.Generator().manual_seed(4)
     x = torch.randn(4000, 1, dtype=torch.float64, generator=generator)
     x[:1200] += 3
-    one, two = (Gaussian(torch.full((1,), m, dtype=torch.float64), torch.eye(1, dtype=torch.float64)) for m in (0.0, 3.0))
-    ratio = two.evaluate(x) - one.evaluate(x)
-    assert _likeliest(ratio, None) == pytest.approx(0.3, abs=0.03)  # four standard errors
+    laws = [Gaussian(torch.full((1,), m, dtype=torch.float64), torch.eye(1, dtype=torch.float64)) for m in (0.0, 3.0, 40.0)]
+    log_prob = torch.stack([law.evaluate(x) for law in laws], 1)
+    found = likeliest(log_prob, None)
+    assert found.tolist() == pytest.approx([0.7, 0.3, 0.0], abs=0.03)  # four standard errors
     counts = torch.ones(4000, dtype=torch.float64)
     counts[1200:] = 1200 * 0.3 / 0.7 / 2800
-    assert _likeliest(ratio, counts) == pytest.approx(0.7, abs=0.04)
-    assert _likeliest(torch.full((50,), -2.0, dtype=torch.float64), None) < 1e-9
+    assert likeliest(log_prob, counts).tolist() == pytest.approx([0.3, 0.7, 0.0], abs=0.04)
+    shares = found.requires_grad_()
+    (slope,) = torch.autograd.grad((log_prob + shares.log()).logsumexp(1).mean(), shares)
+    assert slope.tolist()[:2] == pytest.approx([1.0, 1.0], abs=1e-3)  # the condition of a maximum on the simplex
+
+
+class Told:
+    """A trial of which only the losses are known."""
+
+    def __init__(self, **losses):
+        self.losses = {(name, 0.0): torch.tensor(values, dtype=torch.float64) for name, values in losses.items()}
+        self.worth = None
+
+
+def test_few_share_and_a_mixture_never_alone():
+    some = [1.0, 2.0, 3.0, 2.0]
+    told = Told(plain=some, parts=some[::-1], radius=[2.0] * 4, columns=some, mixture=[0.0] * 4)
+    shares = stack(told, list(told.losses))
+    assert len(shares) == 2
+    assert next(iter(shares)) == MIXTURE
+    told = Told(**{name: [0.0 if i == j else 3.0 for j in range(5)] for i, name in enumerate("abcde")})
+    shares = stack(told, list(told.losses))
+    assert len(shares) == MOST
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_a_row_that_one_way_cannot_explain_is_explained_by_another():
+    inf = math.inf
+    told = Told(plain=[inf, 1.0, 1.0, math.nan], parts=[1.0, inf, 1.0, 1.0])
+    shares = stack(told, list(told.losses))
+    assert sorted(shares) == [("parts", 0.0), PLAIN]
+    assert torch.isfinite(gain(told, shares, ("parts", 0.0))).all()
 
 
 def share_of(network, x):
     trial = Trial(network, x, counts=None, blocks=None, keys=2048, seed=0)
     trial.judge(PLAIN)
-    return mixture_share(trial, PLAIN)[0]
+    trial.judge_mixture()
+    return stack(trial, [PLAIN, MIXTURE]).get(MIXTURE, 0.0)
 
 
 def test_clusters_of_many_rows_are_shared_and_a_bent_law_is_not(network):

@@ -22,7 +22,7 @@ def shifted(mixture, by):
 def test_an_integral_is_exact_of_the_mixture_and_close_of_others(rng):
     """Of others by 4000 draws of standard error 0.015 and less, within four of them: a false alarm in 8,000 runs for each."""
     x = torch.cat([torch.randn(100, 3, generator=rng), 2 + 0.5 * torch.randn(100, 3, generator=rng)]).double()
-    fold = Fold(x, None, x, x)
+    fold = Fold(x, None, x)
     y, log_q, log_g = fold.cover(200, 0)
     assert float(_log_integral(log_g - 7.0, log_q, log_g)) == pytest.approx(-7.0, abs=1e-9)
     y, log_q, log_g = fold.cover(4000, 0)
@@ -33,7 +33,7 @@ def test_an_integral_is_exact_of_the_mixture_and_close_of_others(rng):
 def test_what_integrals_are_drawn_from_covers_the_mixture(rng):
     """By 20,000 ratios of standard deviation 0.6 at most: the mean strays by 0.02 in one of 400,000 runs."""
     x = torch.randn(150, 2, generator=rng).double()
-    fold = Fold(x, None, x, x)
+    fold = Fold(x, None, x)
     _, log_q, log_g = fold.cover(20_000, 1)
     assert float((log_g - log_q).exp().mean()) == pytest.approx(1.0, abs=0.02)
     assert float((log_g - log_q).max()) <= math.log(1 / 0.75) + 1e-9
@@ -71,5 +71,5 @@ def test_a_mixture_is_fitted_once(small, rng, monkeypatch):
     judging = trial(small.network, points(rng, 90))
     for kind in (PLAIN, ("parts", 0.0), ("whitened parts", 0.0)):
         judging.judge(kind)
-    judging.of_mixtures()
+    judging.judge_mixture()
     assert len(calls) == 5

@@ -1,4 +1,4 @@
-"""On-the-fly adaptation: how the samples are read, and what share of the density a mixture of Gaussians has."""
+"""On-the-fly adaptation: in which ways the samples are read, and what share of the density each of them has."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from disco_samplers.arithmetic import full_precision
 from disco_samplers.arrays import check_count, check_not_negative, check_positive
 from disco_samplers.estimators import (
     FEW,
+    MIXTURE,
+    MOST,
     PARTS,
     PLAIN,
     WHITENED_PARTS,
@@ -27,19 +29,20 @@ from disco_samplers.estimators import (
     bounded,
     choose,
     fit_mixture,
+    gain,
     log_normalizer,
     mean,
     mean_error,
-    mixture_share,
     read,
     unbounded,
+    weigh_again,
 )
 from disco_samplers.model import Network
 from disco_samplers.pictures import plot_adaptation
 from disco_samplers.randomness import seed_of
 
 _INTEGRAL = 4096
-"""Draws for the integral of the density that is returned."""
+"""Draws for the integral of each density that is returned."""
 
 _WORDS = {
     "plain": "samples read as they are",
@@ -48,6 +51,7 @@ _WORDS = {
     "whitened parts": "clusters read one by one, whitened",
     "radius": "tails drawn in by radius",
     "columns": "tails drawn in by column",
+    "mixture": "a Gaussian mixture",
 }
 
 
@@ -56,27 +60,25 @@ class AdaptationReport:
     """What an adaptation did; printed, it is one line.
 
     Arguments:
-        coordinates: how the samples are read, a kind and a strength.
-        mixture: the share of the density that a mixture of Gaussians has.
+        shares: what share of the density each way to read the samples has, by kind and strength, the largest first: "plain" is
+            as the samples came, "independent" takes the columns one by one, "parts" and "whitened parts" the rows of each
+            component of a mixture, "radius" and "columns" draw the tails in; "mixture" is a mixture of Gaussians.
         gain: by how many nats rows that were held out are likelier than without adaptation, on the mean.
         standard_error: of the gain.
         seconds: wall time.
         stopped: "budget" or "interrupt" where one of them ended the search.
-        tried: minus the cross-fitted, normalised log-density, in nats, of ways to read the samples, by (kind, strength);
-            "plain" is as the samples came, "independent" takes the columns one by one, "parts" and "whitened parts" the
-            rows of each component of a mixture, "radius" and "columns" draw the tails in.
+        tried: minus the cross-fitted, normalised log-density, in nats, of the ways that were tried.
         losses: consistency loss before each gradient step, where steps were asked for.
         criterion: held-out, label-free criterion before the first and after each step; lower is better.
         chosen: number of steps of the returned estimate; 0 where none was clearly better than the start.
 
     Example:
-        >>> report = AdaptationReport(("parts", 0.0), 0.3, 0.1234, 0.0123, 2.5, tried={("plain", 0.0): 1.2})
+        >>> report = AdaptationReport({("parts", 0.0): 0.7, ("mixture", 0.0): 0.3}, 0.1234, 0.0123, 2.5)
         >>> print(report)
-        adapted in 2.5 s: clusters read one by one, 30 % a Gaussian mixture; held-out rows likelier by 0.123 ± 0.012 nats
+        adapted in 2.5 s: 70 % clusters read one by one, 30 % a Gaussian mixture; held-out rows likelier by 0.123 ± 0.012 nats
     """
 
-    coordinates: tuple[str, float] = PLAIN
-    mixture: float = 0.0
+    shares: dict[tuple[str, float], float] = dataclasses.field(default_factory=lambda: {PLAIN: 1.0})
     gain: float = 0.0
     standard_error: float = 0.0
     seconds: float = 0.0
@@ -86,15 +88,25 @@ class AdaptationReport:
     criterion: list[float] = dataclasses.field(default_factory=list)
     chosen: int = 0
 
+    @property
+    def coordinates(self) -> tuple[str, float]:
+        """How a network reads the samples, a kind and a strength: that of the largest share."""
+        return next(kind for kind in self.shares if kind != MIXTURE)
+
+    @property
+    def mixture(self) -> float:
+        """The share of the density that a mixture of Gaussians has."""
+        return self.shares.get(MIXTURE, 0.0)
+
     def __str__(self) -> str:
-        name, strength = self.coordinates
-        what = [_WORDS[name] + f", strength {strength}" * bool(strength)]
-        if self.mixture:
-            what.append(f"{100 * self.mixture:.0f} % a Gaussian mixture")
+        ways = [
+            f"{100 * share:.0f} % " * (len(self.shares) > 1) + _WORDS[name] + f", strength {strength}" * bool(strength)
+            for (name, strength), share in self.shares.items()
+        ]
         if self.losses:
-            what.append(f"step {self.chosen} of {len(self.losses)} kept")
-        said = f"adapted in {self.seconds:.1f} s: {', '.join(what)}"
-        if self.coordinates != PLAIN or self.mixture:
+            ways.append(f"step {self.chosen} of {len(self.losses)} kept")
+        said = f"adapted in {self.seconds:.1f} s: {', '.join(ways)}"
+        if list(self.shares) != [PLAIN]:
             said += f"; held-out rows likelier by {self.gain:.3f} ± {self.standard_error:.3f} nats"
         elif not self.chosen:
             tried = self.tried or self.stopped
@@ -104,7 +116,7 @@ class AdaptationReport:
 
     def plot(self, path: str | None = None) -> Any:
         """Draws what was tried and, where steps were made, both curves and the chosen step. Needs matplotlib."""
-        return plot_adaptation(self.losses, self.criterion, self.chosen, self.tried, self.coordinates, self.mixture, path)
+        return plot_adaptation(self.losses, self.criterion, self.chosen, self.tried, self.shares, path)
 
 
 @torch.inference_mode(False)
@@ -125,7 +137,7 @@ def adapt(
     normalize: bool = False,
     progress: bool = False,
 ) -> tuple[Any, AdaptationReport]:
-    r"""Chooses how samples are read, and what share of the density a mixture of Gaussians has, without labels.
+    r"""Shares the density among ways to read the samples, and a mixture of Gaussians, without labels.
 
     Everything is judged on rows that the context does not hold, cross-fitted over five folds of at most 2048 rows. (This is
     done in up to 20 dimensions, where the density can be brought to integrate to one, from 50 rows on, if no column has the
@@ -135,30 +147,30 @@ def adapt(
     (:class:`~disco_samplers.estimators.IndependentEstimator`) if the normalised log-density of the rows is then higher by half
     a standard error of the paired differences.
 
-    Else, where a mixture of more than one component fits best, rows are taken in parts
-    (:class:`~disco_samplers.estimators.PartsEstimator`, :class:`~disco_samplers.estimators.WhitenedPartsEstimator`); and the
-    samples as a whole are read through :class:`~disco_samplers.estimators.TailTransform`, by radius and by column, of rising
-    strength. Of all these, by which neither the log-density of the rows, normalised, nor the criterion
+    Else samples are read as they are; where a mixture of more than one component fits best, in parts
+    (:class:`~disco_samplers.estimators.PartsEstimator`, :class:`~disco_samplers.estimators.WhitenedPartsEstimator`); and as a
+    whole through :class:`~disco_samplers.estimators.TailTransform`, by radius and by column, of rising strength. Of these and
+    of a mixture of Gaussians fitted to the rows up to three share the density
+    (:class:`~disco_samplers.estimators.StackedEstimator`), with the shares
 
-    .. math:: \big(\tfrac12 |S|^2 + \nabla \cdot S\big) / d,
+    .. math:: \hat w = \arg\max_w \sum_i \log \sum_k w_k f_k(x_i)
 
-    which differs from the squared error of the score S by a constant, gets worse on the mean, that of the highest log-density
-    is kept. One of the two must also get better by a standard error, or one and a half for parts, but for tail coordinates
-    where the samples' fourth moments themselves tell of heavy tails (:func:`~disco_samplers.estimators.heavy_tails`). Those of
-    full strength, and whitened parts, must be likelier than all others by a standard error.
+    over rows x_i that none of the f_k saw, each normalised. Of more than 2048 rows the shares are found again by what is read
+    off nearly all. Nothing is changed where rows are not likelier by half a standard error, and tails drawn in at full
+    strength have no share unless rows are likelier so than in all ways before by one.
 
-    Then the density shares with a mixture of Gaussians fitted to the rows
-    (:class:`~disco_samplers.estimators.StackedEstimator`) where rows that neither saw are likelier so, or the criterion is
-    lower, by a standard error, and neither gets worse: clusters of many rows are the mixture's own kind.
-
-    With ``num_steps`` gradient steps are made between the two on the network's heads, as published, to lower the consistency
-    loss between S and the gradient of the density head T at context points,
+    With ``num_steps`` gradient steps are made on the network's heads before the last of this, as published, to lower the
+    consistency loss between the score S and the gradient of the density head T at context points,
 
     .. math:: L = \frac{\sum_i |S(x_i) - \nabla T(x_i)|^2}{\sum_i |S(x_i)|^2},
 
-    with a fifth of the rows kept out of the context, since any wrong pair that agrees is consistent. The step at which the
-    criterion is lowest there is kept if it beats the start by two standard errors. (Here the log-density is no judge: it need
-    not integrate to one.) They seldom gain as much as a few per cent, and take as long as all the rest.
+    with a fifth of the rows kept out of the context, since any wrong pair that agrees is consistent. The step at which
+
+    .. math:: \big(\tfrac12 |S|^2 + \nabla \cdot S\big) / d,
+
+    which differs from the squared error of the score by a constant, is lowest there is kept if it beats the start by two
+    standard errors. (Here the log-density is no judge: it need not integrate to one.) They seldom gain as much as a few per
+    cent, and take as long as all the rest.
 
     Arguments:
         network: what reads the samples; a copy where steps are made, for they change it.
@@ -199,20 +211,20 @@ def adapt(
         "blocks": blocks,
         "seed": seed,
         "deadline": started + (math.inf if budget is None else budget),
-        "reserve": n * (min(n, keys or n) + _INTEGRAL),
+        "reserve": MOST * n * (min(n, keys or n) + _INTEGRAL),
     }
     losses: list[float] = []
     criterion: list[float] = []
-    chosen, share = 0, 0.0
+    chosen = 0
     with full_precision(samples.device):
         choice = choose(network, samples, progress=progress, **by)
-        kind, trial, stopped, gains = choice.kind, choice.trial, choice.stopped, list(choice.gains)
+        shares, trial, stopped = choice.shares, choice.trial, choice.stopped
         try:
             if num_steps and not stopped:
                 losses, criterion, chosen = adapt_heads(
                     network,
                     samples,
-                    kind,
+                    next(kind for kind in shares if kind != MIXTURE),
                     blocks=blocks,
                     num_steps=num_steps,
                     learning_rate=learning_rate,
@@ -221,39 +233,36 @@ def adapt(
                     progress=progress,
                     **to,
                 )
-            if trial and not stopped:
-                if n > FEW or chosen:
-                    trial = Trial(network, samples, pace=trial.pace, **by)
-                    trial.judge(kind)
-                share, likelier = mixture_share(trial, kind)
-                gains.append((likelier, trial.worth))
+            if trial and not stopped and (n > FEW or chosen):
+                again = Trial(network, samples, pace=trial.pace, **by)
+                shares = weigh_again(again, shares)
+                trial = again if PLAIN in again.losses else trial
         except TimeoutError:
             stopped = "budget"
         except KeyboardInterrupt:
-            if kind == PLAIN and not chosen:
+            if list(shares) == [PLAIN] and not chosen:
                 raise
             stopped = "interrupt"
-        plain = None if kind != PLAIN or chosen else plain
-        answer = partial(_answer, network, samples, kind, share, plain=plain, normalize=normalize, seed=seed, **to)
+        plain = None if chosen else plain
+        answer = partial(_answer, network, samples, shares, plain=plain, normalize=normalize, seed=seed, **to)
         try:
             estimator = answer()
         except KeyboardInterrupt:
             if stopped == "interrupt":
                 raise
             stopped, estimator = "interrupt", answer()
-    if len(gains) == 2 and trial is choice.trial:  # of the same rows
-        gains = [(gains[0][0] + gains[1][0], gains[0][1])]
-    gain = sum(float(mean(rows, worth)) for rows, worth in gains)
-    error = math.hypot(*(float(mean_error(rows, worth)) for rows, worth in gains))
+    likelier, error = 0.0, 0.0
+    if trial and list(shares) != [PLAIN]:
+        rows = gain(trial, shares, PLAIN)
+        likelier, error = float(mean(rows, trial.worth)), float(mean_error(rows, trial.worth))
     seconds = time.monotonic() - started
-    return estimator, AdaptationReport(kind, share, gain, error, seconds, stopped, choice.tried, losses, criterion, chosen)
+    return estimator, AdaptationReport(shares, likelier, error, seconds, stopped, choice.tried, losses, criterion, chosen)
 
 
 def _answer(
     network: Network,
     samples: Tensor,
-    kind: Kind,
-    share: float,
+    shares: dict[Kind, float],
     *,
     counts: Tensor | None,
     keys: int | None,
@@ -261,16 +270,25 @@ def _answer(
     normalize: bool,
     seed: int,
 ) -> Any:
-    """The estimator of all samples, read in this way, with this share of a mixture."""
-    mixture = fit_mixture(samples, counts=counts) if share or kind in (PARTS, WHITENED_PARTS) else None
-    own = plain or read(network, samples, kind, counts=counts, keys=keys, mixture=mixture)
-    if kind == PLAIN and not share and not normalize:
-        return own
-    log_z = log_normalizer(own, num_samples=_INTEGRAL, seed=seed).value
-    if not mixture or not share:
-        return NormalizedEstimator(own, log_z)
-    stacked = StackedEstimator(own, samples, mixture, log_z + math.log(share) - math.log1p(-share), counts)
-    return NormalizedEstimator(stacked, log_z - math.log1p(-share))
+    """The estimator of all samples, with these shares of the density."""
+    fits = any(kind in shares for kind in (PARTS, WHITENED_PARTS, MIXTURE))
+    mixture = fit_mixture(samples, counts=counts) if fits else None
+    parts: list[Any] = []
+    log_scales: list[float] = []
+    for kind, share in shares.items():
+        if kind == MIXTURE:
+            continue
+        own = plain if kind == PLAIN and plain else read(network, samples, kind, counts=counts, keys=keys, mixture=mixture)
+        if list(shares) == [PLAIN] and not normalize:
+            return own
+        parts.append(own)
+        log_scales.append(math.log(share) - log_normalizer(own, num_samples=_INTEGRAL, seed=seed).value)
+    if len(shares) == 1:
+        return NormalizedEstimator(parts[0], -log_scales[0])
+    if MIXTURE in shares:
+        parts.append(mixture)
+        log_scales.append(math.log(shares[MIXTURE]))
+    return NormalizedEstimator(StackedEstimator(parts, log_scales, samples, counts), 0.0)
 
 
 def adapt_through(outer: Any, network: Network, samples: Tensor, **options: Any) -> tuple[Any, AdaptationReport]:

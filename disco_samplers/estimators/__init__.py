@@ -10,7 +10,7 @@ from disco_samplers.estimators.calibrated import (
     outward,
     uncalibrated,
 )
-from disco_samplers.estimators.choosing import Choice, choose
+from disco_samplers.estimators.choosing import Choice, choose, weigh_again
 from disco_samplers.estimators.circular import CircularEstimator, Layout, sparsest
 from disco_samplers.estimators.crossfit import crossfit, shuffled
 from disco_samplers.estimators.denoising import DenoisingEstimator
@@ -24,7 +24,7 @@ from disco_samplers.estimators.normalized import MAX_DIM, LogNormalizer, Normali
 from disco_samplers.estimators.parts import PartsEstimator, WhitenedPartsEstimator
 from disco_samplers.estimators.proposal import NeighbourMixture, proposal
 from disco_samplers.estimators.quadrature import MAX_FREE, Places, Quadrature
-from disco_samplers.estimators.readings import INDEPENDENT, PARTS, PLAIN, WHITENED_PARTS, Kind, read
+from disco_samplers.estimators.readings import INDEPENDENT, MIXTURE, PARTS, PLAIN, WHITENED_PARTS, Kind, read
 from disco_samplers.estimators.shipped import (
     DEFAULTS,
     DENOISER,
@@ -37,7 +37,7 @@ from disco_samplers.estimators.shipped import (
 )
 from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
 from disco_samplers.estimators.slices import GroupSlices, Slice, Slices
-from disco_samplers.estimators.stacked import StackedEstimator, mixture_share
+from disco_samplers.estimators.stacked import MOST, StackedEstimator, gain
 from disco_samplers.estimators.supported import (
     SupportedEstimator,
     bounded,
@@ -72,6 +72,8 @@ __all__ = [
     "INDEPENDENT",
     "MAX_DIM",
     "MAX_FREE",
+    "MIXTURE",
+    "MOST",
     "PARTS",
     "PLAIN",
     "SHIPPED",
@@ -125,6 +127,7 @@ __all__ = [
     "draw_rows",
     "fall",
     "fit_mixture",
+    "gain",
     "heavy_tails",
     "innermost",
     "is_calibrated",
@@ -136,7 +139,6 @@ __all__ = [
     "mean",
     "mean_error",
     "midranks",
-    "mixture_share",
     "outward",
     "proposal",
     "pull_back",
@@ -153,5 +155,6 @@ __all__ = [
     "unbounded",
     "uncalibrated",
     "unnormalized",
+    "weigh_again",
     "weights_path",
 ]

@@ -1,4 +1,4 @@
-"""Choice of how samples are read: as they are, column by column, in parts, or in coordinates that draw their tails in."""
+"""Choice of the ways in which samples are read, and of the share of the density that each has."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from tqdm import tqdm
 from disco_samplers.draws import part_worth
 from disco_samplers.estimators.base import check_single
 from disco_samplers.estimators.independent import may_be_independent
-from disco_samplers.estimators.judge import both_improve
+from disco_samplers.estimators.judge import mean, mean_error
 from disco_samplers.estimators.normalized import MAX_DIM
-from disco_samplers.estimators.readings import INDEPENDENT, PARTS, PLAIN, WHITENED_PARTS, Kind
+from disco_samplers.estimators.readings import INDEPENDENT, MIXTURE, PARTS, PLAIN, WHITENED_PARTS, Kind
+from disco_samplers.estimators.stacked import gain, stack
 from disco_samplers.estimators.transforms import heavy_tails
 from disco_samplers.estimators.trial import FEW, Trial
 from disco_samplers.model import Network, whiten
@@ -26,32 +27,28 @@ _HEAVY = 4.0
 """Standard errors of the fourth moment above a normal law's from which on tails are heavy."""
 
 _CLEAR = 0.5
-"""Standard errors by which rows must be likelier for columns in which no dependence is seen to be taken as independent."""
+"""Standard errors by which rows must be likelier for anything else but the samples as they are."""
 
 _VARIED = 0.25
 """Share of the rows off a column's commonest value; fewer might all lie in one fold, and the others have no variance."""
 
-_APART = 1.5
-"""Standard errors by which density or score must get better for rows to be taken in parts."""
-
-_COMPARED = 2
-"""Ways whose score is judged, as a rule: those that are likelier are asked first."""
+_CLEARLY = 1.0
+"""Standard errors by which rows must be likelier with tails drawn in at full strength than in all ways before, for that to have
+a share: it flatters the density where its slope is wrong."""
 
 _FEWEST = 50
 """Rows to tell readings by: with fewer none are tried."""
 
 
 class Choice(NamedTuple):
-    """How samples are to be read, and what was tried, by minus the log-density of rows that were held out.
+    """The share that each way to read samples has, and what was tried, by minus the log-density of rows that were held out.
 
-    Beside it the trial, of up to 2048 of the rows, or None where samples cannot be tried; where they are not read as they are,
-    the nats by which each row is likelier so, and what it is worth; and what ended the search early.
+    Beside them the trial, of up to 2048 of the rows, or None where samples cannot be tried, and what ended the search early.
     """
 
-    kind: Kind
+    shares: dict[Kind, float]
     tried: dict[Kind, float]
     trial: Trial | None
-    gains: list[tuple[Tensor, Tensor | None]]
     stopped: str
 
 
@@ -82,9 +79,8 @@ def choose(
     few = (len(x) if worth is None else float(worth.sum())) < _FEWEST
     unfit = few or x.shape[1] > MAX_DIM or whiten(samples[None], None if counts is None else counts[None]).rank < x.shape[1]
     if unfit or _commonest(x, worth) > 1 - _VARIED:
-        return Choice(PLAIN, {}, None, [], "")
-    trial = Trial(network, x, counts=worth, blocks=own, keys=keys, seed=seed, deadline=deadline)
-    trial.reserve = reserve + _COMPARED * trial.cost_of_slopes
+        return Choice({PLAIN: 1.0}, {}, None, "")
+    trial = Trial(network, x, counts=worth, blocks=own, keys=keys, seed=seed, deadline=deadline, reserve=reserve)
     search, stopped = _Search(trial, x, worth), ""
     try:
         with tqdm(disable=not progress, desc="readings") as bar:
@@ -96,35 +92,19 @@ def choose(
         if len(search.tried) < 2:
             raise
         stopped = "interrupt"
-    trial.reserve = reserve
-    try:
-        kind = search.best()
-    except KeyboardInterrupt:
-        if stopped == "interrupt":
-            raise
-        stopped, kind = "interrupt", search.best()
-    if stopped == "interrupt" and kind == PLAIN:
+    shares = search.shares()
+    if stopped == "interrupt" and list(shares) == [PLAIN]:
         raise KeyboardInterrupt
-    gains = [] if kind == PLAIN else [(trial.losses[PLAIN] - trial.losses[kind], trial.worth)]
-    return Choice(kind, search.tried, trial, gains, stopped)
-
-
-class _Way(NamedTuple):
-    """A way to read rows: by how many standard errors density or score must get better, and it must be likelier than others."""
-
-    kind: Kind
-    least: float
-    likelier: float
-    than: tuple[Kind, ...]
+    return Choice(shares, search.tried, trial, stopped)
 
 
 class _Search:
-    """The ways to read rows x (n, d) that are tried, in their order, and which of them is best."""
+    """The ways to read rows x (n, d) that are tried, in their order, and the shares of a density that they should have."""
 
     def __init__(self, trial: Trial, x: Tensor, worth: Tensor | None) -> None:
         self._trial, self._x, self._worth = trial, x, worth
         self.tried: dict[Kind, float] = {}
-        self._ways: list[_Way] = []
+        self._flattering: list[Kind] = []
 
     def run(self) -> Iterator[Kind]:
         """Judges one way after another."""
@@ -134,41 +114,60 @@ class _Search:
             if self._independent:
                 return
         if any(len(mixture.weights) > 1 for mixture in self._trial.mixtures()):
-            yield self._judge(PARTS, _APART)
-            yield self._judge(WHITENED_PARTS, _APART, daring=True)
+            yield self._judge(PARTS)
+            yield self._judge(WHITENED_PARTS)
         for name in ("radius", "columns"):
             previous = self.tried[PLAIN]
             heavy = heavy_tails(self._x, radial=name == "radius", counts=self._worth) > _HEAVY
             for strength in _STRENGTHS:
-                full = strength == _STRENGTHS[-1]
-                yield self._judge((name, strength), 0.0 if heavy and not full else 1.0, daring=full)
+                before = tuple(self.tried)
+                yield self._judge((name, strength))
+                if strength == _STRENGTHS[-1] and self._least(before) <= _CLEARLY:
+                    self._flattering.append((name, strength))
                 if not (heavy and strength == _STRENGTHS[0]) and not self.tried[name, strength] < previous:
                     break
                 previous = self.tried[name, strength]
 
-    def best(self) -> Kind:
-        """The likeliest way that is better than the samples as they are."""
+    def shares(self) -> dict[Kind, float]:
+        """Those of the likeliest density, or all to the samples as they are where it is not clearly likelier."""
         if self._independent:
-            return INDEPENDENT
-        trial = self._trial
-        for way in sorted(self._ways, key=lambda way: self.tried[way.kind]):
-            if min(trial.gain(way.kind, rival) for rival in way.than) > way.likelier and both_improve(
-                trial.judged(way.kind), trial.judged(PLAIN), way.least, trial.worth
-            ):
-                return way.kind
-        return PLAIN
+            return {INDEPENDENT: 1.0}
+        if PLAIN not in self.tried:
+            return {PLAIN: 1.0}
+        self._trial.judge_mixture()
+        return _shares(self._trial, [*(kind for kind in self.tried if kind not in self._flattering), MIXTURE])
 
     @property
     def _independent(self) -> bool:
         return INDEPENDENT in self.tried and self._trial.gain(INDEPENDENT, PLAIN) > _CLEAR
 
-    def _judge(self, kind: Kind, least: float | None = None, *, daring: bool = False) -> Kind:
-        """Judges a way, which may be chosen where it says how much better it must be."""
-        than = tuple(self.tried) if daring else (PLAIN,)
+    def _judge(self, kind: Kind) -> Kind:
         self.tried[kind] = self._trial.judge(kind)
-        if least is not None:
-            self._ways.append(_Way(kind, least, 1.0 if daring else 0.0, than))
         return kind
+
+    def _least(self, rivals: tuple[Kind, ...]) -> float:
+        """The least gain, in standard errors, of the way judged last."""
+        return min(self._trial.gain(list(self.tried)[-1], rival) for rival in rivals)
+
+
+def weigh_again(trial: Trial, shares: dict[Kind, float]) -> dict[Kind, float]:
+    """The shares by another trial, of these ways and of a mixture of Gaussians; columns taken as independent stay so."""
+    if list(shares) == [INDEPENDENT]:
+        return shares
+    trial.judge_mixture()
+    for kind in shares:
+        if kind != MIXTURE:
+            trial.judge(kind)
+    return _shares(trial, list(trial.losses))
+
+
+def _shares(trial: Trial, kinds: list[Kind]) -> dict[Kind, float]:
+    """Those of the likeliest density, or all to the samples as they are where rows are not likelier by half a standard error."""
+    shares = stack(trial, kinds)
+    if PLAIN not in kinds:
+        return shares
+    rows = gain(trial, shares, PLAIN)
+    return shares if mean(rows, trial.worth) > _CLEAR * mean_error(rows, trial.worth) else {PLAIN: 1.0}
 
 
 def _part(

@@ -43,34 +43,22 @@ def criterion(estimator: Any, x: Tensor, probes: Tensor, scale: Tensor) -> Tenso
 
     In units of the samples' scale (d,), with Hutchinson's estimate of the divergence from fixed probes (m, k, d).
     """
-    return slopes(estimator, x, probes, scale)[:, 0]
-
-
-def slopes(estimator: Any, x: Tensor, probes: Tensor, scale: Tensor) -> Tensor:
-    """The :func:`criterion`, and the score and the gradient of the log-density in units of the scale: (m, 1 + 2 d)."""
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_()
-        log_prob, score = (values.to(x.dtype) for values in estimator.log_prob_and_score(x))
+        score = estimator.score(x).to(x.dtype)
         scale = scale.clamp_min(torch.finfo(x.dtype).tiny)
         divergence = torch.zeros_like(x[:, 0])
         for probe in probes.to(score.dtype).unbind(1):
             (product,) = torch.autograd.grad((score * scale * probe).sum(), x, retain_graph=True)
             divergence += (product * scale * probe).sum(-1) / probes.shape[1]
-        (gradient,) = torch.autograd.grad(log_prob.sum(), x)  # the network's is not quite its score
-    score, gradient = (score.detach() * scale).double(), (gradient * scale).double()
+    score = (score.detach() * scale).double()
     rows: Tensor = (0.5 * score.square().sum(-1) + divergence.detach().double()) / x.shape[1]
-    return torch.cat([rows.nan_to_num(nan=math.inf, neginf=math.inf)[:, None], score, gradient], 1)
+    return rows.nan_to_num(nan=math.inf, neginf=math.inf)
 
 
 def improves(judged: Tensor, first: Tensor, counts: Tensor | None = None) -> bool:
     """Whether the mean fell clearly, for all that the best of many steps falls a little by chance."""
     return bool(fall(judged, first, counts) > _CLEARLY)
-
-
-def both_improve(judged: Tensor, first: Tensor, least: float, counts: Tensor | None = None) -> bool:
-    """Whether neither mean of the columns rose, and one fell by more than so many standard errors."""
-    falls = fall(judged, first, counts)
-    return bool(falls.min() >= 0 and falls.max() > least)
 
 
 def fall(judged: Tensor, first: Tensor, counts: Tensor | None = None) -> Tensor:

@@ -19,6 +19,8 @@ Kind = tuple[str, float]
 
 PLAIN: Kind = ("plain", 0.0)
 INDEPENDENT, PARTS, WHITENED_PARTS = ("independent", 0.0), ("parts", 0.0), ("whitened parts", 0.0)
+MIXTURE: Kind = ("mixture", 0.0)
+"""A mixture of Gaussians, which no network reads: beside those that one does."""
 
 
 def read(

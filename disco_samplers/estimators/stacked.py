@@ -1,7 +1,8 @@
-"""The estimator that shares its density with a mixture of Gaussians, where rows that neither saw are likelier so."""
+"""The estimator whose density is a mixture of several, by the shares that make rows likeliest which none of them saw."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,36 +10,36 @@ from torch import Tensor
 
 from disco_samplers.arithmetic import full_precision
 from disco_samplers.estimators.base import Estimator, check_single, device_of
-from disco_samplers.estimators.judge import both_improve, mean
-from disco_samplers.estimators.readings import Kind
+from disco_samplers.estimators.judge import mean
+from disco_samplers.estimators.readings import MIXTURE, Kind
 from disco_samplers.estimators.trial import Trial
 from disco_samplers.model import Network, whiten
 from disco_samplers.reference import GaussianMixture
 
-_CLEAR = 1.0
-"""Standard errors by which density or score must get better."""
+MOST = 3
+"""Densities that share one, for every answer asks them all. On laws of our own more of them gained a hundredth."""
 
-_LEAST = 0.01
-"""A smaller share changes nothing that could be seen."""
+_LEAST = 0.05
+"""A smaller share is given to the others."""
 
-_HALVINGS = 40
-"""Of the interval in which the share is sought."""
+_ROUNDS = 300
+
+_LOWEST = -1e5
+"""What a log-density counts as, at least: a row that one way cannot explain, another may."""
 
 
 class StackedEstimator(Estimator):
-    r"""A density that shares with a mixture of Gaussians g.
+    r"""A density that several share.
 
-    .. math:: f(x) = \hat f(x) + e^c g(x), \qquad
-        s(x) = \frac{\hat f(x)\, \hat s(x) + e^c g(x)\, \nabla \log g(x)}{f(x)}
+    .. math:: f(x) = \sum_k e^{c_k} f_k(x), \qquad s(x) = \frac{1}{f(x)} \sum_k e^{c_k} f_k(x)\, s_k(x)
 
-    Its integral is :math:`Z + e^c`, with Z that of :math:`\hat f`: the mixture's share w of it is had with
-    :math:`c = \log Z + \log \frac{w}{1 - w}`.
+    With :math:`c_k = \log w_k - \log Z_k`, Z_k the integral of :math:`f_k`, it integrates to one and :math:`f_k` has the
+    share w_k.
 
     Arguments:
-        own: an estimator of the samples, whose density is :math:`\hat f` and whose score :math:`\hat s`.
+        parts: estimators of the samples, and at most some mixtures of Gaussians; the first is an estimator.
+        log_scales: c, a number for each.
         samples: (n, d), without constant columns.
-        mixture: g.
-        log_scale: c.
         counts: (n,), how many independent draws each row is worth.
 
     Raises:
@@ -51,89 +52,92 @@ class StackedEstimator(Estimator):
         >>> from disco_samplers.estimators import NetworkEstimator, fit_mixture, shipped_network
         >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
         >>> g = fit_mixture(x)
-        >>> nearly = StackedEstimator(NetworkEstimator(shipped_network("axes"), x), x, g, log_scale=20.0)
+        >>> nearly = StackedEstimator([NetworkEstimator(shipped_network("axes"), x), g], [0.0, 20.0], x)
         >>> torch.allclose(nearly.score(x.double()), g.score(x.double()), atol=1e-5)
         True
     """
 
     @torch.inference_mode(False)  # or what is made of it could not be differentiated
     def __init__(
-        self, own: Any, samples: Tensor, mixture: GaussianMixture, log_scale: float, counts: Tensor | None = None
+        self, parts: Sequence[Any], log_scales: Sequence[float], samples: Tensor, counts: Tensor | None = None
     ) -> None:
-        check_single(samples, "sharing a density with a mixture")
-        self._own, self.samples, self.counts = own, samples, counts
-        self._network, self.keys = own.core._network, own.core.keys
-        self.mixture, self.log_scale = mixture, log_scale
+        check_single(samples, "sharing a density")
+        self.parts, self.log_scales = list(parts), list(log_scales)
+        self.samples, self.counts = samples, counts
+        self._network, self.keys = parts[0].core._network, parts[0].core.keys
         with torch.no_grad(), full_precision(samples.device):
             self.whitening = whiten(samples[None], None if counts is None else counts[None])
 
     def white(self, z: Tensor) -> tuple[Tensor, Tensor]:
         whitening = self.whitening
         y = (whitening.center + torch.linalg.solve(whitening.matrix.mT, z.mT).mT)[0]
-        own, own_score = self._own.log_prob_and_score(y)
-        other, other_score = self.mixture.evaluate(y) + self.log_scale, self.mixture.evaluate_score(y)
-        share = torch.sigmoid(other - own)[:, None]
-        score = ((1 - share) * own_score + share * other_score)[None]
-        inner = torch.linalg.solve(whitening.matrix, score.mT).mT
-        return torch.logaddexp(own, other)[None] - whitening.log_det[:, None], inner
+        found = [_evaluated(part, y) for part in self.parts]
+        logs = torch.stack([log_prob + scale for (log_prob, _), scale in zip(found, self.log_scales, strict=True)], -1)
+        score = (logs.softmax(-1)[:, None] * torch.stack([part for _, part in found], -1)).sum(-1)
+        inner = torch.linalg.solve(whitening.matrix, score[None].mT).mT
+        return logs.logsumexp(-1)[None] - whitening.log_det[:, None], inner
 
     def with_network(self, network: Network) -> StackedEstimator:
         device = device_of(network)
-        g = self.mixture
-        mixture = GaussianMixture(g.weights.to(device), g.means.to(device), g.covariances.to(device))
         counts = None if self.counts is None else self.counts.to(device)
-        own = self._own.with_network(network)
-        return StackedEstimator(own, self.samples.to(device), mixture, self.log_scale, counts)
+        parts = [_moved(part, network, device) for part in self.parts]
+        return StackedEstimator(parts, self.log_scales, self.samples.to(device), counts)
 
 
-def mixture_share(trial: Trial, kind: Kind) -> tuple[float, Tensor]:
-    r"""The share w of a density that a mixture of Gaussians should have, and the nats (n,) by which each row is then likelier.
+def stack(trial: Trial, kinds: Sequence[Kind]) -> dict[Kind, float]:
+    r"""The shares of a density that ways to read rows should have, the largest first.
 
-    .. math:: \hat w = \arg\max_w \sum_i \log\big((1 - w) \hat f(x_i) / Z + w\, g(x_i)\big)
+    .. math:: \hat w = \arg\max_w \sum_i \log \sum_k w_k f_k(x_i) / Z_k
 
-    over rows that neither saw. It is 0 unless neither log-density nor the criterion of score matching gets worse on the mean
-    over these rows, and one gets better by a standard error.
+    over rows that none of them saw. Of these the :data:`MOST` largest are kept, of a twentieth at least, and fitted again; a
+    mixture of Gaussians is never left alone.
 
     Arguments:
-        trial: of the rows, in which the way to read them was judged.
-        kind: that way.
-
-    Raises:
-        TimeoutError: past the trial's deadline.
+        trial: of the rows, in which the ways were judged.
+        kinds: these ways, one of them a network's.
     """
-    other, slopes = trial.of_mixtures()
-    log_prob = torch.stack([-trial.losses[kind], other], 1)
-    share = _likeliest(log_prob[:, 1] - log_prob[:, 0], trial.worth)
-    if share < _LEAST:
-        return 0.0, torch.zeros_like(other)
-    trial.check(trial.cost_of_slopes)
-    together, alone = _shared(trial.slopes(kind), slopes, log_prob, share), trial.judged(kind)
-    if not both_improve(together, alone, _CLEAR, trial.worth):
-        return 0.0, torch.zeros_like(other)
-    return share, (alone - together)[:, 1]
+    shares = likeliest(_logs(trial, kinds), trial.worth)
+    ranked = sorted(zip(shares.tolist(), kinds, strict=True), key=lambda pair: -pair[0])
+    kept = [kind for share, kind in ranked[:MOST] if share >= _LEAST]
+    if kept == [MIXTURE]:
+        kept.append(next(kind for _, kind in ranked if kind != MIXTURE))
+    again = likeliest(_logs(trial, kept), trial.worth).tolist()
+    return dict(sorted(zip(kept, again, strict=True), key=lambda pair: -pair[1]))
 
 
-def _likeliest(log_ratio: Tensor, counts: Tensor | None) -> float:
-    """The share w of highest likelihood, of the log-ratios (m,) of the densities: where its slope is zero, by halving."""
-    low, high = 0.0, 1.0
-    ratio = torch.expm1(log_ratio.clamp(-700, 700))
-    for _ in range(_HALVINGS):
-        w = (low + high) / 2
-        low, high = (w, high) if mean(ratio / (1 + w * ratio), counts) > 0 else (low, w)
-    return (low + high) / 2
+def gain(trial: Trial, shares: dict[Kind, float], rival: Kind) -> Tensor:
+    """The nats (n,) by which each row that judges is likelier by a density that is shared than when it is read in one way."""
+    logs = _logs(trial, list(shares))
+    log_shares = torch.tensor(list(shares.values()), dtype=logs.dtype, device=logs.device).log()
+    return (logs + log_shares).logsumexp(1) - _logs(trial, [rival])[:, 0]
 
 
-def _shared(own: Tensor, other: Tensor, log_prob: Tensor, share: float) -> Tensor:
-    r"""The criterion and minus the log-density of both together, from what is known of each (m, 1 + 2 d) and (m, 2).
+def likeliest(log_prob: Tensor, counts: Tensor | None) -> Tensor:
+    """Shares (k,) of the highest likelihood of rows whose log-densities are (n, k), by rounds of expectation maximisation.
 
-    With r the parts of the density and :math:`g_k = \nabla \log f_k`, the divergence is
-    :math:`\sum_k r_k \nabla \cdot s_k + r_1 r_2 (g_2 - g_1) \cdot (s_2 - s_1)`.
+    Example:
+        >>> likeliest(torch.tensor([[0.0, -20.0], [0.0, -20.0], [-20.0, 0.0]]), None)
+        tensor([0.6667, 0.3333])
     """
-    logs = log_prob + log_prob.new_tensor([1 - share, share]).log()
-    parts, d = logs.softmax(1), (own.shape[1] - 1) // 2
-    both = torch.stack([own, other], 1)
-    scores, apart = both[..., 1 : 1 + d], other - own
-    divergence = (parts * (both[..., 0] - scores.square().sum(-1) / (2 * d))).sum(1)
-    divergence = divergence + parts.prod(1) * (apart[:, 1 : 1 + d] * apart[:, 1 + d :]).sum(1) / d
-    score = (parts[..., None] * scores).sum(1)
-    return torch.stack([divergence + score.square().sum(-1) / (2 * d), -logs.logsumexp(1)], 1)
+    shares = torch.full_like(log_prob[0], 1 / log_prob.shape[1])
+    for _ in range(_ROUNDS):
+        shares = mean((log_prob + shares.log()).softmax(1), counts)
+    return shares
+
+
+def _logs(trial: Trial, kinds: Sequence[Kind]) -> Tensor:
+    logs = -torch.stack([trial.losses[kind] for kind in kinds], 1)
+    return logs.nan_to_num(nan=_LOWEST, neginf=_LOWEST).clamp_min(_LOWEST)
+
+
+def _evaluated(part: Any, y: Tensor) -> tuple[Tensor, Tensor]:
+    if isinstance(part, GaussianMixture):
+        return part.evaluate(y), part.evaluate_score(y)
+    found: tuple[Tensor, Tensor] = part.log_prob_and_score(y)
+    return found
+
+
+def _moved(part: Any, network: Network, device: torch.device) -> Any:
+    if isinstance(part, GaussianMixture):
+        return GaussianMixture(part.weights.to(device), part.means.to(device), part.covariances.to(device))
+    return part.with_network(network)

@@ -7,15 +7,14 @@ import math
 import time
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from disco_samplers.estimators.crossfit import shuffled
-from disco_samplers.estimators.judge import deviation, fall, mean, probes_of, slopes
+from disco_samplers.estimators.judge import fall, mean
 from disco_samplers.estimators.mixture import fit_mixture
-from disco_samplers.estimators.readings import Kind, read
+from disco_samplers.estimators.readings import MIXTURE, Kind, read
 from disco_samplers.model import Network
 from disco_samplers.reference import GaussianMixture, StudentT
 
@@ -27,22 +26,14 @@ _FOLDS = 5
 _INTEGRAL, _WIDE, _FREEDOM = 2000, 0.25, 1.0
 """Draws, over all folds, for the integrals of densities; a share of them far out, by a Cauchy law."""
 
-_SLOPES = 6
-"""What the slopes of a density cost, in units of its values."""
-
-_PIECE = 512
-"""Rows whose slopes are computed at once."""
-
 
 @dataclasses.dataclass
 class Fold:
-    """Rows that are read (m, d), what they are worth, rows that judge, and the probes of their divergences."""
+    """Rows that are read (m, d), what they are worth, and rows that judge."""
 
     seen: Tensor
     counts: Tensor | None
     held: Tensor
-    probes: Tensor
-    readings: dict[Kind, Any] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def mixture(self) -> GaussianMixture:
@@ -64,8 +55,8 @@ class Fold:
 class Trial:
     """Rows in folds, by which ways to read them are compared.
 
-    Each way reads all rows but those of a fold, and is judged there by its log-density, brought to integrate to one, and by the
-    criterion of score matching. What is found is kept, in the order of the folds' rows.
+    Each way reads all rows but those of a fold, and is judged there by its log-density, brought to integrate to one. What is
+    found is kept, in the order of the folds' rows.
 
     Arguments:
         network: what reads the rows.
@@ -73,7 +64,7 @@ class Trial:
         counts: (n,), how many independent draws each row is worth.
         blocks: (n,), rows of a block are held out together.
         keys: as of :class:`NetworkEstimator`.
-        seed: of what is held out, and of the draws for integrals and divergences.
+        seed: of what is held out, and of the draws for integrals.
         deadline: a moment of :func:`time.monotonic`. What would end past it is not begun: :meth:`check` raises TimeoutError.
         reserve: pairs of rows to be computed after the trial, by that moment.
         pace: seconds a pair, where another trial has told it.
@@ -97,19 +88,16 @@ class Trial:
         generator = torch.Generator().manual_seed(seed)
         order = shuffled(len(samples), generator, blocks, samples.device)
         held = order.tensor_split(_FOLDS) if len(samples) <= FEW else (order[:FEW],)
-        probes = probes_of(len(samples), samples.shape[1], generator).to(samples)
         self._folds: list[Fold] = []
         for rows in held:
             seen = torch.ones(len(samples), dtype=torch.bool, device=samples.device)
             seen[rows] = False
             own = None if counts is None else counts[seen]
-            self._folds.append(Fold(samples[seen], own, samples[rows], probes[rows]))
-        self._scale = deviation(samples, counts)
+            self._folds.append(Fold(samples[seen], own, samples[rows]))
         self.worth = None if counts is None else counts[torch.cat(held)]
         """What the rows that judge are worth."""
         self.losses: dict[Kind, Tensor] = {}
         """Minus the normalised log-density of each row, (n,)."""
-        self._slopes: dict[Kind, Tensor] = {}
 
     def judge(self, kind: Kind) -> float:
         """The mean loss of a way to read the rows; densities are integrated by the same draws whatever the way."""
@@ -126,19 +114,8 @@ class Trial:
                 log_prob = found.log_prob(torch.cat([y, fold.held.double()])).double()
             losses.append(_log_integral(log_prob[:draws], log_q, log_g) - log_prob[draws:])
             paces.append((time.monotonic() - started) / pairs)
-            fold.readings[kind] = found
         self.losses[kind], self.pace = torch.cat(losses), min(paces)
         return float(mean(self.losses[kind], self.worth))
-
-    def slopes(self, kind: Kind) -> Tensor:
-        """The criterion, and score and gradient of the log-density in units of the rows' deviation: (n, 1 + 2 d)."""
-        if kind not in self._slopes:
-            self._slopes[kind] = torch.cat([self._slopes_of(fold.readings[kind], fold) for fold in self._folds])
-        return self._slopes[kind]
-
-    def judged(self, kind: Kind) -> Tensor:
-        """The criterion and the loss of each row, (n, 2)."""
-        return torch.stack([self.slopes(kind)[:, 0], self.losses[kind]], 1)
 
     def gain(self, kind: Kind, rival: Kind) -> float:
         """By how many standard errors rows are likelier in one way than in another; 0 where they are equally likely."""
@@ -150,25 +127,14 @@ class Trial:
             self.check()
             yield fold.mixture
 
-    def of_mixtures(self) -> tuple[Tensor, Tensor]:
-        """Of these mixtures, the log-density of each row that judges (n,), and what :meth:`slopes` says."""
-        pairs = list(zip(self.mixtures(), self._folds, strict=True))
-        logs = torch.cat([mixture.evaluate(fold.held.double()) for mixture, fold in pairs])
-        return logs, torch.cat([self._slopes_of(mixture, fold) for mixture, fold in pairs])
-
-    @property
-    def cost_of_slopes(self) -> int:
-        """Of one way to read the rows, in pairs."""
-        return _SLOPES * sum(len(fold.held) * len(fold.seen) for fold in self._folds)
+    def judge_mixture(self) -> None:
+        """Judges the mixture of Gaussians that is fitted to what each fold reads."""
+        self.losses[MIXTURE] = torch.cat([-fold.mixture.evaluate(fold.held.double()) for fold in self._folds])
 
     def check(self, pairs: int = 0) -> None:
         """Raises TimeoutError if so many pairs, and those in reserve, cannot be computed before the deadline."""
         if time.monotonic() + self.pace * (pairs + self.reserve) > self._deadline:
             raise TimeoutError
-
-    def _slopes_of(self, density: Any, fold: Fold) -> Tensor:
-        pieces = zip(fold.held.split(_PIECE), fold.probes.split(_PIECE), strict=True)
-        return torch.cat([slopes(density, rows, probes, self._scale) for rows, probes in pieces])
 
 
 def _log_integral(log_f: Tensor, log_q: Tensor, log_g: Tensor) -> Tensor:

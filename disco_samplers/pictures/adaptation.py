@@ -15,19 +15,17 @@ def plot_adaptation(
     criterion: Sequence[float],
     chosen: int,
     tried: Mapping[tuple[str, float], float],
-    coordinates: tuple[str, float],
-    mixture: float = 0.0,
+    shares: Mapping[tuple[str, float], float],
     path: str | None = None,
 ) -> Any:
-    """Draws the coordinates tried and, where steps were made, consistency loss and held-out criterion against the step.
+    """Draws the ways that were tried and, where steps were made, consistency loss and held-out criterion against the step.
 
     Arguments:
         losses: before each step.
         criterion: before the first and after each step.
         chosen: the step that was kept.
-        tried: minus the log-density in the coordinates tried, by kind and strength.
-        coordinates: the chosen ones.
-        mixture: the share that a mixture of Gaussians has.
+        tried: minus the log-density of the ways to read the samples that were tried, by kind and strength.
+        shares: what share of the density each of them has.
         path: where to save the picture, if anywhere.
 
     Raises:
@@ -51,19 +49,21 @@ def plot_adaptation(
         axis.set_title(f"adaptation: kept step {chosen} (dashed) of {len(losses)}")
     if tried:
         axis = axes[0]
-        for name, color in (("radius", BLUE), ("columns", ORANGE)):
-            strengths = [0.0, *(strength for kind, strength in tried if kind == name)]
-            values = [tried[(name, t) if t else ("plain", 0.0)] for t in strengths]
-            axis.plot(strengths, values, color=color, marker=".", label=name)
-        for kind, style in (("independent", "-"), ("parts", "-."), ("whitened parts", ":")):
-            if (kind, 0.0) in tried:
-                axis.axhline(tried[kind, 0.0], color=GREY, ls=style, label=kind)
-        axis.axvline(coordinates[1], color=GREY, ls="--")
-        axis.set_xscale("symlog", linthresh=0.1)
-        axis.set_xlim(-0.01, max(1.0, *(strength for _, strength in tried)))
-        axis.set_xlabel("strength of the tail coordinates")
-        axis.set_ylabel("cross-fitted -log density (nats)")
-        shared = f", {100 * mixture:.0f} % mixture" if mixture else ""
-        axis.set_title(f"coordinates: kept {coordinates[0]} (dashed){shared}")
-        axis.legend()
+        names = [f"{name} {strength}" if strength else name for name, strength in tried]
+        values = [tried["plain", 0.0] - value for value in tried.values()]
+        colors = [ORANGE if kind in shares else BLUE for kind in tried]
+        axis.barh(names, values, color=colors)
+        axis.invert_yaxis()
+        low = -2 * max(*values, 0.01)
+        for row, (kind, value) in enumerate(zip(tried, values, strict=True)):
+            if kind in shares:
+                share = f"{100 * shares[kind]:.0f} %"
+                axis.annotate(share, (max(value, 0), row), (3, 0), textcoords="offset points", va="center")
+            elif value < low:
+                axis.annotate(f"{value:.2f}", (0, row), (3, 0), textcoords="offset points", va="center")
+        axis.set_xlim(left=max(low, 1.1 * min(values)), right=1.3 * max(*values, 0.01))
+        axis.axvline(0, color=GREY)
+        axis.set_xlabel("nats by which held-out rows are likelier")
+        mixture = f", {100 * shares['mixture', 0.0]:.0f} % a mixture" if ("mixture", 0.0) in shares else ""
+        axis.set_title(f"ways to read the samples, shares{mixture}")
     return saved(figure, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 
 import torch
@@ -10,8 +11,14 @@ import zuko
 from torch import Tensor, nn
 
 
-def _minimise(module: nn.Module, loss: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator, steps: int) -> None:
-    """Adam on nine tenths of the rows, 256 at a time; keeps what is best on the last, stops after 10 checks without gain."""
+def _minimise(
+    module: nn.Module, loss: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator, steps: int
+) -> list[tuple[float, dict]]:
+    """Adam on nine tenths of the rows, 256 at a time; keeps what is best on the last, stops after 10 checks without gain.
+
+    Returns what was best at any time, with the processor's seconds by then.
+    """
+    started, history = time.process_time(), []
     order = torch.randperm(len(x), generator=generator)
     held, kept = x[order[: len(x) // 10]], x[order[len(x) // 10 :]]
     optimizer = torch.optim.Adam(module.parameters(), 2e-3)
@@ -22,6 +29,7 @@ def _minimise(module: nn.Module, loss: Callable[[Tensor], Tensor], x: Tensor, ge
             since += 1
             if judged < best:
                 best, state, since = judged, copy.deepcopy(module.state_dict()), 0
+                history.append((time.process_time() - started, state))
             if since > 10:
                 break
         value = loss(kept[torch.randint(len(kept), (256,), generator=generator)])
@@ -29,6 +37,7 @@ def _minimise(module: nn.Module, loss: Callable[[Tensor], Tensor], x: Tensor, ge
         value.backward()
         optimizer.step()
     module.load_state_dict(state)
+    return history
 
 
 class SplineFlow:
@@ -44,7 +53,7 @@ class SplineFlow:
             torch.manual_seed(seed)
             self.flow = zuko.flows.NSF(x.shape[1], transforms=2, hidden_features=(32, 32), bins=5)
         z = ((x - self.mean) / self.deviation).float()
-        _minimise(self.flow, lambda batch: -self.flow().log_prob(batch).mean(), z, generator, steps)
+        self.history = _minimise(self.flow, lambda batch: -self.flow().log_prob(batch).mean(), z, generator, steps)
 
     def log_prob_and_score(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density and its gradient."""
@@ -72,7 +81,7 @@ class SlicedScoreMatching:
             (product,) = torch.autograd.grad((score * probe).sum(), batch, create_graph=True)
             return ((product * probe).sum(1) + 0.5 * score.square().sum(1)).mean()
 
-        _minimise(self.net, loss, ((x - self.mean) / self.deviation).float(), generator, steps)
+        self.history = _minimise(self.net, loss, ((x - self.mean) / self.deviation).float(), generator, steps)
 
     def score(self, y: Tensor) -> Tensor:
         """The score at y."""

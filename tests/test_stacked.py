@@ -8,8 +8,8 @@ import torch
 from disco_samplers import DiScoFormer
 from disco_samplers.estimators import (
     MIXTURE,
-    MOST,
     PLAIN,
+    SHARING,
     NormalizedEstimator,
     StackedEstimator,
     Trial,
@@ -92,7 +92,7 @@ def test_few_share_and_a_mixture_never_alone():
     assert next(iter(shares)) == MIXTURE
     told = Told(**{name: [0.0 if i == j else 3.0 for j in range(5)] for i, name in enumerate("abcde")})
     shares = stack(told, list(told.losses))
-    assert len(shares) == MOST
+    assert len(shares) == SHARING
     assert sum(shares.values()) == pytest.approx(1.0)
 
 

@@ -16,9 +16,9 @@ from disco_samplers.arrays import check_count, check_not_negative, check_positiv
 from disco_samplers.estimators import (
     FEW,
     MIXTURE,
-    MOST,
     PARTS,
     PLAIN,
+    SHARING,
     WHITENED_PARTS,
     Kind,
     NetworkEstimator,
@@ -211,7 +211,7 @@ def adapt(
         "blocks": blocks,
         "seed": seed,
         "deadline": started + (math.inf if budget is None else budget),
-        "reserve": MOST * n * (min(n, keys or n) + _INTEGRAL),
+        "reserve": SHARING * n * (min(n, keys or n) + _INTEGRAL),
     }
     losses: list[float] = []
     criterion: list[float] = []

@@ -37,7 +37,7 @@ from disco_samplers.estimators.shipped import (
 )
 from disco_samplers.estimators.slice_mixture import SliceMixture, Weighted
 from disco_samplers.estimators.slices import GroupSlices, Slice, Slices
-from disco_samplers.estimators.stacked import MOST, StackedEstimator, gain
+from disco_samplers.estimators.stacked import SHARING, StackedEstimator, gain
 from disco_samplers.estimators.supported import (
     SupportedEstimator,
     bounded,
@@ -73,9 +73,9 @@ __all__ = [
     "MAX_DIM",
     "MAX_FREE",
     "MIXTURE",
-    "MOST",
     "PARTS",
     "PLAIN",
+    "SHARING",
     "SHIPPED",
     "WEIGHTS_NAME",
     "WHITENED_PARTS",

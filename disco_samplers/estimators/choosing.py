@@ -162,7 +162,7 @@ def weigh_again(trial: Trial, shares: dict[Kind, float]) -> dict[Kind, float]:
 
 
 def _shares(trial: Trial, kinds: list[Kind]) -> dict[Kind, float]:
-    """Those of the likeliest density, or all to the samples as they are where rows are not likelier by half a standard error."""
+    """Those of the likeliest density; all to the samples as they are, where it is not so by half a standard error."""
     shares = stack(trial, kinds)
     if PLAIN not in kinds:
         return shares

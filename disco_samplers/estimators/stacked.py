@@ -16,7 +16,7 @@ from disco_samplers.estimators.trial import Trial
 from disco_samplers.model import Network, whiten
 from disco_samplers.reference import GaussianMixture
 
-MOST = 3
+SHARING = 3
 """Densities that share one, for every answer asks them all. On laws of our own more of them gained a hundredth."""
 
 _LEAST = 0.05
@@ -89,7 +89,7 @@ def stack(trial: Trial, kinds: Sequence[Kind]) -> dict[Kind, float]:
 
     .. math:: \hat w = \arg\max_w \sum_i \log \sum_k w_k f_k(x_i) / Z_k
 
-    over rows that none of them saw. Of these the :data:`MOST` largest are kept, of a twentieth at least, and fitted again; a
+    over rows that none of them saw. Of these the :data:`SHARING` largest are kept, of a twentieth at least, and fitted again; a
     mixture of Gaussians is never left alone.
 
     Arguments:
@@ -98,7 +98,7 @@ def stack(trial: Trial, kinds: Sequence[Kind]) -> dict[Kind, float]:
     """
     shares = likeliest(_logs(trial, kinds), trial.worth)
     ranked = sorted(zip(shares.tolist(), kinds, strict=True), key=lambda pair: -pair[0])
-    kept = [kind for share, kind in ranked[:MOST] if share >= _LEAST]
+    kept = [kind for share, kind in ranked[:SHARING] if share >= _LEAST]
     if kept == [MIXTURE]:
         kept.append(next(kind for _, kind in ranked if kind != MIXTURE))
     again = likeliest(_logs(trial, kept), trial.worth).tolist()

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from disco_samplers.measures.ties import normal_scores
 
-_UNITS, _RATE = 64, 1e-3
+_UNITS, _RATE = 64, 3e-3
 _EVERY = 25
 """Steps between two looks at the half that is not trained on."""
 
 
-def mine(x: Tensor, y: Tensor, *, steps: int = 1500, batch: int = 256, seed: int = 0) -> float:
+def mine(x: Tensor, y: Tensor, *, steps: int = 600, batch: int = 256, seed: int = 0) -> float:
     """The bound of Donsker and Varadhan (Belghazi and others, 2018), with their running mean in its gradient."""
     mean = torch.ones(())
 
@@ -37,7 +37,7 @@ def mine(x: Tensor, y: Tensor, *, steps: int = 1500, batch: int = 256, seed: int
     return _trained(x, y, loss, bound, steps, batch, seed)
 
 
-def info_nce(x: Tensor, y: Tensor, *, steps: int = 700, batch: int = 64, seed: int = 0) -> float:
+def info_nce(x: Tensor, y: Tensor, *, steps: int = 300, batch: int = 64, seed: int = 0) -> float:
     """The bound of van den Oord, Li and Vinyals (2018): which y of a batch goes with x; at most the logarithm of its size."""
 
     def nce(critic: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -20,10 +20,10 @@ from disco_samplers.measures import (
     dependence,
     entropy,
     fisher_information,
-    information,
     kernel_stein_discrepancy,
     kl_divergence,
     maximum_mean_discrepancy,
+    mutual,
     mutual_information,
     nearest_distances,
     neighbours,
@@ -216,7 +216,7 @@ def test_mutual_information_is_at_most_what_a_code_can_tell(disco, monkeypatch):
     x = torch.randn(600, 1, generator=torch.Generator().manual_seed(43), dtype=torch.float64)
     read = mutual_information(x, x > 0, model=disco, seed=1)
     assert math.log(2) - 0.2 < read.value <= math.log(2)
-    monkeypatch.setattr(information, "dependence", lambda x, *_: Dependence(5 + 0 * x.values[:, 0], 0.01))
+    monkeypatch.setattr(mutual, "dependence", lambda x, *_: Dependence(5 + 0 * x.values[:, 0], 0.01))
     assert mutual_information(x, x > 0, model=disco).value == pytest.approx(math.log(2), abs=0.01)
     assert mutual_information(x, x, model=disco).value == pytest.approx(5)
 

@@ -1,8 +1,8 @@
-r"""Mutual information of normal scores: the normal part in closed form, the rest by estimates or by nearest neighbours.
+r"""Mutual information of normal scores: that of a known law in closed form, the rest by estimates or by nearest neighbours.
 
-In many columns three estimates of different dimension err by more than there is to find. Normal laws of the same rows are a
-control: their mutual information is known without bias, so that only what is left to find is left to the estimates; and these
-are read once more with the rows of one side shuffled, where the truth is zero.
+In many columns three estimates of different dimension err by more than there is to find. Normal and Student-t laws of the
+same rows are a control: their mutual information is known, so that only what is left to find is left to the estimates; and
+these are read once more with the rows of one side shuffled, where the truth is zero.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ _CONTROLS = 2048
 """Draws of a law by which nearest neighbours are corrected, in sets of as many as there are rows: one set at least."""
 
 
+_SURE = 1.96
+"""Standard errors by which an estimate of what is left may be off: the way that surely finds most is taken."""
+
+
 class Read(Protocol):
     """A normalised log-density, and the variance of the log of its integral."""
 
@@ -48,10 +52,10 @@ def dependence(x: Rows, y: Rows, read: Callable[[Rows], Read], generator: torch.
 
     .. math:: \hat I = \hat I_0 + w\, \hat R, \qquad w = \max(0, 1 - s^2 / \hat R^2)
 
-    with the mutual information :math:`I_0` of normal laws g of the rows' covariances, without bias, and what is left,
-    :math:`\hat R`, as far as it is larger than its standard error s: of a normal law, mostly nothing. It is found in two ways,
-    each of which misses some, and the larger :math:`w \hat R` is taken. Estimates see the shape of the law, in many columns,
-    too:
+    with the mutual information :math:`I_0` of a law g of the rows' correlations, without bias, normal or Student-t
+    (:class:`.Copula`), and what is left, :math:`\hat R`, as far as it is larger than its standard error s: of such a law,
+    mostly nothing. It is found in two ways, each of which misses some, and the one whose interval of 95 % begins highest is
+    taken. Estimates see the shape of the law, in many columns, too:
 
     .. math:: \hat R = \frac1n \sum_i \Big[r(x_i, y_i) - r(x_i, y_{\pi(i)})\Big], \qquad
         r = \log \frac{\hat f_{XY}}{\hat f_X \hat f_Y} - \log \frac{\hat g_{XY}}{\hat g_X \hat g_Y},
@@ -61,8 +65,9 @@ def dependence(x: Rows, y: Rows, read: Callable[[Rows], Read], generator: torch.
 
     .. math:: \hat R = (\hat I_K - \hat I_0) - \operatorname{mean} (\hat I_K - \hat I_0)(g)
 
-    with their estimate :math:`I_K` (:func:`.neighbour_information`), less what it is off by for draws of g. How far both are
-    from what is taken counts as an error.
+    with their estimate :math:`I_K` (:func:`.neighbour_information`), less what it is off by for draws of g; of all columns, and
+    of fewer that depend most (:func:`.nested_columns`), beside which the others only blur. How far both ways, of all columns,
+    are from what is taken counts as an error.
 
     Raises:
         ValueError: if one side does not vary, or the rows are worth fewer independent draws than there are columns.
@@ -89,8 +94,10 @@ def dependence(x: Rows, y: Rows, read: Callable[[Rows], Read], generator: torch.
     pointwise = law.pointwise()
     rows, left = pointwise - share @ pointwise + unbiased, [rest.mean(share) for rest in rests]
     errors = [rest.error(share, worth) for rest in rests]
-    best = max(range(len(rests)), key=lambda i: left[i] - errors[i])
-    weight = max(0.0, 1 - (errors[best] / left[best]) ** 2) if left[best] > 0 else 0.0
+    best = max(range(len(rests)), key=lambda i: left[i] - _SURE * errors[i])
+    # The largest of m normal errors is about sqrt(2 log m) of them.
+    error = errors[best] * math.sqrt(1 + 2 * math.log(rests[best].tried))
+    weight = max(0.0, 1 - (error / left[best]) ** 2) if left[best] > 0 else 0.0
     # How far the ways are from what is taken, of the mean square, counts as an error.
     whole = [own for own, rest in zip(left, rests, strict=True) if rest.tried == 1]
     gap = sum((own - weight * left[best]) ** 2 for own in whole) / len(whole)
@@ -109,9 +116,8 @@ class _Rest(NamedTuple):
         return float((share * self.rows).sum())
 
     def error(self, share: Tensor, worth: float) -> float:
-        """Standard error of the mean: the largest of m normal errors is about sqrt(2 log m) of them."""
-        variance = float((share * (self.rows - self.mean(share)).square()).sum()) / worth + self.variance
-        return math.sqrt(variance * (1 + 2 * math.log(self.tried)))
+        """Standard error of the mean."""
+        return math.sqrt(float((share * (self.rows - self.mean(share)).square()).sum()) / worth + self.variance)
 
 
 def _estimated(

@@ -151,7 +151,7 @@ ENTRY_POINTS = {
     "mutual information": lambda m, x: mutual_information(x.columns([0]), x.columns([1]), model=m, **OPTIONS).value,
     "conditional mutual information": lambda m, x: (
         conditional_mutual_information(
-            x.columns([0]), x.columns([1]), Draws(x.values[:, 0] * x.values[:, 1], weights=x.weights), model=m, **OPTIONS
+            x.columns([0]), x.columns([1]), Draws(x.values[:, :1] * x.values[:, 1:2], weights=x.weights), model=m, **OPTIONS
         ).value
     ),
     "Fisher information": lambda m, x: fisher_information(x, model=m, marginals="linear", seed=0).value,

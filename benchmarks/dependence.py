@@ -229,7 +229,7 @@ def main() -> None:
         behind = int((table[:, 0] > 1.2 * table[:, 1:].min(1)).sum())
         better = [int((table[:, 0] < table[:, k]).sum()) for k in range(1, len(METHODS))]
         told.append(
-            f"n = {n:,}, {len(cells)} tasks, {sets} set(s) each: beyond 1.2 times the best of the four peers, whichever that is, on {behind}; "
+            f"n = {n:,}, {len(cells)} tasks, {sets} set(s) each: beyond 1.2 times the best of the four peers on {behind}; "
             + ", ".join(f"nearer than {peer} on {count}" for peer, count in zip(PEERS, better, strict=True))
         )
         raw += cells

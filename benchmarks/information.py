@@ -76,11 +76,14 @@ def ksg(x: Tensor, y: Tensor, k: int = 3) -> float:
     n = len(x)
     if x.shape[1] == y.shape[1] == 1:
         return float(mutual_info_regression(x.numpy(), y[:, 0].numpy(), n_neighbors=k, random_state=0)[0])
-    distance = [torch.cdist(t, t) for t in (x, y)]
-    joint = torch.maximum(*distance).fill_diagonal_(torch.inf)
-    radius = joint.kthvalue(k, 1).values[:, None]
-    counts = [(t.fill_diagonal_(torch.inf) < radius).sum(1).numpy() for t in distance]
-    return float(digamma(k) + digamma(n) - sum(digamma(c + 1).mean() for c in counts))
+    counts = []
+    for rows in torch.arange(n).split(500):
+        distance = [torch.cdist(t[rows], t) for t in (x, y)]
+        for t in distance:
+            t[torch.arange(len(rows)), rows] = torch.inf
+        radius = torch.maximum(*distance).kthvalue(k, 1).values[:, None]
+        counts.append(np.stack([(t < radius).sum(1).numpy() for t in distance]))
+    return float(digamma(k) + digamma(n) - digamma(np.concatenate(counts, 1) + 1).mean(1).sum())
 
 
 def main() -> None:

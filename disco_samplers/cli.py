@@ -8,6 +8,7 @@ import pkgutil
 import sys
 import warnings
 from importlib import import_module
+from pathlib import Path
 
 import disco_samplers
 from disco_samplers import commands
@@ -39,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _meant(word: str, options: argparse.Namespace) -> str:
-    """The option of a subcommand that an unknown one is close to, as a question."""
+    """The option of a subcommand that an unknown one is close to, as a question; what to do with several files."""
+    if Path(word).is_file():
+        return "; of several files give one pattern, in quotes, or their folder"
     known = [f"--{name.replace('_', '-')}" for name in vars(options) if name not in ("run", "parser")]
     close = difflib.get_close_matches(word.partition("=")[0], known, 1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -65,6 +65,7 @@ MODULES = {
     "disco_samplers.app": "The page in the browser",
     "disco_samplers.integrations.sklearn": "scikit-learn and PyOD",
     "disco_samplers.integrations.ray": "Ray",
+    "disco_samplers.integrations.spark": "Spark",
     "disco_samplers.integrations.pyro": "Pyro",
     "disco_samplers.integrations.diffusers": "diffusers",
     "disco_samplers.integrations.plasma": "Plasma",

@@ -441,6 +441,18 @@ CORE: dict[str, Entry] = {
         "data random",
         lambda h: measures.mutual_information(h.put(X[:, 0]), h.put(X[:, 1:]), model=h.model()).contributions,
     ),
+    "conditional_mutual_information": (
+        "data random",
+        lambda h: (
+            measures.conditional_mutual_information(
+                h.put(X[:, 0]), h.put(X[:, 1]), h.put(X[:, 0] * X[:, 1]), model=h.model()
+            ).contributions
+        ),
+    ),
+    "transfer_entropy": (
+        "data random",
+        lambda h: measures.transfer_entropy(h.put(X[:, 0]), h.put(X[:, 1]), model=h.model()).contributions,
+    ),
     "fisher_information": (
         "data draws",
         lambda h: measures.fisher_information(h.draws(X), model=h.model(), marginals="linear", folds=2).contributions,

@@ -17,7 +17,7 @@ import disco_samplers
 MODULES = ["disco_samplers", *(info.name for info in pkgutil.walk_packages(disco_samplers.__path__, "disco_samplers."))]
 CORE = [name for name in MODULES if not name.startswith(("disco_samplers.integrations", "disco_samplers.testing"))]
 OPTIONAL = ["pyro", "diffusers", "sklearn", "torchdiffeq", "matplotlib", "arviz", "arviz_stats", "xarray", "h5netcdf"]
-OPTIONAL += ["pandas", "pyarrow", "ray"]
+OPTIONAL += ["pandas", "pyarrow", "ray", "pyspark"]
 
 
 def python(code):

@@ -20,10 +20,10 @@ from disco_samplers.measures import (
     dependence,
     entropy,
     fisher_information,
-    information,
     kernel_stein_discrepancy,
     kl_divergence,
     maximum_mean_discrepancy,
+    mutual,
     mutual_information,
     nearest_distances,
     neighbours,
@@ -32,7 +32,8 @@ from disco_samplers.measures import (
     sliced_wasserstein,
     stein,
 )
-from disco_samplers.measures.dependence import Dependence, Normal
+from disco_samplers.measures.copulas import Copula
+from disco_samplers.measures.dependence import Dependence
 from disco_samplers.measures.neighbours import neighbour_information
 from disco_samplers.measures.quantity import Rows
 from disco_samplers.measures.ties import normal_scores
@@ -171,7 +172,7 @@ def test_what_is_left_beside_a_normal_law():
     for seed in range(20):
         x, y = (Rows(part) for part in normal_scores(_correlated(covariance, 150, seed), 0).split(3, 1))
         found = dependence.dependence(x, y, _NormalRead, torch.Generator().manual_seed(seed))
-        law = Normal.of(x.values, y.values, torch.full((150,), 1 / 150, dtype=torch.float64))
+        law = Copula.of(x.values, y.values, torch.full((150,), 1 / 150, dtype=torch.float64))
         alike += abs(float(found.rows.mean()) - law.plug_in + law.bias(150)) < 0.02
     assert alike >= 14
     angle, noise = torch.rand(2, 400, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -215,7 +216,7 @@ def test_mutual_information_is_at_most_what_a_code_can_tell(disco, monkeypatch):
     x = torch.randn(600, 1, generator=torch.Generator().manual_seed(43), dtype=torch.float64)
     read = mutual_information(x, x > 0, model=disco, seed=1)
     assert math.log(2) - 0.2 < read.value <= math.log(2)
-    monkeypatch.setattr(information, "dependence", lambda x, *_: Dependence(5 + 0 * x.values[:, 0], 0.01))
+    monkeypatch.setattr(mutual, "dependence", lambda x, *_: Dependence(5 + 0 * x.values[:, 0], 0.01))
     assert mutual_information(x, x > 0, model=disco).value == pytest.approx(math.log(2), abs=0.01)
     assert mutual_information(x, x, model=disco).value == pytest.approx(5)
 

@@ -22,7 +22,8 @@ samplers
 estimate
 measures posteriors
 front
-integrations integrations.diffusers integrations.plasma integrations.pyro integrations.ray integrations.sklearn
+integrations integrations.diffusers integrations.plasma integrations.pyro integrations.ray integrations.sklearn \
+integrations.spark
 app
 commands
 cli"""

@@ -207,9 +207,27 @@ def test_bad_parts_are_named(here, capsys):
     assert len(list(Path("two").glob("part-*"))) == 2
 
 
+@pytest.mark.filterwarnings("always:left out")
+def test_the_first_part_may_lack_a_column(here, capsys):
+    """It is the one that is bad: the others' columns are taken."""
+    pq.write_table(pa.table({"id": ["u", "v"], "a": [1.0, 2.0]}), "a.parquet")
+    command = ["density", "*.parquet", "--index", "id", *SMALL]
+    assert "a.parquet lacks column(s) b" in run(capsys, *command, "--out", "one/", status=1)
+    assert cli.main([*command, "--skip-bad", "--out", "two/"]) == 0
+    assert "log_prob of 100 rows" in capsys.readouterr().out
+
+
+def test_several_files_are_one_pattern(here, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["density", "part-0.parquet", "part-1.parquet", "--out", "out/"])
+    assert "of several files give one pattern, in quotes, or their folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["giant.parquet", "--out", "out/"], "giant.parquet holds no numbers in column(s) text (string): --exclude them"),
+        (["giant.csv", "--out", "out.csv"], "giant.csv cannot be read: a cell has more than 131,072 characters"),
         (["none-*.parquet", "--out", "out/"], "no file at none-*.parquet"),
         (["part-*.parquet", "--out", "out/"], "holds no numbers in column(s) id (string): --exclude them, or --index"),
         (["part-*.parquet", "--columns", "c", "--out", "out/"], "has no column c: there are id, a, b"),
@@ -225,6 +243,8 @@ def test_bad_parts_are_named(here, capsys):
 )
 def test_wrong_arguments(here, capsys, arguments, message):
     Path("text.csv").write_text("a b\n1 2\n3 4\n")
+    Path("giant.csv").write_text("text\n" + "x" * 200_000 + "\n")
+    pq.write_table(pa.table({"text": ["x" * 200_000]}), "giant.parquet")
     err = run(capsys, "density", *arguments, "--quiet", status=1)
     assert message in err
     assert err.count("\n") == 1

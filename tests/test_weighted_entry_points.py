@@ -20,6 +20,7 @@ from disco_samplers.estimators import (
     may_be_independent,
 )
 from disco_samplers.measures import (
+    conditional_mutual_information,
     entropy,
     fisher_information,
     kernel_stein_discrepancy,
@@ -148,6 +149,11 @@ ENTRY_POINTS = {
     "KL divergence from": lambda m, x: kl_divergence(x, OTHER, model=m, **OPTIONS).value,
     "KL divergence to": lambda m, x: kl_divergence(OTHER, x, model=m, **OPTIONS).value,
     "mutual information": lambda m, x: mutual_information(x.columns([0]), x.columns([1]), model=m, **OPTIONS).value,
+    "conditional mutual information": lambda m, x: (
+        conditional_mutual_information(
+            x.columns([0]), x.columns([1]), Draws(x.values[:, :1] * x.values[:, 1:2], weights=x.weights), model=m, **OPTIONS
+        ).value
+    ),
     "Fisher information": lambda m, x: fisher_information(x, model=m, marginals="linear", seed=0).value,
     "relative Fisher information": lambda m, x: relative_fisher_information(x, OTHER, model=m, marginals="linear").value,
     "Stein": lambda m, x: kernel_stein_discrepancy(x, lambda y: -y, bandwidth=1.0).value,

@@ -11,6 +11,7 @@ from disco_samplers.estimate.frozen import check_model, frozen
 from disco_samplers.estimate.gradients import Gradient
 from disco_samplers.estimate.proposal import EstimateProposal
 from disco_samplers.estimate.regions import HighestDensity
+from disco_samplers.estimate.sending import Scorer, check_scores, packed, unpacked, variables_of
 
 __all__ = [
     "MAX_KEYS",
@@ -25,8 +26,13 @@ __all__ = [
     "ManyModesWarning",
     "Mode",
     "NoisedEstimate",
+    "Scorer",
     "adapt",
     "check_model",
+    "check_scores",
     "corner",
     "frozen",
+    "packed",
+    "unpacked",
+    "variables_of",
 ]

@@ -82,6 +82,8 @@ def read_file(path: Path, index: Sequence[str] = (), axes: Sequence[str] | None 
         raise
     except Exception as error:  # each format's reader has its own exceptions for a broken file
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "field limit" in message:
+            message = "a cell has more than 131,072 characters: a column is text, or a quotation mark lacks its other one"
         raise ValueError(message if message.startswith(str(path)) else f"{path} cannot be read: {message}") from error
     if table.values.size == 0:
         table.numbers()

@@ -111,7 +111,7 @@ def columns_of(
         said = ", ".join(f"{name} ({schema.field(name).type})" for name in other)
         cure = (
             "write its cells between commas, or name its delimiter's extension"
-            if len(schema) == 1
+            if len(schema) == 1 and _FORMATS[kind(part.path)] == "csv"
             else ("--exclude them, or --index what only names the rows")
         )
         raise PartError(f"{part.path} holds no numbers in column(s) {said}: {cure}")

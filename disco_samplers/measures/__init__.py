@@ -10,14 +10,15 @@ from disco_samplers.measures.information import (
     entropy,
     fisher_information,
     kl_divergence,
-    mutual_information,
     relative_fisher_information,
 )
+from disco_samplers.measures.mutual import conditional_mutual_information, mutual_information, transfer_entropy
 from disco_samplers.measures.quantity import Information
 from disco_samplers.measures.stein import kernel_stein_discrepancy
 
 __all__ = [
     "Information",
+    "conditional_mutual_information",
     "entropy",
     "fisher_information",
     "kernel_stein_discrepancy",
@@ -28,4 +29,5 @@ __all__ = [
     "precision_recall",
     "relative_fisher_information",
     "sliced_wasserstein",
+    "transfer_entropy",
 ]

@@ -32,7 +32,7 @@ def neighbour_information(x: Tensor, y: Tensor, k: int = 3) -> Tensor:
         distances = [torch.cdist(side[rows], side, compute_mode="donot_use_mm_for_euclid_dist") for side in (x, y)]
         for distance in distances:
             distance[torch.arange(len(rows), device=x.device), rows] = torch.inf
-        radius = torch.maximum(*distances).kthvalue(k, 1).values[:, None]
+        radius = torch.maximum(*distances).topk(k, 1, largest=False).values[:, -1:]
         nearer = [(distance < radius).sum(1).double() for distance in distances]
         parts.append(-digamma(nearer[0] + 1) - digamma(nearer[1] + 1))
     constants = digamma(torch.tensor([k, n], dtype=torch.float64, device="cpu")).sum()

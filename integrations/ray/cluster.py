@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
-
-import torch
 
 from disco_samplers.extras import optional
 
@@ -61,16 +58,9 @@ def check_workers(ray: Any, wanted: int | None, num_gpus: float, *, spare: int) 
     return room if wanted is None else wanted
 
 
-def packed(model: Any) -> bytes:
-    """A model as it is sent: weights and rows, from which a worker makes the keys anew."""
-    buffer = io.BytesIO()
-    torch.save(model, buffer)
-    return buffer.getvalue()
-
-
-def unpacked(sent: bytes, num_gpus: float) -> Any:
-    """A model that was sent, on the worker's device."""
-    return torch.load(io.BytesIO(sent), map_location="cuda" if num_gpus else "cpu", weights_only=False)
+def device_for(num_gpus: float) -> str:
+    """Where a worker with so many GPUs works."""
+    return "cuda" if num_gpus else "cpu"
 
 
 @contextmanager

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from disco_samplers.arrays import check_count, check_not_negative
+from disco_samplers.estimate import Scorer, check_scores, packed, variables_of
 from disco_samplers.extras import optional
 from disco_samplers.files import CHUNK
 from disco_samplers.summaries import RESERVOIR, TableSummary
 
-from .cluster import check_workers, connect, packed, plainly, unpacked
+from .cluster import check_workers, connect, device_for, plainly
 
 _FAN = 16
 """Summaries that one task merges."""
@@ -104,20 +105,17 @@ def score(
         >>> scored = score(dataset, density, concurrency=2)  # doctest: +SKIP
         >>> scored.write_parquet("scored")  # doctest: +SKIP
     """
-    if not (hasattr(model, "score_samples") or hasattr(model, "log_prob")):
-        raise TypeError(f"model must be a fitted density or detector, or an estimate, got {type(model).__name__}")
+    check_scores(model)
     check_not_negative("num_gpus", num_gpus)
     if concurrency is not None:
         check_count("concurrency", concurrency, 1)
     ray = connect()
     workers = check_workers(ray, concurrency, num_gpus, spare=1)
-    own = columns if columns is not None else getattr(model, "names", None) or getattr(model, "feature_names_in_", None)
-    names = _columns(dataset, None if own is None else list(own), [])
-    if name in dataset.schema().names:
-        raise ValueError(f"the data set has a column {name} already: give another name")
+    _check_dataset(dataset)
+    names = variables_of(model, columns, dataset.schema().names, name)
     alone = int(ray.cluster_resources().get("CPU", 1)) == 1
     return dataset.map_batches(
-        _Scorer,
+        _Actor,
         fn_constructor_args=(ray.put(packed(model)), names, name, num_gpus),
         batch_size=CHUNK,
         num_cpus=0 if alone else 1,
@@ -126,17 +124,16 @@ def score(
     )
 
 
-class _Scorer:
+class _Actor:
     """An actor that holds a model."""
 
     def __init__(self, sent: Any, names: list[str], name: str, num_gpus: float) -> None:
         ray = optional("ray", "ray")
-        model = unpacked(ray.get(sent) if isinstance(sent, ray.ObjectRef) else sent, num_gpus)
-        self._answer, self._names, self._name = getattr(model, "score_samples", None) or model.log_prob, names, name
+        sent = ray.get(sent) if isinstance(sent, ray.ObjectRef) else sent
+        self._scorer, self._name = Scorer(sent, names, device_for(num_gpus)), name
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        rows = np.stack([np.asarray(batch[name], np.float64) for name in self._names], 1)
-        return batch | {self._name: np.asarray(self._answer(rows))}
+        return batch | {self._name: self._scorer(batch)}
 
 
 def _columns(dataset: Any, columns: Sequence[str] | None, others: Sequence[str]) -> list[str]:
@@ -145,13 +142,17 @@ def _columns(dataset: Any, columns: Sequence[str] | None, others: Sequence[str])
     Raises:
         TypeError, ValueError: if it is none, or has no such columns.
     """
-    if not hasattr(dataset, "map_batches"):
-        raise TypeError(f"dataset must be a data set of ray.data, got {type(dataset).__name__}")
+    _check_dataset(dataset)
     known = list(dataset.schema().names)
     wanted = [name for name in known if name not in others] if columns is None else list(columns)
     if lacking := [name for name in [*wanted, *others] if name not in known]:
         raise ValueError(f"the data set has no column {', '.join(lacking)}: there are {', '.join(known)}")
     return wanted
+
+
+def _check_dataset(dataset: Any) -> None:
+    if not hasattr(dataset, "map_batches"):
+        raise TypeError(f"dataset must be a data set of ray.data, got {type(dataset).__name__}")
 
 
 def _merged(*summaries: TableSummary) -> TableSummary:

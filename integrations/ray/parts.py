@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from disco_samplers.estimate import packed, unpacked
 from disco_samplers.files import Columns, Part, PartError, count_rows, score_part, scored_blocks, split_part, totals_of
 from disco_samplers.summaries import TableSummary, summarise_part
 
-from .cluster import check_workers, connect, cpus_of, packed, plainly, unpacked
+from .cluster import check_workers, connect, cpus_of, device_for, plainly
 
 _PIECE = 8
 """Blocks of a large file that one task summarises."""
@@ -157,7 +158,7 @@ class _Answerer:
         self, sent: bytes, piece: Part, columns: Columns, folder: Path, header: bool | None
     ) -> tuple[int, PartError | None]:
         """Answers a piece; its error if it is broken."""
-        self._answer = self._answer or unpacked(sent, self._num_gpus)
+        self._answer = self._answer or unpacked(sent, device_for(self._num_gpus))
         rows: list[int] = []
         try:
             score_part(piece, columns, self._answer, folder, header=header, report=rows.append)

@@ -123,7 +123,8 @@ def _distances(z: Tensor, weight: Tensor) -> Tensor:
         own = weight * (_DEGREES + cells) / (_DEGREES + squared)
         shift = own @ whole / own.sum()
         centre = centre + shift
-        new = ((own[:, None] * (whole - shift)).T @ (whole - shift) + lost) / total
+        # By the sum of these weights, which is that of the rows in the end: it takes a third of the rounds.
+        new = ((own[:, None] * (whole - shift)).T @ (whole - shift) + lost) / own.sum()
         # Shrunk to its diagonal as by d further rows, and never singular.
         new = (total * new + d * new.diagonal().diag()) / (total + d) + 1e-6 * unit
         change, covariance = (new - covariance).abs().max(), new
@@ -136,7 +137,9 @@ def completed(z: Tensor, covariance: Tensor, weight: Tensor) -> tuple[Tensor, Te
     """Rows (n, d) with the mean of what they lack, squared distances (n,), and the sum (d, d) of its covariances."""
     lacks = z.isnan()
     if not lacks.any():
-        return z, torch.cholesky_solve(z.T, torch.linalg.cholesky(covariance)).T.mul(z).sum(1), torch.zeros_like(covariance)
+        unit = torch.eye(len(covariance), dtype=z.dtype, device=z.device)
+        root = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), unit, upper=False)
+        return z, (z @ root.T).square().sum(1), torch.zeros_like(covariance)
     parts, lost = [], torch.zeros_like(covariance)
     unit = torch.eye(len(covariance), dtype=z.dtype, device=z.device)
     for some, none, worth in zip(z.split(_PART), lacks.split(_PART), weight.split(_PART), strict=True):

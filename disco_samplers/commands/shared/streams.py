@@ -22,6 +22,9 @@ from disco_samplers.summaries import TableSummary, summarise_part
 _RUN, _FIT = "_run.json", "_fit.npz"
 """What a folder of results is of, and the summary that its estimate is made of. Readers of data sets pass over such names."""
 
+_LOOKED = 32
+"""Parts whose columns are looked at before any rows are read."""
+
 _SAVED = 30.0
 """Seconds between two times that a summary in the making is saved."""
 
@@ -169,17 +172,23 @@ def _engine(options: argparse.Namespace, header: bool | None) -> Any:
 
 
 def _columns(options: argparse.Namespace, parts: Sequence[files.Part], header: bool | None) -> files.Columns:
-    """What is taken of the training table, by the first of its parts that can be read."""
+    """What is taken of the training table, by that of its first parts that has most: one that lacks a column is named later."""
     own = () if options.train else options.index
     reading = {"columns": options.columns, "exclude": options.exclude, "row_weights": options.row_weights, "header": header}
+    found: files.Columns | None = None
     for number, part in enumerate(parts):
+        if found is not None and number >= _LOOKED:
+            break
         try:
-            found = files.columns_of(part, index=own, **reading)
-            return dataclasses.replace(found, names=tuple(name for name in found.names if name not in options.index), index=())
+            these = files.columns_of(part, index=own, **reading)
         except files.PartError:
-            if not options.skip_bad or number + 1 == len(parts):
+            if found is None and (not options.skip_bad or number + 1 == len(parts)):
                 raise
-    raise AssertionError("there is a part")
+            continue
+        if found is None or len(these.names) > len(found.names):
+            found = these
+    assert found is not None
+    return dataclasses.replace(found, names=tuple(name for name in found.names if name not in options.index), index=())
 
 
 def _fitted(

@@ -28,7 +28,7 @@ from disco_samplers.integrations.diffusers import (
 from disco_samplers.integrations.diffusers.calibration import held_out_images
 from disco_samplers.integrations.diffusers.local_data import bounds
 from disco_samplers.integrations.diffusers.memorisation import share_copied
-from disco_samplers.integrations.diffusers.repeats import repeats
+from disco_samplers.integrations.diffusers.repeats import nearly_read, repeats
 from disco_samplers.integrations.diffusers.stack import stack_curve, stacked
 from disco_samplers.integrations.diffusers.trajectory import bounded_noise
 from disco_samplers.integrations.diffusers.windows import chunks, starts
@@ -292,6 +292,21 @@ def test_an_image_repeats_others_where_its_middle_is_found_in_one_of_them():
     flat = torch.zeros(1, 12, 12)
     judged = torch.stack([others[7], inside, noisy_texture(1)[:, :12, :12], flat])
     assert repeats(judged, torch.cat([others, flat[None]])).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("noise", "expected"), [(0.0, False), (1e-3, True), (0.1, False)])
+def test_an_image_is_nearly_read_with_hardly_any_noise(noise, expected):
+    """One that is just the same is found by its pixels."""
+    read = crops(noisy_texture(0), 60, 0)
+    again = read[:10] + noise * torch.randn(read[:10].shape, generator=torch.Generator().manual_seed(1))
+    assert nearly_read(again, read).tolist() == [expected] * 10
+
+
+def test_images_that_nearly_repeat_are_warned_of():
+    half = strokes(60, 0)
+    twice = torch.cat([half, half + 1e-3 * torch.randn(half.shape, generator=torch.Generator().manual_seed(1))])
+    with pytest.warns(UserWarning, match="same pixels as some that are read, or nearly"):
+        DiscoScoreModel.from_data(twice, locality="auto", context_size=64)
 
 
 def test_crops_that_overlap_are_warned_of_and_others_judge_better():

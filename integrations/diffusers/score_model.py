@@ -197,7 +197,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 another shape than the data, or are given where nothing is judged by them.
 
         Warns:
-            UserWarning: if images that judge hold the same pixels as some that are read.
+            UserWarning: if images that judge hold the same pixels as some that are read, or nearly.
         """
         given, counts, blocks = _known(data) if isinstance(data, Draws) else (data, None, None)
         if labels is not None and isinstance(data, Draws) and len(given) < len(data):

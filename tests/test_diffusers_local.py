@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -346,6 +347,18 @@ def test_it_is_saved_and_loaded_and_moves_in_precision(model, tmp_path):
     y = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(again.denoise(y, 0.7), model.denoise(y, 0.7), rtol=0, atol=0)
     assert again.to(torch.float16).denoise(y.half(), 0.7).dtype == torch.float16
+
+
+def test_files_of_another_data_set_or_version_are_named(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"num_samples": 3}))
+    with pytest.raises(ValueError, match=r"data and config.json are not of one model, or of another version \(data: "):
+        DiscoScoreModel.from_pretrained(tmp_path)
+    path.write_text(json.dumps(config | {"near": config["near"] | {"shape": 3}}))
+    with pytest.raises(ValueError, match="near: 'shape' is not known, so that another version has made it"):
+        DiscoScoreModel.from_pretrained(tmp_path)
 
 
 def test_pipelines_draw_images_that_are_new_and_of_the_kind(model):

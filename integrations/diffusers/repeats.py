@@ -58,7 +58,8 @@ def nearly_read(images: Tensor, others: Tensor) -> Tensor:
     """
     rows, known = images.flatten(1), others.flatten(1)
     away = torch.cdist(rows, known, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
-    return (away > 0) & (away < _NEARLY * (rows - known.mean(0)).norm(dim=1))
+    nearly: Tensor = (away > 0) & (away < _NEARLY * (rows - known.mean(0)).norm(dim=1))
+    return nearly
 
 
 def _numbers(images: Tensor, height: int, width: int) -> Tensor:

@@ -271,11 +271,20 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
         Raises:
             TypeError: if ``dtype`` is not a ``torch.dtype``.
+            ValueError: if data and configuration are not of one model, or of another version.
         """
         wanted = torch_dtype if dtype is None else dtype
         if not isinstance(wanted, torch.dtype | None):
             raise TypeError(f"dtype must be a torch.dtype, got {wanted!r}")
-        model: DiscoScoreModel = super().from_pretrained(*args, **kwargs)  # which would round the data
+        try:
+            model: DiscoScoreModel = super().from_pretrained(*args, **kwargs)  # which would round the data
+        except RuntimeError as error:
+            if "size mismatch for" not in str(error):
+                raise
+            at = str(error).split("size mismatch for", 1)[1].splitlines()[0].strip()
+            raise ValueError(
+                f"data and {cls.config_name} are not of one model, or of another version ({at}): make and save it anew"
+            ) from None
         return model if wanted is None else model.to(wanted)
 
     @property

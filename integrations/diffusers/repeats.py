@@ -16,8 +16,8 @@ _VALUES = 8
 _PLACES = 2**22
 """Patches, at most, among which it is looked for."""
 
-_NEARLY = 0.02
-"""Distance to another image, as a part of that to the mean image, which no new image comes to."""
+_NEARLY, _OTHERS = 0.01, 10
+"""Distance to another image, as a part of that to the next one, that is hardly ever met by chance; and how many are asked."""
 
 _TOLERATED = 0.1
 """Share of images that may repeat others."""
@@ -54,12 +54,14 @@ def repeats(images: Tensor, others: Tensor) -> Tensor:
 def nearly_read(images: Tensor, others: Tensor) -> Tensor:
     """Which of images (m, C, H, W) are as a whole one of others (n, C, H, W) with hardly any noise, as (m,) bool.
 
-    Those that are just the same do not count: icons of few values are met again by chance.
+    Beyond these the next image is a hundred times as far. Those that are just the same do not count: icons of few values are
+    met again by chance.
     """
     rows, known = images.flatten(1), others.flatten(1)
-    away = torch.cdist(rows, known, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
-    nearly: Tensor = (away > 0) & (away < _NEARLY * (rows - known.mean(0)).norm(dim=1))
-    return nearly
+    away = torch.cdist(rows, known, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = away.topk(min(_OTHERS, len(known)), largest=False).values
+    nearly: Tensor = (nearest[:, :-1] > 0) & (nearest[:, :-1] < _NEARLY * nearest[:, 1:])
+    return nearly.any(1)
 
 
 def _numbers(images: Tensor, height: int, width: int) -> Tensor:

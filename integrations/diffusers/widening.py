@@ -19,9 +19,12 @@ from .memorisation import NEW, share_copied
 from .stack import stack_curve
 from .trajectory import bounded_noise
 
-_RUNGS = [2 ** (k / 4) for k in range(-4, 5)]
+_RUNGS = [2 ** (k / 8) for k in range(-8, 9)]
 DRAWN = 128
 """Images that are drawn to see whether they are copies."""
+
+_MOST = NEW + math.sqrt(NEW * (1 - NEW) / DRAWN)
+"""Share of them that may be near to an image that was read: that of new ones and, of so few, a standard error more."""
 
 _STEPS = 12
 _FIRST, _LAST = 20.0, 0.05
@@ -42,7 +45,7 @@ def widened(
     The denoising loss asks of each pixel by itself. It is least with windows so small that strokes of a drawn image fail to
     join: the loss does not see that. Windows that are best at more noise are wider and hold images together, until all that
     they know is whole images and they draw these. So c is the largest from 1/2 to 2 with which images drawn are no more often
-    near to those that are read than new ones are (:func:`~.memorisation.memorisation`). An image that is read twice tells
+    near to those that are read than new ones are (:func:`~.memorisation.memorisation`), within a standard error. An image that is read twice tells
     nothing of how near new ones come.
 
     Arguments:
@@ -78,7 +81,7 @@ def widened(
                 [_drawn(local, curve, math.ceil(DRAWN * share), seed) for local, share in zip(parts, shares, strict=True)]
             )
             copied = share_copied(nearest_distances(drawn.double(), read), new)
-            known, copies = (middle, copies) if copied <= NEW else (known, middle)
+            known, copies = (middle, copies) if copied <= _MOST else (known, middle)
             bar.update()
     return at(_RUNGS[known])
 

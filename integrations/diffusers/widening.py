@@ -45,8 +45,8 @@ def widened(
     The denoising loss asks of each pixel by itself. It is least with windows so small that strokes of a drawn image fail to
     join: the loss does not see that. Windows that are best at more noise are wider and hold images together, until all that
     they know is whole images and they draw these. So c is the largest from 1/2 to 2 with which images drawn are no more often
-    near to those that are read than new ones are (:func:`~.memorisation.memorisation`), within a standard error. An image that is read twice tells
-    nothing of how near new ones come.
+    near to those that are read than new ones are (:func:`~.memorisation.memorisation`), within a standard error. An image that
+    is read twice tells nothing of how near new ones come.
 
     Arguments:
         parts: local data of each class.

@@ -174,7 +174,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 one direction for every four samples keeps, where that is less.
             locality: "auto" for images or series that are read patch by patch, with patches from nearby or from anywhere,
                 whichever leaves the lower denoising loss on images held out. Of patches from nearby, windows are then as wide
-                as they can be without copies (:func:`~.widening.widened`). The network serves :class:`DiscoGuidance` alone.
+                as they can be without copies (:func:`~.widening.widest`). The network serves :class:`DiscoGuidance` alone.
                 Not of draws, whose rows are vectors.
             held_out: (M, C, H, W) or (M, C, L), with locality: those that judge how much each answer counts and how near new
                 images come to those that are read, and are not read. Without, some of the data are left out for that. Give

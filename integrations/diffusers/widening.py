@@ -23,9 +23,6 @@ _RUNGS = [2 ** (k / 8) for k in range(-8, 9)]
 DRAWN = 128
 """Images that are drawn to see whether they are copies."""
 
-_MOST = NEW + math.sqrt(NEW * (1 - NEW) / DRAWN)
-"""Share of them that may be near to an image that was read: that of new ones and, of so few, a standard error more."""
-
 _STEPS = 12
 _FIRST, _LAST = 20.0, 0.05
 """Noise that drawing begins with and ends from, in units of the data's scale."""
@@ -45,8 +42,8 @@ def widest(
     The denoising loss asks of each pixel by itself. It is least with windows so small that strokes of a drawn image fail to
     join: the loss does not see that. Windows that are best at more noise are wider and hold images together, until all that
     they know is whole images and they draw these. So c is the largest from 1/2 to 2 with which images drawn are no more often
-    near to those that are read than new ones are (:func:`~.memorisation.memorisation`), within a standard error. An image that
-    is read twice tells nothing of how near new ones come.
+    near to those that are read than new ones are (:func:`~.memorisation.memorisation`). An image that is read twice tells
+    nothing of how near new ones come.
 
     Arguments:
         parts: local data of each class.
@@ -75,7 +72,7 @@ def widest(
                 [_drawn(local, curve, math.ceil(DRAWN * share), seed) for local, share in zip(parts, shares, strict=True)]
             )
             copied = share_copied(nearest_distances(drawn.double(), read), new)
-            known, copies = (middle, copies) if copied <= _MOST else (known, middle)
+            known, copies = (middle, copies) if copied <= NEW else (known, middle)
             bar.update()
     return _RUNGS[known]
 

@@ -9,7 +9,8 @@ Cortes, Burges; CC BY-SA 3.0), an .npz of images (10000, 28, 28) in uint8 and la
 500 are the row "fresh data", 2,500 judge. The classifier of the 8 x 8 digits is trained on the images read, as there are no
 others.
 
-- DiscoScoreModel, patches: `from_data(images, locality="auto")`. DiscoScoreModel, whole images: the same without locality.
+- DiscoScoreModel, patches: `from_data(images, locality="auto")`. By class: the same with `labels=`, classes drawn as they are
+  among the images read. DiscoScoreModel, whole images: without locality.
 - optimal denoiser: exact, of the images read. Wiener denoiser: the linear one of their mean and covariance.
 - one local softmax: the exact answer for patches of one size, from near each window, of all images alike; overlapping windows
   are averaged and nothing is stacked; the size is the best at each noise level on 64 images left out (after Kamb, Ganguli,
@@ -58,8 +59,9 @@ AT_ONCE = 100
 LEAST = 5.0
 """Minutes that the longer trained U-Net has at least: it is what others are compared with."""
 
-OURS, WHOLE, EQUAL, LONGER = (
+OURS, CLASSES, WHOLE, EQUAL, LONGER = (
     "DiscoScoreModel, patches",
+    "DiscoScoreModel, patches, by class",
     "DiscoScoreModel, whole images",
     "U-Net, equal time",
     "U-Net, longer",
@@ -92,6 +94,7 @@ class Images:
 
     name: str
     read: Tensor
+    read_labels: Tensor
     held_out: Tensor
     classified: Tensor
     labels: Tensor
@@ -104,7 +107,7 @@ class Images:
         images, labels = torch.from_numpy(digits.images).float()[:, None] / 8 - 1, torch.from_numpy(digits.target)
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
         images, labels = images[order], labels[order]
-        return cls("8 x 8", images[:1000], images[1000:], images[:1000], labels[:1000], labels[1000:])
+        return cls("8 x 8", images[:1000], labels[:1000], images[1000:], images[:1000], labels[:1000], labels[1000:])
 
     @classmethod
     def of_file(cls, path: Path) -> Images:
@@ -115,8 +118,9 @@ class Images:
             )
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
         images, labels = images[order], labels[order]
-        rest = images[7000:7500]
-        return cls("28 x 28", images[:5000], images[7500:], images[5000:7000], labels[5000:7000], labels[7500:], rest)
+        read, judging, classified, rest = slice(5000), slice(7500, None), slice(5000, 7000), images[7000:7500]
+        parts = (images[read], labels[read], images[judging], images[classified], labels[classified], labels[judging])
+        return cls("28 x 28", *parts, rest)
 
 
 @dataclasses.dataclass
@@ -157,6 +161,7 @@ class Comparison:
             "one local softmax": self.one_size,
         }
         found = {name: self.kept(name, lambda make=make: self.diffused(*make())) for name, make in makers.items()}
+        found[CLASSES] = self.kept(CLASSES, self.by_class)
         found["KDE, leave-one-out"] = self.kept("KDE", self.kernels)
         equal = found[OURS].minutes
         for name, minutes in zip((EQUAL, LONGER), self.minutes or [equal, max(10 * equal, LEAST)], strict=True):
@@ -182,6 +187,19 @@ class Comparison:
         drawn, drawing = timed(lambda: torch.cat([draw(predict, part) for part in self.start.split(AT_ONCE)]))
         clean = torch.stack([denoised(predict, self.some, sigma, self.noise) for sigma in LEVELS])
         return Method(drawn, clean, seconds / 60, drawing / self.count)
+
+    @torch.no_grad()
+    def by_class(self) -> Method:
+        images, generator = self.images, torch.Generator().manual_seed(0)
+        model, preparing = timed(lambda: DiscoScoreModel.from_data(images.read, labels=images.read_labels, locality="auto"))
+        wanted = images.read_labels[torch.randint(len(images.read), (self.count,), generator=generator)].sort().values
+
+        def drawn() -> Tensor:
+            pairs = zip(self.start.split(AT_ONCE), wanted.split(AT_ONCE), strict=True)
+            return torch.cat([draw(lambda sample, t, of=of: model(sample, t, class_labels=of).sample, x) for x, of in pairs])
+
+        found, drawing = timed(drawn)
+        return Method(found, None, preparing / 60, drawing / self.count)
 
     def exact(self) -> tuple[Predict, float]:
         exact = OptimalDenoiser(self.images.read.flatten(1).double())

@@ -12,7 +12,7 @@ from disco_samplers.arithmetic import full_precision
 from .basis import LinearBasis
 from .data_checks import spaced
 
-_DIRECTIONS = 40
+_DIRECTIONS = 20
 """Principal directions along which images are compared as a whole."""
 
 _JUDGED, _AMONG = 64, 4096

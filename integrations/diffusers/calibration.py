@@ -133,7 +133,7 @@ def nearest(
     number in ``copies`` (n,).
 
     Warns:
-        UserWarning: if they hold the same pixels as images that are read.
+        UserWarning: if they hold the same pixels as images that are read, or nearly.
     """
     sigmas, count = knots(data, images=True)[_TRIED], len(data)
     if held_out is None:

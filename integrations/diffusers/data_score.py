@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from .local_data import LocalData, Near
 from .noised_data import NoisedData
 from .stack import stack_curve
 from .trajectory import Noised, bounded_noise
-from .widening import widened
+from .widening import widest
 
 
 class DataScore(nn.Module):
@@ -194,10 +195,11 @@ class DataScore(nn.Module):
         else:
             parts.append((self._local(self.data), spaced(held_out, JUDGES)))
         stack = held_out_stack(parts, sigmas[:-1], seed=seed, progress=progress)[0].to(self.stack)
+        self.stack[:-1] = stack
         # Of patches from anywhere no image is a copy as a whole: the distances of whole images say nothing.
         if self._near.reach is not None:
-            stack = widened([local for local, _ in parts], held_out, sigmas[:-1], stack, seed=seed, progress=progress)
-        self.stack[:-1] = stack
+            known = [local for local, _ in parts]
+            self.log_sigma -= math.log(widest(known, held_out, sigmas[:-1], stack, seed=seed, progress=progress))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_noised": {}}  # copies may change what contexts were made from

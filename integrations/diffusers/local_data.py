@@ -64,7 +64,13 @@ class Near:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Near:
-        """From plain values, as a configuration file holds them."""
+        """From plain values, as a configuration file holds them.
+
+        Raises:
+            ValueError: if there are others than this version has.
+        """
+        if unknown := sorted(set(values) - {field.name for field in dataclasses.fields(cls)}):
+            raise ValueError(f"near: {unknown[0]!r} is not known, so that another version has made it: make the model anew")
         return cls(**{**values, "sizes": tuple(values["sizes"])})
 
 

@@ -1,4 +1,4 @@
-"""Whether images hold the same pixels as others, as crops of one picture that overlap do."""
+"""Whether images hold the pixels of others, as crops of one picture that overlap do, and images given twice with some noise."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ _VALUES = 8
 _PLACES = 2**22
 """Patches, at most, among which it is looked for."""
 
+_NEARLY, _OTHERS = 0.01, 10
+"""Distance to another image, as a part of that to the next one, that is hardly ever met by chance; and how many are asked."""
+
 _TOLERATED = 0.1
 """Share of images that may repeat others."""
 
 
 def warn_of_repeats(judges: Tensor, read: Tensor) -> None:
-    """Warns if images (m, C, H, W) that judge hold the same pixels as some of those read (n, C, H, W)."""
-    share = float(repeats(judges, read).double().mean())
+    """Warns if images (m, C, H, W) that judge hold the same pixels as some of those read (n, C, H, W), or nearly."""
+    share = float((repeats(judges, read) | nearly_read(judges, read)).double().mean())
     if share > _TOLERATED:
         warnings.warn(
-            f"{share:.0%} of the images that judge hold the same pixels as some that are read, as crops of one picture that "
-            "overlap do: they say too little against copies. Give held_out=, images from elsewhere",
+            f"{share:.0%} of the images that judge hold the same pixels as some that are read, or nearly, as crops of one "
+            "picture that overlap and frames of a film do: they say too little against copies. Give held_out=, images from "
+            "elsewhere",
             stacklevel=5,  # who called from_data, past its decorator
         )
 
@@ -45,6 +49,19 @@ def repeats(images: Tensor, others: Tensor) -> Tensor:
     ordered = middle.flatten(1).sort(1).values
     rich = (ordered.diff(dim=1) != 0).sum(1) + 1 >= _VALUES
     return torch.isin(_numbers(middle, height, width), _numbers(others[::step], height, width)).flatten() & rich
+
+
+def nearly_read(images: Tensor, others: Tensor) -> Tensor:
+    """Which of images (m, C, H, W) are as a whole one of others (n, C, H, W) with hardly any noise, as (m,) bool.
+
+    Beyond these the next image is a hundred times as far. Those that are just the same do not count: icons of few values are
+    met again by chance.
+    """
+    rows, known = images.flatten(1), others.flatten(1)
+    away = torch.cdist(rows, known, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = away.topk(min(_OTHERS, len(known)), largest=False).values
+    nearly: Tensor = (nearest[:, :-1] > 0) & (nearest[:, :-1] < _NEARLY * nearest[:, 1:])
+    return nearly.any(1)
 
 
 def _numbers(images: Tensor, height: int, width: int) -> Tensor:

@@ -174,7 +174,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 one direction for every four samples keeps, where that is less.
             locality: "auto" for images or series that are read patch by patch, with patches from nearby or from anywhere,
                 whichever leaves the lower denoising loss on images held out. Of patches from nearby, windows are then as wide
-                as they can be without copies (:func:`~.widening.widened`). The network serves :class:`DiscoGuidance` alone.
+                as they can be without copies (:func:`~.widening.widest`). The network serves :class:`DiscoGuidance` alone.
                 Not of draws, whose rows are vectors.
             held_out: (M, C, H, W) or (M, C, L), with locality: those that judge how much each answer counts and how near new
                 images come to those that are read, and are not read. Without, some of the data are left out for that. Give
@@ -197,7 +197,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 another shape than the data, or are given where nothing is judged by them.
 
         Warns:
-            UserWarning: if images that judge hold the same pixels as some that are read.
+            UserWarning: if images that judge hold the same pixels as some that are read, or nearly.
         """
         given, counts, blocks = _known(data) if isinstance(data, Draws) else (data, None, None)
         if labels is not None and isinstance(data, Draws) and len(given) < len(data):
@@ -271,11 +271,20 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
         Raises:
             TypeError: if ``dtype`` is not a ``torch.dtype``.
+            ValueError: if data and configuration are not of one model, or of another version.
         """
         wanted = torch_dtype if dtype is None else dtype
         if not isinstance(wanted, torch.dtype | None):
             raise TypeError(f"dtype must be a torch.dtype, got {wanted!r}")
-        model: DiscoScoreModel = super().from_pretrained(*args, **kwargs)  # which would round the data
+        try:
+            model: DiscoScoreModel = super().from_pretrained(*args, **kwargs)  # which would round the data
+        except RuntimeError as error:
+            if "size mismatch for" not in str(error):
+                raise
+            at = str(error).split("size mismatch for", 1)[1].splitlines()[0].strip()
+            raise ValueError(
+                f"data and {cls.config_name} are not of one model, or of another version ({at}): make and save it anew"
+            ) from None
         return model if wanted is None else model.to(wanted)
 
     @property

@@ -19,7 +19,7 @@ from .memorisation import NEW, share_copied
 from .stack import stack_curve
 from .trajectory import bounded_noise
 
-_RUNGS = [2 ** (k / 4) for k in range(-4, 5)]
+_RUNGS = [2 ** (k / 8) for k in range(-8, 9)]
 DRAWN = 128
 """Images that are drawn to see whether they are copies."""
 
@@ -34,10 +34,10 @@ _SAME = 1e-6
 """Part of an image's norm that is no distance: such images are the same."""
 
 
-def widened(
+def widest(
     parts: list[LocalData], held_out: Tensor | None, sigmas: Tensor, stack: Tensor, *, seed: int, progress: bool = False
-) -> Tensor:
-    r"""The weights (K, c) of answers at each level (K,) as they were, :math:`a(\sigma)`, at another: :math:`a(c \sigma)`.
+) -> float:
+    r"""The factor c of the noise at which weights of answers are to be taken, :math:`a(c \sigma)` for :math:`a(\sigma)`.
 
     The denoising loss asks of each pixel by itself. It is least with windows so small that strokes of a drawn image fail to
     join: the loss does not see that. Windows that are best at more noise are wider and hold images together, until all that
@@ -49,13 +49,13 @@ def widened(
         parts: local data of each class.
         held_out: new images (m, D); if None, those that are read tell by their distances how near a new one comes.
         sigmas: (K,).
-        stack: (K, c), of the least loss.
+        stack: a at these levels, of the least loss, (K, c).
         seed: of what is drawn.
         progress: whether to show a progress bar.
     """
     parts = [local for local in parts if local.scale > 0]  # of a class of one image only copies can be drawn
     if not parts:
-        return stack
+        return 1.0
     read = torch.cat([local.data for local in parts]).double()
     shares = [len(local.data) / len(read) for local in parts]
     if held_out is None:
@@ -63,24 +63,18 @@ def widened(
     else:
         asked = spaced(held_out, _ASKED)
     new = _apart(asked.double(), read)
-    log_sigma = sigmas.log()
-
-    def at(factor: float) -> Tensor:
-        curve = stack_curve(log_sigma, stack)
-        return stack.new_tensor([curve(factor * sigma) for sigma in sigmas.tolist()])
-
     known, copies = 0, len(_RUNGS)  # the narrowest is taken if all of them copy
     with tqdm(total=(len(_RUNGS) - 1).bit_length(), disable=not progress, desc="widening windows") as bar:
         while copies - known > 1:
             middle = (known + copies) // 2
-            curve = stack_curve(log_sigma, at(_RUNGS[middle]))
+            curve = stack_curve((sigmas / _RUNGS[middle]).log(), stack)
             drawn = torch.cat(
                 [_drawn(local, curve, math.ceil(DRAWN * share), seed) for local, share in zip(parts, shares, strict=True)]
             )
             copied = share_copied(nearest_distances(drawn.double(), read), new)
             known, copies = (middle, copies) if copied <= NEW else (known, middle)
             bar.update()
-    return at(_RUNGS[known])
+    return _RUNGS[known]
 
 
 def _apart(images: Tensor, read: Tensor) -> Tensor:

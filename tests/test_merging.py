@@ -11,7 +11,8 @@ import torch
 from disco_samplers import cli, files
 from disco_samplers.draws import Draws
 from disco_samplers.posteriors import Edgeworth, OverlapWarning, merge_subposteriors, merged_posterior
-from disco_samplers.posteriors.copies import groups
+from disco_samplers.posteriors.copies import Copies, groups
+from disco_samplers.posteriors.images import Images, exchanges
 from disco_samplers.posteriors.local import LocalEdgeworth, LocalGaussians, local
 from disco_samplers.posteriors.shard import Shard
 from disco_samplers.posteriors.subposterior import tilt, trust
@@ -95,6 +96,31 @@ def test_copies_are_told_from_others():
     found = groups([first, copy, wider, moved], [1000.0] * 4)
     assert [[j for j, _ in group] for group in found] == [[0, 1], [2], [3]]
     assert found[0][1][1].tolist() == [1, 0, 2]
+
+
+def test_exchanges_are_all_that_some_make():
+    """Two exchanges of neighbours make all six orders of three; copies in other orders than these are none."""
+    base = Edgeworth(torch.randn(100, 3, generator=seeded(0)).double())
+    copies = [Copies(base, torch.zeros(2, 3).double(), torch.tensor([[0, 1, 2], own])) for own in ([1, 0, 2], [0, 2, 1])]
+    assert sorted(exchanges(copies).tolist()) == ORDERS
+    assert exchanges(copies[:1]).tolist() == [[0, 1, 2], [1, 0, 2]]
+
+
+def test_images_of_a_mode_are_copies():
+    """Three values in any order, of which two copies of a mode are known: all six are, with the masses of the counts."""
+    means, weights = torch.tensor([-3.0, 0.0, 3.0]).double()[torch.tensor(ORDERS)], torch.tensor([1.0, 2, 3, 4, 5, 6]).double()
+    law = GaussianMixture(weights, means, torch.full_like(means, 0.3))
+    shard = Shard(law.sample(6000, generator=seeded(0)))
+    base = Edgeworth(torch.randn(100, 3, generator=seeded(1)).double())
+    known = Copies(base, means[[0, 3]] + 0.5, torch.tensor([ORDERS[0], ORDERS[0]]))
+    others = Copies(base, means[[1, 2]], torch.tensor([ORDERS[1], ORDERS[2]]))
+    images = Images(shard, [known, others], torch.ones(4))
+    assert sorted(images.orders.tolist()) == ORDERS
+    found = LocalEdgeworth(shard, images)
+    assert [len(part.centres) for part in found.parts] == [6]
+    near = torch.cdist(means, found.mixture.means)  # means scatter by .02, shares by less than .006
+    assert float(near.amin(1).max()) < 0.12
+    assert float((found.mixture.weights[near.argmin(1)] - law.weights).abs().max()) < 0.03
 
 
 def test_curved_shards():

@@ -272,6 +272,7 @@ X = np.random.default_rng(0).normal(size=(50, 3))
         ([X, X], {"prior": lambda x: -x}, r"prior must return log-densities of shape \(m,\)"),
         ([X, X], {"prior": lambda x: x.sum(1).log()}, "outside the prior's support"),
         ([X**2, X], {"prior": lambda x: x.amin(1).log()}, r"not finite at draws of shards\[1\]"),
+        ([X, X], {"prior": lambda x: torch.where(x[:, 0] > 0, 0.0, -torch.inf)}, "outside the prior's support"),
         ([X, X], {"prior": lambda x: torch.zeros(len(x))}, "prior must be differentiable"),
         (
             [X, X],

@@ -385,13 +385,13 @@ def _check_prior(prior: Score, points: Tensor, name: str) -> None:
     if not isinstance(values, Tensor) or values.shape != (2,):
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(f"prior must return log-densities of shape (m,) for points (m, d), it returned {got} for (2, d)")
+    if not torch.isfinite(prior.log_prob(points)).all():
+        raise ValueError(
+            f"prior is not finite at draws of {name}: draws lie outside the prior's support, or it is not the shard's"
+        )
     try:
         prior(points[:2])
     except RuntimeError as error:
         raise ValueError(
             f"prior must be differentiable in the points, by torch's automatic differentiation: {error}"
         ) from error
-    if not torch.isfinite(prior.log_prob(points)).all():
-        raise ValueError(
-            f"prior is not finite at draws of {name}: draws lie outside the prior's support, or it is not the shard's"
-        )

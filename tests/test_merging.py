@@ -123,6 +123,18 @@ def test_images_of_a_mode_are_copies():
     assert float((found.mixture.weights[near.argmin(1)] - law.weights).abs().max()) < 0.03
 
 
+def test_images_that_no_chain_has_seen_are_none():
+    """Of six orders of three values the draws have three, of which two are known to be copies."""
+    means = torch.tensor([-3.0, 0.0, 3.0]).double()[torch.tensor(ORDERS)]
+    law = GaussianMixture(torch.ones(3).double(), means[:3], torch.full((3, 3), 0.3).double())
+    shard = Shard(law.sample(3000, generator=seeded(0)))
+    base = Edgeworth(0.5 * torch.randn(100, 3, generator=seeded(1)).double())
+    copies = [Copies(base, means[[0, j]], torch.tensor([ORDERS[0], ORDERS[j]])) for j in (1, 2)]
+    assert len(exchanges(copies)) == 6
+    found = LocalEdgeworth(shard, Images(shard, copies, torch.ones(4)))
+    assert sorted(found.mixture.means.round().tolist()) == sorted(means[:3].tolist())
+
+
 def test_curved_shards():
     """Bananas y = x^2 / 2 + noise: no cumulant describes them, a mixture does; their exact product is one of them."""
     z = torch.randn(2, 2000, 2, generator=seeded(0)).double()

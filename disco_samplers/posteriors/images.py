@@ -15,6 +15,9 @@ _ROUNDS = 20
 _MOST = 120
 """Images, at most: of five labels."""
 
+_FEW = 20
+"""Draws a column that an image has to have: chains may not have seen all."""
+
 
 class Images:
     r"""Shares of rows in the images of one Gaussian by all exchanges that some copies of regions are made by.
@@ -50,8 +53,11 @@ class Images:
         mean = means.gather(1, first.orders).mean(0)
         covariance = covariances[0][first.orders[0][:, None], first.orders[0]]
         self.orders = exchanges(copies)
-        back, share = self.orders.argsort(1), rows.new_ones(len(self.orders))
+        share = rows.new_full((len(self.orders),), float(worth.sum()))
         for _ in range(_ROUNDS):
+            kept = share >= min(_FEW * rows.shape[1], float(share.max()))
+            self.orders, share = self.orders[kept], share[kept]
+            back = self.orders.argsort(1)
             self.mixture = GaussianMixture(share, mean[back], covariance[back[:, :, None], back[:, None]])
             own = worth[:, None] * self.mixture.responsibilities(rows)
             share = own.sum(0)

@@ -230,7 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, help="folder to keep finished parts in")
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--repeats", type=int, default=30, help="of all but the peers; a third of laws of more than 10 columns")
+    parser.add_argument("--repeats", type=int, default=30, help="of all but the peers; half of laws of more than 10 columns")
     parser.add_argument(
         "--peers", type=int, default=3, help="repeats of harmonic, morphZ and dynesty, in up to ten columns; 0 leaves them out"
     )
@@ -254,7 +254,7 @@ def main() -> None:
         for label, (method, most) in methods.items():
             if method in PEERS.values() and law.d > 10:
                 continue
-            repeats = most if law.d <= 10 else -(-most // 3)
+            repeats = most if law.d <= 10 else -(-most // 2)
             found = []
             for i in range(repeats):
 

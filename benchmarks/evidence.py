@@ -2,12 +2,12 @@
 
 Every method but dynesty gets the same draws; its error is over fresh draws. "Bridge", and bridge sampling with one normal law
 as proposal (fitted to half of the draws, which are bridged by the other half; the common one), may evaluate the log-posterior,
-as often as there are draws. "Reciprocal", Geweke's modified harmonic mean (a normal law of half of the draws, cut off where
-half of its mass is) and harmonic see the stored values only; Laplace's approximation has mean and covariance of the draws, and
-the best stored value. dynesty needs no draws but evaluations of its own, whose number is given; its prior is uniform in a box
-that holds the law. Bias ± its standard error and root mean square error in nats; z is the root mean square of error over
-reported standard error (1 is right), and coverage the share of repeats with the truth within 1.96 of them. Seconds
-are of the CPU.
+as often as there are draws; so may morphZ, with a product of kernel estimates of pairs of columns, its default. "Reciprocal",
+Geweke's modified harmonic mean (a normal law of half of the draws, cut off where half of its mass is) and harmonic see the
+stored values only; Laplace's approximation has mean and covariance of the draws, and the best stored value. dynesty needs no
+draws but evaluations of its own, whose number is given; its prior is uniform in a box that holds the law. Bias ± its standard
+error and root mean square error in nats; z is the root mean square of error over reported standard error (1 is right), and
+coverage the share of repeats with the truth within 1.96 of them. Seconds are of the CPU.
 """
 
 from __future__ import annotations
@@ -188,6 +188,23 @@ def harmonic(law: Law, x: Tensor, seed: int) -> Found:
     return -float(evidence.ln_evidence_inv), float(upper - lower) / 2, 0.0
 
 
+def morph(law: Law, x: Tensor, seed: int) -> Found:
+    """morphZ's bridge sampling with its defaults and as many proposals as there are draws."""
+    calls = 0
+
+    def log_posterior(t: np.ndarray) -> float:
+        nonlocal calls
+        calls += 1
+        return float(law.log_prob(torch.from_numpy(np.asarray(t))[None])[0])
+
+    np.random.seed(seed)  # noqa: NPY002  # the package has no other way to one
+    morphz = import_module("morphZ")
+    found = morphz.evidence(
+        x.numpy(), log_posterior, law.log_prob(x).numpy(), n_resamples=len(x), tol=1e-6, show_progress=False
+    )
+    return float(found[0][0]), float(found[0][1]), float(len(x) + calls)
+
+
 def dynesty(law: Law, x: Tensor, seed: int) -> Found:
     """Nested sampling with 100 live points and dynesty's defaults."""
     package = import_module("dynesty")
@@ -206,13 +223,16 @@ def dynesty(law: Law, x: Tensor, seed: int) -> Found:
     return float(results.logz[-1]), float(results.logzerr[-1]), float(np.sum(results.ncall))
 
 
+PEERS = {"harmonic": harmonic, "morphZ": morph, "dynesty": dynesty}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, help="folder to keep finished parts in")
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--repeats", type=int, default=20, help="of all but harmonic and dynesty")
+    parser.add_argument("--repeats", type=int, default=30, help="of all but the peers; half of laws of more than 10 columns")
     parser.add_argument(
-        "--peers", type=int, default=3, help="repeats of harmonic and dynesty, which take long; 0 leaves them out"
+        "--peers", type=int, default=3, help="repeats of harmonic, morphZ and dynesty, in up to ten columns; 0 leaves them out"
     )
     parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS))
     parser.add_argument("--proposal", default="mixture", choices=("auto", "mixture", "estimate"))
@@ -225,15 +245,16 @@ def main() -> None:
         "modified harmonic mean": (modified_harmonic, options.repeats),
         "Laplace": (laplace, options.repeats),
     }
-    for peer in (harmonic, dynesty):
-        if options.peers and find_spec(peer.__name__):
-            methods[peer.__name__] = (peer, options.peers)
+    for package, peer in PEERS.items():
+        if options.peers and find_spec(package):
+            methods[package] = (peer, options.peers)
     rows, raw = [], []
     for name in options.laws:
         law = LAWS[name]
-        for label, (method, repeats) in methods.items():
-            if method is dynesty and law.d > 10:
+        for label, (method, most) in methods.items():
+            if method in PEERS.values() and law.d > 10:
                 continue
+            repeats = most if law.d <= 10 else -(-most // 2)
             found = []
             for i in range(repeats):
 

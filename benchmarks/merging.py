@@ -1,4 +1,4 @@
-"""Posteriors sampled in shards and merged, beside consensus Monte Carlo and products of Gaussians, kernels and processes.
+"""Posteriors sampled in shards and merged, beside consensus Monte Carlo, diffusion, and products of three kinds of densities.
 
 IAD: integrated absolute distance of the marginals, half the mean over parameters of the integral of |p - q|, to 10,000 draws
 of the posterior given all data; "all data": other 10,000 such draws, the noise. 10,000 draws of each shard. Posteriors:
@@ -7,9 +7,10 @@ labels make six modes; rates (2 to 10), log-gamma laws of a skewness of .4, with
 data and the prior to the power 1/K; "prior": each has all of the prior, which is told to the merge; "unequal": one has half
 of the data; "apart": log-rates differ by up to .5 either way; "chains": autocorrelated by .8; "weighted": draws of a wider
 law. Consensus and semiparametric merges know of no prior. The Gaussian process is told the shards' log-densities, has a
-quadratic mean, and the library's sampler. The semiparametric merge gives 4,000 draws. Seconds of the CPU, one thread: of the
-merge, fitting included, and of sampling the shards (nothing, where draws are exact). Overlap: the smallest effective overlap
-of a shard. Mean ± standard error over splits of the data.
+quadratic mean, and the library's sampler. Diffusion: small score networks of the shards, added (two cases, for what they
+cost); it and the semiparametric merge, which is left out of 64 shards for its time, give 4,000 draws. Seconds of the CPU, one
+thread: of the merge, fitting included, and of sampling the shards (nothing, where draws are exact), on a machine with other
+work. Overlap: the smallest effective overlap of a shard. Mean ± standard error over splits of the data.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from diffusion_merge import diffusion
 from merges import consensus, gaussian_product, integrated_distance, process, semiparametric
 from report import write
 from subposteriors import Rates, cached, data, log_density, log_prior, parts_of, prior_gaussian
@@ -34,6 +36,8 @@ from disco_samplers.scores import from_log_prob
 DRAWS = 10_000
 NAMES = ("disco merge", "Gaussian process", "Gaussian product")
 OF_NO_PRIOR = ("consensus Monte Carlo", "semiparametric KDE product")
+DIFFUSED = (("labels", 4, ""), ("logistic", 4, ""))
+"""Cases in which diffusion is tried."""
 
 
 class Case(NamedTuple):
@@ -48,17 +52,18 @@ class Case(NamedTuple):
 CASES = (
     Case("labels", 4, splits=2),
     Case("labels", 4, "prior"),
-    Case("labels", 16),
+    Case("labels", 16, splits=2),
     Case("rare", 15),
     Case("logistic", 4),
     Case("rates 2", 4, splits=3),
     Case("rates 10", 4, splits=3),
     Case("rates 10", 4, "chains", splits=3),
     Case("rates 10", 4, "weighted", splits=3),
-    Case("rates 20", 4),
+    Case("rates 20", 4, splits=2),
     Case("rates 10", 16, splits=2),
-    Case("rates 10", 16, "unequal"),
-    Case("rates 5", 16, "apart"),
+    Case("rates 10", 16, "unequal", splits=2),
+    Case("rates 5", 16, "apart", splits=2),
+    Case("rates 5", 64),
 )
 
 
@@ -130,7 +135,15 @@ def merges(case: Case, shards: Shards, generator: torch.Generator, overlaps: lis
     if prior is None:
         found["consensus Monte Carlo"] = lambda: consensus(shards.rows, DRAWS, generator)
         found["semiparametric KDE product"] = lambda: semiparametric(shards.rows, 4000, generator)
+    if case[:3] in DIFFUSED:
+        found["diffusion merge"] = lambda: diffusion(shards.rows, 4000, generator)
     return found
+
+
+def names_of(case: Case) -> tuple[str, ...]:
+    """The merges that there are for a case."""
+    names = NAMES if case.kind == "prior" else NAMES + OF_NO_PRIOR[: 2 if case.shards < 64 else 1]
+    return (*names, "diffusion merge") if case[:3] in DIFFUSED else names
 
 
 def cell(values: list[float]) -> str:
@@ -142,7 +155,7 @@ def measured(case: Case, split: int, cache: Path | None) -> dict[str, Any]:
     """IAD and seconds of each merge, the seconds of sampling, and the smallest overlap; with ``cache`` each is kept there."""
     path = cache / f"{'-'.join(map(str, case[:3]))}-{split}.json".replace(" ", "") if cache else None
     kept = json.loads(path.read_text()) if path is not None and path.is_file() else {"found": {}}
-    names = NAMES if case.kind == "prior" else NAMES + OF_NO_PRIOR
+    names = names_of(case)
     if not set(kept["found"]).issuperset(["all data", *names]):
         shards = shards_of(case, split, cache)
         overlaps: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from disco_samplers.posteriors.edgeworth import Edgeworth
 from disco_samplers.reference import Gaussian
 
+_PROPOSALS = 4096
 _NEAR = 0.5
 """Standard deviations by which the centres of copies may differ, root mean square over columns."""
 
@@ -21,32 +23,42 @@ _SAME, _ROUGHLY = 0.15, 2.0
 less one which may then add up to so much."""
 
 
-class Exchanged:
-    r"""A density with its columns exchanged, at another place.
+class Copies:
+    r"""A density at several places, its columns exchanged at each.
 
-    .. math:: f(\theta) = f_0\big((\theta - \mu)_\pi\big)
+    .. math:: f_j(\theta) = \frac{1}{Z} f_0\big((\theta - \mu_j)_{\pi_j}\big)
 
     Arguments:
         base: f_0, around zero.
-        centre: mu, (d,).
-        order: pi, (d,): which columns the columns of ``base`` are.
+        centres: mu, (j, d).
+        orders: pi, (j, d): which columns the columns of ``base`` are.
     """
 
-    def __init__(self, base: Edgeworth, centre: Tensor, order: Tensor) -> None:
-        self.base, self.centre, self.order = base, centre, order
-        self.back = order.argsort()
-        own = base.gaussian
-        covariance = own.covariances[0][self.back][:, self.back]
-        self.gaussian = Gaussian(centre + own.means[0][self.back], covariance)
+    def __init__(self, base: Edgeworth, centres: Tensor, orders: Tensor) -> None:
+        self.base, self.centres, self.orders = base, centres, orders
+        self.back = orders.argsort(1)
+        self.log_z = log_normaliser(base)
+
+    @property
+    def gaussians(self) -> tuple[Tensor, Tensor]:
+        """Means (j, d) and covariances (j, d, d)."""
+        own = self.base.gaussian
+        return self.centres + own.means[0][self.back], own.covariances[0][self.back[:, :, None], self.back[:, None]]
 
     def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-density (m,) and score (m, d) at points (m, d)."""
-        value, score = self.base.log_prob_and_score((points - self.centre)[:, self.order])
-        return value, score[:, self.back]
+        """Log-densities (j, m) and scores (j, m, d) at points (m, d)."""
+        moved = (points - self.centres[:, None]).gather(2, self.orders[:, None].expand(-1, len(points), -1))
+        value, score = (part.unflatten(0, moved.shape[:2]) for part in self.base.log_prob_and_score(moved.flatten(0, 1)))
+        return value - self.log_z, score.gather(2, self.back[:, None].expand_as(moved))
 
-    def log_prob(self, points: Tensor) -> Tensor:
-        """Log-density (m,) at points (m, d)."""
-        return self.log_prob_and_score(points)[0]
+
+def log_normaliser(base: Edgeworth) -> float:
+    """Log of the integral of a density close to its Gaussian."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(_PROPOSALS, len(base.mean), generator=generator, dtype=torch.float64, device=generator.device)
+    y = torch.cat([z, -z]).to(base.mean) @ base.root.T + base.mean
+    log_ratio: Tensor = base.log_prob(y) - base.gaussian.evaluate(y)
+    return float(log_ratio.logsumexp(0)) - math.log(len(y))
 
 
 def groups(gaussians: list[Gaussian], sizes: list[float]) -> list[list[tuple[int, Tensor]]]:

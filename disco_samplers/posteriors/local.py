@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from disco_samplers.estimators import deviation, mean, shuffled
-from disco_samplers.posteriors.copies import Exchanged, groups, shrunk
+from disco_samplers.posteriors.copies import Copies, groups, shrunk
 from disco_samplers.posteriors.edgeworth import Edgeworth
+from disco_samplers.posteriors.images import Images
 from disco_samplers.posteriors.regions import Regions
 from disco_samplers.posteriors.shard import Shard
 from disco_samplers.reference import Gaussian, GaussianMixture
 
 _ROUNDS = 20
+_ENDED = 1e-6
+"""Share of the rows that a round moves to other regions below which the rounds end."""
+
 _NONE = 1e-4
 """Share of a row in a region below which it does not count there."""
 
@@ -28,10 +29,12 @@ _CORE = 0.95
 _FLOOR = 1e-9
 """Added to variances, in units of the columns' own."""
 
-_PROPOSALS = 4096
 _MOST_ROWS = 4096
 _CLEAR = 2.0
 """Standard errors by which held-out draws must be likelier."""
+
+_TOLERATED = 0.1
+"""Nats a draw by which they may be less likely where all modes are copies: unlike modes are weighed wrong in a product."""
 
 
 class LocalEdgeworth:
@@ -60,33 +63,27 @@ class LocalEdgeworth:
         [0.25, 0.75]
     """
 
-    def __init__(self, shard: Shard, regions: Regions | None = None) -> None:
+    def __init__(self, shard: Shard, regions: Regions | Images | None = None) -> None:
         rows, worth = shard.rows, shard.worth
-        shares = shared_out(rows, worth, (regions or Regions(shard)).shares(rows))
-        self.parts: list[Any]
-        if shares.shape[1] == 1:
-            self.parts = [Edgeworth(rows, shard.counts)]
-            self._log_z = log_normaliser(self.parts[0])[None]
-        else:
-            self.parts, self._log_z = _parts(rows, worth[:, None] * shares)
-        self.weights = (worth @ shares) / worth.sum()
-        log_parts = torch.stack([part.log_prob(rows) for part in self.parts], 1) - self._log_z
-        for _ in range(_ROUNDS if len(self.parts) > 1 else 0):
+        shares = (regions or Regions(shard)).shares(rows)
+        shares = shares if isinstance(regions, Images) else shared_out(rows, worth, shares)
+        self.parts, numbers = _parts(rows, worth[:, None] * shares, regions.orders if isinstance(regions, Images) else None)
+        self.weights = (worth @ shares)[numbers] / worth.sum()
+        log_parts = torch.cat([part.log_prob_and_score(rows)[0] for part in self.parts]).T
+        for _ in range(_ROUNDS if len(self.weights) > 1 else 0):
             self.weights = worth @ (self.weights.log() + log_parts).softmax(1) / worth.sum()
 
     @property
     def mixture(self) -> GaussianMixture:
         """The Gaussians of the regions."""
-        gaussians = [part.gaussian for part in self.parts]
-        means, covariances = (torch.cat([getattr(g, name) for g in gaussians]) for name in ("means", "covariances"))
+        means, covariances = (torch.cat(parts) for parts in zip(*(part.gaussians for part in self.parts), strict=True))
         return GaussianMixture(self.weights, means, covariances)
 
     def log_prob_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (m,) and score (m, d) at points (m, d)."""
-        found = [part.log_prob_and_score(points) for part in self.parts]
-        joint = torch.stack([value for value, _ in found]) + (self.weights.log() - self._log_z)[:, None]
-        shares = joint.softmax(0)
-        return joint.logsumexp(0), (shares[..., None] * torch.stack([score for _, score in found])).sum(0)
+        values, scores = (torch.cat(parts) for parts in zip(*(p.log_prob_and_score(points) for p in self.parts), strict=True))
+        joint = values + self.weights.log()[:, None]
+        return joint.logsumexp(0), (joint.softmax(0)[..., None] * scores).sum(0)
 
     def log_prob(self, points: Tensor) -> Tensor:
         """Log-density (m,) at points (m, d)."""
@@ -141,6 +138,8 @@ Local = LocalEdgeworth | LocalGaussians
 def local(shard: Shard) -> Local:
     """Of the two that in which draws are likelier that it did not see; Gaussians only where they clearly are.
 
+    Where some regions are copies of each other and others are not, all become copies if that costs next to nothing.
+
     Example:
         >>> x = torch.randn(2000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         >>> type(local(Shard(x))).__name__
@@ -150,15 +149,21 @@ def local(shard: Shard) -> Local:
         'LocalGaussians'
     """
     regions = Regions(shard)
-    if len(regions.mixture.weights) > 1:
-        order = shuffled(len(shard.rows), torch.Generator().manual_seed(0), shard.blocks, shard.rows.device)
-        half = torch.zeros(len(order), dtype=torch.bool, device=order.device).index_fill(0, order[: len(order) // 2], True)
-        seen, other = shard.part(half), shard.part(~half)
-        gain = LocalGaussians(seen, regions).log_prob(other.rows) - LocalEdgeworth(seen, regions).log_prob(other.rows)
-        error = deviation(gain, other.counts) / other.worth.sum().sqrt()
-        if float(mean(gain, other.counts)) > _CLEAR * float(error):
-            return LocalGaussians(shard, Regions(shard, _MOST_ROWS))
-    return LocalEdgeworth(shard, regions)
+    if len(regions.mixture.weights) == 1:
+        return LocalEdgeworth(shard, regions)
+    order = shuffled(len(shard.rows), torch.Generator().manual_seed(0), shard.blocks, shard.rows.device)
+    half = torch.zeros(len(order), dtype=torch.bool, device=order.device).index_fill(0, order[: len(order) // 2], True)
+    seen, other = shard.part(half), shard.part(~half)
+    found, log_prob = LocalEdgeworth(shard, regions), LocalEdgeworth(seen, regions).log_prob(other.rows)
+    if 1 < len(found.parts) < len(found.weights):
+        tied = LocalEdgeworth(seen, Images(seen, found.parts, found.weights)).log_prob(other.rows)
+        if float(mean(tied - log_prob, other.counts)) > -_TOLERATED:
+            found, log_prob = LocalEdgeworth(shard, Images(shard, found.parts, found.weights)), tied
+    gain = LocalGaussians(seen, regions).log_prob(other.rows) - log_prob
+    error = deviation(gain, other.counts) / other.worth.sum().sqrt()
+    if float(mean(gain, other.counts)) > _CLEAR * float(error):
+        return LocalGaussians(shard, Regions(shard, _MOST_ROWS))
+    return found
 
 
 def shared_out(rows: Tensor, worth: Tensor, shares: Tensor) -> Tensor:
@@ -168,31 +173,37 @@ def shared_out(rows: Tensor, worth: Tensor, shares: Tensor) -> Tensor:
         shares = shares[:, size > _FEW * rows.shape[1]] if len(size) > 1 else shares
         if shares.shape[1] < 2:
             return torch.ones_like(rows[:, :1])
-        own = worth[:, None] * shares
+        own, before = worth[:, None] * shares, shares
         joint = torch.stack([gaussian_of(rows, column).evaluate(rows) + column.sum().log() for column in own.T], 1)
         shares = joint.softmax(1)
+        if float(worth @ (shares - before).abs().sum(1)) < _ENDED * float(worth.sum()):
+            break
     return shares
 
 
-def _parts(rows: Tensor, own: Tensor) -> tuple[list[Any], Tensor]:
-    """The densities of the regions and the logs of their normalisers, from what rows are worth in each, (n, j)."""
+def _parts(rows: Tensor, own: Tensor, orders: Tensor | None) -> tuple[list[Copies], list[int]]:
+    """The densities of the regions, from what rows are worth in each, (n, j), and which regions they are of.
+
+    With orders (j, d) of columns all are copies of each other by these.
+    """
+    if own.shape[1] == 1:
+        d = rows.shape[1]
+        return [Copies(Edgeworth(rows, own[:, 0]), rows.new_zeros(1, d), torch.arange(d, device=rows.device)[None])], [0]
     gaussians, size = [_core(rows, column) for column in own.T], own.sum(0)
-    parts: list[Any] = [None] * len(gaussians)
-    log_z = torch.zeros_like(size)
-    for group in groups(gaussians, size.tolist()):
+    parts, found = [], []
+    for group in groups(gaussians, size.tolist()) if orders is None else [list(enumerate(orders))]:
         first = gaussians[group[0][0]]
         lower = torch.linalg.cholesky(first.covariances[0])
-        numbers = [j for j, _ in group]
+        numbers, own_orders = [j for j, _ in group], torch.stack([order for _, order in group])
         in_frame = torch.stack([gaussians[j].means[0][order] for j, order in group])
         white = torch.linalg.solve_triangular(lower, (in_frame - first.means[0]).T, upper=False).T
         centres = shrunk(white, size[numbers]) @ lower.T + first.means[0] if len(group) > 1 else in_frame
         kept = [own[:, j] > _NONE * own.max() for j in numbers]
         shifts = torch.cat([(rows[k] - gaussians[j].means[0])[:, order] for k, (j, order) in zip(kept, group, strict=True)])
         base = Edgeworth(shifts, torch.cat([own[k, j] for k, j in zip(kept, numbers, strict=True)]))
-        for centre, (j, order) in zip(centres, group, strict=True):
-            parts[j] = Exchanged(base, centre[order.argsort()], order)
-            log_z[j] = log_normaliser(base)
-    return parts, log_z
+        parts.append(Copies(base, centres.gather(1, own_orders.argsort(1)), own_orders))
+        found += numbers
+    return parts, found
 
 
 def _core(rows: Tensor, worth: Tensor) -> Gaussian:
@@ -208,12 +219,3 @@ def gaussian_of(rows: Tensor, worth: Tensor) -> Gaussian:
     covariance = rows.T.cov(correction=0, aweights=worth).reshape([rows.shape[1]] * 2)
     floor = _FLOOR * torch.diag(rows.var(0))
     return Gaussian(mean(rows, worth), covariance + floor)
-
-
-def log_normaliser(part: Edgeworth) -> Tensor:
-    """Log of the integral of a density close to its Gaussian."""
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn(_PROPOSALS, len(part.mean), generator=generator, dtype=torch.float64, device=generator.device)
-    y = torch.cat([z, -z]).to(part.mean) @ part.root.T + part.mean
-    log_ratio: Tensor = part.log_prob(y) - part.gaussian.evaluate(y)
-    return log_ratio.logsumexp(0) - math.log(len(y))

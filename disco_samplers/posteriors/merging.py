@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions.transforms import Transform
+from torch.distributions.transforms import ComposeTransform, StackTransform, Transform
 
 from disco_samplers.arrays import as_points, check_count, check_number, device_of
 from disco_samplers.convergence import Periods
-from disco_samplers.draws import Draws, DrawsWarning, Support, align, inside, names_of, periods_of
+from disco_samplers.draws import Circle, Draws, DrawsWarning, Support, align, inside, names_of, periods_of
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import fit_mixture
 from disco_samplers.posteriors.annealing import anneal
 from disco_samplers.posteriors.products import product
-from disco_samplers.posteriors.rows import as_draws, check_enough, real_coordinates, to_real, volume
+from disco_samplers.posteriors.rows import Turn, as_draws, check_enough, ends, real_coordinates, straightened, to_real, volume
 from disco_samplers.posteriors.shard import Shard
 from disco_samplers.posteriors.subposterior import Subposterior, as_shard, subposterior
 from disco_samplers.randomness import generator_on
@@ -299,14 +299,12 @@ def _real(shards: list[ArrayLike | Draws], device: torch.device | None) -> tuple
         return list(shards), None
     first, support = known[0]
     for k, other in known:
-        if other != support:
+        if ends(other) != ends(support):
             raise ValueError(
                 f"shards must have one support, shards[{k}] has {_told(other)}, shards[{first}] {_told(support)}: posteriors "
                 "of one model have the same bounds"
             )
     draws = [as_draws(x, f"shards[{k}]", device) for k, x in enumerate(shards)]
-    to_support = real_coordinates(draws[first])
-    found = []
     for k, x in enumerate(draws):
         if x.dim != draws[first].dim:
             raise ValueError(
@@ -314,10 +312,28 @@ def _real(shards: list[ArrayLike | Draws], device: torch.device | None) -> tuple
             )
         try:
             within = inside(x.values, support, x.names)
-            found.append(to_real(x.replaced(within, names=x.names if x.has_names else None, support=support), to_support))
         except ValueError as error:
             raise ValueError(f"shards[{k}]: {error}") from error
-    return found, to_support
+        draws[k] = x.replaced(within, names=x.names if x.has_names else None, support=support)
+    draws = straightened(draws)
+    to_straight = real_coordinates(draws[0])
+    found = []
+    for k, x in enumerate(draws):
+        try:
+            found.append(to_real(x, to_straight))
+        except ValueError as error:
+            raise ValueError(f"shards[{k}]: {error}") from error
+    return found, _turned(to_straight, draws[0].support or [], support)
+
+
+def _turned(to_straight: Any, straight: Sequence[Support], support: Sequence[Support]) -> Transform:
+    """The transform to a support, of angles in the turn in which they are given."""
+    columns = list(to_straight.transforms)
+    for i, (own, one) in enumerate(zip(straight, support, strict=True)):
+        if isinstance(one, Circle):
+            assert own.low is not None
+            columns[i] = ComposeTransform([columns[i], Turn(own.low, one)])
+    return StackTransform(columns, dim=-1)
 
 
 def _told(support: Sequence[Support]) -> str:
@@ -369,13 +385,13 @@ def _check_prior(prior: Score, points: Tensor, name: str) -> None:
     if not isinstance(values, Tensor) or values.shape != (2,):
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(f"prior must return log-densities of shape (m,) for points (m, d), it returned {got} for (2, d)")
+    if not torch.isfinite(prior.log_prob(points)).all():
+        raise ValueError(
+            f"prior is not finite at draws of {name}: draws lie outside the prior's support, or it is not the shard's"
+        )
     try:
         prior(points[:2])
     except RuntimeError as error:
         raise ValueError(
             f"prior must be differentiable in the points, by torch's automatic differentiation: {error}"
         ) from error
-    if not torch.isfinite(prior.log_prob(points)).all():
-        raise ValueError(
-            f"prior is not finite at draws of {name}: draws lie outside the prior's support, or it is not the shard's"
-        )

@@ -131,6 +131,40 @@ def straightened(sets: Sequence[Draws]) -> list[Draws]:
     return [x.replaced(y, names=x.names if x.has_names else None, support=ends) for x, y in zip(sets, values, strict=True)]
 
 
+class Turn(Transform):
+    """Angles of a turn that begins at ``low`` as those of the turn in which they are given.
+
+    Example:
+        >>> from disco_samplers.draws import Circle
+        >>> turn = Turn(-100.0, Circle(0.0, 360.0))
+        >>> turn(torch.tensor(-10.0)), turn.inv(torch.tensor([350.0, 710.0]))
+        (tensor(350.), tensor([-10., -10.]))
+    """
+
+    domain = codomain = constraints.real
+    bijective = True
+    sign = +1
+
+    def __init__(self, low: float, given: Circle) -> None:
+        super().__init__()
+        self.low, self.given = low, given
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.given.wrapped(x)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self.low + torch.remainder(y - self.low, self.given.period)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Zeros: a turn changes no volume."""
+        return torch.zeros_like(x)
+
+
+def ends(support: Sequence[Support] | None) -> list[Any]:
+    """Of each column; of angles the period, in whatever turn they are given."""
+    return [one.period if isinstance(one, Circle) else one for one in support or []]
+
+
 def real_coordinates(draws: Draws) -> Transform | None:
     """The transform from the real numbers to the columns' support; None where no column has a bound."""
     bounds = draws.support or []

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from disco_samplers.arrays import device_of
-from disco_samplers.draws import Circle, Draws
+from disco_samplers.draws import Draws
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.posteriors.fit import Fit, Proposal, check_proposal, fit
 from disco_samplers.posteriors.measured import Measured
-from disco_samplers.posteriors.rows import Rows, as_draws, check_enough, real_coordinates, straightened, to_real
+from disco_samplers.posteriors.rows import Rows, as_draws, check_enough, ends, real_coordinates, straightened, to_real
 from disco_samplers.posteriors.shift import Pairs, jackknife, log_chi2, log_mass_below, moments, parameter_shift, sigmas_of
 from disco_samplers.randomness import generator_on
 from disco_samplers.reference import Gaussian
@@ -160,17 +160,12 @@ def matched(a: Any, b: Any, device: torch.device | None) -> tuple[Draws, Draws]:
         )
     if first.has_names and second.has_names and first.names != second.names:
         second = second.columns(first.names)
-    if None not in (first.support, second.support) and _ends(first) != _ends(second):
+    if None not in (first.support, second.support) and ends(first.support) != ends(second.support):
         raise ValueError(f"a and b must have the same support, got {first.support} and {second.support}")
     first, second = straightened([first, second])
     for draws, name in ((first, "a"), (second, "b")):
         check_enough(draws, name)
     return first, second
-
-
-def _ends(draws: Draws) -> list[Any]:
-    """The support of each column; of angles the period, in whatever turn they are given."""
-    return [one.period if isinstance(one, Circle) else one for one in draws.support or []]
 
 
 def _fitted(rows: Rows, proposal: Proposal, model: DiScoFormer | None, generator: torch.Generator | None) -> Fit:

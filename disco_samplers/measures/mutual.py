@@ -15,7 +15,7 @@ from disco_samplers.draws import Draws
 from disco_samplers.measures.dependence import Dependence, dependence
 from disco_samplers.measures.fits import check_options, fit_of
 from disco_samplers.measures.quantity import Information, as_pairs, as_rows, check_varies, known_rows, row_mean
-from disco_samplers.measures.ties import counted_information, entropy_of_codes, normal_scores, spread, steps_of
+from disco_samplers.measures.ties import counted_information, entropy_of_codes, normal_scores, spread, steps_of, tied_scores
 from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
 
@@ -196,7 +196,9 @@ def _found(
 
     def found(first: int, last: int) -> Dependence:
         generator = torch.Generator().manual_seed(seed)
-        return dependence(rows.columns(0, p), rows.columns(first, last), fit.read, generator)
+        tied = tied_scores(torch.cat([x, values[:, first:last]], 1))
+        sides = None if tied is None else (tied[:, :p], tied[:, p:])
+        return dependence(rows.columns(0, p), rows.columns(first, last), fit.read, generator, sides)
 
     whole = found(p, width)
     told = whole if z is None else _less(whole, found(q, width))

@@ -129,7 +129,7 @@ def as_pairs(
     """Two sets of columns of the same draws, and the one that knows of weights and chains.
 
     Raises:
-        TypeError, ValueError: as :func:`as_rows`, or if the rows differ in number or in weights and chains, or all are the same.
+        TypeError, ValueError: as :func:`as_rows`, or if rows differ in number or in weights and chains, or are all the same.
     """
     known = next((part for part in (x, y) if isinstance(part, Draws)), None)
     where = device if known is None else known.values.device

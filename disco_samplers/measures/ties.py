@@ -94,6 +94,22 @@ def normal_scores(values: Tensor, seed: int, weights: Tensor | None = None, *, c
     return scores
 
 
+def tied_scores(values: Tensor) -> Tensor | None:
+    """The normal scores of (n, d) with ties unbroken, where codes or atoms are among other columns; else None.
+
+    Example:
+        >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+        >>> tied_scores(x) is None, tied_scores(x.clamp_min(0))[:, 0].unique().numel() == 1 + int((x[:, 0] > 0).sum())
+        (True, True)
+    """
+    codes = steps_of(values) > 0
+    if codes.all() or not (codes.any() or any(_in_atoms(column).any() for column in values.unbind(1))):
+        return None
+    share = values.new_full((len(values),), 1 / len(values))
+    scores: Tensor = ndtri((1 + torch.stack([midranks(column, share) for column in values.unbind(1)], 1)) / 2)
+    return scores
+
+
 def _in_atoms(column: Tensor) -> Tensor:
     """Which of the values (n,) are atoms; none where they have no others."""
     own, rows = column.unique(return_inverse=True, return_counts=True)[1:]

@@ -10,7 +10,12 @@ import torch
 from scipy import stats
 
 from disco_samplers import Draws
-from disco_samplers.measures import conditional_mutual_information, mutual_information, transfer_entropy
+from disco_samplers.measures import (
+    InfiniteInformationWarning,
+    conditional_mutual_information,
+    mutual_information,
+    transfer_entropy,
+)
 from disco_samplers.measures.copulas import Copula, freedom_of, normal_scores_of, student_scores
 from disco_samplers.measures.screening import nested_columns
 from disco_samplers.measures.ties import normal_scores
@@ -129,12 +134,14 @@ X = np.random.default_rng(0).normal(size=(20, 2))
 @pytest.mark.parametrize(
     ("call", "error"),
     [
-        (lambda: conditional_mutual_information(X, X, X[:5]), "same rows"),
+        (lambda: conditional_mutual_information(X, X, X[:5]), "x and z must have the same rows"),
         (lambda: conditional_mutual_information(X, X, X, marginals="linear"), "marginals= is ignored here"),
-        (lambda: conditional_mutual_information(X[:, 0], X[:, 1], np.ones(20)), "y does not vary"),
+        (lambda: conditional_mutual_information(X[:, 0], X[:, 1], np.ones(20)), "z does not vary"),
+        (lambda: conditional_mutual_information(X, X, X * np.nan), "z holds NaN"),
+        (lambda: transfer_entropy(np.ones(20), X), "source does not vary"),
         (lambda: transfer_entropy(X, X, lags=0), "lags must be at least 1"),
         (lambda: transfer_entropy(X, X[:-1]), "source and target must be of the same times, got 20 and 19"),
-        (lambda: transfer_entropy(X, X, lags=18), "must have more than 20 times for lags=18, got 20"),
+        (lambda: transfer_entropy(X, X, lags=18), "must have more than 93 times for lags=18, got 20"),
         (lambda: transfer_entropy(X * np.nan, X), "source holds NaN"),
     ],
 )
@@ -146,3 +153,25 @@ def test_bad_input(call, error):
 def test_draws_are_no_series():
     with pytest.raises(TypeError, match="target must be an array of rows in the order of time, got Draws"):
         transfer_entropy(X, Draws(X))
+
+
+def test_labels_and_atoms_among_other_columns(disco):
+    """A label, and which rows are zero, tell log 2 of a column that shows it: within 0.1 nats."""
+    generator, n = torch.Generator().manual_seed(5), 400
+    u, v, w = torch.randn(3, n, generator=generator, dtype=torch.float64)
+    label, rain, other = (u > 0).double(), torch.where(u > 0, v.exp(), 0.0), torch.where(u > 0, w.exp(), 0.0)
+    assert abs(mutual_information(label, v + 10 * label, model=disco).value - math.log(2)) < 0.1
+    assert abs(mutual_information(rain, other, model=disco).value - math.log(2)) < 0.1
+
+
+def test_copies_of_a_chain_stay_copies():
+    rows = torch.randn(100, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = torch.cat([rows, rows[:1].expand(40, 2)])  # stood still at the first one
+    assert len(normal_scores(rows, 0, copies=True).unique(dim=0)) == 100
+    assert len(normal_scores(rows, 0).unique(dim=0)) == 140
+
+
+def test_what_determines_is_told_of(disco):
+    x = torch.randn(60, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(InfiniteInformationWarning, match="infinite"):
+        mutual_information(x, x.exp(), model=disco)

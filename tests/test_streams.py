@@ -217,6 +217,13 @@ def test_the_first_part_may_lack_a_column(here, capsys):
     assert "log_prob of 100 rows" in capsys.readouterr().out
 
 
+def test_a_column_that_the_training_table_lacks(here, capsys):
+    """It is told of: to answer by the others alone would be another density."""
+    pq.write_table(pa.table({"a": [1.0, 2.0, 4.0]}), "usual.parquet")
+    command = ["density", "part-*.parquet", "--train", "usual.parquet", "--index", "id", *SMALL, "--out", "out/"]
+    assert "has column(s) b, which usual.parquet lacks: --exclude or --index them" in run(capsys, *command, status=1)
+
+
 def test_several_files_are_one_pattern(here, capsys):
     with pytest.raises(SystemExit):
         cli.main(["density", "part-0.parquet", "part-1.parquet", "--out", "out/"])

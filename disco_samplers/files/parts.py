@@ -120,6 +120,14 @@ def columns_of(
     return Columns(tuple(names), tuple(index), row_weights)
 
 
+def column_names(part: Part, header: bool | None) -> list[str]:
+    """The names of a part's columns; none of a part that cannot be read."""
+    try:
+        return list(_opened(part, header).schema.names)
+    except PartError:
+        return []
+
+
 def count_rows(part: Part) -> int | None:
     """How many rows a part has, where its file says so without being read."""
     if kind(part.path) != ".parquet":

@@ -1,5 +1,6 @@
 """Measures of samples and between them: information quantities, the kernel Stein discrepancy, distances."""
 
+from disco_samplers.measures.dependence import InfiniteInformationWarning
 from disco_samplers.measures.distances import (
     maximum_mean_discrepancy,
     nearest_distances,
@@ -17,6 +18,7 @@ from disco_samplers.measures.quantity import Information
 from disco_samplers.measures.stein import kernel_stein_discrepancy
 
 __all__ = [
+    "InfiniteInformationWarning",
     "Information",
     "conditional_mutual_information",
     "entropy",

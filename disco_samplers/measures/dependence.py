@@ -8,6 +8,7 @@ these are read once more with the rows of one side shuffled, where the truth is 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -31,6 +32,14 @@ _SURE = 1.96
 """Standard errors by which an estimate of what is left may be off: the way that surely finds most is taken."""
 
 
+_SAME = 1 - 1e-9
+"""Correlation beyond which one column is a function of the other."""
+
+
+class InfiniteInformationWarning(UserWarning):
+    """One side determines columns of the other: what is found is as large as rounding allows, and means nothing."""
+
+
 class Read(Protocol):
     """A normalised log-density, and the variance of the log of its integral."""
 
@@ -47,7 +56,13 @@ class Dependence(NamedTuple):
     variance: float
 
 
-def dependence(x: Rows, y: Rows, read: Callable[[Rows], Read], generator: torch.Generator) -> Dependence:
+def dependence(
+    x: Rows,
+    y: Rows,
+    read: Callable[[Rows], Read],
+    generator: torch.Generator,
+    tied: tuple[Tensor, Tensor] | None = None,
+) -> Dependence:
     r"""Mutual information of normal scores x (n, p) and y (n, q), row by row.
 
     .. math:: \hat I = \hat I_0 + w\, \hat R, \qquad w = \max(0, 1 - s^2 / \hat R^2)
@@ -66,8 +81,9 @@ def dependence(x: Rows, y: Rows, read: Callable[[Rows], Read], generator: torch.
     .. math:: \hat R = (\hat I_K - \hat I_0) - \operatorname{mean} (\hat I_K - \hat I_0)(g)
 
     with their estimate :math:`I_K` (:func:`.neighbour_information`), less what it is off by for draws of g; of all columns, and
-    of fewer that depend most (:func:`.nested_columns`), beside which the others only blur. How far both ways, of all columns,
-    are from what is taken counts as an error.
+    of fewer that depend most (:func:`.nested_columns`), beside which the others only blur. Codes and atoms among other columns
+    are neighbours where they are the same: ``tied`` are both sides' scores with ties unbroken, read without a control.
+    How far the ways, of all columns, are from what is taken counts as an error.
 
     Raises:
         ValueError: if one side does not vary, or the rows are worth fewer independent draws than there are columns.
@@ -81,6 +97,12 @@ def dependence(x: Rows, y: Rows, read: Callable[[Rows], Read], generator: torch.
     worth = float(len(share)) if x.counts is None else float(x.counts.sum())
     freedom = freedom_of(x.values, y.values, share, generator)
     law, normal = (Copula.of(x.values, y.values, share, each) for each in (freedom, math.inf))
+    if float(normal.correlations[0]) > _SAME:
+        warnings.warn(
+            "columns of one side determine columns of the other but for rounding: their mutual information is infinite",
+            InfiniteInformationWarning,
+            stacklevel=5,
+        )
     unbiased = law.plug_in - law.bias(worth)
     u, v = x.values, y.values
     if u.shape[1] + v.shape[1] > MOST:
@@ -92,6 +114,8 @@ def dependence(x: Rows, y: Rows, read: Callable[[Rows], Read], generator: torch.
             pairs = u.shape[1] * v.shape[1] if len(of_u) + len(of_v) < u.shape[1] + v.shape[1] else 1
             rests.append(_neighbouring(u[:, of_u], v[:, of_v], share, freedom, generator)._replace(tried=pairs))
     pointwise = law.pointwise()
+    if x.counts is None and tied is not None:
+        rests.append(_Rest(neighbour_information(*tied) - pointwise + share @ pointwise - unbiased, 0.0))
     rows, left = pointwise - share @ pointwise + unbiased, [rest.mean(share) for rest in rests]
     errors = [rest.error(share, worth) for rest in rests]
     best = max(range(len(rests)), key=lambda i: left[i] - _SURE * errors[i])

@@ -14,8 +14,8 @@ from disco_samplers.convergence import diagnostic
 from disco_samplers.draws import Draws
 from disco_samplers.measures.dependence import Dependence, dependence
 from disco_samplers.measures.fits import check_options, fit_of
-from disco_samplers.measures.quantity import Information, as_pairs, as_rows, known_rows, row_mean
-from disco_samplers.measures.ties import counted_information, entropy_of_codes, normal_scores, spread, steps_of
+from disco_samplers.measures.quantity import Information, as_pairs, as_rows, check_varies, known_rows, row_mean
+from disco_samplers.measures.ties import counted_information, entropy_of_codes, normal_scores, spread, steps_of, tied_scores
 from disco_samplers.randomness import seed_of
 from disco_samplers.types import ArrayLike
 
@@ -109,7 +109,7 @@ def conditional_mutual_information(
     seed = seed_of(seed=seed, generator=generator)
     device = _checked(options, x, y, z)
     of_x, of_y, known = as_pairs(x, y, device)
-    _, of_z, same = as_pairs(x if known is None else known.columns([0]), z, device)
+    _, of_z, same = as_pairs(x if known is None else known.replaced(of_x), z, device, ("x", "z"))
     known = known or same
     found, counts = _found(of_x, of_y, of_z, known, options, seed)
     return row_mean("conditional mutual information", found.rows, counts=counts, variance=found.variance)
@@ -139,7 +139,7 @@ def transfer_entropy(
         options: as for :func:`mutual_information`.
 
     Raises:
-        TypeError, ValueError: as :func:`mutual_information`, or if there are no more times than lags.
+        TypeError, ValueError: as :func:`mutual_information`, or if there are fewer times than values that are compared.
 
     References:
         Schreiber, *Measuring information transfer*, Phys. Rev. Lett. 2000.
@@ -159,8 +159,11 @@ def transfer_entropy(
     of_source, of_target = (as_rows(part, name, device=device) for part, name in ((source, "source"), (target, "target")))
     if len(of_source) != len(of_target):
         raise ValueError(f"source and target must be of the same times, got {len(of_source)} and {len(of_target)}")
-    if len(of_source) < lags + 3:
-        raise ValueError(f"source and target must have more than {lags + 2} times for lags={lags}, got {len(of_source)}")
+    for name, values in (("source", of_source), ("target", of_target)):
+        check_varies(values, name)
+    p, q = of_source.shape[1], of_target.shape[1]
+    if len(of_source) <= (least := lags + lags * (p + q) + q + 1):
+        raise ValueError(f"source and target must have more than {least} times for lags={lags}, got {len(of_source)}")
     of_past = [torch.cat([part[lags - k : len(part) - k] for k in range(1, lags + 1)], 1) for part in (of_source, of_target)]
     found = conditional_mutual_information(of_target[lags:], *of_past, seed=seed, generator=generator, **options)
     rows = found.contributions
@@ -186,13 +189,16 @@ def _found(
     if (counted := _counted(x, y, z, values, known, seed)) is not None:
         return counted
     weights = None if known is None else known.weights
-    rows = known_rows(normal_scores(values, seed, weights), known, "x and y")
+    chains = known is not None and known.num_chains is not None
+    rows = known_rows(normal_scores(values, seed, weights, copies=chains), known, "x and y")
     fit = fit_of(options | {"marginals": "linear"}, rows, seed, crossfitted=False)
     p, q, width = x.shape[1], x.shape[1] + y.shape[1], values.shape[1]
 
     def found(first: int, last: int) -> Dependence:
         generator = torch.Generator().manual_seed(seed)
-        return dependence(rows.columns(0, p), rows.columns(first, last), fit.read, generator)
+        tied = tied_scores(torch.cat([x, values[:, first:last]], 1))
+        sides = None if tied is None else (tied[:, :p], tied[:, p:])
+        return dependence(rows.columns(0, p), rows.columns(first, last), fit.read, generator, sides)
 
     whole = found(p, width)
     told = whole if z is None else _less(whole, found(q, width))

@@ -123,23 +123,33 @@ def known_rows(values: Tensor, samples: ArrayLike | Draws | None, name: str) -> 
     return Rows(as_rows(rows.to(values.device), name), None if counts is None else counts.to(values.device), draws.blocks())
 
 
-def as_pairs(x: ArrayLike | Draws, y: ArrayLike | Draws, device: torch.device | None) -> tuple[Tensor, Tensor, Draws | None]:
+def as_pairs(
+    x: ArrayLike | Draws, y: ArrayLike | Draws, device: torch.device | None, names: tuple[str, str] = ("x", "y")
+) -> tuple[Tensor, Tensor, Draws | None]:
     """Two sets of columns of the same draws, and the one that knows of weights and chains.
 
     Raises:
-        TypeError, ValueError: as :func:`as_rows`, or if the rows differ in number or in weights and chains.
+        TypeError, ValueError: as :func:`as_rows`, or if rows differ in number or in weights and chains, or are all the same.
     """
     known = next((part for part in (x, y) if isinstance(part, Draws)), None)
     where = device if known is None else known.values.device
     a, b = (
         part.values.double() if isinstance(part, Draws) else as_rows(part, name, device=where)
-        for part, name in ((x, "x"), (y, "y"))
+        for part, name in zip((x, y), names, strict=True)
     )
     if len(a) != len(b):
-        raise ValueError(f"x and y must have the same rows, got {len(a)} and {len(b)}")
+        raise ValueError(f"{names[0]} and {names[1]} must have the same rows, got {len(a)} and {len(b)}")
     if isinstance(x, Draws) and isinstance(y, Draws) and not _alike(x, y):
-        raise ValueError("x and y must be columns of the same draws: their weights or chains differ")
+        raise ValueError(f"{names[0]} and {names[1]} must be columns of the same draws: their weights or chains differ")
+    for values, name in zip((a, b), names, strict=True):
+        check_varies(values, name)
     return a, b, known
+
+
+def check_varies(values: Tensor, name: str) -> None:
+    """Raises ValueError if all rows of (n, d) are the same."""
+    if not (values != values[0]).any():
+        raise ValueError(f"{name} does not vary: it tells nothing of anything")
 
 
 def _alike(x: Draws, y: Draws) -> bool:

@@ -20,6 +20,9 @@ _COUNTED = 5
 _TIED, _ON_GRID = 2, 1e-3
 """Rows for each value from which on these tie; how far from its place on the grid one may be, in steps."""
 
+_ATOM = 10, 0.05, 10.0
+"""An atom's rows: how many at least, the least share of all, and how many times those of a value that is none, on average."""
+
 
 def steps_of(values: Tensor) -> Tensor:
     """The step (d,) in which each column of (n, d) was recorded where its values tie, 0 where they do not.
@@ -66,8 +69,10 @@ def spread(values: Tensor, steps: Tensor, seed: int) -> Tensor:
     return values + steps * cell
 
 
-def normal_scores(values: Tensor, seed: int, weights: Tensor | None = None) -> Tensor:
+def normal_scores(values: Tensor, seed: int, weights: Tensor | None = None, *, copies: bool = False) -> Tensor:
     """Each column of (n, d) by its ranks as a standard normal one, ties in random order: mutual information stays what it is.
+
+    Ties are codes, and atoms: values that many rows share, and hardly any other. With ``copies`` equal rows stay so.
 
     Example:
         >>> x = (torch.arange(1000.0) % 3)[:, None]
@@ -75,9 +80,43 @@ def normal_scores(values: Tensor, seed: int, weights: Tensor | None = None) -> T
         tensor(1.)
     """
     share = values.new_full((len(values),), 1 / len(values)) if weights is None else weights.to(values)
-    ranks = torch.stack([midranks(column, share) for column in spread(values, steps_of(values), seed).unbind(1)], 1)
-    scores: Tensor = ndtri((1 + ranks) / 2)
+    whole = distinct_rows(values)[1] if copies else None
+    values = spread(values, steps_of(values), seed)
+    tied = torch.stack([_in_atoms(column) for column in values.unbind(1)], 1)
+    if tied.any():
+        generator = torch.Generator().manual_seed(seed)
+        place = torch.rand(values.shape, generator=generator, device=generator.device, dtype=values.dtype).to(values.device)
+        if whole is None and not (has := tied.any(0)).all():
+            whole = distinct_rows(values[:, ~has])[1]
+        own = torch.stack([column.unique(return_inverse=True)[1] for column in values.unbind(1)], 1)
+        values = own + torch.where(tied, place if whole is None else place[whole], 0.0)
+    scores: Tensor = ndtri((1 + torch.stack([midranks(column, share) for column in values.unbind(1)], 1)) / 2)
     return scores
+
+
+def tied_scores(values: Tensor) -> Tensor | None:
+    """The normal scores of (n, d) with ties unbroken, where codes or atoms are among other columns; else None.
+
+    Example:
+        >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+        >>> tied_scores(x) is None, tied_scores(x.clamp_min(0))[:, 0].unique().numel() == 1 + int((x[:, 0] > 0).sum())
+        (True, True)
+    """
+    codes = steps_of(values) > 0
+    if codes.all() or not (codes.any() or any(_in_atoms(column).any() for column in values.unbind(1))):
+        return None
+    share = values.new_full((len(values),), 1 / len(values))
+    scores: Tensor = ndtri((1 + torch.stack([midranks(column, share) for column in values.unbind(1)], 1)) / 2)
+    return scores
+
+
+def _in_atoms(column: Tensor) -> Tensor:
+    """Which of the values (n,) are atoms; none where they have no others."""
+    own, rows = column.unique(return_inverse=True, return_counts=True)[1:]
+    least, part, times = _ATOM
+    shared = (rows >= least) & (rows >= part * len(column))
+    found: Tensor = (shared & (rows >= times * rows[~shared].double().mean()))[own]
+    return found
 
 
 def entropy_of_codes(values: Tensor, share: Tensor) -> float:

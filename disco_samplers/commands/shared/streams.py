@@ -110,6 +110,12 @@ def _run(
     train = files.find_parts(options.train) if options.train else table
     header = None if options.header is None else bool(options.header == "yes")
     columns = _columns(options, train, header)
+    if options.train and not (options.columns or options.exclude):
+        of_table = files.column_names(table[0], header)
+        if more := [name for name in of_table if name not in (*columns.names, *options.index, columns.weights)]:
+            raise ValueError(
+                f"{options.table} has column(s) {', '.join(more)}, which {options.train} lacks: --exclude or --index them"
+            )
     _claim(folder, table, train, dataclasses.asdict(columns) | dict(settings) | {"index": list(options.index)})
     engine = _engine(options, header)
     summary, bad = _fitted(folder, train, engine, columns, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,10 +35,15 @@ class Scorer:
     def __init__(self, sent: bytes, columns: Sequence[str], device: str = "cpu") -> None:
         model = unpacked(sent, device)
         self._answer, self._columns = getattr(model, "score_samples", None) or model.log_prob, list(columns)
+        self._named = getattr(model, "feature_names_in_", None) is not None
+        if self._named:  # by pandas, which engines of data sets bring
+            self._frame = importlib.import_module("pandas").DataFrame
 
     def __call__(self, batch: Mapping[str, Any]) -> np.ndarray:
         """Each row's log-density (n,), or whatever else ``score_samples`` of the model is, of columns (n,) by name."""
         rows = np.stack([np.asarray(batch[name], np.float64) for name in self._columns], 1)
+        if self._named:  # scikit-learn warns where what was fitted to named columns is asked by nameless ones
+            return np.asarray(self._answer(self._frame(rows, columns=self._columns)))
         return np.asarray(self._answer(rows))
 
 

@@ -6,6 +6,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -256,6 +257,21 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.undo()
     assert cli.main(["evidence", paths[0], "--log-posterior", "nothing"]) == 1
     assert "has no column nothing: it has m, lp" in capsys.readouterr().err
+    table = pd.read_csv(paths[0]).assign(own=0.0)
+    table.to_csv(tmp_path / "more.csv", index=False)
+    more = [
+        "evidence",
+        paths[1],
+        str(tmp_path / "more.csv"),
+        "--log-posterior",
+        "lp",
+        "--exclude",
+        "own",
+        "--proposal",
+        "mixture",
+    ]
+    assert cli.main([*more, "--quiet"]) == 0
+    assert "log Bayes factor = -0.6" in capsys.readouterr().out
     (tmp_path / "few.csv").write_text("m,lp\n1,2\n2,3\n")
     assert cli.main(["evidence", str(tmp_path / "few.csv"), "--log-posterior", "lp", "--proposal", "mixture"]) == 1
     assert "few.csv: draws has 2 distinct draws" in capsys.readouterr().err

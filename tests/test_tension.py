@@ -196,6 +196,10 @@ def test_the_command(tmp_path, capsys):
     pd.DataFrame(b, columns=["u", "v"]).to_csv(tmp_path / "c.csv", index=False)
     assert cli.main(["compare", paths[0], str(tmp_path / "c.csv")]) == 1
     assert "no column in common: m, s; u, v" in capsys.readouterr().err
+    assert cli.main(["compare", *paths, "--exclude", "own", "--quiet"]) == 0
+    assert "compared in m, s" in capsys.readouterr().out
+    assert cli.main(["compare", *paths, "--exclude", "lp"]) == 1
+    assert "a.csv has no column lp: there are m, s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("starts", [(0, 0), (0, -180)])

@@ -31,7 +31,7 @@ class Score:
         log_prob: (m, d) -> (m,); that of ``score`` if not given.
 
     Raises:
-        TypeError: if ``score`` is not callable, or is a model that has not been conditioned on samples.
+        TypeError: if ``score`` is neither, or is a model that has not been conditioned on samples.
 
     Example:
         >>> from disco_samplers.reference import Gaussian
@@ -42,7 +42,7 @@ class Score:
     """
 
     def __init__(self, score: Any, log_prob: LogDensity | None = None) -> None:
-        check_callable("score", score, "(m, d) -> (m, d)")
+        check_callable("score", getattr(score, "score", score), "(m, d) -> (m, d)")
         check_callable("log_prob", log_prob, "(m, d) -> (m,)", optional=True)
         if hasattr(score, "condition"):
             raise TypeError("score is an unconditioned model: use model.condition(samples)")

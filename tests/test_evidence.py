@@ -6,6 +6,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -256,6 +257,11 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.undo()
     assert cli.main(["evidence", paths[0], "--log-posterior", "nothing"]) == 1
     assert "has no column nothing: it has m, lp" in capsys.readouterr().err
+    table = pd.read_csv(paths[0]).assign(own=0.0)
+    table.to_csv(tmp_path / "more.csv", index=False)
+    more = ["evidence", paths[1], str(tmp_path / "more.csv"), "--log-posterior", "lp", "--proposal", "mixture"]
+    assert cli.main([*more, "--exclude", "own", "--quiet"]) == 0
+    assert "log Bayes factor = 0.6" in capsys.readouterr().out
     (tmp_path / "few.csv").write_text("m,lp\n1,2\n2,3\n")
     assert cli.main(["evidence", str(tmp_path / "few.csv"), "--log-posterior", "lp", "--proposal", "mixture"]) == 1
     assert "few.csv: draws has 2 distinct draws" in capsys.readouterr().err
@@ -271,6 +277,13 @@ def test_stored_values_of_other_rows():
         log_evidence(Draws(x, log_prob=-0.5 * x.square().sum(1).flip(0)), **MIXTURE)
     flat = Draws(torch.rand(1000, 2, generator=seeded(9)), log_prob=torch.full((1000,), CONSTANT), support=["unit", "unit"])
     assert far(log_evidence(flat, **MIXTURE)) < 5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stored_values_of_few_draws_are_not_accused(seed):
+    """Twenty draws, of which some five judge the values: these tell a standard error badly, and t is not a normal law's."""
+    x = torch.randn(20, 2, generator=seeded(seed)).double()
+    assert far(log_evidence(Draws(x, log_prob=-0.5 * x.square().sum(1)), **MIXTURE), math.log(2 * math.pi)) < 5
 
 
 def test_the_row_of_a_value_is_named():

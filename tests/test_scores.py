@@ -51,6 +51,14 @@ def test_log_prob_is_there_exactly_where_all_parts_have_one():
     assert LangevinSampler(score=Score(ONE) + OTHER).method == "mala"
 
 
+def test_a_density_need_not_be_callable():
+    class Plain:
+        score, log_prob = ONE.score, ONE.log_prob
+
+    torch.testing.assert_close(Score(Plain())(X), ONE.score(X))
+    torch.testing.assert_close(Score(Plain()).log_prob(X), ONE.log_prob(X))
+
+
 @pytest.mark.slow
 def test_posterior_from_prior_draws_and_likelihood(disco):
     """A prior known by draws, times a likelihood: the posterior's mean and variance are those of conjugate Gaussians.

@@ -10,6 +10,7 @@ from disco_samplers.commands.shared.options import add_options, add_reading, end
 
 if TYPE_CHECKING:
     from disco_samplers.draws import Draws
+    from disco_samplers.files import Table
 
 _PRINTED = {
     "log evidence": "in nats, with its standard error; the model with the lower one explains the data worse",
@@ -51,14 +52,18 @@ def run(options: argparse.Namespace) -> int:
 
     from disco_samplers.commands.shared.models import proposing_model
     from disco_samplers.commands.shared.output import Output, told
+    from disco_samplers.commands.shared.tables import tables_from
     from disco_samplers.posteriors import log_evidence
 
     output = Output(options)
     model = proposing_model(options)
+    columns = {"columns": [*options.columns, options.log_posterior]} if options.columns else {}
+    tables = tables_from(options, options.chains, **columns)
     lines, models, found = [], [], []
     try:
-        for path in tqdm(options.chains, desc="models", disable=options.quiet or len(options.chains) == 1):
-            draws = _with_log_prob(path, options)
+        disable = options.quiet or len(tables) == 1
+        for path, table in zip(options.chains, tqdm(tables, desc="models", disable=disable), strict=True):
+            draws = _with_log_prob(path, table, options)
             try:
                 found.append(log_evidence(draws, proposal=options.proposal, model=model, seed=options.seed))
             except ValueError as error:
@@ -74,12 +79,11 @@ def run(options: argparse.Namespace) -> int:
     return output.tell("\n".join(lines), models=models, log_bayes_factors=factors)
 
 
-def _with_log_prob(path: str, options: argparse.Namespace) -> Draws:
-    """The draws in a file, with the column of --log-posterior for their log-density."""
-    from disco_samplers.commands.shared.tables import supported, table_from, warned
+def _with_log_prob(path: str, table: Table, options: argparse.Namespace) -> Draws:
+    """The draws in a file's table, with the column of --log-posterior for their log-density."""
+    from disco_samplers.commands.shared.tables import supported, warned
 
     name = options.log_posterior
-    table = table_from(options, path, columns=[*options.columns, name] if options.columns else None)
     if name in table.names:
         values = table.values[:, table.names.index(name)]
         if len(table.names) == 1:

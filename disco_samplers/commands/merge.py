@@ -10,7 +10,8 @@ from disco_samplers.commands.shared.options import PICTURE, add_options, add_rea
 
 _PRINTED = {
     "worth": "how many independent draws a shard's are worth; fewer is worse",
-    "overlap": "share of a shard's draws that lie as far out as the merged ones do: about .5 is good, 0 is beyond all of them",
+    "overlap": "share of a shard's draws that lie as far out as the merged ones do: of good shards .5 on average, "
+    "and by chance anything from 0 to 1; near 0 is worse",
     "mean, sd, 5%, 50%, 95%": "of the merged draws",
     "mcse": "Monte Carlo standard error of the mean; large against sd is worse",
     "ess_bulk, ess_tail": "independent draws that these are worth, for means and for tails; fewer is worse, below 400 too few",

@@ -190,6 +190,10 @@ class Table:
         )
         return kept if sorted(left) == sorted(self.names) else dataclasses.replace(kept, log_prob=None)
 
+    def holds(self, name: str) -> bool:
+        """Whether there is such a column, of whatever kind, or ``name[0]`` and so on."""
+        return bool(_matching(name, [*self.names, *self.stats, *self.texts, *self.index], strict=False))
+
     def without(self, names: Sequence[str]) -> Table:
         """Without these columns, where they are there."""
         known = [*self.names, *self.texts]

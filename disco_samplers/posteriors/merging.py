@@ -112,11 +112,12 @@ class MergedPosterior:
         return dataclasses.replace(result, checkpoint=None, periods=self.periods, **drawn)
 
     def overlap(self, points: ArrayLike) -> Tensor:
-        r"""How far in each shard's draws the points lie, (k,): 1/2 as the shard's own draws do, near 0 beyond all of them.
+        r"""How far in each shard's draws the points lie, (k,): 1/2 as far out as these, 1 in their midst, near 0 beyond all.
 
         .. math:: o_k = \frac1m \sum_j \frac1n \sum_i 1\big[p_k(\theta_{ki}) \le p_k(y_j)\big]
 
-        the mean share of a shard's draws that its density holds for no likelier than points of the merged posterior. Where
+        the mean share of a shard's draws that its density holds for no likelier than points of the merged posterior. Of good
+        shards it is 1/2 on average, and of each anything between 0 and 1, as its data have it. Where
         it is small the merged posterior lies where the shard has hardly any draws: the density there is told by extrapolation.
 
         Arguments:
@@ -233,8 +234,8 @@ def warn_of_overlap(overlap: Tensor, names: Sequence[str]) -> None:
     if few:
         warnings.warn(
             f"the merged posterior lies where hardly any draws are of {', '.join(few[:8])}{', ...' * (len(few) > 8)}: the "
-            "effective overlap, .5 where all is well, is the share of a shard's draws that lie as far out. There its density "
-            "is extrapolated; the shards may not be of one model",
+            "effective overlap, .5 on average of good shards, is the share of a shard's draws that lie as far out. There its "
+            "density is extrapolated; the shards may not be of one model",
             OverlapWarning,
             stacklevel=3,
         )

@@ -59,5 +59,20 @@ def reciprocal(fit: Fit, fitted: Rows, rows: Rows) -> Reciprocal:
         found = (rows.share.flatten() * weight * feature).sum() / value
         variance = rows.mean(weight * (feature - found) / value)[1] + noise
         difference = max(difference, abs(float(found - expected)) / math.sqrt(variance))
+    free = max(1.0, rows.size * float((rows.share.flatten() * inside).sum()) - 1)
     k = pareto_k(log_ratio[inside].cpu().numpy())
-    return Reciprocal(log_z, scatter / float(value) ** 2 + error, k, difference)
+    return Reciprocal(log_z, scatter / float(value) ** 2 + error, k, _normal(difference, free))
+
+
+def _normal(t: float, free: float) -> float:
+    """The standard errors of a normal law that are as improbable as a Student t: those of few rows are known badly.
+
+    References:
+        Wallace, *Bounds on normal approximations to Student's and the chi-square distributions*, Annals of Mathematical
+        Statistics 1959.
+
+    Example:
+        >>> round(_normal(100.0, 2.0), 1), round(_normal(6.0, 1000.0), 1)
+        (3.7, 5.9)
+    """
+    return (8 * free + 1) / (8 * free + 3) * math.sqrt(free * math.log1p(t * t / free))

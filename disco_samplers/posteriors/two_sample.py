@@ -12,6 +12,7 @@ from torch import Tensor
 from disco_samplers.arrays import as_points, check_count, device_of, like
 from disco_samplers.draws import Draws, align
 from disco_samplers.estimate import DiScoFormer
+from disco_samplers.estimators import midranks
 from disco_samplers.posteriors.fit import Fit, Proposal, check_proposal, fit
 from disco_samplers.posteriors.rows import Rows
 from disco_samplers.posteriors.tension import matched
@@ -123,7 +124,8 @@ def two_sample(
     densities = [fit(fitted, tested, proposal, model, generator) for fitted, tested in halves]
     tested = [half[1] for half in halves]
     x = torch.cat([rows.flat for rows in tested])
-    ranks = x.argsort(0).argsort(0).double() / len(x) - 0.5
+    even = torch.full_like(x[:, 0], 1 / len(x))
+    ranks = torch.stack([midranks(column, even) for column in x.T], 1)  # by place, equal values of a would come before b's
     features = torch.cat([(densities[0].log_prob(x) - densities[1].log_prob(x))[:, None], ranks, ranks.abs()], 1)
     names = ["density", *(f"{what} of {name}" for what in ("location", "spread") for name in first.names)]
     blocks = [_blocks(rows, name) for rows, name in zip(tested, "ab", strict=True)]

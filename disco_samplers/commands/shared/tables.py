@@ -26,7 +26,7 @@ def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others
         "row_weights": options.row_weights,
         "burn_in": options.burn_in,
         "thinning": options.every,
-        "axes": options.axes.split(",") if options.axes else None,
+        "axes": _axes(options),
         "header": _header(options),
         "iid": getattr(options, "iid", False),
         "points": not options.reads_chains,
@@ -34,14 +34,20 @@ def table_from(options: argparse.Namespace, paths: str | Sequence[str], **others
     return files.read_table(paths, **(reading | others)).numbers()
 
 
-def tables_from(options: argparse.Namespace, paths: Sequence[str]) -> list[files.Table]:
-    """The tables in several files; the column of --row-weights is that of those which have it.
+def tables_from(options: argparse.Namespace, paths: Sequence[str], **others: Any) -> list[files.Table]:
+    """The tables in several files; the columns of --exclude and --row-weights are those of the files which have them.
 
     Raises:
-        ValueError: as of :func:`table_from`; if none has it.
+        ValueError: as of :func:`table_from`; if no file has such a column.
     """
-    weighted = [path for path in paths if options.row_weights and _has_column(options, path, options.row_weights)]
-    return [table_from(options, path, **({"row_weights": None} if weighted and path not in weighted else {})) for path in paths]
+    asked = [*options.exclude, *([options.row_weights] if options.row_weights else [])]
+    absent = _absent(options, paths, asked) if asked and len(paths) > 1 else [set()] * len(paths)
+    tables = []
+    for path, lacking in zip(paths, absent, strict=True):
+        exclude = [name for name in options.exclude if name not in lacking]
+        row_weights = None if options.row_weights in lacking else options.row_weights
+        tables.append(table_from(options, path, **({"exclude": exclude, "row_weights": row_weights} | others)))
+    return tables
 
 
 def supported(table: files.Table, given: Sequence[str]) -> files.Table:
@@ -260,11 +266,18 @@ def _left_out(options: argparse.Namespace) -> list[str]:
     return [*options.exclude, *([options.row_weights] if options.row_weights else [])]
 
 
-def _has_column(options: argparse.Namespace, path: str, name: str) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is read again
-        table = _rows(options, path)
-    return name in (*table.names, *table.stats, *table.texts)
+def _absent(options: argparse.Namespace, paths: Sequence[str], asked: Sequence[str]) -> list[set[str]]:
+    """Of each file those of the names ``asked`` for that it lacks and another has."""
+    held = []
+    for path in paths:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is read again
+            held.append(set(filter(_rows(options, path, axes=_axes(options)).holds, asked)))
+    return [set().union(*held) - own for own in held]
+
+
+def _axes(options: argparse.Namespace) -> list[str] | None:
+    return options.axes.split(",") if options.axes else None
 
 
 def _header(options: argparse.Namespace) -> bool | None:

@@ -97,13 +97,14 @@ def dependence(
     worth = float(len(share)) if x.counts is None else float(x.counts.sum())
     freedom = freedom_of(x.values, y.values, share, generator)
     law, normal = (Copula.of(x.values, y.values, share, each) for each in (freedom, math.inf))
-    if float(normal.correlations[0]) > _SAME:
+    unbiased = law.plug_in - law.bias(worth)
+    # With no more rows than columns the largest correlation is one, whatever the law.
+    if worth > x.values.shape[1] + y.values.shape[1] + 1 and float(normal.correlations[0]) > _SAME:
         warnings.warn(
             "columns of one side determine columns of the other but for rounding: their mutual information is infinite",
             InfiniteInformationWarning,
             stacklevel=5,
         )
-    unbiased = law.plug_in - law.bias(worth)
     u, v = x.values, y.values
     if u.shape[1] + v.shape[1] > MOST:
         first = min(normal.x.shape[1], max(MOST // 2, MOST - normal.y.shape[1]))

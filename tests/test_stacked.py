@@ -96,6 +96,15 @@ def test_few_share_and_a_mixture_never_alone():
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
+def test_a_share_of_next_to_nothing_has_a_logarithm():
+    """Rounds of expectation maximisation would bring it to zero: a mixture that is right, beside a reading that is far off."""
+    told = Told(plain=[900.0] * 4, mixture=[0.0] * 4)
+    shares = stack(told, list(told.losses))
+    assert list(shares) == [MIXTURE, PLAIN]
+    assert 0 < shares[PLAIN] < 1e-6
+    assert torch.isfinite(gain(told, shares, PLAIN)).all()
+
+
 def test_a_row_that_one_way_cannot_explain_is_explained_by_another():
     inf = math.inf
     told = Told(plain=[inf, 1.0, 1.0, math.nan], parts=[1.0, inf, 1.0, 1.0])

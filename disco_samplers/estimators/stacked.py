@@ -22,7 +22,8 @@ SHARING = 3
 _LEAST = 0.05
 """A smaller share is given to the others."""
 
-_ROUNDS = 300
+_ROUNDS, _LITTLE = 300, 1e-12
+"""Of expectation maximisation; no share falls below the second, or its logarithm would be none."""
 
 _LOWEST = -1e5
 """What a log-density counts as, at least: a row that one way cannot explain, another may."""
@@ -121,7 +122,7 @@ def likeliest(log_prob: Tensor, counts: Tensor | None) -> Tensor:
     """
     shares = torch.full_like(log_prob[0], 1 / log_prob.shape[1])
     for _ in range(_ROUNDS):
-        shares = mean((log_prob + shares.log()).softmax(1), counts)
+        shares = mean((log_prob + shares.log()).softmax(1), counts).clamp_min(_LITTLE)
     return shares
 
 

@@ -27,10 +27,8 @@ MOST = 20
 _CONTROLS = 2048
 """Draws of a law by which nearest neighbours are corrected, in sets of as many as there are rows: one set at least."""
 
-
 _SURE = 1.96
 """Standard errors by which an estimate of what is left may be off: the way that surely finds most is taken."""
-
 
 _SAME = 1 - 1e-9
 """Correlation beyond which one column is a function of the other."""

@@ -90,8 +90,7 @@ def normal_scores(values: Tensor, seed: int, weights: Tensor | None = None, *, c
             whole = distinct_rows(values[:, ~has])[1]
         own = torch.stack([column.unique(return_inverse=True)[1] for column in values.unbind(1)], 1)
         values = own + torch.where(tied, place if whole is None else place[whole], 0.0)
-    scores: Tensor = ndtri((1 + torch.stack([midranks(column, share) for column in values.unbind(1)], 1)) / 2)
-    return scores
+    return _scores(values, share)
 
 
 def tied_scores(values: Tensor) -> Tensor | None:
@@ -105,7 +104,11 @@ def tied_scores(values: Tensor) -> Tensor | None:
     codes = steps_of(values) > 0
     if codes.all() or not (codes.any() or any(_in_atoms(column).any() for column in values.unbind(1))):
         return None
-    share = values.new_full((len(values),), 1 / len(values))
+    return _scores(values, values.new_full((len(values),), 1 / len(values)))
+
+
+def _scores(values: Tensor, share: Tensor) -> Tensor:
+    """Each column of (n, d) by its midranks as a standard normal one, of rows that count by their share (n,)."""
     scores: Tensor = ndtri((1 + torch.stack([midranks(column, share) for column in values.unbind(1)], 1)) / 2)
     return scores
 

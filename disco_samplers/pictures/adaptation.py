@@ -64,6 +64,6 @@ def plot_adaptation(
         axis.set_xlim(left=max(low, 1.1 * min(values)), right=1.3 * max(*values, 0.01))
         axis.axvline(0, color=GREY)
         axis.set_xlabel("nats by which held-out rows are likelier")
-        mixture = f", {100 * shares['mixture', 0.0]:.0f} % a mixture" if ("mixture", 0.0) in shares else ""
-        axis.set_title(f"ways to read the samples, shares{mixture}")
+        mixture = f"; a Gaussian mixture has {100 * shares['mixture', 0.0]:.0f} %" if ("mixture", 0.0) in shares else ""
+        axis.set_title(f"ways to read the samples, and their shares (orange){mixture}")
     return saved(figure, path)

@@ -17,6 +17,7 @@ from disco_samplers.files import load_weights, save_weights
 from disco_samplers.model import DenoiserConfig, DenoiserNetwork
 from disco_samplers.training.muon import Muon
 from disco_samplers.training.noised import BROADENED, NoisedBatch, NoisedConfig, noised_batch
+from disco_samplers.training.precision import training_precision
 from disco_samplers.training.records import append, tried
 
 _DENSITY_WEIGHT = 0.3
@@ -117,7 +118,7 @@ def _step(network: DenoiserNetwork, optimizers: tuple[torch.optim.Optimizer, ...
     for optimizer, base in zip(optimizers, (_MATRIX_RATE, _RATE), strict=True):
         optimizer.param_groups[0]["lr"] = rate * base
         optimizer.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16):
+    with training_precision(torch.device("cpu")):
         log_prob, score = network.decode(network.encode(batch.context, batch.spread), batch.query, batch.spread)
     loss = denoising_loss(log_prob.float(), score.float(), batch)
     loss.backward()

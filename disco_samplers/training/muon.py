@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from disco_samplers.training.precision import training_dtype
+
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS, _MOMENTUM, _TINY = 5, 0.95, 1e-7
 
@@ -67,7 +69,7 @@ class Muon(Optimizer):
 
 def _orthogonal(matrices: Tensor) -> Tensor:
     """Wide matrices (k, r, c) with their singular values brought near one by a Newton-Schulz iteration."""
-    x = matrices.bfloat16()
+    x = matrices.to(training_dtype(matrices.device))
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(_TINY)
     for _ in range(_ITERATIONS):
         gram = x @ x.mT

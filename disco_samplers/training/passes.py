@@ -9,6 +9,7 @@ from disco_samplers.training import distributed
 from disco_samplers.training.config import TrainingConfig
 from disco_samplers.training.graphs import Graphs, Work
 from disco_samplers.training.loss import Losses, consistency_loss, training_loss
+from disco_samplers.training.precision import training_precision
 from disco_samplers.training.stream import Batch
 
 _CONSISTENT_DIM, _CONSISTENT_ROWS, _CONSISTENT_QUERIES, _CONSISTENT_EVERY = 3, 1024, 64, 3
@@ -51,7 +52,7 @@ class Passes:
     def losses(self, batch: Batch, consistent: bool = False) -> Losses:
         """The forward pass."""
         keys = self._config.stream.keys
-        with torch.autocast(self._device.type, torch.bfloat16):
+        with training_precision(self._device):
             log_prob, score = self._wrapped(batch.context, batch.query, batch.counts, keys, batch.frame)
         answered = log_prob.shape[1]
         losses = training_loss(

@@ -201,7 +201,7 @@ def main() -> None:
         curves(options.name, panels, "number of samples", "relative score error", top=2, base=2)
     write(
         options.name,
-        "Gaussian mixtures of the published family",
+        "Gaussian mixtures of the published family" + (f", n = {options.sizes[0]}" if len(options.sizes) == 1 else ""),
         about,
         ["d", "n", *methods, "published", *(f"best KDE / {name}" for name in options.model)],
         rows,

@@ -189,7 +189,8 @@ def main() -> None:
         + f"\n\n![score error]({options.name}.png)"
     )
     header = ["", "n", "score", "runs", "score error, mean", "score error, end", "fourth moment", "time of a step"]
-    report.write(options.name, "BKW relaxation", about, header, rows, raw, started)
+    title = f"BKW relaxation in {' and '.join(map(str, options.dims))} dimensions"
+    report.write(options.name, title, about, header, rows, raw, started)
 
 
 if __name__ == "__main__":

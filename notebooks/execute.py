@@ -19,13 +19,14 @@ HERE = Path(__file__).parent
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="*", type=Path, help="files (default: all of this folder)")
     parser.add_argument("--check", action="store_true", help="short mode, nothing is saved")
     options = parser.parse_args()
     if options.check:
         os.environ["DISCO_SHORT"] = "1"
     # A progress bar as a widget is not needed; the warning that it is missing would be saved in the notebook.
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
-    notebooks = sorted(HERE.glob("*.ipynb"))
+    notebooks = options.notebooks or sorted(HERE.glob("*.ipynb"))
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
         client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(HERE)}})

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import pkgutil
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -25,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(unknown[0], options)}")
     try:
-        with warnings.catch_warnings():
+        with _stoppable(), warnings.catch_warnings():
             warnings.showwarning = _show
             status: int | None = options.run(options)
     except KeyboardInterrupt as interrupt:
@@ -37,6 +41,19 @@ def main(arguments: list[str] | None = None) -> int:
         print("disco: error: " + " ".join(_said(error).split()), file=sys.stderr)
         return 1
     return status or 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM, which batch systems send before they end a process, does what Ctrl-C does: what is done is kept."""
+    if threading.current_thread() is not threading.main_thread():  # others may not set it
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _meant(word: str, options: argparse.Namespace) -> str:

@@ -235,8 +235,10 @@ def test_an_interrupt_while_writing_costs_that_file_only(here, capsys, monkeypat
 
 
 @pytest.mark.slow
-def test_an_interrupted_chain_is_kept_and_told_of(here):
-    """A real Ctrl-C in the middle of the draws: they are written, their table printed, and the exit status is 130."""
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+def test_an_interrupted_chain_is_kept_and_told_of(here, sent):
+    """A real Ctrl-C in the middle of the draws, or a batch system's: they are written, their table printed, and the exit
+    status is 130."""
     command = [sys.executable, "-m", "disco_samplers.cli", "sample", "draws.csv", "--model", "small", "--out", "new.csv"]
     more = ["--num-samples", "1000000", "--num-warmup", "2", "--num-chains", "2"]
     with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1) as process:
@@ -244,7 +246,7 @@ def test_an_interrupted_chain_is_kept_and_told_of(here):
         while "draws: " not in said and process.poll() is None:  # the bar of the draws
             said += process.stderr.read(64)
         time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130, said + err
     assert err.splitlines()[-1] == "interrupted: these are the draws made until then"
@@ -301,6 +303,14 @@ def test_a_training_outlives_a_full_disk(here, capsys, full_disk, quick_validati
     assert lines[-1] == f"disco: error: {path}: No space left on device"
     assert (here / "run/model.safetensors").exists()
     assert [name for name in os.listdir("run") if name.startswith(".")] == []
+
+
+def test_a_batch_system_ends_a_command_as_ctrl_c_does(here, capsys, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("disco_samplers.samplers.SamplerResult.save", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert cli.main(["sample", "draws.csv", *SMALL, "--model", "small", "--out", "new.csv"]) == 130
+    assert capsys.readouterr().err == "interrupted: new.csv was not written\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_an_interrupted_training_is_saved_and_told_of(here, capsys, monkeypatch, quick_validation):

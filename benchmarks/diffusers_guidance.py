@@ -86,7 +86,8 @@ def main() -> None:
     if options.data is not None:
         picture(shown)
     about = __doc__.split("\n", 1)[1].strip()
-    about += f"\n\nDigits of {images.name} drawn in each way. The U-Net had {options.minutes:g} minutes, {steps} steps."
+    about += f"\n\n{options.drawn} digits of {images.name} drawn in each way. "
+    about += f"The U-Net had {options.minutes:g} minutes, {steps} steps."
     header = ["way", "precision", "recall", "Fréchet", "copied", "threes", "ms an image"]
     name = "diffusers_guidance" if options.data is None else "diffusers_guidance_file"
     write(name, f"A trained network guided, digits of {images.name}", about, header, table, raw, started)

@@ -117,7 +117,8 @@ def exactly(x: Tensor, matrix: Tensor) -> Tensor:
     """Positions (b, ..., d) times a matrix (b, d, a), unrounded by autocast: what cancellation left of them would be noise."""
     with torch.autocast(x.device.type, enabled=False):
         # One product for each set: broadcast, it would be one for each point, of matrices too small to be fast.
-        return (x.flatten(1, -2) @ matrix).unflatten(1, x.shape[1:-1])
+        product: Tensor = (x.flatten(1, -2) @ matrix).unflatten(1, x.shape[1:-1])
+    return product
 
 
 class BandwidthAttention(nn.Module):

@@ -190,6 +190,8 @@ def test_neighbour_information(monkeypatch):
     feature_selection = pytest.importorskip("sklearn.feature_selection")
     peer = feature_selection.mutual_info_regression(x.numpy(), y[:, 0].numpy(), n_neighbors=3, random_state=0)[0]
     assert float(whole.mean()) == pytest.approx(peer, abs=1e-3)
+    alike = neighbour_information(x, y, share=torch.full((300,), 1 / 300))
+    torch.testing.assert_close(alike, neighbour_information(x, y), rtol=0, atol=1e-6)
     monkeypatch.setattr(neighbours, "_TILE", 1000)
     tiled = neighbour_information(x / x.std(0, correction=0), y / y.std(0, correction=0))
     torch.testing.assert_close(tiled, whole)

@@ -164,6 +164,26 @@ def test_labels_and_atoms_among_other_columns(disco):
     assert abs(mutual_information(rain, other, model=disco).value - math.log(2)) < 0.1
 
 
+def test_labels_beside_rows_with_weights(disco):
+    """Three classes that columns tell, drawn in other shares than their weights have: log 3 within 0.1 nats."""
+    generator = torch.Generator().manual_seed(6)
+    label = torch.multinomial(torch.tensor([0.6, 0.25, 0.15]), 400, replacement=True, generator=generator)
+    x = torch.randn(400, 2, generator=generator, dtype=torch.float64)
+    x += torch.tensor([[0.0, 0.0], [5.0, 5.0], [10.0, 0.0]], dtype=torch.float64)[label]
+    weights = 1 / torch.tensor([0.6, 0.25, 0.15])[label]
+    found = mutual_information(Draws(x, weights=weights), label.double(), model=disco)
+    assert abs(found.value - math.log(3)) < 0.1
+
+
+def test_scores_of_rows_of_next_to_no_weight_are_finite():
+    x = torch.arange(50.0, dtype=torch.float64)[:, None]
+    weights = torch.ones(50, dtype=torch.float64)
+    weights[[0, -1]] = 1e-30
+    scores = normal_scores(x, 0, weights / weights.sum())
+    assert torch.isfinite(scores).all()
+    assert (scores.diff(dim=0) > 0).all()
+
+
 def test_copies_of_a_chain_stay_copies():
     rows = torch.randn(100, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     rows = torch.cat([rows, rows[:1].expand(40, 2)])  # stood still at the first one

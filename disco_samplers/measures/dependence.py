@@ -80,7 +80,8 @@ def dependence(
 
     with their estimate :math:`I_K` (:func:`.neighbour_information`), less what it is off by for draws of g; of all columns, and
     of fewer that depend most (:func:`.nested_columns`), beside which the others only blur. Codes and atoms among other columns
-    are neighbours where they are the same: ``tied`` are both sides' scores with ties unbroken, read without a control.
+    are neighbours where they are the same: ``tied`` are both sides' scores with ties unbroken, of independent rows, which may
+    have weights; they are read without a control.
     How far the ways, of all columns, are from what is taken counts as an error.
 
     Raises:
@@ -113,8 +114,9 @@ def dependence(
             pairs = u.shape[1] * v.shape[1] if len(of_u) + len(of_v) < u.shape[1] + v.shape[1] else 1
             rests.append(_neighbouring(u[:, of_u], v[:, of_v], share, freedom, generator)._replace(tried=pairs))
     pointwise = law.pointwise()
-    if x.counts is None and tied is not None:
-        rests.append(_Rest(neighbour_information(*tied) - pointwise + share @ pointwise - unbiased, 0.0))
+    if tied is not None:
+        of_neighbours = neighbour_information(*tied, share=None if x.counts is None else share)
+        rests.append(_Rest(of_neighbours - pointwise + share @ pointwise - unbiased, 0.0))
     rows, left = pointwise - share @ pointwise + unbiased, [rest.mean(share) for rest in rests]
     errors = [rest.error(share, worth) for rest in rests]
     best = max(range(len(rests)), key=lambda i: left[i] - _SURE * errors[i])

@@ -196,7 +196,9 @@ def _found(
 
     def found(first: int, last: int) -> Dependence:
         generator = torch.Generator().manual_seed(seed)
-        tied = tied_scores(torch.cat([x, values[:, first:last]], 1))
+        # Of a chain neighbours are no independent draws, and of rows that are the same one stands for all.
+        alone = not chains and len(rows.values) == len(values)
+        tied = tied_scores(torch.cat([x, values[:, first:last]], 1), weights) if alone else None
         sides = None if tied is None else (tied[:, :p], tied[:, p:])
         return dependence(rows.columns(0, p), rows.columns(first, last), fit.read, generator, sides)
 

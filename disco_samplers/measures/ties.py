@@ -20,6 +20,9 @@ _COUNTED = 5
 _TIED, _ON_GRID = 2, 1e-3
 """Rows for each value from which on these tie; how far from its place on the grid one may be, in steps."""
 
+_END = 1e-15
+"""Rank, from 0 to 1, that none is nearer to an end."""
+
 _ATOM = 10, 0.05, 10.0
 """An atom's rows: how many at least, the least share of all, and how many times those of a value that is none, on average."""
 
@@ -93,7 +96,7 @@ def normal_scores(values: Tensor, seed: int, weights: Tensor | None = None, *, c
     return _scores(values, share)
 
 
-def tied_scores(values: Tensor) -> Tensor | None:
+def tied_scores(values: Tensor, weights: Tensor | None = None) -> Tensor | None:
     """The normal scores of (n, d) with ties unbroken, where codes or atoms are among other columns; else None.
 
     Example:
@@ -104,12 +107,14 @@ def tied_scores(values: Tensor) -> Tensor | None:
     codes = steps_of(values) > 0
     if codes.all() or not (codes.any() or any(_in_atoms(column).any() for column in values.unbind(1))):
         return None
-    return _scores(values, values.new_full((len(values),), 1 / len(values)))
+    return _scores(values, values.new_full((len(values),), 1 / len(values)) if weights is None else weights.to(values))
 
 
 def _scores(values: Tensor, share: Tensor) -> Tensor:
     """Each column of (n, d) by its midranks as a standard normal one, of rows that count by their share (n,)."""
-    scores: Tensor = ndtri((1 + torch.stack([midranks(column, share) for column in values.unbind(1)], 1)) / 2)
+    ranks = (1 + torch.stack([midranks(column, share) for column in values.unbind(1)], 1)) / 2
+    # Of a row of next to no share the rank is that of the end itself.
+    scores: Tensor = ndtri(ranks.clamp(_END, 1 - _END))
     return scores
 
 

@@ -114,9 +114,11 @@ def normalise(vectors: Tensor) -> Tensor:
 
 
 def exactly(x: Tensor, matrix: Tensor) -> Tensor:
-    """A product of positions, which autocast must not round: what is left of them after cancellation would be noise."""
+    """Positions (b, ..., d) times a matrix (b, d, a), unrounded by autocast: what cancellation left of them would be noise."""
     with torch.autocast(x.device.type, enabled=False):
-        return x @ matrix
+        # One product for each set: broadcast, it would be one for each point, of matrices too small to be fast.
+        product: Tensor = (x.flatten(1, -2) @ matrix).unflatten(1, x.shape[1:-1])
+    return product
 
 
 class BandwidthAttention(nn.Module):
@@ -200,7 +202,7 @@ class BandwidthAttention(nn.Module):
             extra = self.narrower_gain.square()[:, None] * (4 * torch.tanh(narrower / 4)).exp()
             extra = torch.where(columns.frame.weight[:, :, None] > 0, extra, 0.0)
             along = beta[..., None] * extra * columns.position[:, :, None]
-            position = position + exactly(along, columns.frame.matrix.mT[:, None])
+            position = position + exactly(along, columns.frame.matrix.mT)
             squares = [curvature * extra]
             constant = constant + 0.5 * (along * columns.position[:, :, None]).sum(-1)
         one = torch.ones_like(curvature)
@@ -219,7 +221,7 @@ class BandwidthAttention(nn.Module):
             frame = columns.frame.matrix
             log_det = self._log_det(extra, columns.frame)
             log_density = log_density + 0.5 * log_det
-            score = score + beta[..., None] * exactly(extra * exactly(shift, frame[:, None]), frame.mT[:, None])
+            score = score + beta[..., None] * exactly(extra * exactly(shift, frame), frame.mT)
         log_ratio = log_density - log_standard_normal(tokens.r2, d)
 
         root = math.sqrt(d)
@@ -235,7 +237,7 @@ class BandwidthAttention(nn.Module):
         )
         vectors = torch.cat([out[..., w : w + d], beta.sqrt()[..., None] * shift, score], 2).transpose(2, 3)
         if columns is not None:
-            variance = out[..., w + 2 * d :][..., : extra.shape[-1]] - exactly(mean, columns.frame.matrix[:, None]).square()
+            variance = out[..., w + 2 * d :][..., : extra.shape[-1]] - exactly(mean, columns.frame.matrix).square()
             spread = torch.log(beta[..., None] * variance.clamp_min(0) + 1e-3).transpose(2, 3)
             columns = columns._replace(even=columns.even + self.to_even(spread))
         tokens = tokens._replace(

@@ -125,8 +125,9 @@ def _run(
         )
     asked = dataclasses.replace(columns, index=tuple(options.index), weights=columns.weights if weighted else None)
     for part, error in engine.score(table, asked, make(summary), folder):
-        _tolerated(error, options)
-        bad |= {str(part.path)} if error else set()
+        if error and str(part.path) not in bad:  # of those of the training table it is said already
+            _tolerated(error, options)
+            bad.add(str(part.path))
     totals = sum((files.totals_of(path) for path in files.scored_blocks(folder)), files.Totals())
     return Streamed(totals, summary, folder, sorted(bad))
 
@@ -227,10 +228,8 @@ def _save(summary: TableSummary, folder: Path, name: str) -> None:
             path.unlink()
 
 
-def _tolerated(error: files.PartError | None, options: argparse.Namespace) -> None:
+def _tolerated(error: files.PartError, options: argparse.Namespace) -> None:
     """Warns of a part that is left out, or says what would leave it out."""
-    if error is None:
-        return
     if not options.skip_bad:
         raise ValueError(f"{error}; --skip-bad leaves such parts out") from error
     warnings.warn(f"left out: {error}", DrawsWarning, stacklevel=2)

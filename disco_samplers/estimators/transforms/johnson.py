@@ -117,8 +117,8 @@ def _log_likelihood(u: Tensor, count: float, tried: Tensor) -> Tensor:
     """The criterion of :meth:`JohnsonTransform.fit`, over n, for location and log width (grid, 2, d): (grid, d)."""
     location, log_width = tried[:, 0], tried[:, 1]
     v = (u - location[:, None]) / log_width[:, None].exp()
-    square = v.square()
-    # asinh by log1p, which takes a tenth of the time.
-    z = torch.log1p(v.abs() + square / (1 + (1 + square).sqrt())).copysign(v)
+    root = (1 + v.square()).sqrt()
+    # asinh by a logarithm, which takes a tenth of the time; its error near 0 is far below the spread of z.
+    z = (v.abs() + root).log().copysign(v)
     spread = (z.square().mean(1) - z.mean(1).square()).clamp_min(torch.finfo(z.dtype).tiny).sqrt()
-    return -spread.log() - 0.5 * torch.log1p(square).mean(1) - log_width - log_width.square() / count
+    return -spread.log() - root.log().mean(1) - log_width - log_width.square() / count

@@ -34,6 +34,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import json
 import math
 import time
 from collections.abc import Callable
@@ -43,10 +44,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from disco_samplers.integrations.diffusers import DiscoScoreModel, LocalData
-from image_judge import Classifier, agreement, judge, likelihood_loss
+from image_judge import Classifier, Judgement, agreement, judge, likelihood_loss
 from image_peers import Denoise, Predict, denoised, draw, nearest_level, of_denoiser, train, unet
 from matplotlib.figure import Figure
-from report import write
+from report import RESULTS, write
 from sklearn.datasets import load_digits
 from torch import Tensor
 
@@ -152,6 +153,13 @@ class Comparison:
     def whole(self) -> tuple[DiscoScoreModel, float]:
         return timed(lambda: DiscoScoreModel.from_data(self.images.read))
 
+    def anew(self) -> dict[str, Method]:
+        """Ours, patch by patch, alone."""
+        return {
+            OURS: self.kept(OURS, lambda: self.diffused(*as_model(self.patches))),
+            CLASSES: self.kept(CLASSES, self.by_class),
+        }
+
     def run(self) -> dict[str, Method]:
         makers = {
             OURS: lambda: as_model(self.patches),
@@ -225,34 +233,29 @@ class Comparison:
         return self.diffused(*as_model((network, seconds)))
 
 
-def table(
-    images: Images, methods: dict[str, Method], classifier: Classifier
-) -> tuple[list[list[str]], list[dict[str, object]]]:
-    rows, raw = [], []
-    theirs = methods[LONGER].denoised
+def judged(images: Images, methods: dict[str, Method], classifier: Classifier) -> list[dict[str, object]]:
+    """The figures of each method; agreement with the longer trained U-Net where that is among them."""
+    raw = []
+    theirs = methods[LONGER].denoised if LONGER in methods else None
     for name, method in methods.items():
         found = judge(method.drawn, images.read, images.held_out, classifier)
         same, loss = [], float("nan")
         if method.denoised is not None:
             at = [LEVELS.index(level) for level in SHOWN]
-            same = [agreement(*pair) for pair in zip(theirs[at], method.denoised[at], strict=True)]
+            same = [] if theirs is None else [agreement(*pair) for pair in zip(theirs[at], method.denoised[at], strict=True)]
             loss = likelihood_loss(images.held_out[:KEPT_OUT], method.denoised, [nearest_level(level)[1] for level in LEVELS])
-        times = ["" if math.isnan(value) else f"{value:.2g}" for value in (method.minutes, method.seconds)]
-        figures = [f"{value:.3g}" if abs(value) >= 5e-3 else f"{value:.1g}" for value in dataclasses.astuple(found)]
-        said = "" if math.isnan(loss) else f"{loss:.3f}"
-        rows.append([images.name, name, *figures, said, " ".join(f"{value:.2f}" for value in same), *times])
-        raw.append(
-            {
-                "set": images.name,
-                "method": name,
-                **vars(found),
-                "nll": loss,
-                "agreement": same,
-                "minutes": method.minutes,
-                "seconds": method.seconds,
-            }
-        )
-    return rows, raw
+        times = {"minutes": method.minutes, "seconds": method.seconds}
+        raw.append({"set": images.name, "method": name, **vars(found), "nll": loss, "agreement": same, **times})
+    return raw
+
+
+def line(row: dict[str, object]) -> list[str]:
+    """The figures of one method as a row of the table."""
+    times = ["" if math.isnan(row[key]) else f"{row[key]:.2g}" for key in ("minutes", "seconds")]
+    values = [row[field.name] for field in dataclasses.fields(Judgement)]
+    figures = [f"{value:.3g}" if abs(value) >= 5e-3 else f"{value:.1g}" for value in values]
+    said = "" if math.isnan(row["nll"]) else f"{row['nll']:.3f}"
+    return [row["set"], row["method"], *figures, said, " ".join(f"{value:.2f}" for value in row["agreement"]), *times]
 
 
 def picture(images: Images, methods: dict[str, Method]) -> None:
@@ -308,23 +311,26 @@ def main() -> None:
         "--unet-minutes", type=float, nargs=2, default=[], help="instead of our preparation time and ten times that"
     )
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where what was drawn is kept")
+    parser.add_argument("--ours", action="store_true", help="run our patches alone and keep the other rows of the results")
     options = parser.parse_args()
     started = time.time()
-    kinds = [Images.small() if options.data is None else Images.of_file(options.data)]
+    images = Images.small() if options.data is None else Images.of_file(options.data)
     result = "diffusers_images" if options.data is None else "diffusers_images_file"
-    rows, raw, judges = [], [], []
-    for images in kinds:
-        methods = Comparison(images, options.drawn, options.cache, options.unet_minutes).run()
-        classifier = Classifier.trained(images.classified, images.labels)
-        judges.append(f"{100 * classifier.accuracy(images.held_out, images.held_labels):.1f} % of digits of {images.name}")
-        found = table(images, methods, classifier)
-        rows += found[0]
-        raw += found[1]
-        if options.data is not None and images is kinds[-1]:
-            picture(images, methods)
-        about = __doc__.split("\n", 1)[1].strip()
-        about += f"\n\n{options.drawn} images drawn by each. The classifier tells {', '.join(judges)} that have judged."
-        write(result, "Images drawn without training", about, HEADER, rows, raw, started)
+    comparison = Comparison(images, options.drawn, options.cache, options.unet_minutes)
+    methods = comparison.anew() if options.ours else comparison.run()
+    classifier = Classifier.trained(images.classified, images.labels)
+    told = f"{100 * classifier.accuracy(images.held_out, images.held_labels):.1f} % of digits of {images.name}"
+    about = __doc__.split("\n", 1)[1].strip()
+    about += f"\n\n{options.drawn} images drawn by each. The classifier tells {told} that have judged."
+    raw = judged(images, methods, classifier)
+    if options.ours:
+        before = json.loads((RESULTS / f"{result}.json").read_text())
+        known = {row["method"]: row for row in raw}
+        raw = [known.get(row["method"], row) for row in before["results"]]
+        about += f" Rows of other methods than {' and '.join(known)} are of: {before['environment']['command']}."
+    elif options.data is not None:
+        picture(images, methods)
+    write(result, "Images drawn without training", about, HEADER, [line(row) for row in raw], raw, started)
 
 
 if __name__ == "__main__":

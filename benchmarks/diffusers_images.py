@@ -25,7 +25,7 @@ of pixels beside. copied: share of images nearer to one that was read than all b
 0.05. entropy: of the classifier's mean prediction in nats (ten even classes 2.30), and the mean of each prediction's. NLL: of
 held-out images with noise of .1 added, in nats a pixel, from what is left of the noise at 13 levels up to 20; it is exact for
 the denoised mean, and more for all others. r^2: how much of the variance of the longer trained U-Net's denoised held-out images
-the model explains, at noise .3, .6, 1.2 and 2.5.
+the model explains, at noise .3, .6, 1.2 and 2.5; empty where the U-Net was not run with it.
 Times are of one processor core.
 """
 
@@ -153,14 +153,10 @@ class Comparison:
     def whole(self) -> tuple[DiscoScoreModel, float]:
         return timed(lambda: DiscoScoreModel.from_data(self.images.read))
 
-    def anew(self) -> dict[str, Method]:
-        """Ours, patch by patch, alone."""
-        return {
-            OURS: self.kept(OURS, lambda: self.diffused(*as_model(self.patches))),
-            CLASSES: self.kept(CLASSES, self.by_class),
-        }
-
-    def run(self) -> dict[str, Method]:
+    def run(self, only: list[str]) -> dict[str, Method]:
+        if only:
+            ours = {OURS: lambda: self.diffused(*as_model(self.patches)), CLASSES: self.by_class}
+            return {name: self.kept(name, ours[name]) for name in only}
         makers = {
             OURS: lambda: as_model(self.patches),
             WHOLE: lambda: as_model(self.whole),
@@ -311,23 +307,27 @@ def main() -> None:
         "--unet-minutes", type=float, nargs=2, default=[], help="instead of our preparation time and ten times that"
     )
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where what was drawn is kept")
-    parser.add_argument("--ours", action="store_true", help="run our patches alone and keep the other rows of the results")
+    parser.add_argument(
+        "--only", nargs="+", default=[], choices=[OURS, CLASSES], help="run these and keep the other rows of the results"
+    )
     options = parser.parse_args()
     started = time.time()
     images = Images.small() if options.data is None else Images.of_file(options.data)
     result = "diffusers_images" if options.data is None else "diffusers_images_file"
     comparison = Comparison(images, options.drawn, options.cache, options.unet_minutes)
-    methods = comparison.anew() if options.ours else comparison.run()
+    methods = comparison.run(options.only)
     classifier = Classifier.trained(images.classified, images.labels)
     told = f"{100 * classifier.accuracy(images.held_out, images.held_labels):.1f} % of digits of {images.name}"
     about = __doc__.split("\n", 1)[1].strip()
     about += f"\n\n{options.drawn} images drawn by each. The classifier tells {told} that have judged."
     raw = judged(images, methods, classifier)
-    if options.ours:
+    if options.only:
         before = json.loads((RESULTS / f"{result}.json").read_text())
-        known = {row["method"]: row for row in raw}
-        raw = [known.get(row["method"], row) for row in before["results"]]
-        about += f" Rows of other methods than {' and '.join(known)} are of: {before['environment']['command']}."
+        new = {row["method"]: row for row in raw}
+        raw = [new.get(row["method"], {"command": before["environment"]["command"]} | row) for row in before["results"]]
+        for command in dict.fromkeys(row["command"] for row in raw if "command" in row):
+            names = [row["method"] for row in raw if row.get("command") == command]
+            about += f"\n\nKept of an earlier run, {command}: {'; '.join(names)}."
     elif options.data is not None:
         picture(images, methods)
     write(result, "Images drawn without training", about, HEADER, [line(row) for row in raw], raw, started)

@@ -259,7 +259,7 @@ def picture(images: Images, methods: dict[str, Method]) -> None:
     panels = {
         "real digits": images.held_out,
         "drawn patch by patch, no training": methods[OURS].drawn,
-        "drawn by a U-Net trained as long": methods[EQUAL].drawn,
+        f"drawn by a U-Net, {methods[EQUAL].minutes:.1f} min of training": methods[EQUAL].drawn,
         "drawn from whole images, no training": methods[WHOLE].drawn,
     }
     figure = Figure(figsize=(9.6, 3.3), layout="constrained")

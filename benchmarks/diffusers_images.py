@@ -25,7 +25,7 @@ of pixels beside. copied: share of images nearer to one that was read than all b
 0.05. entropy: of the classifier's mean prediction in nats (ten even classes 2.30), and the mean of each prediction's. NLL: of
 held-out images with noise of .1 added, in nats a pixel, from what is left of the noise at 13 levels up to 20; it is exact for
 the denoised mean, and more for all others. r^2: how much of the variance of the longer trained U-Net's denoised held-out images
-the model explains, at noise .3, .6, 1.2 and 2.5.
+the model explains, at noise .3, .6, 1.2 and 2.5; empty where the U-Net was not run with it.
 Times are of one processor core.
 """
 
@@ -34,6 +34,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import json
 import math
 import time
 from collections.abc import Callable
@@ -43,10 +44,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from disco_samplers.integrations.diffusers import DiscoScoreModel, LocalData
-from image_judge import Classifier, agreement, judge, likelihood_loss
+from image_judge import Classifier, Judgement, agreement, judge, likelihood_loss
 from image_peers import Denoise, Predict, denoised, draw, nearest_level, of_denoiser, train, unet
 from matplotlib.figure import Figure
-from report import write
+from report import RESULTS, write
 from sklearn.datasets import load_digits
 from torch import Tensor
 
@@ -152,7 +153,10 @@ class Comparison:
     def whole(self) -> tuple[DiscoScoreModel, float]:
         return timed(lambda: DiscoScoreModel.from_data(self.images.read))
 
-    def run(self) -> dict[str, Method]:
+    def run(self, only: list[str]) -> dict[str, Method]:
+        if only:
+            ours = {OURS: lambda: self.diffused(*as_model(self.patches)), CLASSES: self.by_class}
+            return {name: self.kept(name, ours[name]) for name in only}
         makers = {
             OURS: lambda: as_model(self.patches),
             WHOLE: lambda: as_model(self.whole),
@@ -225,34 +229,29 @@ class Comparison:
         return self.diffused(*as_model((network, seconds)))
 
 
-def table(
-    images: Images, methods: dict[str, Method], classifier: Classifier
-) -> tuple[list[list[str]], list[dict[str, object]]]:
-    rows, raw = [], []
-    theirs = methods[LONGER].denoised
+def judged(images: Images, methods: dict[str, Method], classifier: Classifier) -> list[dict[str, object]]:
+    """The figures of each method; agreement with the longer trained U-Net where that is among them."""
+    raw = []
+    theirs = methods[LONGER].denoised if LONGER in methods else None
     for name, method in methods.items():
         found = judge(method.drawn, images.read, images.held_out, classifier)
         same, loss = [], float("nan")
         if method.denoised is not None:
             at = [LEVELS.index(level) for level in SHOWN]
-            same = [agreement(*pair) for pair in zip(theirs[at], method.denoised[at], strict=True)]
+            same = [] if theirs is None else [agreement(*pair) for pair in zip(theirs[at], method.denoised[at], strict=True)]
             loss = likelihood_loss(images.held_out[:KEPT_OUT], method.denoised, [nearest_level(level)[1] for level in LEVELS])
-        times = ["" if math.isnan(value) else f"{value:.2g}" for value in (method.minutes, method.seconds)]
-        figures = [f"{value:.3g}" if abs(value) >= 5e-3 else f"{value:.1g}" for value in dataclasses.astuple(found)]
-        said = "" if math.isnan(loss) else f"{loss:.3f}"
-        rows.append([images.name, name, *figures, said, " ".join(f"{value:.2f}" for value in same), *times])
-        raw.append(
-            {
-                "set": images.name,
-                "method": name,
-                **vars(found),
-                "nll": loss,
-                "agreement": same,
-                "minutes": method.minutes,
-                "seconds": method.seconds,
-            }
-        )
-    return rows, raw
+        times = {"minutes": method.minutes, "seconds": method.seconds}
+        raw.append({"set": images.name, "method": name, **vars(found), "nll": loss, "agreement": same, **times})
+    return raw
+
+
+def line(row: dict[str, object]) -> list[str]:
+    """The figures of one method as a row of the table."""
+    times = ["" if math.isnan(row[key]) else f"{row[key]:.2g}" for key in ("minutes", "seconds")]
+    values = [row[field.name] for field in dataclasses.fields(Judgement)]
+    figures = [f"{value:.3g}" if abs(value) >= 5e-3 else f"{value:.1g}" for value in values]
+    said = "" if math.isnan(row["nll"]) else f"{row['nll']:.3f}"
+    return [row["set"], row["method"], *figures, said, " ".join(f"{value:.2f}" for value in row["agreement"]), *times]
 
 
 def picture(images: Images, methods: dict[str, Method]) -> None:
@@ -260,7 +259,7 @@ def picture(images: Images, methods: dict[str, Method]) -> None:
     panels = {
         "real digits": images.held_out,
         "drawn patch by patch, no training": methods[OURS].drawn,
-        "drawn by a U-Net trained as long": methods[EQUAL].drawn,
+        f"drawn by a U-Net, {methods[EQUAL].minutes:.1f} min of training": methods[EQUAL].drawn,
         "drawn from whole images, no training": methods[WHOLE].drawn,
     }
     figure = Figure(figsize=(9.6, 3.3), layout="constrained")
@@ -308,23 +307,30 @@ def main() -> None:
         "--unet-minutes", type=float, nargs=2, default=[], help="instead of our preparation time and ten times that"
     )
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where what was drawn is kept")
+    parser.add_argument(
+        "--only", nargs="+", default=[], choices=[OURS, CLASSES], help="run these and keep the other rows of the results"
+    )
     options = parser.parse_args()
     started = time.time()
-    kinds = [Images.small() if options.data is None else Images.of_file(options.data)]
+    images = Images.small() if options.data is None else Images.of_file(options.data)
     result = "diffusers_images" if options.data is None else "diffusers_images_file"
-    rows, raw, judges = [], [], []
-    for images in kinds:
-        methods = Comparison(images, options.drawn, options.cache, options.unet_minutes).run()
-        classifier = Classifier.trained(images.classified, images.labels)
-        judges.append(f"{100 * classifier.accuracy(images.held_out, images.held_labels):.1f} % of digits of {images.name}")
-        found = table(images, methods, classifier)
-        rows += found[0]
-        raw += found[1]
-        if options.data is not None and images is kinds[-1]:
-            picture(images, methods)
-        about = __doc__.split("\n", 1)[1].strip()
-        about += f"\n\n{options.drawn} images drawn by each. The classifier tells {', '.join(judges)} that have judged."
-        write(result, "Images drawn without training", about, HEADER, rows, raw, started)
+    comparison = Comparison(images, options.drawn, options.cache, options.unet_minutes)
+    methods = comparison.run(options.only)
+    classifier = Classifier.trained(images.classified, images.labels)
+    told = f"{100 * classifier.accuracy(images.held_out, images.held_labels):.1f} % of digits of {images.name}"
+    about = __doc__.split("\n", 1)[1].strip()
+    about += f"\n\n{options.drawn} images drawn by each. The classifier tells {told} that have judged."
+    raw = judged(images, methods, classifier)
+    if options.only:
+        before = json.loads((RESULTS / f"{result}.json").read_text())
+        new = {row["method"]: row for row in raw}
+        raw = [new.get(row["method"], {"command": before["environment"]["command"]} | row) for row in before["results"]]
+        for command in dict.fromkeys(row["command"] for row in raw if "command" in row):
+            names = [row["method"] for row in raw if row.get("command") == command]
+            about += f"\n\nKept of an earlier run, {command}: {'; '.join(names)}."
+    elif options.data is not None:
+        picture(images, methods)
+    write(result, "Images drawn without training", about, HEADER, [line(row) for row in raw], raw, started)
 
 
 if __name__ == "__main__":

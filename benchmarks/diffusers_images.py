@@ -330,7 +330,7 @@ def main() -> None:
             about += f"\n\nKept of an earlier run, {command}: {'; '.join(names)}."
     elif options.data is not None:
         picture(images, methods)
-    write(result, "Images drawn without training", about, HEADER, [line(row) for row in raw], raw, started)
+    write(result, f"Images of {images.name} drawn without training", about, HEADER, [line(row) for row in raw], raw, started)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def main() -> None:
     name = "digits of 8 x 8" if options.data is None else options.data.rpartition("/")[2]
     write(
         "diffusers_inverse" if options.data is None else "diffusers_inverse_file",
-        "Images from part of what is known of them",
+        f"Images from part of what is known of them: {name}",
         __doc__.split("\n", 1)[1].strip() + f"\n\n{name}: {count} images read, {len(judged)} restored, {options.draws} draws, "
         f"{options.steps} steps; coverage should be {expected:.0%}.",
         ["what is known", "method", "PSNR (dB)", "coverage", "seconds an image"],

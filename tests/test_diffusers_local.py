@@ -451,6 +451,8 @@ def test_options_that_do_not_fit_are_named(options, message):
 def test_a_context_size_that_is_no_number_and_levels_that_are_none_are_named(model):
     with pytest.raises(TypeError, match="context_size must be an integer"):
         DiscoScoreModel.from_data(strokes(60, 0), locality="auto", context_size="8")
+    with pytest.raises(TypeError, match="seed must be an integer, got None"):
+        DiscoScoreModel.from_data(strokes(60, 0), locality="auto", seed=None)
     with pytest.raises(ValueError, match="sigma must not be negative"):
         model.denoise(torch.zeros(2, *SHAPE), -0.5)
     with pytest.raises(ValueError, match="sigma must be finite, got inf"):

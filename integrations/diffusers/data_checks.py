@@ -104,6 +104,7 @@ def checked_images(x: Tensor, locality: object, share: object, config: dict[str,
     if len(x) < FEW_IMAGES:
         raise ValueError(f"data has {len(x)} images; at least {FEW_IMAGES} are needed to read them patch by patch")
     check_count("context_size", config.get("context_size", FEW), FEW)
+    check_count("seed", config.get("seed", 0), 0)
     wrong = ["share"] if share is not None else []
     if wrong := wrong + sorted(set(config) & {"replicas", "adapt", "cache_size"}):
         raise ValueError(f"{', '.join(wrong)}: not used with locality, which reads no noised contexts; leave it out")

@@ -26,7 +26,7 @@ from .basis import Coordinates, LinearBasis
 from .calibration import nearest
 from .conventions import conventions_of
 from .data_checks import FEW, checked_data, checked_images, checked_judges, checked_labels
-from .data_score import DataScore
+from .data_score import DataScore, classes_of
 from .local_data import Near
 from .measurement import Measurement
 from .memory import check_memory
@@ -139,7 +139,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             "adapt": adapt,
             "cache_size": cache_size,
         }
-        for name, least in (("context_size", FEW), ("replicas", 1), ("cache_size", 1)):
+        for name, least in (("context_size", FEW), ("replicas", 1), ("cache_size", 1), ("seed", 0)):
             check_count(name, context[name], least)
         check_flag("adapt", adapt)
         check_count("consistency_steps", consistency_steps, 0)
@@ -422,7 +422,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         """Encodes the contexts of a schedule's timesteps ahead of their use."""
         t = torch.as_tensor(timesteps, device=self.data.device).double().reshape(-1)
         sigmas = parameterization(self.config).sigma(t).tolist()
-        wanted = None if class_labels is None else torch.as_tensor(class_labels, device=self.data.device).reshape(-1)
+        wanted = None if class_labels is None else classes_of(class_labels, self.data.device)
         labels = [label for label, _ in self.groups(wanted, 1 if wanted is None else len(wanted))]
         for sigma in tqdm(sorted(set(sigmas), reverse=True), disable=not progress, desc="encoding"):
             for label in labels:

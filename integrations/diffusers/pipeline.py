@@ -16,8 +16,9 @@ from torch import Tensor
 
 from disco_samplers.arrays import check_count, check_number
 
-from .conventions import check_scheduler_type, is_inverse
+from .conventions import check_scheduler_type, conventions_of, is_inverse
 from .data_score import classes_of
+from .handover import DiscoHandover
 from .pictures import plot_samples
 from .scheduler_steps import accepted, start_size, step_of
 from .score_model import DiscoScoreModel
@@ -60,7 +61,8 @@ class DiscoPipeline(DiffusionPipeline):
         vae: decoder of latents, if the model's data are latents.
 
     Raises:
-        ValueError: if the scheduler belongs to none of the families, or clips samples to less than the data's range.
+        ValueError: if the scheduler belongs to none of the families, clips samples to less than the data's range, or is not
+            the kind that a :class:`DiscoHandover` was made for.
 
     Example:
         >>> from diffusers import FlowMatchEulerDiscreteScheduler
@@ -200,6 +202,8 @@ class DiscoPipeline(DiffusionPipeline):
 
 def _matched(model: Any, scheduler: Any) -> Any:
     """The model in the scheduler's conventions, where it is ours."""
+    if isinstance(model, DiscoHandover):
+        _check_handover(model, scheduler)
     if not isinstance(model, DiscoScoreModel):
         return model
     check_scheduler_type(scheduler)
@@ -212,6 +216,16 @@ def _matched(model: Any, scheduler: Any) -> Any:
             f"{name}.from_config(scheduler.config, clip_sample=False, thresholding=False, clip_denoised=False)"
         )
     return model.matching(scheduler)
+
+
+def _check_handover(model: DiscoHandover, scheduler: Any) -> None:
+    conventions = conventions_of(scheduler)
+    for name in ("parameterization", *conventions):  # what says most first
+        if (made := model.ours.config[name]) != (value := conventions[name]):
+            raise ValueError(
+                f"{type(scheduler).__name__} has {name} {value!r}, and the DiscoHandover was made for a scheduler with {made!r}"
+                ": make it anew for this one, with a network that was trained for it"
+            )
 
 
 def _clips(config: Any) -> float:

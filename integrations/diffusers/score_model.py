@@ -277,7 +277,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         if not isinstance(wanted, torch.dtype | None):
             raise TypeError(f"dtype must be a torch.dtype, got {wanted!r}")
         try:
-            model: DiscoScoreModel = super().from_pretrained(*args, **kwargs)  # which would round the data
+            told = kwargs.pop("output_loading_info", False)
+            loaded = super().from_pretrained(*args, output_loading_info=True, **kwargs)  # which would round the data
         except RuntimeError as error:
             if "size mismatch for" not in str(error):
                 raise
@@ -285,7 +286,13 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             raise ValueError(
                 f"data and {cls.config_name} are not of one model, or of another version ({at}): make and save it anew"
             ) from None
-        return model if wanted is None else model.to(wanted)
+        model: DiscoScoreModel = loaded[0]
+        if absent := loaded[1]["missing_keys"]:
+            raise ValueError(
+                f"data and {cls.config_name} are not of one model ({min(absent)} is missing): make and save it anew"
+            )
+        model = model if wanted is None else model.to(wanted)
+        return (model, loaded[1]) if told else model  # type: ignore[return-value]  # as ModelMixin has it
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -388,7 +395,10 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             ValueError: if samples are of another shape, or a level is negative or not finite.
         """
         y = self.flat(samples)
-        levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).reshape(-1).expand(len(y))
+        levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).reshape(-1)
+        if len(levels) not in (1, len(y)):
+            raise ValueError(f"sigma must be one number or one a sample, got {len(levels)} for {len(y)} samples")
+        levels = levels.expand(len(y))
         if not bool(levels.isfinite().all()):
             raise ValueError(f"sigma must be finite, got {float(levels[~levels.isfinite()][0])}")
         noise = self.noise(y, levels, class_labels)
@@ -503,6 +513,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 f"sample must have shape (B, {', '.join(map(str, self.sample_shape))}) as the data have, got {got}; "
                 "pipelines made for square images cannot draw other shapes: use DiscoPipeline"
             )
+        if not sample.is_floating_point():
+            raise TypeError(f"sample must be of floating-point numbers, on the data's scale, got {sample.dtype}")
         if sample.device != self.data.device:
             raise ValueError(f"sample is on {sample.device}, the model on {self.data.device}: move one with .to(...)")
         return sample.flatten(1).to(self.data.dtype)

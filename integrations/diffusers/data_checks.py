@@ -23,7 +23,7 @@ _COLOURS = (1, 3, 4)
 """Channels of pictures: grey, RGB, RGBA."""
 
 _ALIKE = 1.8
-"""How many times the data's standard deviation that of images that judge may be, or a part: that of [0, 1] is half that of [-1, 1]."""
+"""How many times the data's standard deviation that of images that judge may be, or a part: [0, 1] has half that of [-1, 1]."""
 
 _SCALES = 0.05, 10.0
 """Standard deviations of data that the schedulers' noise levels are made for."""

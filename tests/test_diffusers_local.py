@@ -466,8 +466,10 @@ def test_a_context_size_that_is_no_number_and_levels_that_are_none_are_named(mod
         model.score(torch.zeros(2, *SHAPE), 0)
 
 
-def test_labels_are_looked_at_before_images_are_read(monkeypatch):
+def test_labels_and_arguments_are_looked_at_before_images_are_read(monkeypatch):
     monkeypatch.setattr(score_model, "nearest", None)
+    with pytest.raises(TypeError, match="contextsize: no argument of from_data or of DiscoScoreModel"):
+        DiscoScoreModel.from_data(strokes(60, 0), locality="auto", contextsize=64)
     with pytest.raises(ValueError, match="labels must have shape"):
         DiscoScoreModel.from_data(strokes(60, 0), locality="auto", labels=[0] * 59)
 

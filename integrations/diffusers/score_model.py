@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -34,6 +35,9 @@ from .parameterization import VARIANCE_PRESERVING, parameterization
 
 _SMALL = 16
 """Largest dimension that is carried whole unless a share is asked for."""
+
+_FAR = 10.0
+"""How far beyond the data and its noise a measurement may reach."""
 
 _SHARE = 0.99
 _ROWS_A_DIRECTION = 4
@@ -191,7 +195,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             config: the other arguments of the class.
 
         Raises:
-            TypeError: if data or labels are not numbers.
+            TypeError: if data or labels are not numbers, or an argument is unknown.
             ValueError: if data hold NaN, are not scaled, are too few for their dimension or on another device than ``model``,
                 or a class has too few; if there are labels and draws that repeat or weigh nothing; or if ``held_out`` are of
                 another shape than the data, or are given where nothing is judged by them.
@@ -199,6 +203,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         Warns:
             UserWarning: if images that judge hold the same pixels as some that are read, or nearly.
         """
+        if unknown := sorted(set(config) - set(inspect.signature(cls.__init__).parameters)):
+            raise TypeError(f"{', '.join(unknown)}: no argument of from_data or of {cls.__name__}")
         given, counts, blocks = _known(data) if isinstance(data, Draws) else (data, None, None)
         if labels is not None and isinstance(data, Draws) and len(given) < len(data):
             raise ValueError("labels cannot be given with draws that repeat or weigh nothing: leave these out")
@@ -471,7 +477,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
         Raises:
             TypeError: if it is no :class:`Measurement`.
-            ValueError: if it is not of images as the data are.
+            ValueError: if it is not of images as the data are, or of others' scale.
 
         Example:
             >>> x = torch.randn(200, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -493,6 +499,11 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         if shape != measurement.values.shape or not whole:
             raise ValueError(
                 f"measurement has shape {tuple(measurement.values.shape)}, which is not of images of shape {self.sample_shape}"
+            )
+        reach, top = float(measurement.values.abs().max()), float(self.samples.abs().max())
+        if reach > _FAR * (top + measurement.noise):
+            raise ValueError(
+                f"measurement holds values up to {reach:.3g}, and the data reach {top:.3g}: scale both in the same way"
             )
         view = copy.copy(self)
         view._noised, view._measurement = self._noised, measurement

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from conftest import perturbed
 
@@ -131,6 +132,17 @@ def test_loading_in_half_precision_rounds_no_data(name, model, tmp_path):
     torch.testing.assert_close(loaded(x.half(), 500).sample, model(x.half(), 500).sample)
     with pytest.raises(TypeError, match=r"dtype must be a torch.dtype"):
         DiscoScoreModel.from_pretrained(tmp_path, low_cpu_mem_usage=False, **{name: "half"})
+
+
+def test_a_file_without_the_data_is_named(model, tmp_path):
+    """diffusers makes up what a file lacks."""
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    kept = safetensors.torch.load_file(path)
+    del kept["data"]
+    safetensors.torch.save_file(kept, path, {"format": "pt"})
+    with pytest.raises(ValueError, match=r"not of one model \(data is missing\)"):
+        DiscoScoreModel.from_pretrained(tmp_path, low_cpu_mem_usage=False)
 
 
 def test_loading_a_pipeline_in_half_precision_rounds_no_data(model, tmp_path):

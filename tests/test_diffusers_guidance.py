@@ -187,6 +187,14 @@ def test_errors(right):
         DiscoGuidance(correct=0.1)
     with pytest.raises(ValueError, match="diversify must not be negative"):
         DiscoGuidance(right, diversify=-0.1)
+    with pytest.raises(ValueError, match="correct must not be negative or infinite, got inf"):
+        DiscoGuidance(right, correct=float("inf"))
+    with pytest.raises(TypeError, match="correct must be a number"):
+        DiscoGuidance(right, correct="0.1")
+    with pytest.raises(TypeError, match="seed must be an integer, got None"):
+        DiscoGuidance(right, seed=None)
+    with pytest.raises(TypeError, match="the class DDIMScheduler has no step"):
+        DiscoGuidance(right).wrap(diffusers.DDIMScheduler)
     with pytest.raises(TypeError, match="correction_steps must be an integer"):
         DiscoGuidance(right, correct=0.1, correction_steps=1.5)
     with pytest.raises(ValueError, match="class_labels are of a reference"):

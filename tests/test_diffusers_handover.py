@@ -23,9 +23,9 @@ class Network(torch.nn.Module):
 
     dtype = torch.float32
 
-    def __init__(self, size: int = 8) -> None:
+    def __init__(self, size: int = 8, **others: int) -> None:
         super().__init__()
-        self.config = diffusers.configuration_utils.FrozenDict({"sample_size": size, "in_channels": 1})
+        self.config = diffusers.configuration_utils.FrozenDict({"sample_size": size, "in_channels": 1} | others)
 
     def forward(self, sample, timestep, return_dict=True):
         return (torch.zeros_like(sample),)
@@ -74,6 +74,10 @@ def test_what_does_not_fit_is_named(ours, tmp_path):
         DiscoHandover(ours, Network(), scheduler, 0.0)
     with pytest.raises(ValueError, match="network takes samples of shape"):
         DiscoHandover(ours, Network(16), scheduler, 1.0)
+    with pytest.raises(ValueError, match="network answers with 2 channels for 1"):
+        DiscoHandover(ours, Network(out_channels=2), scheduler, 1.0)
+    with pytest.raises(ValueError, match=r"has parameterization 'flow', and the DiscoHandover was made for .* 'epsilon'"):
+        DiscoPipeline(DiscoHandover(ours, Network(), scheduler, 1.0), diffusers.FlowMatchEulerDiscreteScheduler())
     both, y = DiscoHandover(ours, Network(), scheduler, 1.0), torch.zeros(2, *SHAPE)
     with pytest.raises(ValueError, match="is not saved: save ours and network"):
         DiscoPipeline(both, scheduler).save_pretrained(tmp_path)

@@ -148,6 +148,13 @@ def test_bad_options(exact, options, message):
         probability_flow_log_prob(exact, torch.zeros(2, 2), **options)
 
 
+def test_bad_samples(exact):
+    with pytest.raises(ValueError, match="samples holds NaN or infinite values: 2 of 2 rows"):
+        probability_flow_log_prob(exact, torch.full((2, 2), torch.nan))
+    with pytest.raises(TypeError, match=r"sample must be of floating-point numbers, on the data's scale, got torch\.uint8"):
+        probability_flow_log_prob(exact, torch.zeros(2, 2, dtype=torch.uint8))
+
+
 def test_it_is_the_same_in_inference_mode(exact):
     y = torch.randn(3, 2, generator=rng())
     expected = probability_flow_log_prob(exact, y, num_steps=4)
@@ -181,6 +188,8 @@ def test_report_is_drawn_and_checks_its_input(tmp_path):
         memorisation(x, x, x.flatten(1))
     with pytest.raises(ValueError, match="more than neighbours"):
         memorisation(x[:3], x, x)
+    with pytest.raises(ValueError, match="held_out holds NaN or infinite values: 50 of 50 rows"):
+        memorisation(x, x, x * torch.nan)
     with pytest.raises(TypeError, match="generated must be a tensor"):
         memorisation(x.numpy(), x, x)
 

@@ -357,6 +357,7 @@ def test_crops_that_overlap_are_warned_of_and_others_judge_better():
         (torch.full((20, 1, 8, 8), math.nan), {}, "held_out"),
         ((strokes(20, 1) * 127 + 128).to(torch.uint8), {}, "give held_out / 127.5 - 1"),
         (strokes(20, 1) * 127 + 128, {}, "scale both in the same way"),
+        (strokes(20, 1) / 2 + 0.5, {}, "scale both in the same way"),
     ],
 )
 def test_judges_that_do_not_fit_are_named(held_out, options, message):
@@ -451,16 +452,24 @@ def test_options_that_do_not_fit_are_named(options, message):
 def test_a_context_size_that_is_no_number_and_levels_that_are_none_are_named(model):
     with pytest.raises(TypeError, match="context_size must be an integer"):
         DiscoScoreModel.from_data(strokes(60, 0), locality="auto", context_size="8")
+    with pytest.raises(TypeError, match="seed must be an integer, got None"):
+        DiscoScoreModel.from_data(strokes(60, 0), locality="auto", seed=None)
     with pytest.raises(ValueError, match="sigma must not be negative"):
         model.denoise(torch.zeros(2, *SHAPE), -0.5)
     with pytest.raises(ValueError, match="sigma must be finite, got inf"):
         model.denoise(torch.zeros(2, *SHAPE), torch.tensor([0.5, math.inf]))
+    with pytest.raises(ValueError, match="sigma must be one number or one a sample, got 3 for 2"):
+        model.denoise(torch.zeros(2, *SHAPE), torch.ones(3))
+    with pytest.raises(TypeError, match="sample must be of floating-point numbers"):
+        model.denoise(torch.zeros(2, *SHAPE, dtype=torch.uint8), 0.5)
     with pytest.raises(ValueError, match=r"sigma must be positive, got 0\.0"):
         model.score(torch.zeros(2, *SHAPE), 0)
 
 
-def test_labels_are_looked_at_before_images_are_read(monkeypatch):
+def test_labels_and_arguments_are_looked_at_before_images_are_read(monkeypatch):
     monkeypatch.setattr(score_model, "nearest", None)
+    with pytest.raises(TypeError, match="contextsize: no argument of from_data or of DiscoScoreModel"):
+        DiscoScoreModel.from_data(strokes(60, 0), locality="auto", contextsize=64)
     with pytest.raises(ValueError, match="labels must have shape"):
         DiscoScoreModel.from_data(strokes(60, 0), locality="auto", labels=[0] * 59)
 

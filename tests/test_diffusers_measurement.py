@@ -94,6 +94,12 @@ def test_what_does_not_fit_is_named(normal, tmp_path):
         Measurement.of_pixels(images, torch.zeros(SHAPE))
     with pytest.raises(ValueError, match="noise must be positive"):
         Measurement.of_all(images, 0.0)
+    with pytest.raises(TypeError, match="images must be a tensor"):
+        Measurement.of_all(images.numpy(), 0.5)
+    with pytest.raises(TypeError, match="noise must be a number, got None"):
+        Measurement.of_all(images, None)
+    with pytest.raises(ValueError, match=r"measurement holds values up to 255, and the data reach .*: scale both"):
+        normal.measured(Measurement.of_all(images + 255, 0.5))
     with pytest.raises(ValueError, match="factor"):
         Measurement.of_means(images, 1)
     with pytest.raises(ValueError, match="not of images of shape"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -293,6 +294,11 @@ def test_scheduler_of_another_kind_is_refused(exact):
         ({"generator": [torch.Generator()]}, ValueError, "one a sample"),
         ({"callback_on_step_end_tensor_inputs": ["prompt_embeds"]}, ValueError, "prompt_embeds"),
         ({"class_labels": 1}, ValueError, "no labels"),
+        ({"class_labels": "1"}, TypeError, "class_labels must be whole numbers, got '1'"),
+        ({"class_labels": ["a", "b"]}, TypeError, "class_labels must be whole numbers"),
+        ({"generator": 0}, TypeError, "generator must be a torch.Generator or a list of one a sample, got 0"),
+        ({"class_labels": 1, "guidance_scale": "2"}, TypeError, "guidance_scale must be a number"),
+        ({"class_labels": 1, "guidance_scale": math.nan}, ValueError, "guidance_scale must be finite, got nan"),
     ],
 )
 def test_bad_calls(options, error, message, exact):

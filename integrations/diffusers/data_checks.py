@@ -22,8 +22,8 @@ _CALLER = 4
 _COLOURS = (1, 3, 4)
 """Channels of pictures: grey, RGB, RGBA."""
 
-_ALIKE = 10.0
-"""How many times the data's standard deviation that of images that judge may be, or a part of it."""
+_ALIKE = 1.8
+"""How many times the data's standard deviation that of images that judge may be, or a part: [0, 1] has half that of [-1, 1]."""
 
 _SCALES = 0.05, 10.0
 """Standard deviations of data that the schedulers' noise levels are made for."""
@@ -104,6 +104,7 @@ def checked_images(x: Tensor, locality: object, share: object, config: dict[str,
     if len(x) < FEW_IMAGES:
         raise ValueError(f"data has {len(x)} images; at least {FEW_IMAGES} are needed to read them patch by patch")
     check_count("context_size", config.get("context_size", FEW), FEW)
+    check_count("seed", config.get("seed", 0), 0)
     wrong = ["share"] if share is not None else []
     if wrong := wrong + sorted(set(config) & {"replicas", "adapt", "cache_size"}):
         raise ValueError(f"{', '.join(wrong)}: not used with locality, which reads no noised contexts; leave it out")

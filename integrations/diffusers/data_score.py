@@ -139,7 +139,7 @@ class DataScore(nn.Module):
             return [(None, rows)]
         if self._classes is None:
             raise ValueError("class_labels given, but the data have no labels: give labels= to from_data")
-        labels = torch.as_tensor(class_labels, device=rows.device).reshape(-1)
+        labels = classes_of(class_labels, rows.device)
         if len(labels) not in (1, count):
             raise ValueError(f"class_labels must be one class or one a sample, got {len(labels)} for {count} samples")
         known = set(self.labels.unique().tolist())
@@ -238,6 +238,18 @@ class DataScore(nn.Module):
         stack = stack_curve(self.log_sigma[0], self.stack)
         options = {name: self._context[name] for name in ("context_size", "seed")}
         return LocalData(self.basis.lift(rows), self._images, stack, near=self._near, **options)
+
+
+def classes_of(class_labels: Any, device: torch.device) -> Tensor:
+    """Classes that are asked for, one or several, as (n,).
+
+    Raises:
+        TypeError: if they are no numbers.
+    """
+    try:
+        return torch.as_tensor(class_labels, device=device).reshape(-1)
+    except (TypeError, ValueError):
+        raise TypeError(f"class_labels must be whole numbers, got {class_labels!r}") from None
 
 
 def _row(label: int | None) -> int:

@@ -13,7 +13,7 @@ from diffusers.callbacks import PipelineCallback
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_count, check_flag, check_number
 from disco_samplers.estimate import DiScoFormer
 from disco_samplers.estimators import DEFAULTS
 from disco_samplers.measures import nearest_distances
@@ -48,9 +48,10 @@ class DiscoGuidance(PipelineCallback):
 
     - **record**: log-density and score norm under the reference, and distance from it (:class:`GuidanceRecord`).
 
-    Use :meth:`wrap` for pipelines that call nobody (DDPM, DDIM, DiT, ...), or give the object itself as
-    ``callback_on_step_end``. The noise level is read off the scheduler's own ``add_noise``, so any scheduler that has
-    one will do.
+    Use :meth:`wrap` for pipelines that call nobody (DDPM, DDIM, DiT, ...), on the scheduler of a pipeline that is made already:
+    ``pipe.scheduler = guidance.wrap(pipe.scheduler)``. (DDIMPipeline makes a plain scheduler of a wrapped one that it is
+    given.) Or give the object itself as ``callback_on_step_end``. The noise level is read off the scheduler's own
+    ``add_noise``, so any scheduler that has one will do.
 
     Arguments:
         reference: what to steer to and to measure against; needed for ``correct`` and the record.
@@ -65,8 +66,8 @@ class DiscoGuidance(PipelineCallback):
         seed: of the corrections' noise.
 
     Raises:
-        TypeError: if ``correction_steps`` is not an integer or the reference not a score model.
-        ValueError: if a strength is negative, ``correct`` or ``class_labels`` has no reference.
+        TypeError: if ``correction_steps`` or the seed is not an integer, a strength no number, or the reference no score model.
+        ValueError: if a strength or the seed is negative, ``correct`` or ``class_labels`` has no reference.
 
     References:
         Song et al., *Score-based generative modeling through stochastic differential equations*, ICLR 2021, for correctors;
@@ -104,9 +105,13 @@ class DiscoGuidance(PipelineCallback):
                 f"reference must be a DiscoScoreModel (from_data of the reference set), got {type(reference).__name__}"
             )
         check_count("correction_steps", correction_steps, 1)
+        check_count("seed", seed, 0)
+        check_flag("record", record)
         for name, strength in (("correct", correct), ("diversify", diversify)):
-            if not callable(strength) and not strength >= 0:
-                raise ValueError(f"{name} must not be negative, got {strength}")
+            if not callable(strength):
+                check_number(name, strength)
+                if not 0 <= strength < math.inf:
+                    raise ValueError(f"{name} must not be negative or infinite, got {strength}")
         if reference is None and (callable(correct) or correct):
             raise ValueError("correct needs a reference: DiscoGuidance(DiscoScoreModel.from_data(...), correct=...)")
         if reference is None and class_labels is not None:
@@ -141,7 +146,8 @@ class DiscoGuidance(PipelineCallback):
         """
         kind = type(scheduler)
         if not hasattr(kind, "step") or not (hasattr(kind, "add_noise") or hasattr(kind, "scale_noise")):
-            raise TypeError(f"{kind.__name__} has no step to follow: use DDIMScheduler or another whose step gives prev_sample")
+            name = f"the class {scheduler.__name__}" if isinstance(scheduler, type) else kind.__name__
+            raise TypeError(f"{name} has no step to follow: use DDIMScheduler or another whose step gives prev_sample")
         guidance = self
 
         @functools.wraps(kind.step)

@@ -63,6 +63,8 @@ class DiscoHandover(ModelMixin, ConfigMixin):
         shape = (network.config.in_channels, *((size, size) if isinstance(size, int) else size))
         if tuple(shape) != ours.sample_shape:
             raise ValueError(f"network takes samples of shape {tuple(shape)}, ours of {ours.sample_shape}")
+        if (channels := getattr(known, "out_channels", shape[0])) != shape[0]:
+            raise ValueError(f"network answers with {channels} channels for {shape[0]}, as one that predicts a variance too")
         self.ours, self.network, self.noise = ours.matching(scheduler), network, float(noise)
         self.evaluations = 0
         self.register_to_config(

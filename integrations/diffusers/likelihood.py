@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from disco_samplers.arithmetic import full_precision
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_count, check_finite
 from disco_samplers.extras import optional
 from disco_samplers.randomness import seed_of
 
@@ -64,7 +64,7 @@ def probability_flow_log_prob(
 
     Raises:
         ImportError: if torchdiffeq is not installed.
-        ValueError: if a shape, class or option is wrong, or the model has a measurement.
+        ValueError: if a shape, class or option is wrong, samples hold NaN, or the model has a measurement.
 
     References:
         Song et al., *Score-based generative modeling through stochastic differential equations*, ICLR 2021, eq. 39; Grathwohl,
@@ -88,6 +88,7 @@ def probability_flow_log_prob(
     probes = 1 if probes is None else probes
     check_count("probes", probes, 1)
     y = model.flat(samples)
+    check_finite(y, "samples")
     z, rest = model.basis.project(y)
     log_prob = model.basis.rest_log_prob(rest, sigma_min)
     seeded = torch.Generator().manual_seed(seed_of(seed=seed, generator=generator))

@@ -58,7 +58,8 @@ class Measurement:
         check_tensors(images=images)
         check_not_negative("noise", noise)
         if not isinstance(known, Tensor) or known.dtype != torch.bool:
-            raise TypeError(f"known must be a tensor of truth values, got {getattr(known, 'dtype', type(known).__name__)}")
+            got = known.dtype if isinstance(known, Tensor) else type(known).__name__
+            raise TypeError(f"known must be a tensor of truth values, got {got}")
         if not known.any():
             raise ValueError("known is False everywhere: nothing is measured")
         try:
@@ -112,7 +113,9 @@ class Measurement:
             TypeError: if images are no numbers.
             ValueError: if they are not finite, or the noise is not positive.
         """
-        if not noise > 0:
+        check_tensors(images=images)
+        check_not_negative("noise", noise)
+        if noise == 0:
             raise ValueError(f"noise must be positive where every pixel is known, got {noise}")
         return cls.of_pixels(images, torch.ones_like(images[:1], dtype=torch.bool), noise)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disco_samplers.arrays import check_tensors
+from disco_samplers.arrays import check_finite, check_tensors
 from disco_samplers.measures import maximum_mean_discrepancy, nearest_distances, precision_recall, sliced_wasserstein
 from disco_samplers.pictures import BLUE, GREY, draw_histogram, edges, figure_of, legend_below, saved, styled
 
@@ -79,7 +79,7 @@ def memorisation(generated: Tensor, training: Tensor, held_out: Tensor, *, neigh
 
     Raises:
         TypeError: if the samples are no tensors of floating-point numbers.
-        ValueError: if the samples differ in shape, or a set has no more than ``neighbours`` rows.
+        ValueError: if the samples differ in shape or hold NaN, or a set has no more than ``neighbours`` rows.
 
     References:
         Meehan, Chaudhuri, Dasgupta, *A non-parametric test to detect data-copying in generative models*, AISTATS 2020, for the
@@ -97,6 +97,7 @@ def memorisation(generated: Tensor, training: Tensor, held_out: Tensor, *, neigh
     for name, rows in (("generated", generated), ("training", training), ("held_out", held_out)):
         if len(rows) <= neighbours:
             raise ValueError(f"{name} must hold more than neighbours = {neighbours} samples, got {len(rows)}")
+        check_finite(rows.flatten(1), name)
     new, old, held = (t.detach().flatten(1).double() for t in (generated, training, held_out))
     nearest, nearest_held = nearest_distances(new, old), nearest_distances(held, old)
     count = min(len(new), len(held))

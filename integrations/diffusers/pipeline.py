@@ -14,9 +14,11 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from disco_samplers.arrays import check_count
+from disco_samplers.arrays import check_count, check_number
 
-from .conventions import check_scheduler_type, is_inverse
+from .conventions import check_scheduler_type, conventions_of, is_inverse
+from .data_score import classes_of
+from .handover import DiscoHandover
 from .pictures import plot_samples
 from .scheduler_steps import accepted, start_size, step_of
 from .score_model import DiscoScoreModel
@@ -59,7 +61,8 @@ class DiscoPipeline(DiffusionPipeline):
         vae: decoder of latents, if the model's data are latents.
 
     Raises:
-        ValueError: if the scheduler belongs to none of the families, or clips samples to less than the data's range.
+        ValueError: if the scheduler belongs to none of the families, clips samples to less than the data's range, or is not
+            the kind that a :class:`DiscoHandover` was made for.
 
     Example:
         >>> from diffusers import FlowMatchEulerDiscreteScheduler
@@ -118,8 +121,8 @@ class DiscoPipeline(DiffusionPipeline):
             callback_on_step_end_tensor_inputs: what the dictionary holds; "latents" is all there is.
 
         Raises:
-            TypeError: if a count is not an integer.
-            ValueError: if a count, shape, class, shift or output type is wrong, or an inverse scheduler is given no data.
+            TypeError: if a count is not an integer, a class or the guidance's scale no number, or ``generator`` is none.
+            ValueError: if a count, shape, class, scale, shift or output type is wrong, or an inverse scheduler has no data.
         """
         check_count("num_samples", num_samples, 1)
         check_count("num_inference_steps", num_inference_steps, 1)
@@ -128,11 +131,9 @@ class DiscoPipeline(DiffusionPipeline):
         inputs = getattr(callback_on_step_end, "tensor_inputs", callback_on_step_end_tensor_inputs)
         if unknown := sorted(set(inputs) - set(self._callback_tensor_inputs)):
             raise ValueError(f"callback_on_step_end_tensor_inputs can hold {self._callback_tensor_inputs}, got {unknown}")
-        if isinstance(generator, list) and len(generator) != num_samples:
-            raise ValueError(f"generator must be one, or one a sample: got {len(generator)} for {num_samples} samples")
+        _check_generator(generator, num_samples)
+        _check_guidance(class_labels, guidance_scale)
         self._model = _matched(self.unet, self.scheduler)  # either may have been exchanged since
-        if class_labels is None and guidance_scale != 1.0:
-            raise ValueError("guidance_scale needs class_labels: guidance is towards a class")
         self._conditions = {} if class_labels is None else self._condition(class_labels, guidance_scale)
         self._generator = generator
         self._set_timesteps(num_inference_steps, mu)
@@ -153,7 +154,7 @@ class DiscoPipeline(DiffusionPipeline):
         return DiscoPipelineOutput(samples=samples) if return_dict else (samples,)
 
     def _condition(self, class_labels: Any, guidance_scale: float) -> dict[str, Any]:
-        labels = torch.as_tensor(class_labels, device=self._execution_device).reshape(-1)
+        labels = classes_of(class_labels, self._execution_device)
         ours = isinstance(self._model, DiscoScoreModel)
         return {"class_labels": labels} | ({"guidance_scale": guidance_scale} if ours else {})
 
@@ -201,6 +202,8 @@ class DiscoPipeline(DiffusionPipeline):
 
 def _matched(model: Any, scheduler: Any) -> Any:
     """The model in the scheduler's conventions, where it is ours."""
+    if isinstance(model, DiscoHandover):
+        _check_handover(model, scheduler)
     if not isinstance(model, DiscoScoreModel):
         return model
     check_scheduler_type(scheduler)
@@ -215,6 +218,16 @@ def _matched(model: Any, scheduler: Any) -> Any:
     return model.matching(scheduler)
 
 
+def _check_handover(model: DiscoHandover, scheduler: Any) -> None:
+    conventions = conventions_of(scheduler)
+    for name in ("parameterization", *conventions):  # what says most first
+        if (made := model.ours.config[name]) != (value := conventions[name]):
+            raise ValueError(
+                f"{type(scheduler).__name__} has {name} {value!r}, and the DiscoHandover was made for a scheduler with {made!r}"
+                ": make it anew for this one, with a network that was trained for it"
+            )
+
+
 def _clips(config: Any) -> float:
     """The largest absolute value that a scheduler leaves as it is."""
     if config.get("clip_sample") or config.get("thresholding"):
@@ -227,3 +240,19 @@ def _sample_shape(model: Any) -> tuple[int, ...]:
         return tuple(model.sample_shape)
     size = model.config.sample_size
     return (int(model.config.in_channels), *((size, size) if isinstance(size, int) else size))
+
+
+def _check_generator(generator: Any, num_samples: int) -> None:
+    given = generator if isinstance(generator, list) else [generator]
+    if not all(isinstance(one, torch.Generator | None) for one in given):
+        raise TypeError(f"generator must be a torch.Generator or a list of one a sample, got {generator!r}")
+    if isinstance(generator, list) and len(generator) != num_samples:
+        raise ValueError(f"generator must be one, or one a sample: got {len(generator)} for {num_samples} samples")
+
+
+def _check_guidance(class_labels: Any, guidance_scale: Any) -> None:
+    check_number("guidance_scale", guidance_scale)
+    if not math.isfinite(guidance_scale):
+        raise ValueError(f"guidance_scale must be finite, got {guidance_scale}")
+    if class_labels is None and guidance_scale != 1.0:
+        raise ValueError("guidance_scale needs class_labels: guidance is towards a class")

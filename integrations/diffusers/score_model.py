@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from .basis import Coordinates, LinearBasis
 from .calibration import nearest
 from .conventions import conventions_of
 from .data_checks import FEW, checked_data, checked_images, checked_judges, checked_labels
-from .data_score import DataScore
+from .data_score import DataScore, classes_of
 from .local_data import Near
 from .measurement import Measurement
 from .memory import check_memory
@@ -34,6 +35,9 @@ from .parameterization import VARIANCE_PRESERVING, parameterization
 
 _SMALL = 16
 """Largest dimension that is carried whole unless a share is asked for."""
+
+_FAR = 10.0
+"""How far beyond the data and its noise a measurement may reach."""
 
 _SHARE = 0.99
 _ROWS_A_DIRECTION = 4
@@ -139,7 +143,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             "adapt": adapt,
             "cache_size": cache_size,
         }
-        for name, least in (("context_size", FEW), ("replicas", 1), ("cache_size", 1)):
+        for name, least in (("context_size", FEW), ("replicas", 1), ("cache_size", 1), ("seed", 0)):
             check_count(name, context[name], least)
         check_flag("adapt", adapt)
         check_count("consistency_steps", consistency_steps, 0)
@@ -191,7 +195,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             config: the other arguments of the class.
 
         Raises:
-            TypeError: if data or labels are not numbers.
+            TypeError: if data or labels are not numbers, or an argument is unknown.
             ValueError: if data hold NaN, are not scaled, are too few for their dimension or on another device than ``model``,
                 or a class has too few; if there are labels and draws that repeat or weigh nothing; or if ``held_out`` are of
                 another shape than the data, or are given where nothing is judged by them.
@@ -199,6 +203,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         Warns:
             UserWarning: if images that judge hold the same pixels as some that are read, or nearly.
         """
+        if unknown := sorted(set(config) - set(inspect.signature(cls.__init__).parameters)):
+            raise TypeError(f"{', '.join(unknown)}: no argument of from_data or of {cls.__name__}")
         given, counts, blocks = _known(data) if isinstance(data, Draws) else (data, None, None)
         if labels is not None and isinstance(data, Draws) and len(given) < len(data):
             raise ValueError("labels cannot be given with draws that repeat or weigh nothing: leave these out")
@@ -277,7 +283,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         if not isinstance(wanted, torch.dtype | None):
             raise TypeError(f"dtype must be a torch.dtype, got {wanted!r}")
         try:
-            model: DiscoScoreModel = super().from_pretrained(*args, **kwargs)  # which would round the data
+            told = kwargs.pop("output_loading_info", False)
+            loaded = super().from_pretrained(*args, output_loading_info=True, **kwargs)  # which would round the data
         except RuntimeError as error:
             if "size mismatch for" not in str(error):
                 raise
@@ -285,7 +292,13 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             raise ValueError(
                 f"data and {cls.config_name} are not of one model, or of another version ({at}): make and save it anew"
             ) from None
-        return model if wanted is None else model.to(wanted)
+        model: DiscoScoreModel = loaded[0]
+        if absent := loaded[1]["missing_keys"]:
+            raise ValueError(
+                f"data and {cls.config_name} are not of one model ({min(absent)} is missing): make and save it anew"
+            )
+        model = model if wanted is None else model.to(wanted)
+        return (model, loaded[1]) if told else model  # type: ignore[return-value]  # as ModelMixin has it
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -388,7 +401,10 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             ValueError: if samples are of another shape, or a level is negative or not finite.
         """
         y = self.flat(samples)
-        levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).reshape(-1).expand(len(y))
+        levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).reshape(-1)
+        if len(levels) not in (1, len(y)):
+            raise ValueError(f"sigma must be one number or one a sample, got {len(levels)} for {len(y)} samples")
+        levels = levels.expand(len(y))
         if not bool(levels.isfinite().all()):
             raise ValueError(f"sigma must be finite, got {float(levels[~levels.isfinite()][0])}")
         noise = self.noise(y, levels, class_labels)
@@ -422,7 +438,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
         """Encodes the contexts of a schedule's timesteps ahead of their use."""
         t = torch.as_tensor(timesteps, device=self.data.device).double().reshape(-1)
         sigmas = parameterization(self.config).sigma(t).tolist()
-        wanted = None if class_labels is None else torch.as_tensor(class_labels, device=self.data.device).reshape(-1)
+        wanted = None if class_labels is None else classes_of(class_labels, self.data.device)
         labels = [label for label, _ in self.groups(wanted, 1 if wanted is None else len(wanted))]
         for sigma in tqdm(sorted(set(sigmas), reverse=True), disable=not progress, desc="encoding"):
             for label in labels:
@@ -461,7 +477,7 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
 
         Raises:
             TypeError: if it is no :class:`Measurement`.
-            ValueError: if it is not of images as the data are.
+            ValueError: if it is not of images as the data are, or of others' scale.
 
         Example:
             >>> x = torch.randn(200, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -484,6 +500,11 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
             raise ValueError(
                 f"measurement has shape {tuple(measurement.values.shape)}, which is not of images of shape {self.sample_shape}"
             )
+        reach, top = float(measurement.values.abs().max()), float(self.samples.abs().max())
+        if reach > _FAR * (top + measurement.noise):
+            raise ValueError(
+                f"measurement holds values up to {reach:.3g}, and the data reach {top:.3g}: scale both in the same way"
+            )
         view = copy.copy(self)
         view._noised, view._measurement = self._noised, measurement
         return view
@@ -503,6 +524,8 @@ class DiscoScoreModel(DataScore, ModelMixin, ConfigMixin):
                 f"sample must have shape (B, {', '.join(map(str, self.sample_shape))}) as the data have, got {got}; "
                 "pipelines made for square images cannot draw other shapes: use DiscoPipeline"
             )
+        if not sample.is_floating_point():
+            raise TypeError(f"sample must be of floating-point numbers, on the data's scale, got {sample.dtype}")
         if sample.device != self.data.device:
             raise ValueError(f"sample is on {sample.device}, the model on {self.data.device}: move one with .to(...)")
         return sample.flatten(1).to(self.data.dtype)

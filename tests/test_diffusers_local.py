@@ -357,12 +357,16 @@ def test_crops_that_overlap_are_warned_of_and_others_judge_better():
         (torch.full((20, 1, 8, 8), math.nan), {}, "held_out"),
         ((strokes(20, 1) * 127 + 128).to(torch.uint8), {}, "give held_out / 127.5 - 1"),
         (strokes(20, 1) * 127 + 128, {}, "scale both in the same way"),
-        (strokes(20, 1) / 2 + 0.5, {}, "scale both in the same way"),
     ],
 )
 def test_judges_that_do_not_fit_are_named(held_out, options, message):
     with pytest.raises(ValueError, match=message):
         DiscoScoreModel.from_data(strokes(60, 0), held_out=held_out, **{"locality": "auto", "context_size": 256} | options)
+
+
+def test_judges_of_half_the_scale_are_warned_of():
+    with pytest.warns(UserWarning, match=r"are both scaled in the same way\?"):
+        DiscoScoreModel.from_data(strokes(60, 0), held_out=strokes(20, 1) / 2 + 0.5, locality="auto", context_size=256)
 
 
 def test_it_is_saved_and_loaded_and_moves_in_precision(model, tmp_path):

@@ -22,8 +22,9 @@ _CALLER = 4
 _COLOURS = (1, 3, 4)
 """Channels of pictures: grey, RGB, RGBA."""
 
-_ALIKE = 1.8
-"""How many times the data's standard deviation that of images that judge may be, or a part: [0, 1] has half that of [-1, 1]."""
+_ALIKE, _OTHER = 1.8, 10.0
+"""How many times the data's standard deviation, or a part of it, that of images that judge is suspect, or in another unit: [0, 1]
+has half that of [-1, 1]."""
 
 _SCALES = 0.05, 10.0
 """Standard deviations of data that the schedulers' noise levels are made for."""
@@ -116,6 +117,9 @@ def checked_judges(held_out: ArrayLike, x: Tensor, used: bool) -> Tensor:
     Raises:
         TypeError: if they are not numbers.
         ValueError: if nothing is judged by them, or they are no images of the same shape and scale, few, or hold NaN.
+
+    Warns:
+        UserWarning: if they vary by much more or less than the data.
     """
     if not used:
         raise ValueError('held_out: judges images that are read patch by patch, and needs locality="auto" and calibrate=True')
@@ -131,10 +135,11 @@ def checked_judges(held_out: ArrayLike, x: Tensor, used: bool) -> Tensor:
     judges = judges.flatten(1)
     check_finite(judges, "held_out")
     ours, theirs = scale_of(x.flatten(1), None), scale_of(judges, None)
+    told = f"held_out has a standard deviation of {theirs:.3g}, and the data of {ours:.3g}"
+    if not ours / _OTHER < theirs < ours * _OTHER:
+        raise ValueError(f"{told}: scale both in the same way")
     if not ours / _ALIKE < theirs < ours * _ALIKE:
-        raise ValueError(
-            f"held_out has a standard deviation of {theirs:.3g}, and the data of {ours:.3g}: scale both in the same way"
-        )
+        warnings.warn(f"{told}: are both scaled in the same way?", stacklevel=_CALLER)
     return judges
 
 

@@ -23,8 +23,8 @@ _COLOURS = (1, 3, 4)
 """Channels of pictures: grey, RGB, RGBA."""
 
 _ALIKE, _OTHER = 1.8, 10.0
-"""How many times the data's standard deviation, or a part of it, that of images that judge is suspect, or in another unit: [0, 1]
-has half that of [-1, 1]."""
+"""How many times the data's standard deviation, or a part of it, that of images that judge is suspect, or surely in another
+unit: [0, 1] has half that of [-1, 1]."""
 
 _SCALES = 0.05, 10.0
 """Standard deviations of data that the schedulers' noise levels are made for."""
